@@ -1,0 +1,236 @@
+"""Every error zoo raises on purpose: what failed and where, what was expected and got, what to do next.
+
+The exit code of a class is the exit code of the command line (see docs/cli.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+
+def quote(text: object) -> str:
+    """Quote foreign text for a message; control characters are escaped, so a name cannot drive a terminal."""
+    return repr(str(text))
+
+
+def one_line(text: str) -> str:
+    """Fold foreign text (an exception's message, say) into one printable line."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
+
+
+def describe(error: BaseException) -> str:
+    """Return ``Type: message`` on one line, as a cause is quoted inside another message."""
+    message = one_line(str(error))
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name most like `name`, or None when nothing is close."""
+    import difflib
+
+    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+class ZooError(Exception):
+    """The root: catch this to catch every failure that zoo foresees.
+
+    `what` failed and where, `why` (expected and got), `fix` (what to do next); `str()` joins them.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, why: str = "", fix: str = "") -> None:
+        self.what, self.why, self.fix = one_line(what), one_line(why), one_line(fix)
+        super().__init__(self.what, self.why, self.fix)
+
+    @property
+    def problems(self) -> tuple[ZooError, ...]:
+        """The single problems this error stands for; itself unless it is a collection."""
+        return (self,)
+
+    def __str__(self) -> str:
+        text = f"{self.what}: {self.why}" if self.why else self.what
+        if not self.fix:
+            return text
+        return f"{text} {self.fix}" if text.endswith((".", "?")) else f"{text}. {self.fix}"
+
+
+class UsageError(ZooError):
+    """Something asked for does not exist or makes no sense: names, params, options (exit 2)."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """No entry of that kind has this name."""
+
+    def __init__(self, kind: str, name: str, known: Sequence[str], notes: Sequence[str] = (), fix: str = "") -> None:
+        self.kind, self.name, self.known, self.notes = kind, name, tuple(known), tuple(notes)
+        near = closest(name, known)
+        if not fix:
+            fix = f"Did you mean {quote(near)}?" if near else f"See: zoo list {kind}s"
+        super().__init__(f"no {kind} named {quote(name)}", fix=" ".join([fix, *notes]))
+
+
+class AmbiguousNameError(UsageError):
+    """Several plugins provide this bare name."""
+
+    def __init__(self, kind: str, name: str, candidates: Sequence[str]) -> None:
+        self.kind, self.name, self.candidates = kind, name, tuple(candidates)
+        super().__init__(
+            f"{kind} {quote(name)} is provided by {len(candidates)} plugins",
+            fix=f"Use one of: {', '.join(candidates)}",
+        )
+
+
+class SettingError(UsageError):
+    """A setting or param has a value it cannot have."""
+
+    def __init__(self, name: str, expected: str, got: object, fix: str = "") -> None:
+        self.name, self.expected, self.got = name, expected, got
+        super().__init__(f"{name}: {expected}, got {quote(got) if isinstance(got, str) else one_line(repr(got))}", fix=fix)
+
+
+class UnknownSettingError(UsageError):
+    """A setting or param that does not exist."""
+
+    def __init__(self, where: str, name: str, known: Sequence[str], meant: str | None = None) -> None:
+        self.where, self.name, self.known = where, name, tuple(known)
+        near = meant or closest(name, known)
+        fix = f"Did you mean {quote(near)}?" if near else f"Known: {', '.join(known) or 'none'}"
+        super().__init__(f"{where} has no setting {quote(name)}", fix=fix)
+
+
+class IncompatibleError(UsageError):
+    """This model cannot work with this data set."""
+
+    def __init__(self, model: str, dataset: str, needed: str, found: str, fix: str = "") -> None:
+        self.model, self.dataset, self.needed, self.found = model, dataset, needed, found
+        super().__init__(
+            f"model {quote(model)} does not fit dataset {quote(dataset)}", f"needs {needed}, got {found}", fix
+        )
+
+
+class DryRunError(IncompatibleError):
+    """The built model failed on a batch of zeros: the plugin that provides it does not keep the contract (exit 5)."""
+
+    exit_code = 5
+
+
+class DeviceError(UsageError):
+    """The device asked for is not here. Never replaced by another one silently."""
+
+    def __init__(self, device: str, reason: str, fix: str = "Use --device auto or cpu.") -> None:
+        self.device = device
+        super().__init__(f"device {quote(device)} was asked for, but {reason}", fix=fix)
+
+
+class DataError(ZooError):
+    """A data set or image that cannot be used (exit 3)."""
+
+    exit_code = 3
+
+
+class WeightsError(ZooError):
+    """A weights file or checkpoint that cannot be used (exit 4)."""
+
+    exit_code = 4
+
+
+class ManifestError(ZooError):
+    """A manifest that cannot be used: names the file, table and key (exit 4)."""
+
+    exit_code = 4
+
+    def __init__(self, path: object, table: str, problem: str) -> None:
+        self.path, self.table = str(path), table
+        where = f"{one_line(str(path))}: [{table}]" if table else one_line(str(path))
+        super().__init__(f"{where} {problem}" if table else f"{where}: {problem}")
+
+
+class PluginError(ZooError):
+    """A plugin failed: names the plugin, its version and the cause (exit 5)."""
+
+    exit_code = 5
+
+    def __init__(self, plugin: str, version: str, what: str, cause: str, fix: str = "") -> None:
+        self.plugin, self.version, self.cause = plugin, version, cause
+        super().__init__(f"plugin {quote(plugin)}{f' {version}' if version else ''}: {what}", cause, fix)
+
+
+class DownloadError(ZooError):
+    """Files could not be fetched (exit 6)."""
+
+    exit_code = 6
+
+
+class StorageError(ZooError):
+    """A file could not be written or a folder not be used: full, read-only, permission (exit 7)."""
+
+    exit_code = 7
+
+
+class DivergedError(ZooError):
+    """Training or evaluation met a number that is not finite (exit 8)."""
+
+    exit_code = 8
+
+
+class OutOfMemoryError(ZooError):
+    """Memory of the machine or of the device is exhausted (exit 9)."""
+
+    exit_code = 9
+
+
+class WorkerError(ZooError):
+    """A data worker process died (exit 10)."""
+
+    exit_code = 10
+
+
+class SeveralErrors(ZooError):
+    """Several independent problems, found in one go and reported together."""
+
+    def __init__(self, problems: Sequence[ZooError]) -> None:
+        self._problems = tuple(problems)
+        self.exit_code = problems[0].exit_code
+        super().__init__("; ".join(str(problem) for problem in problems))
+
+    @property
+    def problems(self) -> tuple[ZooError, ...]:
+        return self._problems
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self._problems)
+
+
+class ErrorCollector:
+    """Collect usage errors of independent checks, so that the user sees all of them at once.
+
+    >>> errors = ErrorCollector()
+    >>> with errors.catch():
+    ...     raise UsageError("one thing")
+    >>> errors.raise_any()
+    Traceback (most recent call last):
+    zoo.errors.UsageError: one thing
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[ZooError] = []
+
+    @contextmanager
+    def catch(self) -> Iterator[None]:
+        """Keep a ZooError raised inside instead of letting it through."""
+        try:
+            yield
+        except ZooError as error:
+            self.errors.extend(error.problems)
+
+    def raise_any(self) -> None:
+        """Raise what was collected: nothing, the one error, or all of them as SeveralErrors."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise SeveralErrors(self.errors)

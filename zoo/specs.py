@@ -1,0 +1,278 @@
+"""What a plugin declares: frozen specs of plain data, on the standard library alone.
+
+A spec says what a thing is called, where its factory lives and what can be known about it without importing it.
+Specs come from a manifest (see `zoo.manifest`), from hooks (see `zoo.hookspecs`) or from the decorators here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, TypeVar
+
+Kind = Literal["model", "dataset", "metric", "weights"]
+"""The kinds of things a zoo holds."""
+
+NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
+MAX_NAME = 64
+# Names that Windows gives to devices: a file or folder of that name cannot exist there.
+DEVICE_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
+FACTORY_PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+SPEC_ATTRIBUTE = "__zoo_specs__"
+
+Factory = Callable[..., Any]
+F = TypeVar("F", bound=Factory)
+
+
+def check_name(name: object) -> str:
+    """Return `name` when it may name a plugin or an entry.
+
+    Raises:
+        ValueError: it is not text of `[a-z0-9]([a-z0-9._-]*[a-z0-9])?`, is longer than 64 characters, or is the
+            name of a device on Windows.
+    """
+    if not isinstance(name, str) or len(name) > MAX_NAME or not NAME_PATTERN.fullmatch(name):
+        raise ValueError(
+            f"name: expected lower-case letters, digits, '.', '_' and '-', at most {MAX_NAME}, got {name!r}"
+        )
+    if name.split(".")[0] in DEVICE_NAMES:
+        raise ValueError(f"name: {name!r} is the name of a device on Windows")
+    return name
+
+
+def _check_text(spec: object, *names: str) -> None:
+    for name in names:
+        value = getattr(spec, name)
+        if not isinstance(value, str):
+            raise ValueError(f"{name}: expected text, got {value!r}")
+
+
+def _check_int(name: str, value: object, low: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise ValueError(f"{name}: expected a whole number of at least {low}, got {value!r}")
+
+
+def _freeze_map(spec: object, *names: str) -> None:
+    """Replace each mapping by a read-only copy, so that a spec is safe to share."""
+    for name in names:
+        value = getattr(spec, name)
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise ValueError(f"{name}: expected a table of name = value, got {value!r}")
+        object.__setattr__(spec, name, MappingProxyType(dict(value)))
+
+
+def _freeze_texts(spec: object, *names: str) -> None:
+    for name in names:
+        value = getattr(spec, name)
+        if isinstance(value, str) or not all(isinstance(item, str) for item in _listed(name, value)):
+            raise ValueError(f"{name}: expected a list of texts, got {value!r}")
+        object.__setattr__(spec, name, tuple(value))
+
+
+def _listed(name: str, value: object) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{name}: expected a list, got {value!r}")
+    return tuple(value)
+
+
+def _check_relative(name: str, path: object) -> None:
+    """Refuse a path that could leave the folder it is meant for, on any operating system."""
+    parts = path.split("/") if isinstance(path, str) else []
+    if not parts or any(part in ("", ".", "..") or re.search(r'[\\:\x00-\x1f*?"<>|]', part) for part in parts):
+        raise ValueError(f"{name}: expected a relative path of plain names joined by '/', got {path!r}")
+
+
+def _check_url(name: str, url: object) -> None:
+    if not isinstance(url, str) or not re.fullmatch(r"(https://|http://(127\.0\.0\.1|localhost)[:/])\S+", url):
+        raise ValueError(f"{name}: expected an https:// address, got {url!r}")
+
+
+def _check_sha256(name: str, value: object) -> None:
+    if not isinstance(value, str) or not SHA256_PATTERN.fullmatch(value):
+        raise ValueError(f"{name}: expected a SHA-256 of 64 lower-case hexadecimal digits, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSpec:
+    """One file of a data set: where it belongs under the data folder, what it must be, where it can be had.
+
+    `unpacked_size` and `unpacked_sha256` are optional and for a `.gz` file: the unpacked file beside it (same path
+    without `.gz`) is then as good as the packed one, and checked as strictly.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    urls: tuple[str, ...]
+    unpacked_size: int | None = None
+    unpacked_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_relative("path", self.path)
+        _check_int("size", self.size, 0)
+        _check_sha256("sha256", self.sha256)
+        _freeze_texts(self, "urls")
+        for url in self.urls:
+            _check_url("urls", url)
+        if (self.unpacked_size is None) != (self.unpacked_sha256 is None):
+            raise ValueError("unpacked_size and unpacked_sha256: expected both or none")
+        if self.unpacked_sha256 is not None:
+            _check_int("unpacked_size", self.unpacked_size, 0)
+            _check_sha256("unpacked_sha256", self.unpacked_sha256)
+            if not self.path.endswith(".gz"):
+                raise ValueError(f"unpacked_sha256: only for a path that ends in .gz, got {self.path!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What all kinds declare.
+
+    `factory` is `"package.module:object"` or, in code, the callable itself; `params` are the factory's own keyword
+    arguments with their defaults, as shown to users.
+    """
+
+    kind: ClassVar[Kind]
+
+    name: str
+    factory: str | Factory
+    description: str = ""
+    aliases: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    task: str = "classification"
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if not callable(self.factory) and not (
+            isinstance(self.factory, str) and FACTORY_PATTERN.fullmatch(self.factory)
+        ):
+            raise ValueError(f"factory: expected 'package.module:object' or a callable, got {self.factory!r}")
+        _check_text(self, "description", "task")
+        if self.task != "classification":
+            raise ValueError(f"task: expected 'classification', got {self.task!r}")
+        _freeze_texts(self, "aliases")
+        for alias in self.aliases:
+            check_name(alias)
+        _freeze_map(self, "params")
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """Return the names that may be declared."""
+        return tuple(f.name for f in fields(cls))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(Spec):
+    """A model: `factory(*, input_shape, num_classes, **params)` gives an `nn.Module` from inputs to logits.
+
+    `input_shape` is a pattern, channels first without the batch axis, such as `(3, "*", "*")`; None takes anything.
+    `adapt` names what may be done to the data to fit it: `"channels"`, `"resize"`. `train` recommends settings.
+    """
+
+    kind: ClassVar[Kind] = "model"
+
+    input_shape: tuple[int | str, ...] | None = None
+    adapt: tuple[str, ...] = ()
+    train: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.input_shape is not None:
+            shape = _listed("input_shape", self.input_shape)
+            for size in shape:
+                if size != "*":
+                    _check_int("input_shape", size, 1)
+            object.__setattr__(self, "input_shape", shape)
+        _freeze_texts(self, "adapt")
+        for adaptation in self.adapt:
+            if adaptation not in ("channels", "resize"):
+                raise ValueError(f"adapt: expected 'channels' or 'resize', got {adaptation!r}")
+        _freeze_map(self, "train")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A data set: `factory(*, root, **params)` gives `DataSplits`.
+
+    `input_shape`, `num_classes`, `class_names` and `samples` (split -> count) are claims, shown without loading and
+    checked against what is loaded. `files` are fetched and verified before the factory runs.
+    """
+
+    kind: ClassVar[Kind] = "dataset"
+
+    input_shape: tuple[int, ...] | None = None
+    num_classes: int | None = None
+    class_names: tuple[str, ...] = ()
+    samples: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[FileSpec, ...] = ()
+    homepage: str = ""
+    license: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.input_shape is not None:
+            shape = _listed("input_shape", self.input_shape)
+            for size in shape:
+                _check_int("input_shape", size, 1)
+            object.__setattr__(self, "input_shape", shape)
+        if self.num_classes is not None:
+            _check_int("num_classes", self.num_classes, 1)
+        _freeze_texts(self, "class_names")
+        if self.class_names and self.num_classes is None:
+            object.__setattr__(self, "num_classes", len(self.class_names))
+        if self.class_names and len(self.class_names) != self.num_classes:
+            raise ValueError(f"class_names: expected {self.num_classes} names, got {len(self.class_names)}")
+        _freeze_map(self, "samples")
+        for split, count in self.samples.items():
+            if split not in ("train", "validation", "test"):
+                raise ValueError(f"samples: expected train, validation or test, got {split!r}")
+            _check_int(f"samples.{split}", count, 0)
+        files = _listed("files", self.files)
+        if not all(isinstance(file, FileSpec) for file in files):
+            raise ValueError(f"files: expected FileSpec objects, got {files!r}")
+        object.__setattr__(self, "files", files)
+        _check_text(self, "homepage", "license")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec(Spec):
+    """A metric: `factory(*, num_classes, **params)` gives an object with `update`, `compute` and `reset`."""
+
+    kind: ClassVar[Kind] = "metric"
+
+    higher_is_better: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.higher_is_better, bool):
+            raise ValueError(f"higher_is_better: expected true or false, got {self.higher_is_better!r}")
+
+
+AnySpec = ModelSpec | DatasetSpec | MetricSpec
+SPEC_CLASSES: dict[str, type[AnySpec]] = {"model": ModelSpec, "dataset": DatasetSpec, "metric": MetricSpec}
+
+
+def _attach(spec_class: type[AnySpec], declared: dict[str, Any]) -> Callable[[F], F]:
+    def decorate(factory: F) -> F:
+        spec = spec_class(factory=factory, **declared)
+        setattr(factory, SPEC_ATTRIBUTE, (*getattr(factory, SPEC_ATTRIBUTE, ()), spec))
+        return factory
+
+    return decorate
+
+
+def model(*, name: str, **declared: Any) -> Callable[[F], F]:
+    """Attach a `ModelSpec` to a factory in a single-file plugin. Nothing is registered by importing the file."""
+    return _attach(ModelSpec, {"name": name, **declared})
+
+
+def dataset(*, name: str, **declared: Any) -> Callable[[F], F]:
+    """Attach a `DatasetSpec` to a factory in a single-file plugin. Nothing is registered by importing the file."""
+    return _attach(DatasetSpec, {"name": name, **declared})
+
+
+def metric(*, name: str, **declared: Any) -> Callable[[F], F]:
+    """Attach a `MetricSpec` to a factory in a single-file plugin. Nothing is registered by importing the file."""
+    return _attach(MetricSpec, {"name": name, **declared})
