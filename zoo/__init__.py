@@ -1,3 +1,93 @@
-"""zoo: any registered model, data set and metric, one command, plain PyTorch."""
+"""zoo: any registered model, data set and metric, one command, plain PyTorch.
+
+Names are imported when first used, so that `import zoo` alone costs nothing and imports no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from zoo.config import TrainConfig as TrainConfig
+    from zoo.data import DataSplits as DataSplits
+    from zoo.errors import AmbiguousNameError as AmbiguousNameError
+    from zoo.errors import DataError as DataError
+    from zoo.errors import DeviceError as DeviceError
+    from zoo.errors import DivergedError as DivergedError
+    from zoo.errors import DownloadError as DownloadError
+    from zoo.errors import IncompatibleError as IncompatibleError
+    from zoo.errors import ManifestError as ManifestError
+    from zoo.errors import OutOfMemoryError as OutOfMemoryError
+    from zoo.errors import PluginError as PluginError
+    from zoo.errors import SettingError as SettingError
+    from zoo.errors import StorageError as StorageError
+    from zoo.errors import UnknownNameError as UnknownNameError
+    from zoo.errors import UsageError as UsageError
+    from zoo.errors import WeightsError as WeightsError
+    from zoo.errors import WorkerError as WorkerError
+    from zoo.errors import ZooError as ZooError
+    from zoo.hookspecs import hookimpl as hookimpl
+    from zoo.listing import list_datasets as list_datasets
+    from zoo.listing import list_metrics as list_metrics
+    from zoo.listing import list_models as list_models
+    from zoo.pipeline import fetch as fetch
+    from zoo.pipeline import run as run
+    from zoo.preprocess import Preprocess as Preprocess
+    from zoo.registry import Registry as Registry
+    from zoo.runs import RunResult as RunResult
+    from zoo.specs import DatasetSpec as DatasetSpec
+    from zoo.specs import FileSpec as FileSpec
+    from zoo.specs import MetricSpec as MetricSpec
+    from zoo.specs import ModelSpec as ModelSpec
+    from zoo.specs import dataset as dataset
+    from zoo.specs import metric as metric
+    from zoo.specs import model as model
+    from zoo.weights import load_model as load_model
+
+_NAMES = {
+    "zoo.config": ("TrainConfig",),
+    "zoo.data": ("DataSplits",),
+    "zoo.errors": (
+        "AmbiguousNameError",
+        "DataError",
+        "DeviceError",
+        "DivergedError",
+        "DownloadError",
+        "IncompatibleError",
+        "ManifestError",
+        "OutOfMemoryError",
+        "PluginError",
+        "SettingError",
+        "StorageError",
+        "UnknownNameError",
+        "UsageError",
+        "WeightsError",
+        "WorkerError",
+        "ZooError",
+    ),
+    "zoo.hookspecs": ("hookimpl",),
+    "zoo.listing": ("list_datasets", "list_metrics", "list_models"),
+    "zoo.pipeline": ("fetch", "run"),
+    "zoo.preprocess": ("Preprocess",),
+    "zoo.registry": ("Registry",),
+    "zoo.runs": ("RunResult",),
+    "zoo.specs": ("DatasetSpec", "FileSpec", "MetricSpec", "ModelSpec", "dataset", "metric", "model"),
+    "zoo.weights": ("load_model",),
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+__all__ = sorted(_HOMES)  # noqa: PLE0605 the names are those above
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -88,9 +88,9 @@ class AmbiguousNameError(UsageError):
 class SettingError(UsageError):
     """A setting or param has a value it cannot have."""
 
-    def __init__(self, name: str, expected: str, got: object, fix: str = "") -> None:
+    def __init__(self, name: str, expected: str, got: object = ..., fix: str = "") -> None:
         self.name, self.expected, self.got = name, expected, got
-        super().__init__(f"{name}: {expected}, got {quote(got) if isinstance(got, str) else one_line(repr(got))}", fix=fix)
+        super().__init__(f"{name}: {expected}" if got is ... else f"{name}: {expected}, got {got!r}", fix=fix)
 
 
 class UnknownSettingError(UsageError):
@@ -200,6 +200,7 @@ class SeveralErrors(ZooError):
 
     @property
     def problems(self) -> tuple[ZooError, ...]:
+        """The problems, in the order they were found."""
         return self._problems
 
     def __str__(self) -> str:

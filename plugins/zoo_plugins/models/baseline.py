@@ -1,0 +1,32 @@
+"""The baseline: two linear layers, nothing between them."""
+
+from __future__ import annotations
+
+from math import prod
+
+from torch import Tensor, nn
+
+
+class Baseline(nn.Module):
+    """Map `(N, *input_shape)` to `(N, num_classes)` logits with two linear layers.
+
+    The first model of chapter 03 of Daniel Bourke's PyTorch course, whose state dicts load here.
+
+    Raises:
+        ValueError: `hidden_units` is less than 1.
+    """
+
+    def __init__(self, *, input_shape: tuple[int, ...], num_classes: int, hidden_units: int = 10) -> None:
+        super().__init__()
+        if hidden_units < 1:
+            raise ValueError(f"hidden_units: expected at least 1, got {hidden_units}")
+        self.layer_stack = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(prod(input_shape), hidden_units),
+            nn.Linear(hidden_units, num_classes),
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the logits."""
+        logits: Tensor = self.layer_stack(inputs)
+        return logits

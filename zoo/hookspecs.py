@@ -1,0 +1,35 @@
+"""The hooks a plugin may implement: nouns that yield specs and take no arguments.
+
+A plugin module implements them with `@zoo.hookimpl`; a manifest answers the same hooks (see `zoo.manifest`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from zoo.specs import DatasetSpec, MetricSpec, ModelSpec
+
+PROJECT = "zoo"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def zoo_models() -> Iterable[ModelSpec]:  # type: ignore[empty-body]
+    """Yield the models this plugin provides."""
+
+
+@hookspec
+def zoo_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
+    """Yield the data sets this plugin provides."""
+
+
+@hookspec
+def zoo_metrics() -> Iterable[MetricSpec]:  # type: ignore[empty-body]
+    """Yield the metrics this plugin provides."""
+
+
+HOOKS = {"model": "zoo_models", "dataset": "zoo_datasets", "metric": "zoo_metrics"}
+"""The hook of each kind."""

@@ -1,0 +1,149 @@
+"""Manifests: specs as data in a `registry.toml`. Reading one imports nothing of what it names.
+
+    schema = 1
+
+    [models.baseline]
+    factory = "zoo_plugins.models.baseline:Baseline"
+    params = { hidden_units = 10 }
+
+Tables are `models`, `datasets` and `metrics`; keys are the fields of the specs, the table's name is the name.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import ManifestError, closest, describe, quote
+from zoo.hookspecs import hookimpl
+from zoo.specs import SPEC_CLASSES, AnySpec, DatasetSpec, FileSpec, MetricSpec, ModelSpec
+
+FILE_NAME = "registry.toml"
+SCHEMA = 1
+# tomllib is quadratic in the parts of a dotted key and recurses into nested arrays; real manifests stay far below.
+MAX_BYTES = 4_000_000
+MAX_DOTS_IN_LINE = 2_000
+TABLES = {"models": "model", "datasets": "dataset", "metrics": "metric"}
+
+
+class Manifest:
+    """The specs of one manifest; as a pluggy plugin it answers the same hooks as a module."""
+
+    def __init__(self, specs: tuple[AnySpec, ...]) -> None:
+        self.specs = specs
+
+    @hookimpl
+    def zoo_models(self) -> Iterator[ModelSpec]:
+        """Yield the models."""
+        return (spec for spec in self.specs if isinstance(spec, ModelSpec))
+
+    @hookimpl
+    def zoo_datasets(self) -> Iterator[DatasetSpec]:
+        """Yield the data sets."""
+        return (spec for spec in self.specs if isinstance(spec, DatasetSpec))
+
+    @hookimpl
+    def zoo_metrics(self) -> Iterator[MetricSpec]:
+        """Yield the metrics."""
+        return (spec for spec in self.specs if isinstance(spec, MetricSpec))
+
+
+def first_party_path() -> Path:
+    """Return zoo's own manifest: inside the package when installed, one level above it in a checkout."""
+    package = Path(__file__).parent
+    installed = package / FILE_NAME
+    return installed if installed.is_file() else package.parent / FILE_NAME
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check a manifest.
+
+    Raises:
+        ManifestError: the file cannot be read, is not TOML, is of a newer schema, or declares something unknown or
+            wrong; the message names file, table and key.
+    """
+    document = _parse(path, _read_text(path))
+    schema = document.pop("schema", None)
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise ManifestError(path, "", f"schema: expected schema = {SCHEMA} at the top, got {schema!r}")
+    if schema > SCHEMA:
+        raise ManifestError(
+            path, "", f"schema {schema} is newer than this zoo reads ({SCHEMA}). Fix: pip install -U zoo-torch"
+        )
+    specs: list[AnySpec] = []
+    for table, entries in document.items():
+        if table not in TABLES:
+            raise ManifestError(path, "", _unknown(table, [*TABLES, "schema"]))
+        if not isinstance(entries, dict):
+            raise ManifestError(path, table, f"expected tables [{table}.NAME], got {entries!r}")
+        specs.extend(_read_spec(path, f"{table}.{name}", TABLES[table], name, entry) for name, entry in entries.items())
+    return Manifest(tuple(specs))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ManifestError(path, "", f"cannot be read: {error.strerror or describe(error)}") from error
+    if len(data) > MAX_BYTES:
+        raise ManifestError(path, "", f"larger than {MAX_BYTES // 1_000_000} MB, which no manifest needs")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ManifestError(path, "", f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.count(".") > MAX_DOTS_IN_LINE:
+            raise ManifestError(path, "", f"line {number} has more than {MAX_DOTS_IN_LINE} dots")
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(path, "", f"is not TOML: {describe(error)}") from error
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    near = closest(key, known)
+    hint = f"did you mean {quote(near)}? " if near else ""
+    return f"{key if key.isidentifier() else quote(key)}: unknown key; {hint}known keys: {', '.join(sorted(known))}"
+
+
+def _read_spec(path: Path, table: str, kind: str, name: str, entry: object) -> AnySpec:
+    if not isinstance(entry, dict):
+        raise ManifestError(path, table, f"expected a table, got {entry!r}")
+    spec_class = SPEC_CLASSES[kind]
+    known = [key for key in spec_class.field_names() if key != "name"]
+    _check_keys(path, table, entry, known)
+    if "factory" not in entry:
+        raise ManifestError(path, table, "factory: missing; expected 'package.module:object'")
+    if isinstance(entry.get("files"), list):
+        files = enumerate(entry["files"])
+        entry = {**entry, "files": tuple(_read_file(path, f"{table}.files.{number}", file) for number, file in files)}
+    try:
+        return spec_class(name=name, **entry)
+    except ValueError as error:
+        raise ManifestError(path, table, str(error)) from error
+
+
+def _read_file(path: Path, table: str, entry: object) -> FileSpec:
+    if not isinstance(entry, dict):
+        raise ManifestError(path, table, f"expected a table, got {entry!r}")
+    known = list(FileSpec.__dataclass_fields__)
+    _check_keys(path, table, entry, known)
+    for key in known[:4]:
+        if key not in entry:
+            raise ManifestError(path, table, f"{key}: missing")
+    try:
+        return FileSpec(**entry)
+    except ValueError as error:
+        raise ManifestError(path, table, str(error)) from error
+
+
+def _check_keys(path: Path, table: str, entry: Mapping[str, object], known: list[str]) -> None:
+    for key in entry:
+        if key not in known:
+            raise ManifestError(path, table, _unknown(key, known))

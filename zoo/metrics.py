@@ -1,0 +1,47 @@
+"""Metrics: the contract of a metric object, and how its result becomes plain floats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from zoo.errors import ZooError, describe, quote
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Metric(Protocol):
+    """Accumulates over batches; a TorchMetrics metric fits as it is."""
+
+    def update(self, logits: Tensor, targets: Tensor) -> Any:
+        """Take in one batch of logits `(N, num_classes)` and targets `(N,)`."""
+
+    def compute(self) -> Any:
+        """Return the value over all batches since the last reset: a number or a dict of numbers."""
+
+    def reset(self) -> Any:
+        """Forget all batches."""
+
+
+class MetricError(ZooError):
+    """A metric does not keep the contract (exit 5)."""
+
+    exit_code = 5
+
+
+def compute_metrics(metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """Return the value of each metric by name; those of a metric that gives a dict are called `metric.key`.
+
+    Raises:
+        MetricError: a metric fails or gives something that is no number.
+    """
+    values: dict[str, float] = {}
+    for name, metric in metrics.items():
+        try:
+            result = metric.compute()
+            items = result.items() if isinstance(result, Mapping) else [(None, result)]
+            values.update({name if key is None else f"{name}.{key}": float(value) for key, value in items})
+        except Exception as error:
+            raise MetricError(f"metric {quote(name)}: compute() gave no number", describe(error)) from error
+    return values

@@ -1,0 +1,149 @@
+"""Plan: what a run is about to do, every name resolved and every setting checked; then its data, loaded and checked."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo.compatibility import adapt_preprocess
+from zoo.config import TrainConfig, resolve_config
+from zoo.data import DataSplits, check_splits, count_samples
+from zoo.device import resolve_device
+from zoo.downloads import fetch_files
+from zoo.errors import ErrorCollector, PluginError, SettingError, UsageError, quote
+from zoo.params import resolve_params
+from zoo.preprocess import Preprocess
+from zoo.registry import Entry, Registry, build_dataset, load_factory
+from zoo.specs import DatasetSpec, MetricSpec, ModelSpec
+
+log = logging.getLogger("zoo")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run is about to do: every name resolved, every setting checked, nothing loaded yet."""
+
+    model: Entry[ModelSpec]
+    dataset: Entry[DatasetSpec]
+    metrics: dict[str, Entry[MetricSpec]]
+    params: dict[str, Any]
+    dataset_params: dict[str, Any]
+    metric_params: dict[str, dict[str, Any]]
+    given_params: bool
+    given_dataset_params: bool
+    config: TrainConfig
+    device: torch.device
+
+
+def make_plan(
+    registry: Registry,
+    model: str,
+    dataset: str,
+    metrics: Sequence[str],
+    params: Mapping[str, Any],
+    dataset_params: Mapping[str, Any],
+    metric_params: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Any],
+) -> Plan:
+    """Resolve names, params and settings and check the declared shapes.
+
+    Raises:
+        ZooError: every problem found, together.
+    """
+    errors = ErrorCollector()
+    found: dict[str, Any] = {"metrics": {}, "metric_params": {}}
+    with errors.catch():
+        found["model"] = registry.get("model", model)
+    with errors.catch():
+        found["dataset"] = registry.get("dataset", dataset)
+    for name in metrics:
+        with errors.catch():
+            found["metrics"][name] = registry.get("metric", name)
+    recommended = found["model"].spec.train if "model" in found else {}
+    with errors.catch():
+        found["config"] = resolve_config(recommended, settings)
+        found["device"] = resolve_device(found["config"].device)
+    for kind, given, target in (("model", params, "params"), ("dataset", dataset_params, "dataset_params")):
+        if kind in found:
+            with errors.catch():
+                found[target] = _read_params(found[kind], given)
+    for name in metric_params:
+        if name not in metrics:
+            with errors.catch():
+                raise SettingError(f"metric param of {quote(name)}", "that metric is not part of this run")
+    for name, entry in found["metrics"].items():
+        with errors.catch():
+            found["metric_params"][name] = _read_params(entry, metric_params.get(name, {}))
+    if "model" in found and "dataset" in found and not dataset_params:
+        declared = found["dataset"].spec.input_shape
+        if declared is not None:
+            with errors.catch():
+                adapt_preprocess(found["model"].spec, found["dataset"].name, declared, Preprocess())
+    errors.raise_any()
+    return Plan(given_params=bool(params), given_dataset_params=bool(dataset_params), **found)
+
+
+def _read_params(entry: Entry[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    params = resolve_params(entry.spec, load_factory(entry), given)
+    for name, value in params.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise SettingError(name, "must be plain data, so that the weights can be rebuilt from it", value) from None
+    return params
+
+
+def fetch_dataset(entry: Entry[DatasetSpec], root: Path, *, offline: bool) -> None:
+    """Fetch and verify the files that a data set declares."""
+    if entry.spec.files:
+        fetch_files(entry.spec.files, root, offline=offline, name=entry.name, report=log.info)
+
+
+def load_splits(plan: Plan, root: Path, *, offline: bool) -> DataSplits:
+    """Fetch, load and check the data set of a plan.
+
+    Raises:
+        DataError, DownloadError, PluginError, UsageError.
+    """
+    fetch_dataset(plan.dataset, root, offline=offline)
+    with refusals(plan.given_dataset_params):
+        splits = build_dataset(plan.dataset, root=root, params=plan.dataset_params)
+    for warning in check_splits(plan.dataset.name, splits):
+        log.warning("%s", warning)
+    return splits
+
+
+def check_claims(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> None:
+    """Compare the data set's spec with what was loaded; params may change the data, so only without any."""
+    spec = plan.dataset.spec
+    if plan.given_dataset_params:
+        return
+    claims = {
+        "input_shape": (spec.input_shape, raw_shape),
+        "num_classes": (spec.num_classes, len(splits.class_names)),
+        "class_names": (spec.class_names or None, tuple(splits.class_names)),
+        **{f"samples.{name}": (spec.samples.get(name), count_samples(split)) for name, split in splits.items()},
+    }
+    for name, (claimed, loaded) in claims.items():
+        if claimed is not None and claimed != loaded:
+            plugin = plan.dataset.plugin
+            what = f"dataset {quote(plan.dataset.name)} is not what it declares"
+            raise PluginError(plugin.name, plugin.version, what, f"{name}: declared {claimed}, loaded {loaded}")
+
+
+@contextmanager
+def refusals(given: bool) -> Iterator[None]:
+    """Turn a factory's ValueError into a usage error when params were given: it refuses one of them."""
+    try:
+        yield
+    except PluginError as error:
+        if given and isinstance(error.__cause__, ValueError):
+            raise UsageError(error.what, str(error.__cause__)) from error
+        raise

@@ -1,0 +1,119 @@
+"""How raw images become model inputs, as data: declared by a data set, applied by the trainer, stored with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+# ITU-R BT.601 luma, the weights Pillow uses for its conversion to "L".
+LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """Steps from raw images `(N, C, H, W)` to float32 inputs, in this order.
+
+    1. Values are divided by `scale`. None means by dtype: 8- and 16-bit integers are divided by the largest value of
+       their dtype, floats stay as they are.
+    2. `channels`: 3 repeats the one channel of grey images, 1 turns RGB to luma (ITU-R BT.601).
+    3. `resize` to `(height, width)`: bilinear with antialiasing.
+    4. `mean` is subtracted and the result divided by `std`, per channel.
+    """
+
+    scale: float | None = None
+    channels: int | None = None
+    resize: tuple[int, int] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and not self.scale > 0:
+            raise ValueError(f"scale: expected a number above 0, got {self.scale!r}")
+        if self.channels not in (None, 1, 3):
+            raise ValueError(f"channels: expected 1 or 3, got {self.channels!r}")
+        if self.resize is not None and (len(self.resize) != 2 or min(self.resize) < 1):
+            raise ValueError(f"resize: expected (height, width), got {self.resize!r}")
+        if len(self.mean) != len(self.std) or not all(value > 0 for value in self.std):
+            raise ValueError(f"mean and std: expected as many of each and std above 0, got {self.mean}, {self.std}")
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Turn raw images `(N, C, H, W)` of any supported dtype into float32 inputs.
+
+        Raises:
+            DataError: the dtype needs a stated `scale`, or the channels do not fit.
+        """
+        import torch
+
+        scale = default_scale(images.dtype) if self.scale is None else self.scale
+        inputs = images.to(torch.float32)
+        if scale != 1:
+            # In place where that is our own copy: a second one of a whole split costs more than the division.
+            inputs = inputs / scale if inputs is images else inputs.div_(scale)
+        if self.channels is not None and inputs.shape[1] != self.channels:
+            inputs = _convert_channels(inputs, self.channels)
+        if self.resize is not None and tuple(inputs.shape[2:]) != self.resize:
+            inputs = torch.nn.functional.interpolate(
+                inputs, size=self.resize, mode="bilinear", antialias=True, align_corners=False
+            )
+        if self.mean:
+            if inputs.shape[1] != len(self.mean):
+                raise DataError(f"mean and std are for {len(self.mean)} channels", f"the images have {inputs.shape[1]}")
+            mean = torch.tensor(self.mean, device=inputs.device).view(-1, 1, 1)
+            std = torch.tensor(self.std, device=inputs.device).view(-1, 1, 1)
+            inputs = (inputs - mean) / std
+        return inputs
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of an input made from a raw image of `shape` (channels first, no batch axis)."""
+        if self.channels is not None:
+            shape = (self.channels, *shape[1:])
+        if self.resize is not None:
+            shape = (*shape[:1], *self.resize)
+        return tuple(shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Preprocess:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            TypeError, ValueError: a key or value that does not exist.
+        """
+        values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in data.items()}
+        return cls(**values)
+
+
+def default_scale(dtype: torch.dtype) -> float:
+    """Return what raw values of `dtype` are divided by when nothing is stated.
+
+    Raises:
+        DataError: an integer dtype of more than 16 bits, whose range says nothing about the images.
+    """
+    import torch
+
+    if dtype.is_floating_point or dtype == torch.bool:
+        return 1
+    if dtype in (torch.uint8, torch.int8, torch.uint16, torch.int16):
+        return torch.iinfo(dtype).max
+    raise DataError(
+        f"images of dtype {dtype} have no default range", fix="Declare it: Preprocess(scale=...), or give uint8 images"
+    )
+
+
+def _convert_channels(inputs: torch.Tensor, channels: int) -> torch.Tensor:
+    import torch
+
+    if inputs.shape[1] == 1 and channels == 3:
+        return inputs.expand(-1, 3, -1, -1)
+    if inputs.shape[1] == 3 and channels == 1:
+        return (inputs * torch.tensor(LUMA, device=inputs.device).view(-1, 1, 1)).sum(dim=1, keepdim=True)
+    raise DataError(f"images with {inputs.shape[1]} channels cannot become {channels}")
