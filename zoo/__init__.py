@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from zoo.errors import WorkerError as WorkerError
     from zoo.errors import ZooError as ZooError
     from zoo.hookspecs import hookimpl as hookimpl
-    from zoo.listing import list_datasets as list_datasets
-    from zoo.listing import list_metrics as list_metrics
-    from zoo.listing import list_models as list_models
     from zoo.pipeline import fetch as fetch
     from zoo.pipeline import run as run
     from zoo.preprocess import Preprocess as Preprocess
     from zoo.registry import Registry as Registry
+    from zoo.registry import list_datasets as list_datasets
+    from zoo.registry import list_metrics as list_metrics
+    from zoo.registry import list_models as list_models
     from zoo.runs import RunResult as RunResult
     from zoo.specs import DatasetSpec as DatasetSpec
     from zoo.specs import FileSpec as FileSpec
@@ -69,10 +69,9 @@ _NAMES = {
         "ZooError",
     ),
     "zoo.hookspecs": ("hookimpl",),
-    "zoo.listing": ("list_datasets", "list_metrics", "list_models"),
     "zoo.pipeline": ("fetch", "run"),
     "zoo.preprocess": ("Preprocess",),
-    "zoo.registry": ("Registry",),
+    "zoo.registry": ("Registry", "list_datasets", "list_metrics", "list_models"),
     "zoo.runs": ("RunResult",),
     "zoo.specs": ("DatasetSpec", "FileSpec", "MetricSpec", "ModelSpec", "dataset", "metric", "model"),
     "zoo.weights": ("load_model",),

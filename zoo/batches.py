@@ -21,8 +21,12 @@ from zoo.preprocess import Preprocess
 
 DRAWS_PER_EPOCH = 3
 MEMORY_BUDGET = 1 << 30
-"""Bytes a split may take as ready-made float32 inputs. Gathering from them saves the conversion in every step (about a
-hundredth of an epoch of a small model); a larger split stays as it is and is converted batch by batch."""
+"""Bytes a split may take as ready-made float32 inputs, or on an accelerator as raw images. Beyond it, a split stays as
+it is in the machine's memory and is preprocessed batch by batch.
+
+On a CPU ready-made inputs are worth their memory only when there is more to do than a division: dividing a batch of
+uint8 costs as much as gathering four times the bytes, and making all inputs ahead costs half an epoch of a small model.
+On an accelerator each operation of a step counts. See benchmarks/gather.py."""
 
 Batch = tuple[Tensor, Tensor]
 
@@ -102,9 +106,9 @@ class TensorBatches:
         self.sizes = split_sizes(self.samples, batch_size, merge_single=merge_single)
         self.preprocess: Preprocess | None = preprocess
         self.images, self.targets = images, targets.to(torch.int64)
-        self.source = images.device
         shape = preprocess.output_shape(images.shape[1:])
-        if 4 * self.samples * torch.Size(shape).numel() <= MEMORY_BUDGET:
+        worthwhile = device.type != "cpu" or not preprocess.only_scales
+        if worthwhile and 4 * self.samples * torch.Size(shape).numel() <= MEMORY_BUDGET:
             self.images = preprocess(images.to(device)).contiguous()
             self.preprocess = None
         elif images.nbytes <= MEMORY_BUDGET:
@@ -213,7 +217,7 @@ class LoaderBatches:
         self.loader = DataLoader(
             reader,
             batch_size=None,
-            sampler=self.sampler,  # type: ignore[arg-type]
+            sampler=self.sampler,
             num_workers=workers,
             collate_fn=_as_it_is,
             pin_memory=device.type == "cuda",

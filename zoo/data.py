@@ -155,5 +155,5 @@ def find_digest(splits: DataSplits) -> str | None:
             return None
         for part in split:
             digest.update(f"{split_name} {part.dtype} {tuple(part.shape)}".encode())
-            digest.update(part.detach().cpu().contiguous().view(torch.uint8).numpy())
+            digest.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -69,6 +69,11 @@ class Preprocess:
             inputs = (inputs - mean) / std
         return inputs
 
+    @property
+    def only_scales(self) -> bool:
+        """Whether it does no more than divide."""
+        return self.resize is None and self.channels is None and not self.mean
+
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of an input made from a raw image of `shape` (channels first, no batch axis)."""
         if self.channels is not None:

@@ -48,6 +48,11 @@ class Entry(Generic[S_co]):
         return f"{self.plugin.name}/{self.spec.name}"
 
     @property
+    def short_name(self) -> str:
+        """The shortest name that will always mean this entry, whatever else gets installed."""
+        return self.name if self.is_first_party else self.qualified_name
+
+    @property
     def is_first_party(self) -> bool:
         """Whether it is zoo's own: first-party entries win a bare name."""
         return self.plugin.name == FIRST_PARTY
@@ -138,10 +143,37 @@ class Registry:
 
     def _unknown(self, kind: Kind, name: str) -> UnknownNameError:
         entries = self.list_entries(kind)
-        known = [entry.name if entry.is_first_party else entry.qualified_name for entry in entries]
+        known = [entry.short_name for entry in entries]
         names = [*known, *(entry.name for entry in entries if not entry.is_first_party)]
         notes = [f"Broken: {problem}." for problem in self.problems]
         return UnknownNameError(kind, name, names, notes)
+
+
+def list_models(
+    search: str = "*", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
+) -> list[str]:
+    """Return the names of the models that match a shell pattern, as `zoo list models` shows them."""
+    return _list_names("model", search, plugins, registry)
+
+
+def list_datasets(
+    search: str = "*", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
+) -> list[str]:
+    """Return the names of the data sets that match a shell pattern, as `zoo list datasets` shows them."""
+    return _list_names("dataset", search, plugins, registry)
+
+
+def list_metrics(
+    search: str = "*", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
+) -> list[str]:
+    """Return the names of the metrics that match a shell pattern, as `zoo list metrics` shows them."""
+    return _list_names("metric", search, plugins, registry)
+
+
+def _list_names(
+    kind: Kind, search: str, plugins: Sequence[str | Path | object], registry: Registry | None
+) -> list[str]:
+    return [entry.short_name for entry in (registry or Registry.discover(plugins)).list_entries(kind, search)]
 
 
 def _entries(plugin: Plugin, kind: Kind) -> list[Entry[Any]]:
