@@ -166,6 +166,8 @@ def _run(
             scores = evaluate(model, test, metrics, show=trainer.show)
     except BaseException as error:
         _save_failure(run_folder, {**record, "history": trainer.history}, error)
+        done = len(trainer.history)
+        error.add_note(f"{done} of {config.epochs} epochs are recorded in {run_folder}; no weights were saved.")
         raise
     seconds = time.perf_counter() - started
     record |= {"status": "finished", "history": history, "metrics": scores, "seconds": seconds}

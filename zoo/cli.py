@@ -1,0 +1,197 @@
+"""The command line: commands imported when called, errors as one line each, exit codes by class of error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+import zoo
+from zoo.commands import COMMANDS
+from zoo.commands.output import write_note, write_result
+from zoo.errors import UsageError, ZooError, closest, describe, quote
+
+INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when called; its help comes from the table alone."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        command.context_settings = SETTINGS
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Print the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Name the closest command when there is none of that name."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = closest(args[0], COMMANDS)
+            raise UsageError(
+                f"no command {quote(args[0])}", fix=f"Did you mean {quote(near)}?" if near else "See: zoo -h"
+            )
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Keep Ctrl-C from click, which would print a line of its own."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Stopped(error) from error
+
+
+class _Stopped(Exception):
+    """Carries a KeyboardInterrupt past click."""
+
+    def __init__(self, cause: KeyboardInterrupt) -> None:
+        self.cause = cause
+
+
+def _write_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        write_result(f"zoo {zoo.__version__}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings=SETTINGS, epilog="Start with: zoo run")
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_write_version, help="Show it.")
+def cli() -> None:
+    """Any registered model, data set and metric, one command, plain PyTorch."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        _listen()
+        cli.main(list(arguments), prog_name="zoo", standalone_mode=False)
+        return 0
+    except click.ClickException as error:
+        return _report(_translate(error, arguments), arguments)
+    except ZooError as error:
+        return _report(error, arguments)
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    except _Stopped as error:
+        return _stop(error.cause)
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _stop(error)
+    except Exception as error:  # noqa: BLE001 the one place where a bug of ours becomes a message
+        return _report_bug(error, arguments)
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    raise Terminated
+
+
+def _listen() -> None:
+    """Show what the library logs: plain lines, and warnings as such."""
+    import logging
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            prefix = "Warning: " if record.levelno >= logging.WARNING else ""
+            write_note(f"{prefix}{record.getMessage()}")
+
+    log = logging.getLogger("zoo")
+    log.handlers = [Handler()]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def _translate(error: click.ClickException, arguments: Sequence[str]) -> UsageError:
+    """Say in our words what click says about a wrong command line."""
+    command = f"zoo {arguments[0]}" if arguments and arguments[0] in COMMANDS else "zoo"
+    if isinstance(error, click.NoSuchOption):
+        from zoo.validation import ALIASES
+
+        name = error.option_name
+        meant = ALIASES.get(name.lstrip("-"))
+        near = f"--{meant.replace('_', '-')}" if meant else next(iter(error.possibilities or ()), None)
+        fix = f"Did you mean {quote(near)}?" if near else f"See: {command} --help"
+        return UsageError(f"{command} has no option {quote(name)}", fix=fix)
+    return UsageError(error.format_message().rstrip("."), fix=f"See: {command} --help")
+
+
+def _report(error: ZooError, arguments: Sequence[str]) -> int:
+    """Print one line per problem, or with --json one object, to stderr; return the exit code."""
+    if "--json" in arguments:
+        import json
+
+        first, *others = error.problems
+        data = {"exit": error.exit_code, "what": first.what, "why": first.why, "fix": first.fix}
+        if others:
+            data["problems"] = [{"what": p.what, "why": p.why, "fix": p.fix} for p in error.problems]
+        write_note(json.dumps({"error": data}))
+    else:
+        for problem in error.problems:
+            write_note(f"Error: {problem}")
+    if _is_debug(arguments):
+        _write_traceback(error)
+    return error.exit_code
+
+
+def _report_bug(error: Exception, arguments: Sequence[str]) -> int:
+    import time
+    import traceback
+
+    from zoo.storage import write_file, zoo_home
+
+    path = zoo_home() / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    text = "".join(traceback.format_exception(error))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, text.encode(errors="replace"), what="the log of an error")
+        fix = f"This is a bug in zoo; please report it with {path}"
+    except (OSError, ZooError):
+        fix = "This is a bug in zoo; run again with --debug and report what it prints"
+    return _report(ZooError("unexpected error", describe(error), fix), arguments)
+
+
+def _is_debug(arguments: Sequence[str]) -> bool:
+    from zoo.storage import read_flag
+
+    try:
+        return "--debug" in arguments or read_flag("ZOO_DEBUG")
+    except ZooError as error:
+        write_note(f"Error: {error}")
+        return False
+
+
+def _write_traceback(error: BaseException) -> None:
+    import traceback
+
+    write_note("".join(traceback.format_exception(error)).rstrip())
+
+
+def _stop(error: BaseException) -> int:
+    """Say in one line that the work was stopped, and what is left of it."""
+    notes = " ".join(getattr(error, "__notes__", []))
+    write_note(f"Stopped. {notes}".rstrip())
+    return TERMINATED if isinstance(error, Terminated) else INTERRUPTED

@@ -1,0 +1,68 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from zoo.errors import SettingError
+
+if TYPE_CHECKING:
+    from zoo.registry import Registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def plugin_options(command: F) -> F:
+    """Add `--plugin` and `--no-plugin`."""
+    command = click.option(
+        "--no-plugin", "disabled", multiple=True, metavar="NAME", help="Leave a plugin out; 'all' means all installed."
+    )(command)
+    return click.option(
+        "--plugin", "plugins", multiple=True, metavar="PATH", help="Use a plugin file: a .py or a registry.toml."
+    )(command)
+
+
+def output_options(command: F) -> F:
+    """Add `--json` and `--debug`. Errors look at both too, see `zoo.cli`."""
+    command = click.option("--debug", is_flag=True, help="Show the traceback of an error. [ZOO_DEBUG]")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
+
+
+def discover(plugins: Sequence[str], disabled: Sequence[str]) -> Registry:
+    """Return the registry that `--plugin` and `--no-plugin` describe."""
+    from zoo.registry import Registry
+
+    return Registry.discover(plugins, disabled)
+
+
+def read_params(option: str, pairs: Sequence[str]) -> dict[str, str]:
+    """Return `K=V` texts as a dict.
+
+    Raises:
+        SettingError: one has no name or no `=`.
+    """
+    params = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise SettingError(option, "expected NAME=VALUE", pair)
+        params[name] = value
+    return params
+
+
+def read_metric_params(option: str, pairs: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return `METRIC.K=V` texts as a dict of dicts.
+
+    Raises:
+        SettingError: one is not of this form.
+    """
+    params: dict[str, dict[str, str]] = {}
+    for name, value in read_params(option, pairs).items():
+        metric, dot, param = name.rpartition(".")
+        if not dot or not metric or not param:
+            raise SettingError(option, "expected METRIC.NAME=VALUE", f"{name}={value}")
+        params.setdefault(metric, {})[param] = value
+    return params

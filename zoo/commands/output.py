@@ -1,0 +1,59 @@
+"""Output of the commands: results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from zoo.errors import StorageError
+
+
+def write_result(text: str) -> None:
+    """Print a result to stdout at once.
+
+    Raises:
+        StorageError: stdout is closed or full, so nobody gets the result.
+        BrokenPipeError: the reader went away.
+    """
+    if sys.stdout is None or sys.stdout.closed:
+        raise StorageError("cannot write results", "stdout is closed")
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop_stdout()
+        raise
+    except OSError as error:
+        drop_stdout()
+        raise StorageError("cannot write results", error.strerror or str(error)) from error
+
+
+def drop_stdout() -> None:
+    """Point stdout nowhere, so that the interpreter's own flush at its end cannot fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def write_json(data: Any) -> None:
+    """Print exactly one JSON value to stdout."""
+    write_result(json.dumps(data, allow_nan=False))
+
+
+def write_note(text: str) -> None:
+    """Print a line to stderr; a closed or full stderr never stops work."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def write_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
+    """Print aligned columns."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        write_result((indent + "  ".join(cells)).rstrip())

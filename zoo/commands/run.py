@@ -1,0 +1,85 @@
+"""`zoo run`: train, evaluate, save."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from zoo.commands.options import discover, output_options, plugin_options, read_metric_params, read_params
+from zoo.commands.output import write_json, write_note, write_result
+
+
+@click.command("run")
+@click.option("--model", default="baseline", metavar="NAME", help="The model.  [baseline]")
+@click.option("--dataset", default="shapes", metavar="NAME", help="The data set.  [shapes]")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; repeatable.  [accuracy]")
+@click.option("--epochs", metavar="N", help="Passes over the training data; 0 only evaluates.  [3]")
+@click.option("--batch-size", metavar="N", help="Samples per training step.  [32]")
+@click.option("--lr", metavar="RATE", help="Learning rate.  [0.1 for sgd, 0.001 for the others]")
+@click.option("--optimizer", metavar="NAME", help="sgd, adam or adamw.  [sgd]")
+@click.option("--momentum", metavar="X", help="Momentum of sgd, from 0 to below 1.  [0]")
+@click.option("--weight-decay", metavar="X", help="Decay of the weights in every step.  [0]")
+@click.option("--seed", metavar="N", help="Seed of the initial weights and of the data order.  [42]")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...  [auto]")
+@click.option("--threads", metavar="N", help="CPU threads.  [from the work of a step]")
+@click.option("--workers", metavar="N", help="Processes that read data sets which are not tensors.  [0]")
+@click.option("--param", "params", multiple=True, metavar="K=V", help="A param of the model; repeatable.")
+@click.option("--dataset-param", "dataset_params", multiple=True, metavar="K=V", help="A param of the data set.")
+@click.option("--metric-param", "metric_params", multiple=True, metavar="METRIC.K=V", help="A param of a metric.")
+@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
+@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
+@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@plugin_options
+@output_options
+def run_command(
+    metrics: tuple[str, ...],
+    params: tuple[str, ...],
+    dataset_params: tuple[str, ...],
+    metric_params: tuple[str, ...],
+    plugins: tuple[str, ...],
+    disabled: tuple[str, ...],
+    as_json: bool,
+    debug: bool,
+    **settings: Any,
+) -> None:
+    """Train a model on a data set, evaluate it and save its weights.
+
+    Settings that are not given come from the model's recommendation (see zoo show MODEL), then from the defaults in
+    brackets.
+    """
+    from zoo import pipeline
+
+    given_params = read_params("--param", params)
+    given_dataset_params = read_params("--dataset-param", dataset_params)
+    given_metric_params = read_metric_params("--metric-param", metric_params)
+    result = pipeline.run(
+        metrics=metrics or ("accuracy",),
+        params=given_params,
+        dataset_params=given_dataset_params,
+        metric_params=given_metric_params,
+        registry=discover(plugins, disabled),
+        progress=True,
+        on_epoch=_write_epoch,
+        **settings,
+    )
+    if as_json:
+        write_json(result.to_dict())
+        return
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in result.metrics.items() if name != "loss")
+    count, threads = len(result.history), result.threads
+    trained = f"trained {count} epoch{'' if count == 1 else 's'}" if count else "evaluated untrained"
+    where = f"{result.device}, {threads} thread{'' if threads == 1 else 's'}"
+    write_result(
+        f"{scores}, test loss {result.metrics['loss']:.4f}\n"
+        f"{trained} in {result.seconds:.2f} s on {where}\n"
+        f"weights: {result.weights}"
+    )
+
+
+def _write_epoch(epoch: dict[str, Any]) -> None:
+    scores = "  ".join(f"{name} {value:.4f}" for name, value in epoch["test"].items() if name != "loss")
+    write_note(
+        f"epoch {epoch['epoch']}  train loss {epoch['train']['loss']:.4f}  test loss {epoch['test']['loss']:.4f}  "
+        f"{scores}  {sum(epoch['seconds'].values()):.2f} s"
+    )

@@ -1,0 +1,148 @@
+"""`zoo show`: what is known of an entry, from its spec alone; `--layers` builds the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import click
+
+from zoo.commands.list import KINDS
+from zoo.commands.options import discover, output_options, plugin_options, read_params
+from zoo.commands.output import write_json, write_result, write_table
+from zoo.errors import UnknownNameError, UsageError, quote
+from zoo.specs import DatasetSpec, MetricSpec, ModelSpec
+
+
+@click.command("show")
+@click.argument("name")
+@click.option("--layers", is_flag=True, help="Build a model and show its layers, shapes and parameter counts.")
+@click.option("--dataset", default="shapes", metavar="NAME", help="With --layers: the data set to build for.  [shapes]")
+@click.option("--param", "params", multiple=True, metavar="K=V", help="With --layers: a param of the model.")
+@plugin_options
+@output_options
+def show_command(
+    name: str,
+    layers: bool,
+    dataset: str,
+    params: tuple[str, ...],
+    plugins: tuple[str, ...],
+    disabled: tuple[str, ...],
+    as_json: bool,
+    debug: bool,
+) -> None:
+    """Show what is known of a model, data set or metric."""
+    registry = discover(plugins, disabled)
+    entries = _find(registry, name)
+    table = _build_layers(registry, name, dataset, read_params("--param", params)) if layers else None
+    if as_json:
+        shown = [_to_dict(entry) for entry in entries]
+        write_json({"entries": shown, **({"layers": table} if table else {})})
+        return
+    for entry in entries:
+        plugin = f"{entry.spec.kind} of plugin {entry.plugin.label}"
+        write_result(f"{entry.short_name}: {plugin}")
+        rows = [("description", entry.spec.description), *_ROWS[entry.spec.kind](entry.spec)]
+        write_table([row for row in rows if row[1]], indent="  ")
+    if table is not None:
+        _write_layers(table)
+
+
+def _find(registry: Any, name: str) -> list[Any]:
+    found: list[Any] = []
+    unknown: list[UnknownNameError] = []
+    known: list[str] = []
+    for kind in KINDS.values():
+        try:
+            found.append(registry.get(kind, name))
+        except UnknownNameError as error:
+            unknown.append(error)
+            known += error.known
+    if found:
+        return found
+    raise UnknownNameError("entry", name, known, unknown[0].notes, "" if known else "See: zoo list")
+
+
+def _show_values(values: Any) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
+def _shape(shape: Sequence[int | str] | None) -> str:
+    return "x".join(map(str, shape)) if shape else "any"
+
+
+def _model_rows(spec: ModelSpec) -> list[tuple[str, str]]:
+    return [
+        ("input shape", _shape(spec.input_shape)),
+        ("adapts", ", ".join(spec.adapt)),
+        ("params", _show_values(spec.params) or "none"),
+        ("recommended", _show_values(spec.train)),
+        ("factory", str(spec.factory)),
+    ]
+
+
+def _dataset_rows(spec: DatasetSpec) -> list[tuple[str, str]]:
+    size = sum(file.size for file in spec.files)
+    names = [f"{index} {name}" for index, name in enumerate(spec.class_names)]
+    return [
+        ("input shape", _shape(spec.input_shape) if spec.input_shape else "not declared"),
+        ("samples", ", ".join(f"{split} {count}" for split, count in spec.samples.items())),
+        ("classes", names[0] if names else str(spec.num_classes or "not declared")),
+        *(("", name) for name in names[1:]),
+        ("params", _show_values(spec.params) or "none"),
+        ("license", spec.license),
+        ("source", spec.homepage),
+        ("download", f"{size / 1e6:.1f} MB ({size} bytes) in {len(spec.files)} files" if spec.files else "none"),
+        ("factory", str(spec.factory)),
+    ]
+
+
+def _metric_rows(spec: MetricSpec) -> list[tuple[str, str]]:
+    return [
+        ("better", "higher" if spec.higher_is_better else "lower"),
+        ("params", _show_values(spec.params) or "none"),
+        ("factory", str(spec.factory)),
+    ]
+
+
+_ROWS: dict[str, Any] = {"model": _model_rows, "dataset": _dataset_rows, "metric": _metric_rows}
+
+
+def _to_dict(entry: Any) -> dict[str, Any]:
+    data: dict[str, Any] = {"kind": entry.spec.kind, "qualified_name": entry.qualified_name}
+    for field in fields(entry.spec):
+        value = getattr(entry.spec, field.name)
+        if field.name == "files":
+            value = [asdict(file) for file in value]
+        elif hasattr(value, "items"):
+            value = dict(value)
+        elif callable(value):
+            value = str(value)
+        data[field.name] = value
+    return data
+
+
+def _build_layers(registry: Any, model: str, dataset: str, params: dict[str, str]) -> dict[str, Any]:
+    from zoo.compatibility import adapt_preprocess
+    from zoo.layers import list_layers
+    from zoo.params import resolve_params
+    from zoo.preprocess import Preprocess
+    from zoo.registry import build_model, load_factory
+
+    entry, data = registry.get("model", model), registry.get("dataset", dataset).spec
+    if data.input_shape is None or data.num_classes is None:
+        raise UsageError(f"dataset {quote(dataset)} declares no input shape and classes", fix="Give another --dataset")
+    shape = adapt_preprocess(entry.spec, dataset, data.input_shape, Preprocess())[0].output_shape(data.input_shape)
+    values = resolve_params(entry.spec, load_factory(entry), params)
+    module = build_model(entry, input_shape=shape, num_classes=data.num_classes, params=values)
+    return list_layers(module, shape)
+
+
+def _write_layers(table: dict[str, Any]) -> None:
+    write_result(f"layers for inputs of {_shape(table['input_shape'])}")
+    rows = [("layer", "type", "output", "parameters")]
+    for layer in table["layers"]:
+        rows.append((layer["name"], layer["type"], _shape(layer["output_shape"]), f"{layer['parameters']:,}"))
+    write_table(rows, indent="  ")
+    write_result(f"{table['parameters']:,} parameters, {table['trainable']:,} of them trainable")
