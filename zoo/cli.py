@@ -20,6 +20,10 @@ INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+class _Bug(ZooError):
+    """An error nobody foresaw: its cause has the traceback (exit 1)."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM arrived."""
 
@@ -55,18 +59,15 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Keep Ctrl-C from click, which would print a line of its own."""
+        """Keep Ctrl-C and a broken pipe from click, which has lines and exit codes of its own for them."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise _Stopped(error) from error
+        except (KeyboardInterrupt, BrokenPipeError) as error:
+            raise _Ended from error
 
 
-class _Stopped(Exception):
-    """Carries a KeyboardInterrupt past click."""
-
-    def __init__(self, cause: KeyboardInterrupt) -> None:
-        self.cause = cause
+class _Ended(Exception):
+    """Carries its cause past click."""
 
 
 def _write_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -96,12 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(_translate(error, arguments), arguments)
     except ZooError as error:
         return _report(error, arguments)
-    except BrokenPipeError:
-        return BROKEN_PIPE
-    except _Stopped as error:
-        return _stop(error.cause)
-    except (KeyboardInterrupt, click.Abort) as error:
-        return _stop(error)
+    except (KeyboardInterrupt, _Ended) as error:
+        return _stop(error.__cause__ if isinstance(error, _Ended) else error)
     except Exception as error:  # noqa: BLE001 the one place where a bug of ours becomes a message
         return _report_bug(error, arguments)
 
@@ -153,7 +150,7 @@ def _report(error: ZooError, arguments: Sequence[str]) -> int:
         for problem in error.problems:
             write_note(f"Error: {problem}")
     if _is_debug(arguments):
-        _write_traceback(error)
+        _write_traceback(error.__cause__ if isinstance(error, _Bug) else error)
     return error.exit_code
 
 
@@ -171,7 +168,9 @@ def _report_bug(error: Exception, arguments: Sequence[str]) -> int:
         fix = f"This is a bug in zoo; please report it with {path}"
     except (OSError, ZooError):
         fix = "This is a bug in zoo; run again with --debug and report what it prints"
-    return _report(ZooError("unexpected error", describe(error), fix), arguments)
+    bug = _Bug("unexpected error", describe(error), fix)
+    bug.__cause__ = error
+    return _report(bug, arguments)
 
 
 def _is_debug(arguments: Sequence[str]) -> bool:
@@ -184,14 +183,16 @@ def _is_debug(arguments: Sequence[str]) -> bool:
         return False
 
 
-def _write_traceback(error: BaseException) -> None:
+def _write_traceback(error: BaseException | None) -> None:
     import traceback
 
     write_note("".join(traceback.format_exception(error)).rstrip())
 
 
-def _stop(error: BaseException) -> int:
-    """Say in one line that the work was stopped, and what is left of it."""
+def _stop(error: BaseException | None) -> int:
+    """Say in one line that the work was stopped, and what is left of it; nothing when only the reader went away."""
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE
     notes = " ".join(getattr(error, "__notes__", []))
     write_note(f"Stopped. {notes}".rstrip())
     return TERMINATED if isinstance(error, Terminated) else INTERRUPTED

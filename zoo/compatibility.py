@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from zoo.errors import DryRunError, IncompatibleError, OutOfMemoryError, describe
+from zoo.errors import DryRunError, IncompatibleError, OutOfMemoryError, describe, is_out_of_memory
 from zoo.preprocess import LUMA, Preprocess
 from zoo.specs import ModelSpec
 
@@ -84,9 +84,9 @@ def check_model(
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             logits = model(torch.zeros(2, *input_shape, device=device))
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemoryError(f"not enough memory for two samples of model {name!r}", describe(error)) from error
     except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemoryError(f"not enough memory for two samples of model {name!r}", describe(error)) from error
         raise DryRunError(name, dataset, needed, describe(error)) from error
     finally:
         model.train(training)

@@ -33,6 +33,13 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out: Python's error, torch's for a device, or torch's plain RuntimeError on the CPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
 class ZooError(Exception):
     """The root: catch this to catch every failure that zoo foresees.
 

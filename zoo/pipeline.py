@@ -19,7 +19,17 @@ from zoo.batches import Batches, make_batches
 from zoo.compatibility import adapt_preprocess, check_model
 from zoo.data import DataSplits, count_samples, find_digest, find_input_shape
 from zoo.device import choose_threads, count_flop, describe_device, use_seed, use_threads
-from zoo.errors import DataError, DivergedError, OutOfMemoryError, PluginError, StorageError, ZooError, describe, quote
+from zoo.errors import (
+    DataError,
+    DivergedError,
+    OutOfMemoryError,
+    PluginError,
+    StorageError,
+    ZooError,
+    describe,
+    is_out_of_memory,
+    quote,
+)
 from zoo.metrics import Metric
 from zoo.plan import Plan, check_claims, fetch_dataset, load_splits, make_plan, refusals
 from zoo.preprocess import Preprocess
@@ -196,7 +206,7 @@ def _out_of_memory(plan: Plan) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         size = plan.config.batch_size
         fix = f"Try --batch-size {max(1, size // 4)}" if size > 1 else "Try a smaller model"
@@ -253,10 +263,10 @@ def _make_batches(
 def _fit(trainer: Trainer, train: Batches, test: Batches, plan: Plan) -> list[Epoch]:
     try:
         return trainer.fit(train, test)
-    except (ZooError, torch.OutOfMemoryError):
+    except ZooError:
         raise
     except Exception as error:
-        if "can't allocate memory" in str(error) or plan.model.is_first_party:
+        if is_out_of_memory(error) or plan.model.is_first_party:
             raise
         plugin = plan.model.plugin
         what = f"training model {quote(plan.model.name)} failed"

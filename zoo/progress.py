@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -62,12 +63,14 @@ class _Guard:
 def _show(items: Iterable[T], total: int, description: str, status: Callable[[], str] | None) -> Iterator[T]:
     from tqdm.std import tqdm
 
-    class Bar(tqdm[T]):
+    class Bar(tqdm):  # type: ignore[type-arg]
         @property
         def format_dict(self) -> dict[str, Any]:
             # Asked for at each redraw only: reading the loss may wait for the device.
             return {**super().format_dict, "postfix": status() if status else None}
 
+    # A terminal may not know its width: tqdm would then show nothing.
+    columns = shutil.get_terminal_size().columns
     yield from Bar(
-        items, total=total, desc=description, leave=False, file=_Guard(sys.stderr), dynamic_ncols=True, unit="batch"
+        items, total=total, desc=description, leave=False, file=_Guard(sys.stderr), ncols=columns, unit="batch"
     )

@@ -8,7 +8,17 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
-from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError, ZooError, describe, quote
+from zoo.errors import (
+    AmbiguousNameError,
+    PluginError,
+    UnknownNameError,
+    UsageError,
+    ZooError,
+    describe,
+    is_out_of_memory,
+    quote,
+)
+from zoo.index import indexed_specs, is_indexed
 from zoo.plugins import (
     FIRST_PARTY,
     Plugin,
@@ -86,12 +96,23 @@ class Registry:
         return registry
 
     def add(self, *specs: AnySpec, plugin: str = "local") -> None:
-        """Add specs by hand, as entries of a plugin called `plugin`."""
-        self.plugins.append(plugin_from_specs(plugin, specs))
+        """Add specs by hand, as entries of a plugin called `plugin`.
+
+        Raises:
+            UsageError: `plugin` cannot name a plugin.
+            PluginError: a name is declared twice.
+        """
+        earlier = [spec for known in self.plugins if known.name == plugin for spec in known.specs or ()]
+        added = plugin_from_specs(plugin, [*earlier, *specs])
+        load_specs(added)
+        if added.problem is not None:
+            raise added.problem
+        added.specs = list(specs)
+        self.plugins.append(added)
 
     @property
     def problems(self) -> list[ZooError]:
-        """What is wrong with the broken plugins met so far."""
+        """What is wrong with the broken plugins met so far: those looked at for a list or a name."""
         return [plugin.problem for plugin in self.plugins if plugin.problem is not None]
 
     def list_entries(self, kind: Kind, pattern: str = "*") -> list[Entry[Any]]:
@@ -120,25 +141,35 @@ class Registry:
     def get(self, kind: Kind, name: str) -> Entry[Any]:
         """Return the entry called `name`, an alias of it, or `plugin/name`.
 
-        First-party entries win a bare name; for other plugins it must be unique.
+        First-party entries win a bare name; for other plugins it must be unique. Code of installed plugins is run for
+        a qualified name only, when the index of that plugin does not have it.
 
         Raises:
             UnknownNameError: there is none; broken plugins that might have it are mentioned.
             AmbiguousNameError: several plugins claim the bare name.
+            UsageError: plugins that share their name share this one as well.
         """
         prefix, _, bare = str(name).rpartition("/")
-        for first_party in (True, False):
-            found = [
-                entry
-                for plugin in self.plugins
-                if (plugin.name == FIRST_PARTY) is first_party and (not prefix or plugin.name == prefix)
-                for entry in _entries(plugin, kind)
-                if bare == entry.name or bare in entry.spec.aliases
-            ]
+        own = [plugin for plugin in self.plugins if plugin.name == FIRST_PARTY]
+        others = [plugin for plugin in self.plugins if plugin.name != FIRST_PARTY]
+        for plugins in (own, others):
+            asked = [plugin for plugin in plugins if not prefix or plugin.name == prefix]
+            found = [entry for plugin in asked for entry in _entries(plugin, kind) if _is_called(entry, bare)]
+            if not found and prefix:
+                # Its index may have failed or be older than what the plugin finds, in a folder of models say.
+                for plugin in asked:
+                    load_specs(plugin)
+                found = [entry for plugin in asked for entry in _entries(plugin, kind) if _is_called(entry, bare)]
             if len(found) == 1:
                 return found[0]
+            candidates = [entry.qualified_name for entry in found]
+            if len(candidates) != len(set(candidates)):
+                origins = ", ".join(dict.fromkeys(entry.plugin.origin for entry in found))
+                raise UsageError(
+                    f"{kind} {quote(name)} is declared twice in plugin {quote(found[0].plugin.name)}", origins
+                )
             if found:
-                raise AmbiguousNameError(kind, name, [entry.qualified_name for entry in found])
+                raise AmbiguousNameError(kind, name, candidates)
         raise self._unknown(kind, name)
 
     def _unknown(self, kind: Kind, name: str) -> UnknownNameError:
@@ -177,7 +208,12 @@ def _list_names(
 
 
 def _entries(plugin: Plugin, kind: Kind) -> list[Entry[Any]]:
-    return [Entry(spec, plugin) for spec in load_specs(plugin) if spec.kind == kind]
+    specs = indexed_specs(plugin) if is_indexed(plugin) else load_specs(plugin)
+    return [Entry(spec, plugin) for spec in specs if spec.kind == kind]
+
+
+def _is_called(entry: Entry[Any], name: str) -> bool:
+    return name == entry.name or name in entry.spec.aliases
 
 
 def load_factory(entry: Entry[Any]) -> Callable[..., Any]:
@@ -188,8 +224,9 @@ def load_factory(entry: Entry[Any]) -> Callable[..., Any]:
     """
     factory: Any = entry.spec.factory
     if isinstance(factory, str):
+        source = entry.plugin.source
         try:
-            factory = import_object(factory)
+            factory = import_object(factory, source if entry.plugin.given and isinstance(source, Path) else None)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -249,9 +286,11 @@ def _call(entry: Entry[Any], **arguments: Any) -> Any:
     factory = load_factory(entry)
     try:
         return factory(**arguments)
-    except (ZooError, KeyboardInterrupt, MemoryError):
+    except (ZooError, KeyboardInterrupt):
         raise
     except BaseException as error:
+        if is_out_of_memory(error):
+            raise
         raise _failed(entry, f"{entry.spec.kind} {quote(entry.name)} cannot be built", describe(error)) from error
 
 

@@ -22,7 +22,7 @@ ON_WINDOWS = os.name == "nt"
 PART_PATTERN = re.compile(r"\..*\.([0-9]{1,9})-[0-9a-f]{8}\.part", re.DOTALL)
 # What is no plain name on some operating system: separators, wildcards, a trailing dot or space, names of devices.
 UNSAFE_NAME = re.compile(r'|.*[\\/:*?"<>|\x00-\x1f].*|.*[. ]|(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.DOTALL | re.I)
-ELSEWHERE = "Write elsewhere with --runs-dir or --output."
+ELSEWHERE = "Write elsewhere with --runs-dir."
 REASONS = {
     "EIO": "the disk reported an error (EIO)",
     "ENOENT": "the folder does not exist",
