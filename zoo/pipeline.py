@@ -11,16 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 import zoo
 from zoo import runs, storage, weights
-from zoo.batches import Batches, make_batches
-from zoo.compatibility import adapt_preprocess, check_model
-from zoo.data import DataSplits, count_samples, find_digest, find_input_shape
-from zoo.device import choose_threads, count_flop, describe_device, use_seed, use_threads
+from zoo.data import count_samples, find_digest
+from zoo.device import describe_device, use_seed, use_threads
 from zoo.errors import (
-    DataError,
     DivergedError,
     OutOfMemoryError,
     PluginError,
@@ -30,20 +26,14 @@ from zoo.errors import (
     is_out_of_memory,
     quote,
 )
-from zoo.metrics import Metric
-from zoo.plan import Plan, check_claims, fetch_dataset, load_splits, make_plan, refusals
-from zoo.preprocess import Preprocess
+from zoo.plan import Plan, fetch_dataset, make_plan
+from zoo.preparation import Preparation, prepare
 from zoo.progress import bar, no_progress
-from zoo.registry import Entry, Registry, build_metric, build_model
+from zoo.registry import Entry, Registry
 from zoo.runs import RunResult
 from zoo.trainer import Epoch, Trainer, evaluate
 
 log = logging.getLogger("zoo")
-
-MAX_TEST_BATCH = 1024
-TEST_BATCH_ELEMENTS = 1 << 20
-"""Evaluation keeps no activations for a backward pass, so its batches may be larger than those of training: up to 1024
-samples or a million input values, whichever is less. Neither counts nor losses depend on it."""
 
 
 def run(
@@ -106,39 +96,45 @@ def fetch(
 def _run(
     plan: Plan, folder: Path, root: Path, offline: bool, progress: bool, on_epoch: Callable[[Epoch], None] | None
 ) -> RunResult:
-    config = plan.config
-    splits = load_splits(plan, root, offline=offline)
-    classes = len(splits.class_names)
-    raw_shape = find_input_shape(plan.dataset.name, splits)
-    check_claims(plan, splits, raw_shape)
-    declared = splits.preprocess or Preprocess()
-    preprocess, adapted = adapt_preprocess(plan.model.spec, plan.dataset.name, raw_shape, declared)
-    for note in adapted:
-        log.info("adapted the data to %s: %s", plan.model.name, note)
-    input_shape = preprocess.output_shape(raw_shape)
-
-    torch.manual_seed(config.seed)  # again: loading the data may have drawn numbers
-    with refusals(plan.given_params):
-        model = build_model(plan.model, input_shape=input_shape, num_classes=classes, params=plan.params)
-    model.to(plan.device)
-    check_model(
-        model,
-        name=plan.model.name,
+    ready = prepare(plan, root, offline=offline)
+    run_folder = runs.create_run(folder, plan.model.name, plan.dataset.name)
+    record = _describe(plan, ready)
+    runs.save_record(run_folder, record)
+    show = bar if progress else no_progress
+    trainer = Trainer(ready.model, plan.config, plan.device, ready.metrics, show=show, on_epoch=on_epoch)
+    started = time.perf_counter()
+    try:
+        history = _fit(plan, trainer, ready)
+        scores = history[-1]["test"] if history else evaluate(ready.model, ready.test, ready.metrics, show=show)
+    except BaseException as error:
+        _save_failure(run_folder, {**record, "history": trainer.history}, error)
+        done = f"{len(trainer.history)} of {plan.config.epochs} epochs"
+        error.add_note(f"{done} are recorded in {run_folder}; no weights were saved.")
+        raise
+    seconds = time.perf_counter() - started
+    record |= {"status": "finished", "history": history, "metrics": scores, "seconds": seconds}
+    path = _save_weights(run_folder, record, ready)
+    runs.save_record(run_folder, record)
+    return RunResult(
+        run=run_folder,
+        weights=path,
+        model=plan.model.name,
         dataset=plan.dataset.name,
-        input_shape=input_shape,
-        num_classes=classes,
-        device=plan.device,
+        device=str(plan.device),
+        threads=ready.threads,
+        seed=plan.config.seed,
+        params=plan.params,
+        dataset_params=plan.dataset_params,
+        train_config=plan.config.model_dump(),
+        metrics=scores,
+        history=history,
+        seconds=seconds,
     )
-    metrics = {
-        name: _on_device(build_metric(entry, num_classes=classes, params=plan.metric_params[name]), plan.device)
-        for name, entry in plan.metrics.items()
-    }
-    flop = count_flop(model, input_shape, plan.device) * config.batch_size if plan.device.type == "cpu" else 0
-    threads = choose_threads(flop, config.threads)
-    torch.set_num_threads(threads)
-    train, test = _make_batches(plan, splits, model, preprocess, input_shape)
 
-    record: dict[str, Any] = {
+
+def _describe(plan: Plan, ready: Preparation) -> dict[str, Any]:
+    """Return what is known of a run before its first step."""
+    return {
         "status": "running",
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "model": plan.model.name,
@@ -148,56 +144,21 @@ def _run(
             "name": plan.dataset.name,
             "plugin": _describe_plugin(plan.dataset),
             "params": plan.dataset_params,
-            "digest": find_digest(splits),
-            "samples": {name: count_samples(split) for name, split in splits.items()},
+            "digest": find_digest(ready.splits),
+            "samples": {name: count_samples(split) for name, split in ready.splits.items()},
         },
         "metrics": {},
         "metric_plugins": {name: _describe_plugin(entry) for name, entry in plan.metrics.items()},
         "metric_params": plan.metric_params,
-        "train_config": config.model_dump(),
-        "adapted": adapted,
-        "seed": config.seed,
+        "train_config": plan.config.model_dump(),
+        "adapted": ready.adapted,
+        "seed": plan.config.seed,
         "device": str(plan.device),
         "device_name": describe_device(plan.device),
-        "threads": threads,
+        "threads": ready.threads,
         "versions": {"zoo": zoo.__version__, "torch": str(torch.__version__), "python": platform.python_version()},
         "history": [],
     }
-    run_folder = runs.create_run(folder, plan.model.name, plan.dataset.name)
-    runs.save_record(run_folder, record)
-    trainer = Trainer(model, config, plan.device, metrics, show=bar if progress else no_progress, on_epoch=on_epoch)
-    started = time.perf_counter()
-    try:
-        history = _fit(trainer, train, test, plan)
-        if history:
-            scores = history[-1]["test"]
-        else:
-            log.info("0 epochs: the model is evaluated untrained")
-            scores = evaluate(model, test, metrics, show=trainer.show)
-    except BaseException as error:
-        _save_failure(run_folder, {**record, "history": trainer.history}, error)
-        done = len(trainer.history)
-        error.add_note(f"{done} of {config.epochs} epochs are recorded in {run_folder}; no weights were saved.")
-        raise
-    seconds = time.perf_counter() - started
-    record |= {"status": "finished", "history": history, "metrics": scores, "seconds": seconds}
-    path = _save_weights(run_folder, model, record, input_shape, splits, preprocess)
-    runs.save_record(run_folder, record)
-    return RunResult(
-        run=run_folder,
-        weights=path,
-        model=plan.model.name,
-        dataset=plan.dataset.name,
-        device=str(plan.device),
-        threads=threads,
-        seed=config.seed,
-        params=plan.params,
-        dataset_params=plan.dataset_params,
-        train_config=config.model_dump(),
-        metrics=scores,
-        history=history,
-        seconds=seconds,
-    )
 
 
 @contextmanager
@@ -217,52 +178,11 @@ def _out_of_memory(plan: Plan) -> Iterator[None]:
         ) from error
 
 
-def _on_device(metric: Metric, device: torch.device) -> Metric:
-    """Move a metric that keeps its state in tensors of its own, as those of TorchMetrics do."""
-    if device.type != "cpu" and hasattr(metric, "to"):
-        metric.to(device)
-    return metric
-
-
-def _make_batches(
-    plan: Plan, splits: DataSplits, model: nn.Module, preprocess: Preprocess, input_shape: tuple[int, ...]
-) -> tuple[Batches, Batches]:
-    config, samples = plan.config, count_samples(splits.train)
-    name = quote(plan.dataset.name)
-    # Batch normalisation has no variance for one sample.
-    normalised = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    if normalised and min(samples, config.batch_size) == 1:
-        raise DataError(
-            f"model {quote(plan.model.name)} normalises over the batch",
-            "a training batch of one sample has no variance",
-        )
-    if normalised and samples % config.batch_size == 1:
-        log.info("the last training batch would hold one sample; it joins the batch before")
-    if config.epochs and config.batch_size > samples:
-        log.warning("dataset %s has %d training samples, so a batch holds %d", name, samples, samples)
-    elements = max(1, torch.Size(input_shape).numel())
-    test_batch = max(config.batch_size, min(MAX_TEST_BATCH, TEST_BATCH_ELEMENTS // elements))
-    shared: dict[str, Any] = {
-        "name": plan.dataset.name,
-        "num_classes": len(splits.class_names),
-        "device": plan.device,
-        "workers": config.workers,
-        "loader_seed": config.seed,
-    }
-    train = make_batches(
-        splits.train,
-        preprocess,
-        batch_size=config.batch_size,
-        shuffle_seed=config.seed,
-        merge_single=normalised,
-        **shared,
-    )
-    return train, make_batches(splits.test, preprocess, batch_size=test_batch, **shared)
-
-
-def _fit(trainer: Trainer, train: Batches, test: Batches, plan: Plan) -> list[Epoch]:
+def _fit(plan: Plan, trainer: Trainer, ready: Preparation) -> list[Epoch]:
+    if not plan.config.epochs:
+        log.info("0 epochs: the model is evaluated untrained")
     try:
-        return trainer.fit(train, test)
+        return trainer.fit(ready.train, ready.test)
     except ZooError:
         raise
     except Exception as error:
@@ -289,14 +209,7 @@ def _save_failure(folder: Path, record: Mapping[str, Any], error: BaseException)
         log.warning("%s", problem)
 
 
-def _save_weights(
-    folder: Path,
-    model: nn.Module,
-    record: Mapping[str, Any],
-    input_shape: tuple[int, ...],
-    splits: DataSplits,
-    preprocess: Preprocess,
-) -> Path:
+def _save_weights(folder: Path, record: Mapping[str, Any], ready: Preparation) -> Path:
     shared = (
         "model",
         "plugin",
@@ -310,18 +223,18 @@ def _save_weights(
         "versions",
     )
     metadata = {name: record[name] for name in shared} | {
-        "input_shape": list(input_shape),
-        "class_names": list(splits.class_names),
-        "preprocess": preprocess.to_dict(),
+        "input_shape": list(ready.input_shape),
+        "class_names": list(ready.splits.class_names),
+        "preprocess": ready.preprocess.to_dict(),
     }
     metadata = runs.to_json_data(metadata)
     path = folder / weights.FILE_NAME
     try:
-        weights.save_weights(path, model, metadata)
+        weights.save_weights(path, ready.model, metadata)
     except StorageError as error:
         # The training is done and its result must not be lost with the folder or the disk it was meant for.
         rescue = storage.zoo_home() / "rescued"
         saved = storage.create_folder(rescue, folder.name) / weights.FILE_NAME
-        weights.save_weights(saved, model, metadata)
+        weights.save_weights(saved, ready.model, metadata)
         raise StorageError(error.what, error.why, f"The weights were saved to {saved} instead") from error
     return path

@@ -1,11 +1,10 @@
-"""Plan: what a run is about to do, every name resolved and every setting checked; then its data, loaded and checked."""
+"""Plan: what a run is about to do, every name resolved and every setting checked, nothing loaded yet."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,12 @@ import torch
 
 from zoo.compatibility import adapt_preprocess
 from zoo.config import TrainConfig, resolve_config
-from zoo.data import DataSplits, check_splits, count_samples
 from zoo.device import resolve_device
 from zoo.downloads import fetch_files
-from zoo.errors import ErrorCollector, PluginError, SettingError, UsageError, quote
+from zoo.errors import ErrorCollector, SettingError, quote
 from zoo.params import resolve_params
 from zoo.preprocess import Preprocess
-from zoo.registry import Entry, Registry, build_dataset, load_factory
+from zoo.registry import Entry, Registry, load_factory
 from zoo.specs import DatasetSpec, MetricSpec, ModelSpec
 
 log = logging.getLogger("zoo")
@@ -104,46 +102,3 @@ def fetch_dataset(entry: Entry[DatasetSpec], root: Path, *, offline: bool) -> No
     """Fetch and verify the files that a data set declares."""
     if entry.spec.files:
         fetch_files(entry.spec.files, root, offline=offline, name=entry.name, report=log.info)
-
-
-def load_splits(plan: Plan, root: Path, *, offline: bool) -> DataSplits:
-    """Fetch, load and check the data set of a plan.
-
-    Raises:
-        DataError, DownloadError, PluginError, UsageError.
-    """
-    fetch_dataset(plan.dataset, root, offline=offline)
-    with refusals(plan.given_dataset_params):
-        splits = build_dataset(plan.dataset, root=root, params=plan.dataset_params)
-    for warning in check_splits(plan.dataset.name, splits):
-        log.warning("%s", warning)
-    return splits
-
-
-def check_claims(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> None:
-    """Compare the data set's spec with what was loaded; params may change the data, so only without any."""
-    spec = plan.dataset.spec
-    if plan.given_dataset_params:
-        return
-    claims = {
-        "input_shape": (spec.input_shape, raw_shape),
-        "num_classes": (spec.num_classes, len(splits.class_names)),
-        "class_names": (spec.class_names or None, tuple(splits.class_names)),
-        **{f"samples.{name}": (spec.samples.get(name), count_samples(split)) for name, split in splits.items()},
-    }
-    for name, (claimed, loaded) in claims.items():
-        if claimed is not None and claimed != loaded:
-            plugin = plan.dataset.plugin
-            what = f"dataset {quote(plan.dataset.name)} is not what it declares"
-            raise PluginError(plugin.name, plugin.version, what, f"{name}: declared {claimed}, loaded {loaded}")
-
-
-@contextmanager
-def refusals(given: bool) -> Iterator[None]:
-    """Turn a factory's ValueError into a usage error when params were given: it refuses one of them."""
-    try:
-        yield
-    except PluginError as error:
-        if given and isinstance(error.__cause__, ValueError):
-            raise UsageError(error.what, str(error.__cause__)) from error
-        raise

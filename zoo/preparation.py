@@ -1,0 +1,176 @@
+"""Preparation: from a plan to everything a training needs, each part checked before the next is built."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.batches import Batches, make_batches
+from zoo.compatibility import adapt_preprocess, check_model
+from zoo.data import DataSplits, check_splits, count_samples, find_input_shape
+from zoo.device import choose_threads, count_flop
+from zoo.errors import DataError, PluginError, UsageError, quote
+from zoo.metrics import Metric
+from zoo.plan import Plan, fetch_dataset
+from zoo.preprocess import Preprocess
+from zoo.registry import build_dataset, build_metric, build_model
+
+log = logging.getLogger("zoo")
+
+MAX_TEST_BATCH = 1024
+TEST_BATCH_ELEMENTS = 1 << 20
+"""Evaluation keeps no activations for a backward pass, so its batches may be larger than those of training: up to 1024
+samples or a million input values, whichever is less. Neither counts nor losses depend on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """The parts of a training, on their device; `adapted` says what was done to the data to fit the model."""
+
+    splits: DataSplits
+    preprocess: Preprocess
+    adapted: list[str]
+    input_shape: tuple[int, ...]
+    model: nn.Module
+    metrics: dict[str, Metric]
+    threads: int
+    train: Batches
+    test: Batches
+
+
+def prepare(plan: Plan, root: Path, *, offline: bool) -> Preparation:
+    """Load the data, build model and metrics, and make the batches.
+
+    The model is built right after seeding torch. On return torch uses the number of threads chosen for the work.
+
+    Raises:
+        ZooError: the data cannot be had or used, a factory fails, or the model does not fit the data.
+    """
+    splits = load_splits(plan, root, offline=offline)
+    raw_shape = find_input_shape(plan.dataset.name, splits)
+    check_claims(plan, splits, raw_shape)
+    declared = splits.preprocess or Preprocess()
+    preprocess, adapted = adapt_preprocess(plan.model.spec, plan.dataset.name, raw_shape, declared)
+    for note in adapted:
+        log.info("adapted the data to %s: %s", plan.model.name, note)
+    input_shape = preprocess.output_shape(raw_shape)
+    classes = len(splits.class_names)
+
+    torch.manual_seed(plan.config.seed)
+    with _refusals(plan.given_params):
+        model = build_model(plan.model, input_shape=input_shape, num_classes=classes, params=plan.params)
+    model.to(plan.device)
+    names = {"name": plan.model.name, "dataset": plan.dataset.name}
+    check_model(model, **names, input_shape=input_shape, num_classes=classes, device=plan.device)
+    metrics = {}
+    for name, entry in plan.metrics.items():
+        with _refusals(bool(plan.metric_params[name])):
+            metrics[name] = build_metric(entry, num_classes=classes, params=plan.metric_params[name])
+        _move(metrics[name], plan.device)
+    flop = count_flop(model, input_shape, plan.device) * plan.config.batch_size if plan.device.type == "cpu" else 0
+    threads = choose_threads(flop, plan.config.threads)
+    torch.set_num_threads(threads)
+    train, test = _make_batches(plan, splits, model, preprocess, input_shape)
+    return Preparation(
+        splits=splits,
+        preprocess=preprocess,
+        adapted=adapted,
+        input_shape=input_shape,
+        model=model,
+        metrics=metrics,
+        threads=threads,
+        train=train,
+        test=test,
+    )
+
+
+def load_splits(plan: Plan, root: Path, *, offline: bool) -> DataSplits:
+    """Fetch, load and check the data set of a plan.
+
+    Raises:
+        DataError, DownloadError, PluginError, UsageError.
+    """
+    fetch_dataset(plan.dataset, root, offline=offline)
+    with _refusals(plan.given_dataset_params):
+        splits = build_dataset(plan.dataset, root=root, params=plan.dataset_params)
+    for warning in check_splits(plan.dataset.name, splits):
+        log.warning("%s", warning)
+    return splits
+
+
+def check_claims(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> None:
+    """Compare the data set's spec with what was loaded; params may change the data, so only without any."""
+    spec = plan.dataset.spec
+    if plan.given_dataset_params:
+        return
+    claims = {
+        "input_shape": (spec.input_shape, raw_shape),
+        "num_classes": (spec.num_classes, len(splits.class_names)),
+        "class_names": (spec.class_names or None, tuple(splits.class_names)),
+        **{f"samples.{name}": (spec.samples.get(name), count_samples(split)) for name, split in splits.items()},
+    }
+    for name, (claimed, loaded) in claims.items():
+        if claimed is not None and claimed != loaded:
+            plugin = plan.dataset.plugin
+            what = f"dataset {quote(plan.dataset.name)} is not what it declares"
+            raise PluginError(plugin.name, plugin.version, what, f"{name}: declared {claimed}, loaded {loaded}")
+
+
+@contextmanager
+def _refusals(given: bool) -> Iterator[None]:
+    """Turn a factory's ValueError into a usage error when params were given: it refuses one of them."""
+    try:
+        yield
+    except PluginError as error:
+        if given and isinstance(error.__cause__, ValueError):
+            raise UsageError(error.what, str(error.__cause__)) from error
+        raise
+
+
+def _move(metric: Metric, device: torch.device) -> None:
+    """Move a metric that keeps its state in tensors of its own, as those of TorchMetrics do."""
+    if device.type != "cpu" and hasattr(metric, "to"):
+        metric.to(device)
+
+
+def _make_batches(
+    plan: Plan, splits: DataSplits, model: nn.Module, preprocess: Preprocess, input_shape: tuple[int, ...]
+) -> tuple[Batches, Batches]:
+    config, samples = plan.config, count_samples(splits.train)
+    name = quote(plan.dataset.name)
+    # Batch normalisation has no variance for one sample.
+    normalised = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    if normalised and min(samples, config.batch_size) == 1:
+        raise DataError(
+            f"model {quote(plan.model.name)} normalises over the batch",
+            "a training batch of one sample has no variance",
+        )
+    if normalised and samples % config.batch_size == 1:
+        log.info("the last training batch would hold one sample; it joins the batch before")
+    if config.epochs and config.batch_size > samples:
+        log.warning("dataset %s has %d training samples, so a batch holds %d", name, samples, samples)
+    elements = max(1, torch.Size(input_shape).numel())
+    test_batch = max(config.batch_size, min(MAX_TEST_BATCH, TEST_BATCH_ELEMENTS // elements))
+    shared: dict[str, Any] = {
+        "name": plan.dataset.name,
+        "num_classes": len(splits.class_names),
+        "device": plan.device,
+        "workers": config.workers,
+        "loader_seed": config.seed,
+    }
+    train = make_batches(
+        splits.train,
+        preprocess,
+        batch_size=config.batch_size,
+        shuffle_seed=config.seed,
+        merge_single=normalised,
+        **shared,
+    )
+    return train, make_batches(splits.test, preprocess, batch_size=test_batch, **shared)
