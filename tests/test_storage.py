@@ -608,10 +608,10 @@ def test_a_folder_without_permission_is_named() -> None:
         assert (folder / "w").read_bytes() == OLD
     denied = ": Permission denied."
     assert done.stdout.splitlines() == [
-        f"cannot save weights to {name}/w{denied} Write elsewhere with --runs-dir or --output.",
+        f"cannot save weights to {name}/w{denied} Write elsewhere with --runs-dir.",
         f"cannot write to {name}{denied} Move.",
         f"cannot write to {name}/a/b{denied} Move.",
-        f"cannot create folder 'run' in {name}{denied} Write elsewhere with --runs-dir or --output.",
+        f"cannot create folder 'run' in {name}{denied} Write elsewhere with --runs-dir.",
         f"cannot lock {name}/lock{denied} Choose another place with ZOO_HOME.",
     ], done
 

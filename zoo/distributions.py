@@ -1,21 +1,24 @@
-"""Entry points of installed distributions, cached: walking all metadata is the slowest thing `zoo list` would do."""
+"""Entry points of installed distributions, read straight from the folders on `sys.path`.
+
+The same as `importlib.metadata` finds for distributions in folders, without what makes it slow (it parses the metadata
+of every distribution) and without what makes it fail (one malformed file of anybody ends its walk).
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
+import re
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.errors import StorageError
-from zoo.storage import write_file, zoo_home
+from zoo.errors import one_line
 
 
 @dataclass(frozen=True, kw_only=True)
 class EntryPoint:
-    """One line of an installed distribution's entry points."""
+    """One line of an installed distribution's entry points; a line without `=` has an empty value."""
 
     distribution: str
     version: str
@@ -23,56 +26,61 @@ class EntryPoint:
     value: str
 
 
+def normalize_name(name: str) -> str:
+    """Return a distribution's name the way package indexes compare names, on one printable line."""
+    return one_line(re.sub(r"[-_.]+", "-", name).lower())
+
+
 def find_entry_points(group: str) -> list[EntryPoint]:
-    """Return the entry points of `group`, sorted by distribution and name, importing no distribution's code.
-
-    The cache is keyed by what lies on `sys.path`: installing, removing or editing a distribution changes the key. A
-    cache that cannot be read or written only costs time.
-    """
-    environment = hashlib.sha256("\0".join([group, *sys.path]).encode(errors="surrogatepass")).hexdigest()[:16]
-    cache = zoo_home() / "cache" / f"entry-points-{environment}.json"
-    fingerprint = _fingerprint()
-    try:
-        stored = json.loads(cache.read_bytes())
-        if stored["fingerprint"] == fingerprint:
-            return [EntryPoint(**item) for item in stored["entry_points"]]
-    except (OSError, ValueError, TypeError, KeyError):
-        pass  # missing or damaged: made anew below
-    found = _walk(group)
-    content = json.dumps({"fingerprint": fingerprint, "entry_points": [asdict(item) for item in found]})
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        write_file(cache, content.encode(), what="the cache of entry points")
-    except (OSError, StorageError):
-        pass  # a read-only home: works, but slower
-    return found
-
-
-def _walk(group: str) -> list[EntryPoint]:
-    from importlib.metadata import distributions
-
+    """Return the entry points of `group`, sorted by distribution and name, importing no distribution's code."""
     found: dict[str, list[EntryPoint]] = {}
-    for distribution in distributions():
-        name = (distribution.metadata["Name"] or "").lower().replace("_", "-").replace(".", "-")
+    for folder in _metadata_folders():
+        # NAME-VERSION.dist-info, or NAME.egg-info beside the source of an old editable installation.
+        name, _, version = folder.name.rpartition(".")[0].partition("-")
+        name = normalize_name(name)
         # The first of a name on sys.path is the one that gets imported; later copies are shadowed.
         if name and name not in found:
-            found[name] = [
-                EntryPoint(distribution=name, version=distribution.version or "", name=point.name, value=point.value)
-                for point in distribution.entry_points
-                if point.group == group
-            ]
+            lines = list(_read_group(folder / "entry_points.txt", group))
+            version = (_read_version(folder) or one_line(version)) if lines else ""
+            found[name] = [EntryPoint(distribution=name, version=version, name=key, value=v) for key, v in lines]
     return sorted((point for points in found.values() for point in points), key=lambda p: (p.distribution, p.name))
 
 
-def _fingerprint() -> str:
-    digest = hashlib.sha256()
-    for folder in sys.path:
+def fingerprint() -> str:
+    """Return a text that changes when a distribution is installed, removed or replaced by another version."""
+    return "\n".join(str(folder) for folder in _metadata_folders())
+
+
+def _metadata_folders() -> Iterator[Path]:
+    for folder in dict.fromkeys(sys.path):
         try:
-            names = sorted(entry.name for entry in os.scandir(folder or ".") if entry.name.endswith("-info"))
-        except OSError:
-            continue
-        for name in names:
-            path = Path(folder, name, "entry_points.txt")
-            stamp = path.stat().st_mtime_ns if path.is_file() else 0
-            digest.update(f"{folder}\0{name}\0{stamp}\n".encode(errors="surrogatepass"))
-    return digest.hexdigest()
+            names = sorted(entry.name for entry in os.scandir(folder or "."))
+        except (OSError, ValueError):
+            continue  # not there, not a folder (an archive), not readable
+        yield from (Path(folder, name) for name in names if name.endswith((".dist-info", ".egg-info")))
+
+
+def _read_group(path: Path, group: str) -> Iterator[tuple[str, str]]:
+    section = ""
+    for line in _read_lines(path):
+        if line.startswith("["):
+            section = line.strip("[] ")
+        elif line and line[0] not in "#;" and section == group:
+            name, _, value = line.partition("=")
+            yield one_line(name), value.strip()
+
+
+def _read_version(folder: Path) -> str:
+    for line in [*_read_lines(folder / "METADATA"), *_read_lines(folder / "PKG-INFO")]:
+        if line.lower().startswith("version:"):
+            return one_line(line.partition(":")[2])
+        if not line:
+            break  # the end of the headers
+    return ""
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").split("\n")]
+    except OSError:
+        return []

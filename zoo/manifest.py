@@ -18,13 +18,13 @@ from typing import Any
 
 from zoo.errors import ManifestError, closest, describe, quote
 from zoo.hookspecs import hookimpl
-from zoo.specs import SPEC_CLASSES, AnySpec, DatasetSpec, FileSpec, MetricSpec, ModelSpec
+from zoo.specs import MAX_SHOWN, SPEC_CLASSES, AnySpec, DatasetSpec, FileSpec, MetricSpec, ModelSpec, show
 
 FILE_NAME = "registry.toml"
 SCHEMA = 1
 # tomllib is quadratic in the parts of a dotted key and recurses into nested arrays; real manifests stay far below.
 MAX_BYTES = 4_000_000
-MAX_DOTS_IN_LINE = 2_000
+MAX_DOTS_SQUARED = 4_000_000
 TABLES = {"models": "model", "datasets": "dataset", "metrics": "metric"}
 
 
@@ -67,18 +67,18 @@ def read_manifest(path: Path) -> Manifest:
     document = _parse(path, _read_text(path))
     schema = document.pop("schema", None)
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise ManifestError(path, "", f"schema: expected schema = {SCHEMA} at the top, got {schema!r}")
+        raise ManifestError(path, "", f"schema: expected schema = {SCHEMA} at the top, got {show(schema)}")
     if schema > SCHEMA:
         raise ManifestError(
-            path, "", f"schema {schema} is newer than this zoo reads ({SCHEMA}). Fix: pip install -U zoo-torch"
+            path, "", f"schema {show(schema)} is newer than this zoo reads ({SCHEMA}). Fix: pip install -U zoo-torch"
         )
     specs: list[AnySpec] = []
     for table, entries in document.items():
         if table not in TABLES:
             raise ManifestError(path, "", _unknown(table, [*TABLES, "schema"]))
         if not isinstance(entries, dict):
-            raise ManifestError(path, table, f"expected tables [{table}.NAME], got {entries!r}")
-        specs.extend(_read_spec(path, f"{table}.{name}", TABLES[table], name, entry) for name, entry in entries.items())
+            raise ManifestError(path, table, f"expected tables [{table}.NAME], got {show(entries)}")
+        specs.extend(_read_spec(path, table, name, entry) for name, entry in entries.items())
     return Manifest(tuple(specs))
 
 
@@ -97,9 +97,11 @@ def _read_text(path: Path) -> str:
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.count(".") > MAX_DOTS_IN_LINE:
-            raise ManifestError(path, "", f"line {number} has more than {MAX_DOTS_IN_LINE} dots")
+    cost = 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        cost += line.count(".") ** 2
+        if cost > MAX_DOTS_SQUARED:
+            raise ManifestError(path, "", f"line {number}: more dots than any manifest needs")
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -107,15 +109,17 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
 
 
 def _unknown(key: str, known: list[str]) -> str:
-    near = closest(key, known)
+    near = closest(key[:MAX_SHOWN], known)
     hint = f"did you mean {quote(near)}? " if near else ""
-    return f"{key if key.isidentifier() else quote(key)}: unknown key; {hint}known keys: {', '.join(sorted(known))}"
+    shown = key if key.isidentifier() and len(key) <= MAX_SHOWN else show(key)
+    return f"{shown}: unknown key; {hint}known keys: {', '.join(sorted(known))}"
 
 
-def _read_spec(path: Path, table: str, kind: str, name: str, entry: object) -> AnySpec:
+def _read_spec(path: Path, kinds: str, name: str, entry: object) -> AnySpec:
+    table = f"{kinds}.{name[:MAX_SHOWN]}"
     if not isinstance(entry, dict):
-        raise ManifestError(path, table, f"expected a table, got {entry!r}")
-    spec_class = SPEC_CLASSES[kind]
+        raise ManifestError(path, table, f"expected a table, got {show(entry)}")
+    spec_class = SPEC_CLASSES[TABLES[kinds]]
     known = [key for key in spec_class.field_names() if key != "name"]
     _check_keys(path, table, entry, known)
     if "factory" not in entry:
@@ -131,7 +135,7 @@ def _read_spec(path: Path, table: str, kind: str, name: str, entry: object) -> A
 
 def _read_file(path: Path, table: str, entry: object) -> FileSpec:
     if not isinstance(entry, dict):
-        raise ManifestError(path, table, f"expected a table, got {entry!r}")
+        raise ManifestError(path, table, f"expected a table, got {show(entry)}")
     known = list(FileSpec.__dataclass_fields__)
     _check_keys(path, table, entry, known)
     for key in known[:4]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import re
 import sys
@@ -22,8 +23,8 @@ from typing import Any
 
 import zoo
 from zoo import hookspecs
-from zoo.distributions import EntryPoint, find_entry_points
-from zoo.errors import ManifestError, PluginError, UsageError, ZooError, describe, quote
+from zoo.distributions import EntryPoint, find_entry_points, normalize_name
+from zoo.errors import ManifestError, PluginError, UsageError, ZooError, closest, describe, quote
 from zoo.manifest import FILE_NAME, Manifest, first_party_path, read_manifest
 from zoo.specs import SPEC_ATTRIBUTE, SPEC_CLASSES, AnySpec, check_name
 
@@ -38,7 +39,8 @@ class Plugin:
     """A package, file or object that provides entries, as far as it is known.
 
     `source` says where its specs come from: the path of a manifest or of a Python file, the name of a module, or the
-    object itself. `problem` is set when it is broken; a broken plugin provides nothing and stops nothing.
+    object itself. `problem` is set when it is broken; a broken plugin provides nothing and stops nothing. `indexed`
+    are its specs as another process found them (see `zoo.index`), `specs` those that its code gave in this one.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Plugin:
     given: bool = False
     problem: ZooError | None = None
     import_seconds: float | None = None
+    indexed: list[AnySpec] | None = field(default=None, repr=False)
     specs: list[AnySpec] | None = field(default=None, repr=False)
 
     @property
@@ -71,18 +74,23 @@ def find_plugins(paths: Sequence[str | Path] = (), disabled: Iterable[str] = ())
     Raises:
         UsageError: a path does not exist or is neither a `.py` file nor a `.toml` manifest.
     """
-    disabled = {*disabled, *os.environ.get("ZOO_DISABLE_PLUGINS", "").replace(",", " ").split()}
+    off = {*disabled, *os.environ.get("ZOO_DISABLE_PLUGINS", "").replace(",", " ").split()}
+    off = {normalize_name(name) for name in off}
     found = [Plugin(FIRST_PARTY, zoo.__version__, "zoo itself", first_party_path())]
-    if "all" not in disabled:
-        found += [p for point in find_entry_points(GROUP) if (p := _installed(point)).name not in disabled]
+    if "all" not in off:
+        found += [_installed(point) for point in find_entry_points(GROUP) if point.distribution not in off]
     environment = [path for path in os.environ.get("ZOO_PLUGINS", "").split(os.pathsep) if path]
-    unique = dict.fromkeys(Path(path).expanduser().absolute() for path in (*paths, *environment))
-    found += [plugin for path in unique if (plugin := _from_path(path)).name not in disabled]
+    unique = dict.fromkeys(_absolute(path) for path in (*paths, *environment))
+    found += [plugin for path in unique if normalize_name((plugin := _from_path(path)).name) not in off]
     return found
 
 
 def plugin_from_object(source: object) -> Plugin:
-    """Return a plugin for a module or object with hook functions, given from Python."""
+    """Return a plugin for a module or object with hook functions, given from Python.
+
+    Raises:
+        UsageError: its name cannot name a plugin.
+    """
     name = getattr(source, "__name__", type(source).__name__).rpartition(".")[2]
     return Plugin(_plugin_name(name), "", "given from Python", source, given=True)
 
@@ -91,9 +99,13 @@ def plugin_from_specs(name: str, specs: Sequence[AnySpec]) -> Plugin:
     """Return a plugin that provides exactly these specs.
 
     Raises:
-        ValueError: `name` cannot name a plugin.
+        UsageError: `name` cannot name a plugin.
+        TypeError: one of them is no spec.
     """
-    return Plugin(check_name(name), "", "given from Python", Manifest(tuple(specs)), given=True)
+    for spec in specs:
+        if not isinstance(spec, tuple(SPEC_CLASSES.values())):
+            raise TypeError(f"expected specs, got {type(spec).__name__}")
+    return Plugin(_check_plugin_name(name), "", "given from Python", Manifest(tuple(specs)), given=True)
 
 
 def load_specs(plugin: Plugin) -> list[AnySpec]:
@@ -103,24 +115,27 @@ def load_specs(plugin: Plugin) -> list[AnySpec]:
     """
     if plugin.specs is None:
         started = time.perf_counter()
-        plugin.specs = []
+        if plugin.indexed is not None:
+            plugin.problem = None  # what went wrong there is tried here, and may be right by now
+        specs: list[AnySpec] = []
         try:
             if plugin.problem is None:
-                plugin.specs = _call_hooks(plugin, _load(plugin))
+                specs = _call_hooks(plugin, _load(plugin))
         except ZooError as error:
             plugin.problem = error
-        plugin.import_seconds = time.perf_counter() - started
+        plugin.specs, plugin.import_seconds = specs, time.perf_counter() - started
     return plugin.specs
 
 
-def import_object(reference: str) -> Any:
-    """Return what `"package.module:object"` names.
+def import_object(reference: str, beside: Path | None = None) -> Any:
+    """Return what `"package.module:object"` names; a module that lies `beside` a manifest given by path comes first.
 
     Raises:
         Exception: whatever the import raises; the caller knows which plugin to name.
     """
     module, _, path = reference.partition(":")
-    found = importlib.import_module(module)
+    file = beside.with_name(f"{module}.py") if beside is not None else None
+    found = import_file(file) if file is not None and file.is_file() else importlib.import_module(module)
     for part in path.split("."):
         found = getattr(found, part)
     return found
@@ -132,7 +147,16 @@ def _installed(point: EntryPoint) -> Plugin:
     module, _, target = point.value.partition(":")
     module, target = module.strip(), target.strip()
     plugin = Plugin(point.distribution, point.version, origin, module)
-    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", module) or (target and not target.endswith(".toml")):
+    try:
+        _check_plugin_name(point.distribution)
+    except UsageError as error:
+        plugin.problem = _problem(plugin, "its name cannot name a plugin", error.why)
+        # Nothing else may go by the name of zoo's own.
+        plugin.name = f"{plugin.name} (installed)" if plugin.name == FIRST_PARTY else plugin.name
+        return plugin
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", module) or (
+        target and not re.fullmatch(r"[\w-][\w.-]*\.toml", target)
+    ):
         plugin.problem = _problem(
             plugin,
             f"entry point {quote(point.name)}",
@@ -142,7 +166,7 @@ def _installed(point: EntryPoint) -> Plugin:
         top, *rest = module.split(".")
         try:
             spec = importlib.util.find_spec(top)
-        except (ImportError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 finders of editable installations are foreign code
             plugin.problem = _problem(plugin, f"package {quote(top)} cannot be found", describe(error))
             return plugin
         folders = list(spec.submodule_search_locations or ()) if spec else []
@@ -155,24 +179,39 @@ def _installed(point: EntryPoint) -> Plugin:
     return plugin
 
 
+def _absolute(path: str | Path) -> Path:
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(f"plugin {quote(path)}", describe(error)) from error
+
+
 def _from_path(path: Path) -> Plugin:
     fix = "Give a Python file or a registry.toml"
-    if not path.exists():
-        raise UsageError(f"plugin {quote(path)}: no such file", fix=fix)
-    if path.is_dir() or path.suffix not in (".py", ".toml"):
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"plugin {quote(path)}: cannot be read", why, fix) from error
+    if not path.is_file() or path.suffix not in (".py", ".toml"):
         raise UsageError(f"plugin {quote(path)}: neither a .py file nor a .toml manifest", fix=fix)
     stem = path.parent.name if path.name == FILE_NAME else path.stem
     return Plugin(_plugin_name(stem), "", str(path), path, given=True)
 
 
 def _plugin_name(text: str) -> str:
-    name = re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")
+    return _check_plugin_name(re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-."))
+
+
+def _check_plugin_name(name: str) -> str:
+    what, fix = f"plugin {quote(name)}: its name cannot name a plugin", "Rename it"
     try:
-        return check_name(name)
+        check_name(name)
     except ValueError as error:
-        raise UsageError(
-            f"plugin {quote(text)}: its name cannot name a plugin", str(error), "Rename the file"
-        ) from error
+        raise UsageError(what, str(error), fix) from error
+    if name == FIRST_PARTY:
+        raise UsageError(what, "it is the name of zoo's own", fix)
+    return name
 
 
 def _problem(plugin: Plugin, what: str, cause: str) -> PluginError:
@@ -217,7 +256,7 @@ def import_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         raise
     return module
 
@@ -230,8 +269,10 @@ def _call_hooks(plugin: Plugin, provider: object) -> list[AnySpec]:
     manager.add_hookspecs(hookspecs)
     try:
         manager.register(provider, plugin.name)
-        manager.check_pending()
-    except Exception as error:
+        _check_hook_names(manager)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise _problem(plugin, "its hooks are not usable", describe(error)) from error
     specs = [spec for kind in hookspecs.HOOKS for spec in _call_hook(plugin, manager, kind)]
     if isinstance(provider, ModuleType):
@@ -243,6 +284,19 @@ def _call_hooks(plugin: Plugin, provider: object) -> list[AnySpec]:
                 raise _problem(plugin, f"{spec.kind} {quote(name)}", "declared twice")
             seen.add((spec.kind, name))
     return specs
+
+
+def _check_hook_names(manager: Any) -> None:
+    """Refuse functions marked as hooks that are none: a hook that is misspelt would never be called."""
+    known = list(hookspecs.HOOKS.values())
+    for provider in manager.get_plugins():
+        for hook in manager.get_hookcallers(provider) or ():
+            if hook.name not in known:
+                near = closest(hook.name, known)
+                raise ValueError(
+                    f"unknown hook {quote(hook.name)}; {f'did you mean {quote(near)}? ' if near else ''}"
+                    f"known hooks: {', '.join(known)}"
+                )
 
 
 def _call_hook(plugin: Plugin, manager: Any, kind: str) -> list[AnySpec]:
@@ -265,6 +319,8 @@ def _call_hook(plugin: Plugin, manager: Any, kind: str) -> list[AnySpec]:
 
 def _decorated(module: ModuleType) -> list[AnySpec]:
     """Return the specs that decorators attached to objects of this very module, in the order of definition."""
-    own = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]
+    # getattr_static: a module may hold objects that do anything when an attribute is asked for.
+    marked = [value for value in vars(module).values() if inspect.getattr_static(value, SPEC_ATTRIBUTE, None)]
+    own = [value for value in marked if getattr(value, "__module__", None) == module.__name__]
     unique = {id(value): value for value in own if SPEC_ATTRIBUTE in getattr(value, "__dict__", {})}
     return [spec for value in unique.values() for spec in getattr(value, SPEC_ATTRIBUTE)]

@@ -149,13 +149,13 @@ class Registry:
             AmbiguousNameError: several plugins claim the bare name.
             UsageError: plugins that share their name share this one as well.
         """
-        prefix, _, bare = str(name).rpartition("/")
+        prefix, slash, bare = str(name).rpartition("/")
         own = [plugin for plugin in self.plugins if plugin.name == FIRST_PARTY]
         others = [plugin for plugin in self.plugins if plugin.name != FIRST_PARTY]
         for plugins in (own, others):
-            asked = [plugin for plugin in plugins if not prefix or plugin.name == prefix]
+            asked = [plugin for plugin in plugins if not slash or plugin.name == prefix]
             found = [entry for plugin in asked for entry in _entries(plugin, kind) if _is_called(entry, bare)]
-            if not found and prefix:
+            if not found and slash:
                 # Its index may have failed or be older than what the plugin finds, in a folder of models say.
                 for plugin in asked:
                     load_specs(plugin)

@@ -6,11 +6,14 @@ Specs come from a manifest (see `zoo.manifest`), from hooks (see `zoo.hookspecs`
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeVar
+
+from zoo.errors import one_line
 
 Kind = Literal["model", "dataset", "metric", "weights"]
 """The kinds of things a zoo holds."""
@@ -21,10 +24,23 @@ MAX_NAME = 64
 DEVICE_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
 FACTORY_PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+# Where http is allowed: this very machine, as tests and local mirrors need it. Printable ASCII only: it gets shown.
+URL_PATTERN = re.compile(r"(https://[!-~]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?/[!-~]*)")
+MAX_DEPTH = 20
+MAX_SHOWN = 200
 SPEC_ATTRIBUTE = "__zoo_specs__"
 
 Factory = Callable[..., Any]
 F = TypeVar("F", bound=Factory)
+
+
+def show(value: object) -> str:
+    """Return `repr(value)` for a message, cut short; some values are too deep or too large to be shown at all."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def check_name(name: object) -> str:
@@ -36,9 +52,9 @@ def check_name(name: object) -> str:
     """
     if not isinstance(name, str) or len(name) > MAX_NAME or not NAME_PATTERN.fullmatch(name):
         raise ValueError(
-            f"name: expected lower-case letters, digits, '.', '_' and '-', at most {MAX_NAME}, got {name!r}"
+            f"name: expected lower-case letters, digits, '.', '_' and '-', at most {MAX_NAME}, got {show(name)}"
         )
-    if name.split(".")[0] in DEVICE_NAMES:
+    if name.partition(".")[0] in DEVICE_NAMES:
         raise ValueError(f"name: {name!r} is the name of a device on Windows")
     return name
 
@@ -47,12 +63,14 @@ def _check_text(spec: object, *names: str) -> None:
     for name in names:
         value = getattr(spec, name)
         if not isinstance(value, str):
-            raise ValueError(f"{name}: expected text, got {value!r}")
+            raise ValueError(f"{name}: expected text, got {show(value)}")
+        # Shown in lists: one line, and nothing that drives a terminal.
+        object.__setattr__(spec, name, one_line(value))
 
 
 def _check_int(name: str, value: object, low: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise ValueError(f"{name}: expected a whole number of at least {low}, got {value!r}")
+        raise ValueError(f"{name}: expected a whole number of at least {low}, got {show(value)}")
 
 
 def _freeze_map(spec: object, *names: str) -> None:
@@ -60,39 +78,71 @@ def _freeze_map(spec: object, *names: str) -> None:
     for name in names:
         value = getattr(spec, name)
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise ValueError(f"{name}: expected a table of name = value, got {value!r}")
+            raise ValueError(f"{name}: expected a table of name = value, got {show(value)}")
+        for key, item in value.items():
+            _check_plain(f"{name}.{key}", item)
         object.__setattr__(spec, name, MappingProxyType(dict(value)))
+
+
+def _check_plain(name: str, value: object, depth: int = 0) -> None:
+    """Refuse what JSON has no form for: it could be neither listed nor stored with the weights."""
+    if isinstance(value, list | tuple | dict) and depth < MAX_DEPTH:
+        if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+            raise ValueError(f"{name}: expected a table with names as keys, got {show(value)}")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_plain(name, item, depth + 1)
+    elif not (
+        value is None
+        or isinstance(value, str | bool)
+        or (isinstance(value, int) and abs(value) < 2**64)
+        or (isinstance(value, float) and math.isfinite(value))
+    ):
+        raise ValueError(
+            f"{name}: expected plain data (text, true or false, finite numbers of 64 bits, lists and tables of them), "
+            f"got {show(value)}"
+        )
 
 
 def _freeze_texts(spec: object, *names: str) -> None:
     for name in names:
         value = getattr(spec, name)
         if isinstance(value, str) or not all(isinstance(item, str) for item in _listed(name, value)):
-            raise ValueError(f"{name}: expected a list of texts, got {value!r}")
+            raise ValueError(f"{name}: expected a list of texts, got {show(value)}")
         object.__setattr__(spec, name, tuple(value))
 
 
 def _listed(name: str, value: object) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{name}: expected a list, got {value!r}")
+        raise ValueError(f"{name}: expected a list, got {show(value)}")
     return tuple(value)
 
 
 def _check_relative(name: str, path: object) -> None:
     """Refuse a path that could leave the folder it is meant for, on any operating system."""
-    parts = path.split("/") if isinstance(path, str) else []
-    if not parts or any(part in ("", ".", "..") or re.search(r'[\\:\x00-\x1f*?"<>|]', part) for part in parts):
-        raise ValueError(f"{name}: expected a relative path of plain names joined by '/', got {path!r}")
+    parts = path.split("/") if isinstance(path, str) and len(path) <= MAX_SHOWN else []
+    if not parts or not all(map(_is_file_name, parts)):
+        raise ValueError(f"{name}: expected a relative path of plain names joined by '/', got {show(path)}")
+
+
+def _is_file_name(part: str) -> bool:
+    return (
+        re.search(r'[\\:*?"<>|]', part) is None
+        and part.isprintable()
+        and part.strip(" ") == part
+        and not part.endswith(".")
+        and part != ""
+        and part.partition(".")[0].lower() not in DEVICE_NAMES
+    )
 
 
 def _check_url(name: str, url: object) -> None:
-    if not isinstance(url, str) or not re.fullmatch(r"(https://|http://(127\.0\.0\.1|localhost)[:/])\S+", url):
-        raise ValueError(f"{name}: expected an https:// address, got {url!r}")
+    if not isinstance(url, str) or not URL_PATTERN.fullmatch(url):
+        raise ValueError(f"{name}: expected an https:// address, got {show(url)}")
 
 
 def _check_sha256(name: str, value: object) -> None:
     if not isinstance(value, str) or not SHA256_PATTERN.fullmatch(value):
-        raise ValueError(f"{name}: expected a SHA-256 of 64 lower-case hexadecimal digits, got {value!r}")
+        raise ValueError(f"{name}: expected a SHA-256 of 64 lower-case hexadecimal digits, got {show(value)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +173,7 @@ class FileSpec:
             _check_int("unpacked_size", self.unpacked_size, 0)
             _check_sha256("unpacked_sha256", self.unpacked_sha256)
             if not self.path.endswith(".gz"):
-                raise ValueError(f"unpacked_sha256: only for a path that ends in .gz, got {self.path!r}")
+                raise ValueError(f"unpacked_sha256: only for a path that ends in .gz, got {show(self.path)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +198,10 @@ class Spec:
         if not callable(self.factory) and not (
             isinstance(self.factory, str) and FACTORY_PATTERN.fullmatch(self.factory)
         ):
-            raise ValueError(f"factory: expected 'package.module:object' or a callable, got {self.factory!r}")
+            raise ValueError(f"factory: expected 'package.module:object' or a callable, got {show(self.factory)}")
         _check_text(self, "description", "task")
         if self.task != "classification":
-            raise ValueError(f"task: expected 'classification', got {self.task!r}")
+            raise ValueError(f"task: expected 'classification', got {show(self.task)}")
         _freeze_texts(self, "aliases")
         for alias in self.aliases:
             check_name(alias)
@@ -188,7 +238,7 @@ class ModelSpec(Spec):
         _freeze_texts(self, "adapt")
         for adaptation in self.adapt:
             if adaptation not in ("channels", "resize"):
-                raise ValueError(f"adapt: expected 'channels' or 'resize', got {adaptation!r}")
+                raise ValueError(f"adapt: expected 'channels' or 'resize', got {show(adaptation)}")
         _freeze_map(self, "train")
 
 
@@ -227,11 +277,11 @@ class DatasetSpec(Spec):
         _freeze_map(self, "samples")
         for split, count in self.samples.items():
             if split not in ("train", "validation", "test"):
-                raise ValueError(f"samples: expected train, validation or test, got {split!r}")
+                raise ValueError(f"samples: expected train, validation or test, got {show(split)}")
             _check_int(f"samples.{split}", count, 0)
         files = _listed("files", self.files)
         if not all(isinstance(file, FileSpec) for file in files):
-            raise ValueError(f"files: expected FileSpec objects, got {files!r}")
+            raise ValueError(f"files: expected FileSpec objects, got {show(files)}")
         object.__setattr__(self, "files", files)
         _check_text(self, "homepage", "license")
 
@@ -247,7 +297,7 @@ class MetricSpec(Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.higher_is_better, bool):
-            raise ValueError(f"higher_is_better: expected true or false, got {self.higher_is_better!r}")
+            raise ValueError(f"higher_is_better: expected true or false, got {show(self.higher_is_better)}")
 
 
 AnySpec = ModelSpec | DatasetSpec | MetricSpec
@@ -257,7 +307,9 @@ SPEC_CLASSES: dict[str, type[AnySpec]] = {"model": ModelSpec, "dataset": Dataset
 def _attach(spec_class: type[AnySpec], declared: dict[str, Any]) -> Callable[[F], F]:
     def decorate(factory: F) -> F:
         spec = spec_class(factory=factory, **declared)
-        setattr(factory, SPEC_ATTRIBUTE, (*getattr(factory, SPEC_ATTRIBUTE, ()), spec))
+        # Its own only: a class does not repeat what the class it is derived from declares.
+        own = vars(factory).get(SPEC_ATTRIBUTE, ())
+        setattr(factory, SPEC_ATTRIBUTE, (*own, spec))
         return factory
 
     return decorate
