@@ -6,18 +6,14 @@ likes; what it gave, or how it failed, is kept until the plugin changes.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import logging
 import os
-import signal
-import subprocess
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zoo
 from zoo.distributions import fingerprint
@@ -25,6 +21,9 @@ from zoo.errors import PluginError, StorageError, describe, quote
 from zoo.plugins import Plugin, import_object, load_specs
 from zoo.specs import SPEC_CLASSES, AnySpec, FileSpec
 from zoo.storage import write_file, zoo_home
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 log = logging.getLogger("zoo")
 
@@ -43,6 +42,8 @@ def indexed_specs(plugin: Plugin) -> list[AnySpec]:
     A plugin that fails is marked with its `problem` and has no specs.
     """
     if plugin.indexed is None and plugin.problem is None:
+        import hashlib
+
         key = _make_key(plugin)
         digest = hashlib.sha256(f"{plugin.source}\0{key['file']}".encode(errors="surrogatepass")).hexdigest()[:16]
         cache = zoo_home() / "cache" / f"index-{plugin.name}-{digest}.json"
@@ -93,6 +94,10 @@ def _ask(plugin: Plugin) -> dict[str, Any]:
 
     The answer comes in a file: what a plugin prints cannot get into it.
     """
+    import signal
+    import subprocess
+    import tempfile
+
     paths = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
     # Without other plugins: one that lists the zoo's entries would start processes without end.
     environment = {**os.environ, "PYTHONPATH": paths, "ZOO_DISABLE_PLUGINS": "all"}
@@ -120,8 +125,10 @@ def _ask(plugin: Plugin) -> dict[str, Any]:
                 _kill(process)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: Popen[bytes]) -> None:
     """End the process with those it started."""
+    import signal
+
     with suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
     process.wait()

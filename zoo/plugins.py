@@ -7,7 +7,6 @@ given by path, or an object given from Python. All of them end as pluggy plugins
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -244,6 +243,8 @@ def import_file(path: Path) -> ModuleType:
     Raises:
         BaseException: whatever the file raises.
     """
+    import hashlib
+
     stem, digest = re.sub(r"[^a-z0-9]", "_", path.stem.lower()), hashlib.sha256(str(path).encode()).hexdigest()[:8]
     name = f"zoo_plugin_{stem}_{digest}"
     if name in sys.modules:
