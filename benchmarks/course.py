@@ -1,4 +1,4 @@
-"""The training of the PyTorch course that zoo grew from, written by hand the way the course does it: the baseline to beat.
+"""The training of the PyTorch course that zoo grew from, by hand, the way the course does it: the baseline to beat.
 
 Run as a script it is the course's whole program: `python benchmarks/course.py DATA_DIR [EPOCHS]`. DATA_DIR holds
 `FashionMNIST/raw` as torchvision lays it out.
@@ -41,16 +41,16 @@ def accuracy_fn(y_true: torch.Tensor, y_pred: torch.Tensor) -> float:
 def train_epoch(model: nn.Module, loader: DataLoader, loss_fn: nn.Module, optimizer: torch.optim.Optimizer) -> float:
     """Train for one epoch as the course does; return the mean of the batches' losses."""
     train_loss = 0
-    for batch, (X, y) in enumerate(loader):
+    for batch, (x, y) in enumerate(loader):
         model.train()
-        y_pred = model(X)
+        y_pred = model(x)
         loss = loss_fn(y_pred, y)
         train_loss += loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if batch % 400 == 0:
-            tqdm.write(f"Looked at {batch * len(X)}/{len(loader.dataset)} samples", file=sys.stderr)
+            tqdm.write(f"Looked at {batch * len(x)}/{len(loader.dataset)} samples", file=sys.stderr)
     return float(train_loss / len(loader))
 
 
@@ -71,8 +71,8 @@ def main(root: str, epochs: int) -> None:
         test_loss, test_acc = 0.0, 0.0
         model.eval()
         with torch.inference_mode():
-            for X, y in test_loader:
-                test_pred = model(X)
+            for x, y in test_loader:
+                test_pred = model(x)
                 test_loss += loss_fn(test_pred, y)
                 test_acc += accuracy_fn(y_true=y, y_pred=test_pred.argmax(dim=1))
         print(

@@ -8,7 +8,11 @@ draws two plain `DataLoader`s take from the global generator, so the batches are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+import traceback
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from operator import index as to_index
 from typing import Any, Protocol
 
 import torch
@@ -24,9 +28,15 @@ MEMORY_BUDGET = 1 << 30
 """Bytes a split may take as ready-made float32 inputs, or on an accelerator as raw images. Beyond it, a split stays as
 it is in the machine's memory and is preprocessed batch by batch.
 
-On a CPU ready-made inputs are worth their memory only when there is more to do than a division: dividing a batch of
-uint8 costs as much as gathering four times the bytes, and making all inputs ahead costs half an epoch of a small model.
-On an accelerator each operation of a step counts. See benchmarks/gather.py."""
+On a CPU ready-made inputs are worth their memory only when images are resized: the arithmetic on a batch of uint8 costs
+little more than gathering four times the bytes, and making all inputs ahead costs what it saves in 3 to 10 epochs or
+more. On an accelerator each operation of a step counts. See benchmarks/gather.py."""
+
+MADE_AT_ONCE = 256
+"""Images that are made into inputs at once: few enough to stay in a processor's cache."""
+
+SIGNAL_WAIT = 1
+"""Seconds to wait for the system to tell that a worker process ended."""
 
 Batch = tuple[Tensor, Tensor]
 
@@ -79,12 +89,25 @@ def make_batches(
     loader_seed: int = 0,
     workers: int = 0,
     merge_single: bool = False,
+    image_shape: tuple[int, ...] | None = None,
 ) -> Batches:
-    """Return the batches of a split, in the order of `shuffle_seed`, or as the samples lie when it is None."""
+    """Return the batches of a split, in the order of `shuffle_seed`, or as the samples lie when it is None.
+
+    `image_shape` is what each raw image of a Dataset must have; None compares those of a batch only.
+    """
     if isinstance(split, tuple):
         return TensorBatches(*split, preprocess, batch_size, device, shuffle_seed, merge_single)
-    reader = BatchReader(split, name, num_classes)
+    reader = BatchReader(split, name, num_classes, image_shape)
     return LoaderBatches(reader, preprocess, batch_size, device, shuffle_seed, loader_seed, workers, merge_single)
+
+
+def make_inputs(images: Tensor, preprocess: Preprocess, device: torch.device) -> Tensor:
+    """Preprocess all images of a split, some at a time: over the whole it takes twice as long and thrice the memory."""
+    shape = preprocess.output_shape(images.shape[1:])
+    inputs = torch.empty(len(images), *shape, dtype=torch.float32, device=device)
+    for raw, ready in zip(images.split(MADE_AT_ONCE), inputs.split(MADE_AT_ONCE), strict=True):
+        ready.copy_(preprocess(raw.to(device)))
+    return inputs
 
 
 class TensorBatches:
@@ -107,9 +130,9 @@ class TensorBatches:
         self.preprocess: Preprocess | None = preprocess
         self.images, self.targets = images, targets.to(torch.int64)
         shape = preprocess.output_shape(images.shape[1:])
-        worthwhile = device.type != "cpu" or not preprocess.only_scales
+        worthwhile = device.type != "cpu" or preprocess.resize is not None
         if worthwhile and 4 * self.samples * torch.Size(shape).numel() <= MEMORY_BUDGET:
-            self.images = preprocess(images.to(device)).contiguous()
+            self.images = make_inputs(images, preprocess, device)
             self.preprocess = None
         elif images.nbytes <= MEMORY_BUDGET:
             self.images = images.to(device)
@@ -120,7 +143,9 @@ class TensorBatches:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch, counted from 0."""
         if self.shuffle_seed is None:
-            batches = zip(self.images.split(self.sizes), self.targets.to(self.device).split(self.sizes), strict=True)
+            # Copies: a model that works in place on its inputs must not change the data.
+            parts = (images.clone() for images in self.images.split(self.sizes))
+            batches = zip(parts, self.targets.to(self.device).split(self.sizes), strict=True)
         else:
             order = epoch_order(self.samples, self.shuffle_seed, epoch)
             targets = self.targets[order].to(self.device).split(self.sizes)
@@ -143,8 +168,10 @@ class Failure:
 class BatchReader(Dataset[Any]):
     """Reads whole batches of a Dataset: an index is a list of sample indices."""
 
-    def __init__(self, dataset: Dataset[Any], name: str, num_classes: int) -> None:
-        self.dataset, self.name, self.num_classes = dataset, name, num_classes
+    def __init__(
+        self, dataset: Dataset[Any], name: str, num_classes: int, image_shape: tuple[int, ...] | None = None
+    ) -> None:
+        self.dataset, self.name, self.num_classes, self.image_shape = dataset, name, num_classes, image_shape
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]
@@ -156,23 +183,34 @@ class BatchReader(Dataset[Any]):
             try:
                 image, target = self.dataset[index]
                 image = to_image(image)
-                targets.append(_check_sample(image, target, images, self.num_classes))
+                first = images[0] if images else image
+                _check_image(image, self.image_shape or tuple(first.shape), first.dtype)
+                targets.append(_check_target(target, self.num_classes))
                 images.append(image)
             except Exception as error:  # noqa: BLE001 a data set may raise anything; it is reported with its sample
                 return Failure(index, describe(error))
         return torch.stack(images), torch.tensor(targets, dtype=torch.int64)
 
 
-def _check_sample(image: Tensor, target: Any, others: list[Tensor], num_classes: int) -> int:
-    if isinstance(target, float | str) or int(target) != target:
-        raise TypeError(f"expected an integer target, got {target!r}")
-    if not 0 <= int(target) < num_classes:
-        raise ValueError(f"target {int(target)} is outside 0..{num_classes - 1}")
-    if others and image.shape != others[0].shape:
-        raise ValueError(f"the image is {tuple(image.shape)}, those before it {tuple(others[0].shape)}")
-    if image.dtype.is_floating_point and not bool(torch.isfinite(image).all()):
+def _check_image(image: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    if tuple(image.shape) != shape:
+        raise ValueError(f"the image is {tuple(image.shape)}, expected {shape}")
+    if image.dtype != dtype:
+        raise ValueError(f"the image is of dtype {image.dtype}, those before it {dtype}")
+    if image.is_complex():
+        raise ValueError(f"expected an integer or float image, got {dtype}")
+    if image.dtype.is_floating_point and not bool(torch.isfinite(image.to(torch.float32)).all()):
         raise ValueError("the image has values that are not finite")
-    return int(target)
+
+
+def _check_target(target: Any, num_classes: int) -> int:
+    try:
+        number = to_index(target)
+    except TypeError:
+        raise TypeError(f"expected an integer target, got {target!r}") from None
+    if not 0 <= number < num_classes:
+        raise ValueError(f"target {number} is outside 0..{num_classes - 1}")
+    return number
 
 
 class OrderSampler(Sampler[list[int]]):
@@ -237,19 +275,45 @@ class LoaderBatches:
         self.sampler.epoch = epoch
         # The loader draws the base seed of its workers from here: training the first of the epoch, test the third.
         self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
-        try:
-            for batch in self.loader:
+        with name_dead_worker(self.reader.name), closing(_read(self.loader)) as batches:
+            for batch in batches:
                 if isinstance(batch, Failure):
                     raise DataError(f"dataset {quote(self.reader.name)}: sample {batch.sample}", batch.cause)
                 images, targets = batch
                 inputs = self.preprocess(images.to(self.device, non_blocking=True))
                 yield inputs, targets.to(self.device, non_blocking=True)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise WorkerError(
-                f"dataset {quote(self.reader.name)}: a data worker died", str(error), "Use --workers 0, or free memory"
-            ) from error
+
+
+def _read(loader: DataLoader[Any]) -> Generator[Any]:
+    try:
+        try:
+            yield from loader
+        except (OSError, EOFError) as error:
+            # A worker that dies while it hands over a batch shows as a broken connection first. The signal of its end
+            # ends this wait with torch's error; unawaited, that would come out of any later line.
+            time.sleep(SIGNAL_WAIT)
+            raise RuntimeError(f"DataLoader worker: {describe(error)}") from error
+    except RuntimeError as error:
+        # The loader's frames hold its iterator, and that its other workers: these shall end now.
+        for known in (error, error.__context__):
+            if known is not None:
+                traceback.clear_frames(known.__traceback__)
+        raise
+
+
+@contextmanager
+def name_dead_worker(dataset: str) -> Iterator[None]:
+    """Raise WorkerError where torch tells that a worker process died.
+
+    It tells so from a signal handler: the error may come out of any line of the main thread, not of the loader only.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        fix = "Use --workers 0, or free memory"
+        raise WorkerError(f"dataset {quote(dataset)}: a data worker died", str(error), fix) from error
 
 
 def _as_it_is(batch: Any) -> Any:

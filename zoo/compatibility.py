@@ -79,7 +79,7 @@ def check_model(
     import torch
 
     needed = f"float logits of 2x{num_classes} for inputs of 2x{show_shape(input_shape)}"
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -89,7 +89,8 @@ def check_model(
             raise OutOfMemoryError(f"not enough memory for two samples of model {name!r}", describe(error)) from error
         raise DryRunError(name, dataset, needed, describe(error)) from error
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
     if not isinstance(logits, torch.Tensor):
         raise DryRunError(name, dataset, needed, f"a {type(logits).__name__}")
     if tuple(logits.shape) != (2, num_classes):

@@ -55,6 +55,8 @@ def check_splits(name: str, splits: DataSplits) -> list[str]:
         DataError: names the data set, the split and the first bad sample.
     """
     classes = len(splits.class_names)
+    if not all(isinstance(class_name, str) for class_name in splits.class_names):
+        raise DataError(f"dataset {quote(name)}", f"expected class names as texts, got {list(splits.class_names)}")
     if classes < 2:
         raise DataError(
             f"dataset {quote(name)} has {classes} class{'' if classes == 1 else 'es'}",
@@ -65,6 +67,9 @@ def check_splits(name: str, splits: DataSplits) -> list[str]:
         where = f"dataset {quote(name)}, {split_name} split"
         if isinstance(split, tuple):
             _check_tensors(where, split)
+        elif not hasattr(split, "__len__"):
+            form = type(split).__name__
+            raise DataError(where, f"expected tensors (images, targets) or a Dataset that knows its length, got {form}")
         if count_samples(split) == 0:
             raise DataError(f"{where}: has no samples")
         if isinstance(split, tuple):
@@ -80,25 +85,27 @@ def _check_tensors(where: str, split: TensorSplit) -> None:
     if len(split) != 2 or not all(isinstance(part, Tensor) for part in split):
         raise DataError(where, f"expected two tensors (images, targets), got {[type(part).__name__ for part in split]}")
     images, targets = split
-    if targets.ndim != 1 or len(targets) != len(images):
+    if images.ndim < 2 or targets.ndim != 1 or len(targets) != len(images):
         raise DataError(
             where, f"expected one target per image, got images {tuple(images.shape)} and targets {tuple(targets.shape)}"
         )
     if images.is_complex():
         raise DataError(where, f"expected integer or float images, got {images.dtype}")
-    if images.dtype.is_floating_point and not bool(torch.isfinite(images).all()):
-        bad = int((~torch.isfinite(images.flatten(1))).any(dim=1).nonzero()[0])
+    # As float32: that is what they become, and where a large float64 becomes infinite.
+    if images.dtype.is_floating_point and not bool(torch.isfinite(images.to(torch.float32)).all()):
+        bad = int((~torch.isfinite(images.to(torch.float32).flatten(1))).any(dim=1).nonzero()[0])
         raise DataError(f"{where}: sample {bad} has values that are not finite")
 
 
 def _check_targets(where: str, targets: Tensor, class_names: Sequence[str]) -> list[str]:
     if targets.dtype.is_floating_point or targets.is_complex() or targets.dtype == torch.bool:
         raise DataError(where, f"expected integer targets, got {targets.dtype}")
+    targets = targets.to(torch.int64)
     outside = ((targets < 0) | (targets >= len(class_names))).nonzero()
     if len(outside):
         first = int(outside[0])
         raise DataError(f"{where}: target {int(targets[first])} at sample {first} is outside 0..{len(class_names) - 1}")
-    seen = torch.bincount(targets.to(torch.int64), minlength=len(class_names))
+    seen = torch.bincount(targets, minlength=len(class_names))
     if int((seen > 0).sum()) == 1:
         only = class_names[int(seen.argmax())]
         raise DataError(f"{where}: only one class ({quote(only)})", fix="Give samples of at least two classes")
@@ -108,15 +115,21 @@ def _check_targets(where: str, targets: Tensor, class_names: Sequence[str]) -> l
 def to_image(image: Any) -> Tensor:
     """Return one image of a Dataset as a tensor `(C, H, W)`: PIL images as uint8, grey as one channel, others as RGB.
 
+    Grey of 16 bits becomes uint16: Pillow's own conversion would cut off all that is brighter than 255.
+
     Raises:
-        TypeError: it is neither a tensor nor a PIL image.
+        TypeError: it is neither a tensor nor a PIL image, or a PIL image of a mode without a range.
     """
     if isinstance(image, Tensor):
-        return image
+        return image.detach()
     if not hasattr(image, "getbands"):
         raise TypeError(f"expected a tensor or a PIL image, got {type(image).__name__}")
     import numpy
 
+    if image.mode in ("I", "F"):
+        raise TypeError(f"images of mode {image.mode!r} have no range")
+    if image.mode.startswith("I;16"):
+        return torch.from_numpy(numpy.array(image).astype(numpy.uint16)).unsqueeze(0)
     grey = image.mode in ("1", "L")
     pixels = torch.from_numpy(numpy.array(image.convert("L" if grey else "RGB")))
     return pixels.unsqueeze(0) if grey else pixels.permute(2, 0, 1)

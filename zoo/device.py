@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from zoo.errors import DeviceError
 
 THREAD_FLOP = 2e8
-"""Forward floating-point operations of a batch from which more than one CPU thread pays. Below, waking the other
-threads and waiting for the last one in each of the many small operations costs more than they save, and where a
-neighbour is busy they wait for him too. See benchmarks/threads.py."""
+"""Forward floating-point operations of a batch from which more than one CPU thread is used. With free cores threads pay
+from a tenth of that, at best by two fifths; but each of a step's many small operations waits for the last thread, and
+where a neighbour is busy that makes a small step take several times as long. See benchmarks/threads.py."""
 
 
 def resolve_device(wish: str) -> torch.device:
@@ -28,7 +28,7 @@ def resolve_device(wish: str) -> torch.device:
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if wish == "auto":
         return found or torch.device("cpu")
-    match = re.fullmatch(r"([a-z]+)(?::(\d{1,4}))?", wish)
+    match = re.fullmatch(r"([a-z]+)(?::(0|[1-9][0-9]{0,3}))?", wish)
     kind, index = match.groups() if match else ("", None)
     if kind == "gpu":
         raise DeviceError(wish, "torch has no device of that name", "Use --device cuda, or auto.")

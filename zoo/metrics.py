@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from zoo.errors import ZooError, describe, quote
+from zoo.errors import ZooError, describe, is_out_of_memory, quote
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +31,38 @@ class MetricError(ZooError):
     exit_code = 5
 
 
+@contextmanager
+def _named(name: str, problem: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ZooError) or is_out_of_memory(error):
+            raise
+        raise MetricError(f"metric {quote(name)}: {problem}", describe(error)) from error
+
+
+def reset_metrics(metrics: Mapping[str, Metric]) -> None:
+    """Make each metric forget all batches.
+
+    Raises:
+        MetricError: a metric fails.
+    """
+    for name, metric in metrics.items():
+        with _named(name, "reset() failed"):
+            metric.reset()
+
+
+def update_metrics(metrics: Mapping[str, Metric], logits: Tensor, targets: Tensor) -> None:
+    """Give each metric one batch.
+
+    Raises:
+        MetricError: a metric fails.
+    """
+    for name, metric in metrics.items():
+        with _named(name, "update() failed"):
+            metric.update(logits, targets)
+
+
 def compute_metrics(metrics: Mapping[str, Metric]) -> dict[str, float]:
     """Return the value of each metric by name; those of a metric that gives a dict are called `metric.key`.
 
@@ -38,10 +71,8 @@ def compute_metrics(metrics: Mapping[str, Metric]) -> dict[str, float]:
     """
     values: dict[str, float] = {}
     for name, metric in metrics.items():
-        try:
+        with _named(name, "compute() gave no number"):
             result = metric.compute()
             items = result.items() if isinstance(result, Mapping) else [(None, result)]
             values.update({name if key is None else f"{name}.{key}": float(value) for key, value in items})
-        except Exception as error:
-            raise MetricError(f"metric {quote(name)}: compute() gave no number", describe(error)) from error
     return values

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from zoo.specs import AnySpec
 from zoo.validation import read_values, reject_bool
@@ -26,7 +26,8 @@ def resolve_params(spec: AnySpec, factory: Callable[..., Any], given: Mapping[st
     model = _params_model(factory, FIXED[spec.kind])
     values = read_values(model, {**spec.params, **given}, where=f"{spec.kind} {spec.name!r}")
     # Not model_dump(): it would turn objects given from Python into copies.
-    return {name: getattr(values, name) for name in (*model.model_fields, *(values.model_extra or {}))}
+    named = {field.alias or name: getattr(values, name) for name, field in model.model_fields.items()}
+    return {**named, **(values.model_extra or {})}
 
 
 def _params_model(factory: Callable[..., Any], fixed: tuple[str, ...]) -> type[BaseModel]:
@@ -37,7 +38,8 @@ def _params_model(factory: Callable[..., Any], fixed: tuple[str, ...]) -> type[B
             extra = "allow"
         elif parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD) and name not in fixed:
             default = ... if parameter.default is parameter.empty else parameter.default
-            fields[name] = (_annotation(parameter), default)
+            # Under a name of our own: a param may be called as something that pydantic needs itself, `copy` say.
+            fields[f"param_{name}"] = (_annotation(parameter), Field(default, alias=name))
     config = ConfigDict(extra=extra, allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=())  # type: ignore[typeddict-item]
     return create_model("Params", __config__=config, **fields)
 
@@ -45,8 +47,8 @@ def _params_model(factory: Callable[..., Any], fixed: tuple[str, ...]) -> type[B
 def _signature(factory: Callable[..., Any]) -> inspect.Signature:
     try:
         return inspect.signature(factory, eval_str=True)
-    except (NameError, TypeError, ValueError):
-        # Annotations that only a type checker can resolve, or no signature at all (a C function).
+    except Exception:  # noqa: BLE001 evaluating annotations may raise anything
+        # Annotations that only a type checker can resolve, or that are plain words; or no signature (a C function).
         try:
             return inspect.signature(factory)
         except (TypeError, ValueError):
@@ -57,4 +59,6 @@ def _annotation(parameter: inspect.Parameter) -> Any:
     annotation = parameter.annotation
     if annotation is parameter.empty or isinstance(annotation, str):
         annotation = type(parameter.default) if isinstance(parameter.default, bool | int | float | str) else Any
-    return Annotated[annotation, BeforeValidator(reject_bool)] if annotation in (int, float) else annotation
+    options = (annotation, *get_args(annotation))
+    is_number = (int in options or float in options) and bool not in options
+    return Annotated[annotation, BeforeValidator(reject_bool)] if is_number else annotation

@@ -14,6 +14,7 @@ import torch
 
 import zoo
 from zoo import runs, storage, weights
+from zoo.batches import name_dead_worker
 from zoo.data import count_samples, find_digest
 from zoo.device import describe_device, use_seed, use_threads
 from zoo.errors import (
@@ -104,8 +105,9 @@ def _run(
     trainer = Trainer(ready.model, plan.config, plan.device, ready.metrics, show=show, on_epoch=on_epoch)
     started = time.perf_counter()
     try:
-        history = _fit(plan, trainer, ready)
-        scores = history[-1]["test"] if history else evaluate(ready.model, ready.test, ready.metrics, show=show)
+        with name_dead_worker(plan.dataset.name):
+            history = _fit(plan, trainer, ready)
+            scores = history[-1]["test"] if history else evaluate(ready.model, ready.test, ready.metrics, show=show)
     except BaseException as error:
         _save_failure(run_folder, {**record, "history": trainer.history}, error)
         done = f"{len(trainer.history)} of {plan.config.epochs} epochs"
@@ -182,7 +184,8 @@ def _fit(plan: Plan, trainer: Trainer, ready: Preparation) -> list[Epoch]:
     if not plan.config.epochs:
         log.info("0 epochs: the model is evaluated untrained")
     try:
-        return trainer.fit(ready.train, ready.test)
+        with name_dead_worker(plan.dataset.name):
+            return trainer.fit(ready.train, ready.test)
     except ZooError:
         raise
     except Exception as error:

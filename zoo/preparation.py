@@ -77,7 +77,7 @@ def prepare(plan: Plan, root: Path, *, offline: bool) -> Preparation:
     flop = count_flop(model, input_shape, plan.device) * plan.config.batch_size if plan.device.type == "cpu" else 0
     threads = choose_threads(flop, plan.config.threads)
     torch.set_num_threads(threads)
-    train, test = _make_batches(plan, splits, model, preprocess, input_shape)
+    train, test = _make_batches(plan, splits, model, preprocess, raw_shape)
     return Preparation(
         splits=splits,
         preprocess=preprocess,
@@ -141,7 +141,7 @@ def _move(metric: Metric, device: torch.device) -> None:
 
 
 def _make_batches(
-    plan: Plan, splits: DataSplits, model: nn.Module, preprocess: Preprocess, input_shape: tuple[int, ...]
+    plan: Plan, splits: DataSplits, model: nn.Module, preprocess: Preprocess, raw_shape: tuple[int, ...]
 ) -> tuple[Batches, Batches]:
     config, samples = plan.config, count_samples(splits.train)
     name = quote(plan.dataset.name)
@@ -156,7 +156,7 @@ def _make_batches(
         log.info("the last training batch would hold one sample; it joins the batch before")
     if config.epochs and config.batch_size > samples:
         log.warning("dataset %s has %d training samples, so a batch holds %d", name, samples, samples)
-    elements = max(1, torch.Size(input_shape).numel())
+    elements = max(1, torch.Size(preprocess.output_shape(raw_shape)).numel())
     test_batch = max(config.batch_size, min(MAX_TEST_BATCH, TEST_BATCH_ELEMENTS // elements))
     shared: dict[str, Any] = {
         "name": plan.dataset.name,
@@ -164,6 +164,7 @@ def _make_batches(
         "device": plan.device,
         "workers": config.workers,
         "loader_seed": config.seed,
+        "image_shape": raw_shape,
     }
     train = make_batches(
         splits.train,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError
@@ -33,14 +34,22 @@ class Preprocess:
     std: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.scale is not None and not self.scale > 0:
+        if self.scale is not None and not (self.scale > 0 and isfinite(self.scale)):
             raise ValueError(f"scale: expected a number above 0, got {self.scale!r}")
         if self.channels not in (None, 1, 3):
             raise ValueError(f"channels: expected 1 or 3, got {self.channels!r}")
-        if self.resize is not None and (len(self.resize) != 2 or min(self.resize) < 1):
+        if self.resize is not None and (
+            len(self.resize) != 2 or not all(isinstance(size, int) and size > 0 for size in self.resize)
+        ):
             raise ValueError(f"resize: expected (height, width), got {self.resize!r}")
-        if len(self.mean) != len(self.std) or not all(value > 0 for value in self.std):
-            raise ValueError(f"mean and std: expected as many of each and std above 0, got {self.mean}, {self.std}")
+        if (
+            len(self.mean) != len(self.std)
+            or not all(map(isfinite, (*self.mean, *self.std)))
+            or not all(value > 0 for value in self.std)
+        ):
+            raise ValueError(
+                f"mean and std: expected as many of each, finite and std above 0, got {self.mean}, {self.std}"
+            )
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Turn raw images `(N, C, H, W)` of any supported dtype into float32 inputs.
@@ -66,13 +75,9 @@ class Preprocess:
                 raise DataError(f"mean and std are for {len(self.mean)} channels", f"the images have {inputs.shape[1]}")
             mean = torch.tensor(self.mean, device=inputs.device).view(-1, 1, 1)
             std = torch.tensor(self.std, device=inputs.device).view(-1, 1, 1)
-            inputs = (inputs - mean) / std
-        return inputs
-
-    @property
-    def only_scales(self) -> bool:
-        """Whether it does no more than divide."""
-        return self.resize is None and self.channels is None and not self.mean
+            inputs = (inputs - mean).div_(std)
+        # Pictures of RGB come with the channels last in memory: other kernels, other last bits.
+        return inputs.contiguous()
 
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of an input made from a raw image of `shape` (channels first, no batch axis)."""

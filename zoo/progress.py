@@ -64,6 +64,9 @@ def _show(items: Iterable[T], total: int, description: str, status: Callable[[],
     from tqdm.std import tqdm
 
     class Bar(tqdm):  # type: ignore[type-arg]
+        # No thread that redraws now and then: it would read the losses while the training adds to them.
+        monitor_interval = 0
+
         @property
         def format_dict(self) -> dict[str, Any]:
             # Asked for at each redraw only: reading the loss may wait for the device.
@@ -72,5 +75,12 @@ def _show(items: Iterable[T], total: int, description: str, status: Callable[[],
     # A terminal may not know its width: tqdm would then show nothing.
     columns = shutil.get_terminal_size().columns
     yield from Bar(
-        items, total=total, desc=description, leave=False, file=_Guard(sys.stderr), ncols=columns, unit="batch"
+        items,
+        total=total,
+        desc=description,
+        leave=False,
+        file=_Guard(sys.stderr),
+        ncols=columns,
+        unit="batch",
+        miniters=1,  # look at the clock at each item, not at a number of items guessed from earlier ones
     )

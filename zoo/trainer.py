@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zoo.batches import Batches
 from zoo.config import TrainConfig
 from zoo.errors import DivergedError
-from zoo.metrics import Metric, compute_metrics
+from zoo.metrics import Metric, compute_metrics, reset_metrics, update_metrics
 from zoo.progress import Progress, no_progress
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -31,18 +31,24 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Build the optimizer that the settings name, over all parameters that want a gradient."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
     settings: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
     if config.optimizer == "sgd":
         settings["momentum"] = config.momentum
-    return OPTIMIZERS[config.optimizer]([p for p in model.parameters() if p.requires_grad], **settings)
+    if all(p.device.type == "cpu" for p in parameters):
+        # What torch decides here anyway; deciding it anew at every step costs 3 % of a small one.
+        settings["foreach"] = False
+    return OPTIMIZERS[config.optimizer](parameters, **settings)
 
 
 def make_step(model: nn.Module, loss_function: LossFunction, optimizer: torch.optim.Optimizer) -> Step:
     """Return one training step: forward, loss, backward, update. It gives the loss and reads nothing back."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def step(inputs: Tensor, targets: Tensor) -> Tensor:
         loss = loss_function(model(inputs), targets)
-        optimizer.zero_grad()
+        for parameter in parameters:  # as optimizer.zero_grad() does, which costs 7 % of a small step around it
+            parameter.grad = None
         loss.backward()
         optimizer.step()
         return loss.detach()
@@ -72,16 +78,14 @@ def evaluate(
         DivergedError: the loss is not finite, so that no metric means anything.
     """
     model.eval()
-    for metric in metrics.values():
-        metric.reset()
+    reset_metrics(metrics)
     total: Tensor | float = 0.0
     # Sums in double precision, so that the batch size does not show; Apple's devices have none.
     precision = torch.float32 if batches_on_mps(model) else torch.float64
     for inputs, targets in show(batches.epoch(epoch), total=len(batches), description="testing"):
         logits = model(inputs)
         total += nn.functional.cross_entropy(logits, targets, reduction="none").sum(dtype=precision)
-        for metric in metrics.values():
-            metric.update(logits, targets)
+        update_metrics(metrics, logits, targets)
     loss = float(total) / batches.samples
     if not isfinite(loss):
         raise DivergedError(f"the test loss is {loss}", "a model with such logits has no metrics", "Lower the --lr")

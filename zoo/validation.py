@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, get_origin
+from contextlib import suppress
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -35,11 +37,12 @@ def read_values(model: type[M], values: Mapping[str, Any], *, where: str) -> M:
         SettingError, UnknownSettingError: one problem.
         SeveralErrors: more than one; each unknown name comes with the closest known one.
     """
-    known = tuple(model.model_fields)
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    known = tuple(fields)
     problems: list[ZooError] = []
     accepted = {}
     for name, value in values.items():
-        field = model.model_fields.get(name)
+        field = fields.get(name)
         if field is None and model.model_config.get("extra") == "forbid":
             meant = ALIASES.get(name)
             problems.append(UnknownSettingError(where, name, known, meant if meant in known else None))
@@ -63,13 +66,23 @@ def reject_bool(value: object) -> object:
 
 
 def _unpack_text(value: object, annotation: object) -> object:
-    """Read text for a list-like annotation: JSON (`[1, 2]`) or plain commas (`1,2`)."""
-    if not isinstance(value, str) or get_origin(annotation) not in (list, tuple, dict, set, Sequence):
+    """Read text for a list-like annotation, JSON (`[1, 2]`) or plain commas (`1,2`), or for a choice of numbers."""
+    if not isinstance(value, str):
         return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return [part.strip() for part in value.split(",")]
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    origins = [get_origin(option) or option for option in options]
+    if str in origins:
+        return value
+    for option, origin in zip(options, origins, strict=True):
+        if origin is Literal:
+            return next((choice for choice in get_args(option) if str(choice) == value), value)
+        if origin in (list, tuple, dict, set, Sequence):
+            with suppress(ValueError, RecursionError):
+                read = json.loads(value)
+                if isinstance(read, list | dict):
+                    return read
+            return [part.strip() for part in value.split(",")]
+    return value
 
 
 def _setting_error(detail: ErrorDetails) -> SettingError:

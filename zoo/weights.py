@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import PluginError, UnknownNameError, WeightsError, describe, quote
+from zoo.errors import PluginError, SeveralErrors, UnknownNameError, UsageError, WeightsError, describe, quote
 from zoo.registry import Entry, Registry, build_model, load_factory
 from zoo.specs import ModelSpec
 from zoo.storage import write_file
@@ -38,11 +39,15 @@ def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> N
         StorageError: the file cannot be written.
     """
     import safetensors.torch
+    import torch
 
     tensors = {}
     for name, value in model.state_dict().items():
         if not hasattr(value, "detach"):
             raise WeightsError(f"cannot save {path}", f"state {quote(name)} is a {type(value).__name__}, not a tensor")
+        if value.layout != torch.strided or value.is_quantized or value.dtype == torch.complex128:
+            kind = "quantized" if value.is_quantized else f"{value.layout} {value.dtype}"
+            raise WeightsError(f"cannot save {path}", f"a safetensors file cannot hold {quote(name)} ({kind})")
         tensors[name] = value.detach().cpu().contiguous().clone()
     text = json.dumps({"format": FORMAT, **metadata}, allow_nan=False)
     write_file(path, safetensors.torch.save(tensors, metadata={"zoo": text}), what="weights")
@@ -54,10 +59,15 @@ def find_weights(reference: str | Path) -> Path:
     Raises:
         WeightsError: there is none.
     """
-    path = Path(reference).expanduser()
-    if path.is_dir():
-        path = path / FILE_NAME
-    if not path.is_file():
+    path = Path(reference)
+    found = False
+    # Too long a name, or the home of a user who does not exist, is no file either.
+    with suppress(OSError, RuntimeError):
+        path = path.expanduser()
+        if path.is_dir():
+            path = path / FILE_NAME
+        found = path.is_file()
+    if not found:
         raise WeightsError(f"no weights at {quote(path)}", "no such file", "Give a .safetensors file or a run folder")
     return path
 
@@ -77,13 +87,14 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
                 raise WeightsError(f"{path} is not a safetensors file", f"its header would be {length} bytes of {size}")
             table = json.loads(file.read(length), object_pairs_hook=_no_duplicates)
         strings = table.pop("__metadata__", {}) if isinstance(table, dict) else None
-        metadata = json.loads(strings.get("zoo", "{}")) if isinstance(strings, dict) else None
+        text = strings.get("zoo", "{}") if isinstance(strings, dict) else "null"
+        metadata = json.loads(text, object_pairs_hook=_no_duplicates)
         if not isinstance(metadata, dict):
             raise ValueError("its metadata is no table")
         end = 8 + length + max((int(tensor["data_offsets"][1]) for tensor in table.values()), default=0)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read", describe(error)) from error
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         raise WeightsError(f"{path} is not a safetensors file", f"its header is damaged ({describe(error)})") from error
     if end != size:
         raise WeightsError(f"{path} is incomplete", f"expected {end} bytes, got {size}", "Copy or download it again")
@@ -124,11 +135,13 @@ def load_model(
 
     path = find_weights(reference)
     metadata, _ = read_header(path)
-    if "model" not in metadata:
-        raise WeightsError(f"{path} was not written by zoo", "its metadata names no model")
+    _check_metadata(path, metadata)
     target = resolve_device(device)
     entry = _find_model(path, metadata, registry or Registry.discover(plugins))
-    params = resolve_params(entry.spec, load_factory(entry), metadata["params"])
+    try:
+        params = resolve_params(entry.spec, load_factory(entry), metadata["params"])
+    except (UsageError, SeveralErrors) as error:
+        raise WeightsError(f"{path} does not fit model {quote(entry.name)}", str(error)) from error
     shape, classes = tuple(metadata["input_shape"]), len(metadata["class_names"])
     with use_seed(0):
         model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
@@ -140,6 +153,24 @@ def load_model(
     _check_tensors(path, model, tensors)
     model.load_state_dict(tensors)
     return model.to(target).eval()
+
+
+def _check_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Refuse metadata that does not say how to rebuild a model: another program's, or changed by hand."""
+    if "model" not in metadata:
+        raise WeightsError(f"{path} was not written by zoo", "its metadata names no model")
+    plugin, shape, names = (metadata.get(key) for key in ("plugin", "input_shape", "class_names"))
+    checks = {
+        "model": isinstance(metadata["model"], str),
+        "plugin": isinstance(plugin, dict)
+        and all(isinstance(plugin.get(key), str) for key in ("name", "version", "source")),
+        "params": isinstance(metadata.get("params"), dict),
+        "input_shape": isinstance(shape, list) and all(isinstance(size, int) and size > 0 for size in shape),
+        "class_names": isinstance(names, list) and all(isinstance(name, str) for name in names),
+    }
+    for key, good in checks.items():
+        if not good:
+            raise WeightsError(f"{path} cannot be used", f"its metadata has no usable {quote(key)}")
 
 
 def _find_model(path: Path, metadata: Mapping[str, Any], registry: Registry) -> Entry[ModelSpec]:

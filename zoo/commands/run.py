@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -48,6 +49,7 @@ def run_command(
     Settings that are not given come from the model's recommendation (see zoo show MODEL), then from the defaults in
     brackets.
     """
+    _calm_threads()
     from zoo import pipeline
 
     given_params = read_params("--param", params)
@@ -75,6 +77,16 @@ def run_command(
         f"{trained} in {result.seconds:.2f} s on {where}\n"
         f"weights: {result.weights}"
     )
+
+
+def _calm_threads() -> None:
+    """Let a CPU thread that waits for the others give up its core soon.
+
+    The OpenMP library of torch's Linux builds spins instead, for its whole time slice where a neighbour is busy; two
+    threads then take many times as long as one (benchmarks/threads.py). It reads this when torch is imported.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def _write_epoch(epoch: dict[str, Any]) -> None:

@@ -1,0 +1,110 @@
+"""What zoo adds to a training: an epoch of its trainer against the same loop by hand, and against the course's."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import torch
+from course import train_epoch
+from measure import alternate, check_ratio, find_ratio, make_parser, unpacked
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+from torchvision.datasets import FashionMNIST
+from torchvision.transforms import ToTensor
+
+from zoo.batches import epoch_order, make_batches
+from zoo.config import TrainConfig
+from zoo.preprocess import Preprocess
+from zoo.progress import no_progress
+from zoo.trainer import Losses, Trainer, make_step, train_one_epoch
+from zoo_plugins.datasets.fashionmnist import fashionmnist
+from zoo_plugins.models.baseline import Baseline
+
+HAND_LIMIT = 1.08
+COURSE_LIMIT = 1 / 6
+CPU = torch.device("cpu")
+BATCH, SEED, LR = 32, 42, 0.1
+
+
+def build() -> nn.Module:
+    torch.manual_seed(SEED)
+    return Baseline(input_shape=(1, 28, 28), num_classes=10)
+
+
+class Contest:
+    """The contenders, each of which trains a new model for one epoch; `losses` are what they came to."""
+
+    def __init__(self, root: Path, samples: int) -> None:
+        self.root, self.samples = root, samples
+        images, targets = fashionmnist(root=root).train
+        self.images, self.targets = images[:samples], targets[:samples]
+        self.inputs = Preprocess()(self.images)
+        self.losses: dict[str, float] = {}
+
+    def zoo(self) -> float:
+        """Train as `Trainer.fit` does."""
+        trainer = Trainer(build(), TrainConfig(batch_size=BATCH, lr=LR), CPU)
+        split = (self.images, self.targets)
+        batches = make_batches(
+            split, Preprocess(), name="", num_classes=10, batch_size=BATCH, device=CPU, shuffle_seed=SEED
+        )
+        started = perf_counter()
+        step = make_step(trainer.model, trainer.loss_function, trainer.optimizer)
+        self.losses["zoo"] = train_one_epoch(trainer.model, step, batches, Losses(CPU), 0, no_progress)
+        return perf_counter() - started
+
+    def hand(self) -> float:
+        """Train with a loop written by hand over float inputs that are ready in memory."""
+        model, loss_fn = build().train(), nn.CrossEntropyLoss()
+        optimizer = torch.optim.SGD(model.parameters(), lr=LR)
+        total = 0.0
+        started = perf_counter()
+        order = epoch_order(self.samples, SEED, 0)
+        for start in range(0, self.samples, BATCH):
+            chosen = order[start : start + BATCH]
+            loss = loss_fn(model(self.inputs[chosen]), self.targets[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(chosen)
+        self.losses["by hand"] = total / self.samples
+        return perf_counter() - started
+
+    def course(self) -> float:
+        """Train as the course does: images from disk one by one through a DataLoader."""
+        data = Subset(FashionMNIST(str(self.root), train=True, transform=ToTensor()), range(self.samples))
+        loader = DataLoader(data if self.samples < 60000 else data.dataset, batch_size=BATCH, shuffle=True)
+        model = build()
+        optimizer = torch.optim.SGD(model.parameters(), lr=LR)
+        torch.manual_seed(SEED)
+        started = perf_counter()
+        self.losses["course"] = train_epoch(model, loader, nn.CrossEntropyLoss(), optimizer)
+        return perf_counter() - started
+
+
+def main() -> int:
+    parser = make_parser(__doc__, rounds=5, data=True)
+    parser.add_argument("--course-rounds", type=int, default=1, help="rounds that the slow course takes part in")
+    parser.add_argument("--samples", type=int, default=60000, help="training images; the course has 60000")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with unpacked(options.data_dir) as root:
+        contest = Contest(root, options.samples)
+        contest.zoo(), contest.hand()  # the first pass through the memory is slower
+        times = alternate(options.rounds, {"zoo": contest.zoo, "by hand": contest.hand})
+        against = alternate(options.course_rounds, {"zoo": contest.zoo, "course": contest.course})
+    for name, seconds in {**times, "course": against["course"]}.items():
+        print(f"{name:<8} {median(seconds):7.3f} s an epoch   loss of the first {contest.losses[name]:.4f}")
+    kept = [
+        check_ratio("zoo / by hand", find_ratio(times, "zoo", "by hand"), HAND_LIMIT),
+        check_ratio("zoo / course", find_ratio(against, "zoo", "course"), COURSE_LIMIT),
+        check_ratio("losses differ by", max(contest.losses.values()) - min(contest.losses.values()), 1e-5),
+    ]
+    return 0 if options.no_check or all(kept) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

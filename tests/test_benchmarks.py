@@ -1,0 +1,45 @@
+"""Every benchmark runs in its smallest form; what it measures is not asserted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+SMALLEST = {
+    "gather.py": ["--samples", "320", "--epochs", "1"],
+    "threads.py": ["--cases", "1", "--seconds", "0.01"],
+}
+SMALLEST_WITH_DATA = {
+    "overhead.py": ["--samples", "320"],
+    "command.py": ["--epochs", "0", "--threads", "1"],
+}
+
+
+def run_benchmark(name: str, *arguments: str) -> str:
+    """Run a script in a process that finds zoo where this one does; return what it printed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, str(ROOT / "benchmarks" / name), "--rounds", "1", "--no-check", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_runs(name: str) -> None:
+    assert "limit" in run_benchmark(name, *SMALLEST[name])
+
+
+@pytest.mark.parametrize("name", SMALLEST_WITH_DATA)
+def test_runs_with_data(name: str, fashionmnist_root: Path) -> None:
+    printed = run_benchmark(name, *SMALLEST_WITH_DATA[name], "--data-dir", str(fashionmnist_root))
+    assert "limit" in printed
+
+
+def test_every_benchmark_is_run_here() -> None:
+    scripts = {path.name for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text("utf-8")}
+    assert scripts == {*SMALLEST, *SMALLEST_WITH_DATA, "course.py"}  # command.py runs course.py
