@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -14,7 +16,7 @@ import click
 import zoo
 from zoo.commands import COMMANDS
 from zoo.commands.output import write_note, write_result
-from zoo.errors import UsageError, ZooError, closest, describe, quote
+from zoo.errors import StorageError, UsageError, ZooError, closest, describe, quote
 
 INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -82,6 +84,17 @@ def cli() -> None:
     """Any registered model, data set and metric, one command, plain PyTorch."""
 
 
+def entry() -> NoReturn:
+    """Run the command line as a program and end the process."""
+    code = main()
+    if "torch" not in sys.modules:
+        # Nothing was started that must be ended, and taking the interpreter down is a good part of a listing's time.
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -99,6 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(error, arguments)
     except (KeyboardInterrupt, _Ended) as error:
         return _stop(error.__cause__ if isinstance(error, _Ended) else error)
+    except SystemExit:  # click's way with a broken pipe while it prints a help page
+        return _stop(BrokenPipeError())
     except Exception as error:  # noqa: BLE001 the one place where a bug of ours becomes a message
         return _report_bug(error, arguments)
 
@@ -155,6 +170,8 @@ def _report(error: ZooError, arguments: Sequence[str]) -> int:
 
 
 def _report_bug(error: Exception, arguments: Sequence[str]) -> int:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return _report(StorageError("cannot write", describe(error), "Free some space"), arguments)
     import time
     import traceback
 
