@@ -33,6 +33,7 @@ from zoo.batches import (
     split_sizes,
 )
 from zoo.data import DataSplits
+from zoo.device import use_threads
 from zoo.errors import DataError, WorkerError
 from zoo.preprocess import Preprocess
 from zoo.specs import DatasetSpec
@@ -40,6 +41,13 @@ from zoo.specs import DatasetSpec
 CPU = torch.device("cpu")
 CLASSES = 7
 EPOCHS = 3
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As a run of small models has it: more threads wait for each other, and for whoever else is on the machine."""
+    with use_threads(1):
+        yield
 
 
 class Samples(Dataset):

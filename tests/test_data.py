@@ -225,6 +225,10 @@ def test_a_first_sample_that_cannot_be_read_is_named(dataset, text):
         find_input_shape("pets", splits(dataset))
 
 
+def test_an_image_has_no_gradient():
+    assert not to_image(torch.zeros(1, 2, 2, requires_grad=True) * 2).requires_grad
+
+
 def test_pictures_keep_their_pixels():
     pixels = np.random.RandomState(0).randint(0, 256, (6, 7, 3)).astype(np.uint8)
     assert torch.equal(to_image(Image.fromarray(pixels)), torch.from_numpy(pixels).permute(2, 0, 1))
