@@ -155,7 +155,7 @@ class FullTerminal(io.TextIOWrapper):
 
 
 def test_a_full_terminal_stops_nothing(monkeypatch):
-    stream = FullTerminal(Path("/dev/full").open("wb", buffering=0))
+    stream = FullTerminal(io.FileIO("/dev/full", "w"))
     monkeypatch.setattr(sys, "stderr", stream)
     assert is_terminal()
     assert through() == list(range(STEPS))
