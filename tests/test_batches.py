@@ -26,15 +26,13 @@ from zoo.batches import (
     BatchReader,
     LoaderBatches,
     TensorBatches,
-    epoch_generator,
-    epoch_order,
     make_batches,
     name_dead_worker,
-    split_sizes,
 )
 from zoo.data import DataSplits
 from zoo.device import use_threads
 from zoo.errors import DataError, WorkerError
+from zoo.order import epoch_generator, epoch_order, split_sizes
 from zoo.preprocess import Preprocess
 from zoo.specs import DatasetSpec
 

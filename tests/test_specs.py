@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zoo
-from zoo.specs import SPEC_ATTRIBUTE, check_name, show
+from zoo.fields import check_name, show
+from zoo.specs import SPEC_ATTRIBUTE
 
 SHA256 = "0" * 64
 BAD_NAMES = [

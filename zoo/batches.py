@@ -1,17 +1,11 @@
-"""Batches: the order of the samples, and two ways to the same batches: from memory, or through a DataLoader.
-
-How the order comes about: a generator seeded with the run's seed gives three int64 draws per epoch: the base seed of
-the training loader's workers, the seed of the permutation, the base seed of the test loader's workers. They are the
-draws two plain `DataLoader`s take from the global generator, so the batches are those of a hand-written loop; and epoch
-`e` is a function of seed and `e` alone.
-"""
+"""Batches: two ways to the same ones, from memory or through a DataLoader. Their order: `zoo.order`."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from operator import index as to_index
 from typing import Any, Protocol
 
@@ -21,9 +15,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from zoo.data import Split, to_image
 from zoo.errors import DataError, WorkerError, describe, quote
+from zoo.order import epoch_generator, epoch_order, split_sizes
 from zoo.preprocess import Preprocess
 
-DRAWS_PER_EPOCH = 3
 MEMORY_BUDGET = 1 << 30
 """Bytes a split may take as ready-made float32 inputs, or on an accelerator as raw images. Beyond it, a split stays as
 it is in the machine's memory and is preprocessed batch by batch.
@@ -51,30 +45,6 @@ class Batches(Protocol):
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch, counted from 0."""
-
-
-def epoch_generator(seed: int, epoch: int, draw: int = 0) -> torch.Generator:
-    """Return the generator of a run's order, positioned at draw number `draw` of an epoch."""
-    generator = torch.Generator().manual_seed(seed)
-    torch.empty(DRAWS_PER_EPOCH * epoch + draw, dtype=torch.int64).random_(generator=generator)
-    return generator
-
-
-def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
-    """Return the permutation of the samples in an epoch, int64 `(samples,)`."""
-    draw = torch.empty((), dtype=torch.int64).random_(generator=epoch_generator(seed, epoch, draw=1))
-    return torch.randperm(samples, generator=torch.Generator().manual_seed(int(draw)))
-
-
-def split_sizes(samples: int, batch_size: int, *, merge_single: bool) -> list[int]:
-    """Return the size of each batch; `merge_single` adds a last batch of one sample to the one before it."""
-    sizes = [batch_size] * (samples // batch_size)
-    rest = samples % batch_size
-    if rest == 1 and merge_single and sizes:
-        sizes[-1] += 1
-    elif rest:
-        sizes.append(rest)
-    return sizes
 
 
 def make_batches(
@@ -275,8 +245,8 @@ class LoaderBatches:
         self.sampler.epoch = epoch
         # The loader draws the base seed of its workers from here: training the first of the epoch, test the third.
         self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
-        with name_dead_worker(self.reader.name), closing(_read(self.loader)) as batches:
-            for batch in batches:
+        with name_dead_worker(self.reader.name):
+            for batch in _read(self.loader):
                 if isinstance(batch, Failure):
                     raise DataError(f"dataset {quote(self.reader.name)}: sample {batch.sample}", batch.cause)
                 images, targets = batch
@@ -284,7 +254,7 @@ class LoaderBatches:
                 yield inputs, targets.to(self.device, non_blocking=True)
 
 
-def _read(loader: DataLoader[Any]) -> Generator[Any]:
+def _read(loader: DataLoader[Any]) -> Iterator[Any]:
     try:
         try:
             yield from loader

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import ManifestError, closest, describe, quote
+from zoo.fields import MAX_SHOWN, show
 from zoo.hookspecs import hookimpl
-from zoo.specs import MAX_SHOWN, SPEC_CLASSES, AnySpec, DatasetSpec, FileSpec, MetricSpec, ModelSpec, show
+from zoo.specs import SPEC_CLASSES, AnySpec, DatasetSpec, FileSpec, MetricSpec, ModelSpec
 
 FILE_NAME = "registry.toml"
 SCHEMA = 1

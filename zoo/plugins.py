@@ -24,8 +24,9 @@ import zoo
 from zoo import hookspecs
 from zoo.distributions import EntryPoint, find_entry_points, normalize_name
 from zoo.errors import ManifestError, PluginError, UsageError, ZooError, closest, describe, quote
+from zoo.fields import check_name
 from zoo.manifest import FILE_NAME, Manifest, first_party_path, read_manifest
-from zoo.specs import SPEC_ATTRIBUTE, SPEC_CLASSES, AnySpec, check_name
+from zoo.specs import SPEC_ATTRIBUTE, SPEC_CLASSES, AnySpec
 
 GROUP = "zoo"
 FIRST_PARTY = "zoo"

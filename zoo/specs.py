@@ -6,143 +6,32 @@ Specs come from a manifest (see `zoo.manifest`), from hooks (see `zoo.hookspecs`
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeVar
 
-from zoo.errors import one_line
+from zoo.fields import (
+    check_int,
+    check_name,
+    check_relative,
+    check_sha256,
+    check_text,
+    check_url,
+    freeze_map,
+    freeze_texts,
+    read_list,
+    show,
+)
 
 Kind = Literal["model", "dataset", "metric", "weights"]
 """The kinds of things a zoo holds."""
 
-NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
-MAX_NAME = 64
-# Names that Windows gives to devices: a file or folder of that name cannot exist there.
-DEVICE_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
 FACTORY_PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
-# Where http is allowed: this very machine, as tests and local mirrors need it. Printable ASCII only: it gets shown.
-URL_PATTERN = re.compile(r"(https://[!-~]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?/[!-~]*)")
-MAX_DEPTH = 20
-MAX_SHOWN = 200
 SPEC_ATTRIBUTE = "__zoo_specs__"
 
 Factory = Callable[..., Any]
 F = TypeVar("F", bound=Factory)
-
-
-def show(value: object) -> str:
-    """Return `repr(value)` for a message, cut short; some values are too deep or too large to be shown at all."""
-    try:
-        text = repr(value)
-    except (RecursionError, ValueError):
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
-
-
-def check_name(name: object) -> str:
-    """Return `name` when it may name a plugin or an entry.
-
-    Raises:
-        ValueError: it is not text of `[a-z0-9]([a-z0-9._-]*[a-z0-9])?`, is longer than 64 characters, or is the
-            name of a device on Windows.
-    """
-    if not isinstance(name, str) or len(name) > MAX_NAME or not NAME_PATTERN.fullmatch(name):
-        raise ValueError(
-            f"name: expected lower-case letters, digits, '.', '_' and '-', at most {MAX_NAME}, got {show(name)}"
-        )
-    if name.partition(".")[0] in DEVICE_NAMES:
-        raise ValueError(f"name: {name!r} is the name of a device on Windows")
-    return name
-
-
-def _check_text(spec: object, *names: str) -> None:
-    for name in names:
-        value = getattr(spec, name)
-        if not isinstance(value, str):
-            raise ValueError(f"{name}: expected text, got {show(value)}")
-        # Shown in lists: one line, and nothing that drives a terminal.
-        object.__setattr__(spec, name, one_line(value))
-
-
-def _check_int(name: str, value: object, low: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise ValueError(f"{name}: expected a whole number of at least {low}, got {show(value)}")
-
-
-def _freeze_map(spec: object, *names: str) -> None:
-    """Replace each mapping by a read-only copy, so that a spec is safe to share."""
-    for name in names:
-        value = getattr(spec, name)
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise ValueError(f"{name}: expected a table of name = value, got {show(value)}")
-        for key, item in value.items():
-            _check_plain(f"{name}.{key}", item)
-        object.__setattr__(spec, name, MappingProxyType(dict(value)))
-
-
-def _check_plain(name: str, value: object, depth: int = 0) -> None:
-    """Refuse what JSON has no form for: it could be neither listed nor stored with the weights."""
-    if isinstance(value, list | tuple | dict) and depth < MAX_DEPTH:
-        if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
-            raise ValueError(f"{name}: expected a table with names as keys, got {show(value)}")
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_plain(name, item, depth + 1)
-    elif not (
-        value is None
-        or isinstance(value, str | bool)
-        or (isinstance(value, int) and abs(value) < 2**64)
-        or (isinstance(value, float) and math.isfinite(value))
-    ):
-        raise ValueError(
-            f"{name}: expected plain data (text, true or false, finite numbers of 64 bits, lists and tables of them), "
-            f"got {show(value)}"
-        )
-
-
-def _freeze_texts(spec: object, *names: str) -> None:
-    for name in names:
-        value = getattr(spec, name)
-        if isinstance(value, str) or not all(isinstance(item, str) for item in _listed(name, value)):
-            raise ValueError(f"{name}: expected a list of texts, got {show(value)}")
-        object.__setattr__(spec, name, tuple(value))
-
-
-def _listed(name: str, value: object) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"{name}: expected a list, got {show(value)}")
-    return tuple(value)
-
-
-def _check_relative(name: str, path: object) -> None:
-    """Refuse a path that could leave the folder it is meant for, on any operating system."""
-    parts = path.split("/") if isinstance(path, str) and len(path) <= MAX_SHOWN else []
-    if not parts or not all(map(_is_file_name, parts)):
-        raise ValueError(f"{name}: expected a relative path of plain names joined by '/', got {show(path)}")
-
-
-def _is_file_name(part: str) -> bool:
-    return (
-        re.search(r'[\\:*?"<>|]', part) is None
-        and part.isprintable()
-        and part.strip(" ") == part
-        and not part.endswith(".")
-        and part != ""
-        and part.partition(".")[0].lower() not in DEVICE_NAMES
-    )
-
-
-def _check_url(name: str, url: object) -> None:
-    if not isinstance(url, str) or not URL_PATTERN.fullmatch(url):
-        raise ValueError(f"{name}: expected an https:// address, got {show(url)}")
-
-
-def _check_sha256(name: str, value: object) -> None:
-    if not isinstance(value, str) or not SHA256_PATTERN.fullmatch(value):
-        raise ValueError(f"{name}: expected a SHA-256 of 64 lower-case hexadecimal digits, got {show(value)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,17 +50,17 @@ class FileSpec:
     unpacked_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        _check_relative("path", self.path)
-        _check_int("size", self.size, 0)
-        _check_sha256("sha256", self.sha256)
-        _freeze_texts(self, "urls")
+        check_relative("path", self.path)
+        check_int("size", self.size, 0)
+        check_sha256("sha256", self.sha256)
+        freeze_texts(self, "urls")
         for url in self.urls:
-            _check_url("urls", url)
+            check_url("urls", url)
         if (self.unpacked_size is None) != (self.unpacked_sha256 is None):
             raise ValueError("unpacked_size and unpacked_sha256: expected both or none")
         if self.unpacked_sha256 is not None:
-            _check_int("unpacked_size", self.unpacked_size, 0)
-            _check_sha256("unpacked_sha256", self.unpacked_sha256)
+            check_int("unpacked_size", self.unpacked_size, 0)
+            check_sha256("unpacked_sha256", self.unpacked_sha256)
             if not self.path.endswith(".gz"):
                 raise ValueError(f"unpacked_sha256: only for a path that ends in .gz, got {show(self.path)}")
 
@@ -199,13 +88,13 @@ class Spec:
             isinstance(self.factory, str) and FACTORY_PATTERN.fullmatch(self.factory)
         ):
             raise ValueError(f"factory: expected 'package.module:object' or a callable, got {show(self.factory)}")
-        _check_text(self, "description", "task")
+        check_text(self, "description", "task")
         if self.task != "classification":
             raise ValueError(f"task: expected 'classification', got {show(self.task)}")
-        _freeze_texts(self, "aliases")
+        freeze_texts(self, "aliases")
         for alias in self.aliases:
             check_name(alias)
-        _freeze_map(self, "params")
+        freeze_map(self, "params")
 
     @classmethod
     def field_names(cls) -> tuple[str, ...]:
@@ -230,16 +119,16 @@ class ModelSpec(Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.input_shape is not None:
-            shape = _listed("input_shape", self.input_shape)
+            shape = read_list("input_shape", self.input_shape)
             for size in shape:
                 if size != "*":
-                    _check_int("input_shape", size, 1)
+                    check_int("input_shape", size, 1)
             object.__setattr__(self, "input_shape", shape)
-        _freeze_texts(self, "adapt")
+        freeze_texts(self, "adapt")
         for adaptation in self.adapt:
             if adaptation not in ("channels", "resize"):
                 raise ValueError(f"adapt: expected 'channels' or 'resize', got {show(adaptation)}")
-        _freeze_map(self, "train")
+        freeze_map(self, "train")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,27 +152,27 @@ class DatasetSpec(Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.input_shape is not None:
-            shape = _listed("input_shape", self.input_shape)
+            shape = read_list("input_shape", self.input_shape)
             for size in shape:
-                _check_int("input_shape", size, 1)
+                check_int("input_shape", size, 1)
             object.__setattr__(self, "input_shape", shape)
         if self.num_classes is not None:
-            _check_int("num_classes", self.num_classes, 1)
-        _freeze_texts(self, "class_names")
+            check_int("num_classes", self.num_classes, 1)
+        freeze_texts(self, "class_names")
         if self.class_names and self.num_classes is None:
             object.__setattr__(self, "num_classes", len(self.class_names))
         if self.class_names and len(self.class_names) != self.num_classes:
             raise ValueError(f"class_names: expected {self.num_classes} names, got {len(self.class_names)}")
-        _freeze_map(self, "samples")
+        freeze_map(self, "samples")
         for split, count in self.samples.items():
             if split not in ("train", "validation", "test"):
                 raise ValueError(f"samples: expected train, validation or test, got {show(split)}")
-            _check_int(f"samples.{split}", count, 0)
-        files = _listed("files", self.files)
+            check_int(f"samples.{split}", count, 0)
+        files = read_list("files", self.files)
         if not all(isinstance(file, FileSpec) for file in files):
             raise ValueError(f"files: expected FileSpec objects, got {show(files)}")
         object.__setattr__(self, "files", files)
-        _check_text(self, "homepage", "license")
+        check_text(self, "homepage", "license")
 
 
 @dataclass(frozen=True, kw_only=True)

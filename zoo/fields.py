@@ -1,0 +1,138 @@
+"""Fields: the checks of what a spec declares; each raises a ValueError that names the field."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from zoo.errors import one_line
+
+NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
+MAX_NAME = 64
+# Names that Windows gives to devices: a file or folder of that name cannot exist there.
+DEVICE_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
+SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+# Where http is allowed: this very machine, as tests and local mirrors need it. Printable ASCII only: it gets shown.
+URL_PATTERN = re.compile(r"(https://[!-~]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?/[!-~]*)")
+MAX_DEPTH = 20
+MAX_SHOWN = 200
+
+
+def show(value: object) -> str:
+    """Return `repr(value)` for a message, cut short; some values are too deep or too large to be shown at all."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def check_name(name: object) -> str:
+    """Return `name` when it may name a plugin or an entry.
+
+    Raises:
+        ValueError: it is not text of `[a-z0-9]([a-z0-9._-]*[a-z0-9])?`, is longer than 64 characters, or is the
+            name of a device on Windows.
+    """
+    if not isinstance(name, str) or len(name) > MAX_NAME or not NAME_PATTERN.fullmatch(name):
+        raise ValueError(
+            f"name: expected lower-case letters, digits, '.', '_' and '-', at most {MAX_NAME}, got {show(name)}"
+        )
+    if name.partition(".")[0] in DEVICE_NAMES:
+        raise ValueError(f"name: {name!r} is the name of a device on Windows")
+    return name
+
+
+def check_text(spec: object, *names: str) -> None:
+    """Check that the fields are text, and fold each into one printable line."""
+    for name in names:
+        value = getattr(spec, name)
+        if not isinstance(value, str):
+            raise ValueError(f"{name}: expected text, got {show(value)}")
+        # Shown in lists: one line, and nothing that drives a terminal.
+        object.__setattr__(spec, name, one_line(value))
+
+
+def check_int(name: str, value: object, low: int) -> None:
+    """Check for a whole number of at least `low`; True is none."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise ValueError(f"{name}: expected a whole number of at least {low}, got {show(value)}")
+
+
+def freeze_map(spec: object, *names: str) -> None:
+    """Replace each mapping by a read-only copy, so that a spec is safe to share."""
+    for name in names:
+        value = getattr(spec, name)
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise ValueError(f"{name}: expected a table of name = value, got {show(value)}")
+        for key, item in value.items():
+            check_plain(f"{name}.{key}", item)
+        object.__setattr__(spec, name, MappingProxyType(dict(value)))
+
+
+def check_plain(name: str, value: object, depth: int = 0) -> None:
+    """Refuse what JSON has no form for: it could be neither listed nor stored with the weights."""
+    if isinstance(value, list | tuple | dict) and depth < MAX_DEPTH:
+        if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+            raise ValueError(f"{name}: expected a table with names as keys, got {show(value)}")
+        for item in value.values() if isinstance(value, dict) else value:
+            check_plain(name, item, depth + 1)
+    elif not (
+        value is None
+        or isinstance(value, str | bool)
+        or (isinstance(value, int) and abs(value) < 2**64)
+        or (isinstance(value, float) and math.isfinite(value))
+    ):
+        raise ValueError(
+            f"{name}: expected plain data (text, true or false, finite numbers of 64 bits, lists and tables of them), "
+            f"got {show(value)}"
+        )
+
+
+def freeze_texts(spec: object, *names: str) -> None:
+    """Replace each list of texts by a tuple."""
+    for name in names:
+        value = getattr(spec, name)
+        if isinstance(value, str) or not all(isinstance(item, str) for item in read_list(name, value)):
+            raise ValueError(f"{name}: expected a list of texts, got {show(value)}")
+        object.__setattr__(spec, name, tuple(value))
+
+
+def read_list(name: str, value: object) -> tuple[Any, ...]:
+    """Return the items of a list or tuple."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{name}: expected a list, got {show(value)}")
+    return tuple(value)
+
+
+def check_relative(name: str, path: object) -> None:
+    """Refuse a path that could leave the folder it is meant for, on any operating system."""
+    parts = path.split("/") if isinstance(path, str) and len(path) <= MAX_SHOWN else []
+    if not parts or not all(map(_is_file_name, parts)):
+        raise ValueError(f"{name}: expected a relative path of plain names joined by '/', got {show(path)}")
+
+
+def _is_file_name(part: str) -> bool:
+    return (
+        re.search(r'[\\:*?"<>|]', part) is None
+        and part.isprintable()
+        and part.strip(" ") == part
+        and not part.endswith(".")
+        and part != ""
+        and part.partition(".")[0].lower() not in DEVICE_NAMES
+    )
+
+
+def check_url(name: str, url: object) -> None:
+    """Check for an https address, or an http one of this very machine."""
+    if not isinstance(url, str) or not URL_PATTERN.fullmatch(url):
+        raise ValueError(f"{name}: expected an https:// address, got {show(url)}")
+
+
+def check_sha256(name: str, value: object) -> None:
+    """Check for a SHA-256 in lower-case hexadecimal."""
+    if not isinstance(value, str) or not SHA256_PATTERN.fullmatch(value):
+        raise ValueError(f"{name}: expected a SHA-256 of 64 lower-case hexadecimal digits, got {show(value)}")
