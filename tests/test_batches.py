@@ -34,7 +34,7 @@ from zoo.device import use_threads
 from zoo.errors import DataError, WorkerError
 from zoo.order import epoch_generator, epoch_order, split_sizes
 from zoo.preprocess import Preprocess
-from zoo.specs import DatasetSpec
+from zoo.specs import DatasetSpec, ModelSpec
 
 CPU = torch.device("cpu")
 CLASSES = 7
@@ -432,6 +432,33 @@ def test_a_run_gives_the_same_weights_through_memory_and_workers(tmp_path):
     models = [zoo.load_model(path).state_dict() for path in weights]
     for other in models[1:]:
         assert_same(list(models[0].values()), list(other.values()))
+
+
+class Struck(nn.Module):
+    """A model in whose forward pass torch's signal handler tells of a dead worker, as it may in any line."""
+
+    def __init__(self, *, input_shape, num_classes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(input_shape).numel(), num_classes))
+
+    def forward(self, inputs):
+        if self.training:
+            raise RuntimeError("DataLoader worker (pid 4711) is killed by signal: Killed. ")
+        return self.layers(inputs)
+
+
+def test_a_dead_worker_is_not_blamed_on_the_model(tmp_path):
+    registry = zoo.Registry.discover()
+    registry.add(ModelSpec(name="struck", factory=Struck), plugin="somebody")
+    with pytest.raises(WorkerError, match="pid 4711") as caught:
+        zoo.run(
+            "struck",
+            registry=registry,
+            epochs=1,
+            runs_dir=tmp_path,
+            dataset_params={"train_size": 64, "test_size": 64},
+        )
+    assert caught.value.exit_code == 10
 
 
 def test_lengths_match_the_batches():

@@ -51,13 +51,6 @@ def raw(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def real() -> Path:
-    if "ZOO_TEST_DATA" not in os.environ:
-        pytest.skip("ZOO_TEST_DATA does not name a folder with FashionMNIST/raw, as torchvision has it")
-    return Path(os.environ["ZOO_TEST_DATA"])
-
-
 def fail(path: Path) -> str:
     """Return the message of the error that reading must raise."""
     with pytest.raises(DataError) as caught:
@@ -195,15 +188,18 @@ def test_a_file_that_is_not_there_is_named(raw: Path, tmp_path: Path) -> None:
         fashionmnist(root=tmp_path)
 
 
-def test_torchvision_reads_the_same(real: Path, tmp_path: Path) -> None:
+def test_torchvision_reads_the_same(fashionmnist_root: Path, tmp_path: Path) -> None:
     from torchvision.datasets import FashionMNIST
 
     raw = tmp_path / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     for file in FILES:
-        with gzip.open(real / "FashionMNIST" / "raw" / f"{file}.gz") as packed, (raw / file).open("wb") as unpacked:
+        with (
+            gzip.open(fashionmnist_root / "FashionMNIST" / "raw" / f"{file}.gz") as packed,
+            (raw / file).open("wb") as unpacked,
+        ):
             shutil.copyfileobj(packed, unpacked, 1 << 20)
-    for root in (real, tmp_path):
+    for root in (fashionmnist_root, tmp_path):
         splits = fashionmnist(root=root)
         for (inputs, targets), count, train in ((splits.train, 60000, True), (splits.test, 10000, False)):
             expected = FashionMNIST(tmp_path, train=train)

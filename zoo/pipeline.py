@@ -105,16 +105,14 @@ def _run(
     trainer = Trainer(ready.model, plan.config, plan.device, ready.metrics, show=show, on_epoch=on_epoch)
     started = time.perf_counter()
     try:
-        with name_dead_worker(plan.dataset.name):
-            history = _fit(plan, trainer, ready)
-            scores = history[-1]["test"] if history else evaluate(ready.model, ready.test, ready.metrics, show=show)
+        scores = _fit(plan, trainer, ready)
     except BaseException as error:
         _save_failure(run_folder, {**record, "history": trainer.history}, error)
         done = f"{len(trainer.history)} of {plan.config.epochs} epochs"
         error.add_note(f"{done} are recorded in {run_folder}; no weights were saved.")
         raise
     seconds = time.perf_counter() - started
-    record |= {"status": "finished", "history": history, "metrics": scores, "seconds": seconds}
+    record |= {"status": "finished", "history": trainer.history, "metrics": scores, "seconds": seconds}
     path = _save_weights(run_folder, record, ready)
     runs.save_record(run_folder, record)
     return RunResult(
@@ -129,7 +127,7 @@ def _run(
         dataset_params=plan.dataset_params,
         train_config=plan.config.model_dump(),
         metrics=scores,
-        history=history,
+        history=trainer.history,
         seconds=seconds,
     )
 
@@ -180,12 +178,14 @@ def _out_of_memory(plan: Plan) -> Iterator[None]:
         ) from error
 
 
-def _fit(plan: Plan, trainer: Trainer, ready: Preparation) -> list[Epoch]:
-    if not plan.config.epochs:
-        log.info("0 epochs: the model is evaluated untrained")
+def _fit(plan: Plan, trainer: Trainer, ready: Preparation) -> dict[str, float]:
+    """Train and return the last scores; without epochs, those of the untrained model."""
     try:
         with name_dead_worker(plan.dataset.name):
-            return trainer.fit(ready.train, ready.test)
+            if history := trainer.fit(ready.train, ready.test):
+                return dict(history[-1]["test"])
+            log.info("0 epochs: the model is evaluated untrained")
+            return evaluate(ready.model, ready.test, ready.metrics, show=trainer.show)
     except ZooError:
         raise
     except Exception as error:

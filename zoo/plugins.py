@@ -13,7 +13,6 @@ import inspect
 import os
 import re
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,15 +48,8 @@ class Plugin:
     source: Path | str | object
     given: bool = False
     problem: ZooError | None = None
-    import_seconds: float | None = None
     indexed: list[AnySpec] | None = field(default=None, repr=False)
     specs: list[AnySpec] | None = field(default=None, repr=False)
-
-    @property
-    def is_code(self) -> bool:
-        """Whether its entries are known only after running its code."""
-        path = self.source if isinstance(self.source, Path) else None
-        return not isinstance(self.source, Manifest) and (path is None or path.suffix != ".toml")
 
     @property
     def label(self) -> str:
@@ -114,7 +106,6 @@ def load_specs(plugin: Plugin) -> list[AnySpec]:
     A plugin that fails is marked with its `problem` and has no specs. Nothing is raised but KeyboardInterrupt.
     """
     if plugin.specs is None:
-        started = time.perf_counter()
         if plugin.indexed is not None:
             plugin.problem = None  # what went wrong there is tried here, and may be right by now
         specs: list[AnySpec] = []
@@ -123,7 +114,7 @@ def load_specs(plugin: Plugin) -> list[AnySpec]:
                 specs = _call_hooks(plugin, _load(plugin))
         except ZooError as error:
             plugin.problem = error
-        plugin.specs, plugin.import_seconds = specs, time.perf_counter() - started
+        plugin.specs = specs
     return plugin.specs
 
 
