@@ -215,10 +215,22 @@ def test_a_plugin_file_is_listed_shown_and_run(capsys, tmp_path):
         zoo.load_model(result["run"])
 
 
-def test_plugins_names_what_is_there(capsys):
-    assert main(["plugins", "--json"]) == 0
-    first = json.loads(capsys.readouterr().out)["plugins"][0]
-    assert (first["name"], first["entries"], first["status"]) == ("zoo", 6, "ok")
+def test_plugins_names_what_is_there(capsys, tmp_path):
+    (tmp_path / "mine.py").write_text("import zoo\n@zoo.model(name='baseline', aliases=['b'])\nclass Mine: ...\n")
+    assert main(["plugins", "--json", "--plugin", "mine.py"]) == 0
+    first, *_, last = json.loads(capsys.readouterr().out)["plugins"]
+    assert (first["name"], first["entries"]["metrics"], first["status"]) == ("zoo", ["accuracy"], "ok")
+    assert first["import_seconds"] is None
+    assert (last["name"], last["entries"]["models"], last["status"]) == ("mine", ["mine/baseline"], "warning")
+    assert last["warnings"] == ["model baseline is zoo's own; this plugin's is mine/baseline"]
+    assert 0 < last["import_seconds"] < 60
+    assert main(["plugins", "mine", "--plugin", "mine.py"]) == 0
+    shown = capsys.readouterr().out
+    for text in ("mine\n", str(tmp_path / "mine.py"), "warning", "mine/baseline", " s\n"):
+        assert text in shown
+    assert "accuracy" not in shown
+    assert main(["plugins", "mines", "--plugin", "mine.py"]) == 2
+    assert capsys.readouterr().err == "Error: no plugin named 'mines'. Did you mean 'mine'?\n"
 
 
 @pytest.mark.parametrize("arguments", ["--help", "--version", "list", "list --json", "show fashionmnist", "run --help"])

@@ -12,8 +12,9 @@ import pytest
 from conftest import Packages
 
 import zoo.index
-from zoo.errors import AmbiguousNameError, PluginError, UnknownNameError
-from zoo.registry import Registry, load_factory
+from zoo.errors import AmbiguousNameError, ManifestError, PluginError, UnknownNameError
+from zoo.factories import load_factory
+from zoo.registry import Registry
 
 HOOKS = """
     import zoo
@@ -219,12 +220,97 @@ def test_a_qualified_name_gives_a_broken_plugin_its_chance(packages: Packages) -
     packages.add("acme", "x = acme_zoo", acme_zoo=code + HOOKS.replace("\n    ", "\n"))
     registry = Registry.discover()
     assert list(registry.list_entries("model", "net")) == []
+    with pytest.raises(PluginError, match="not yet"):
+        registry.get("model", "acme/net")
     flag.touch()
     with pytest.raises(UnknownNameError, match="not yet"):
         registry.get("model", "net")
     assert registry.get("model", "acme/net").name == "net"
     assert registry.problems == []
     assert registry.get("model", "net").plugin.name == "acme"
+    assert "acme_zoo" not in sys.modules
+
+
+def test_a_name_found_since_is_found_when_asked_for(packages: Packages) -> None:
+    folder = packages.folder / "nets"
+    folder.mkdir()
+    packages.add(
+        "acme",
+        "x = acme_zoo",
+        acme_zoo=f"""
+        import pathlib, zoo
+        @zoo.hookimpl
+        def zoo_models():
+            for path in pathlib.Path({str(folder)!r}).iterdir():
+                yield zoo.ModelSpec(name=path.name, factory="acme_zoo:build")
+        """,
+    )
+    assert list_all() == {}
+    (folder / "net").touch()
+    with pytest.raises(UnknownNameError):
+        Registry.discover().get("model", "net")
+    assert Registry.discover().get("model", "acme/net").name == "net"
+    assert Registry.discover().get("model", "net").name == "net"
+
+
+NEEDS = {
+    "Requires-Dist: zoo-torch>=99": "needs zoo-torch >=99: this is 0.1.0. Fix: pip install -U zoo-torch acme",
+    "Requires-Dist: Zoo_Torch[timm] (<0.1)": "needs Zoo_Torch <0.1: this is 0.1.0. Fix: pip install -U Zoo_Torch acme",
+    "Requires-Dist: zoo-torch>=0.1; extra == 'x'\nRequires-Dist: zoo.torch == 99.*": "needs zoo.torch ==99.*",
+    "Requires-Dist: zoo-torch >> 3": "its metadata requires 'zoo-torch >> 3': InvalidRequirement",
+    "Requires-Dist: zoo-torch>=0.0.1,<99": None,
+    "Requires-Dist: zoo-torch>=99; extra == 'x'": None,
+    "Requires-Dist: zoo-torch>=99; python_version < '3'": None,
+    "Requires-Dist: zoo-torch": None,
+    "Requires-Dist: zoo-torch-extras>=99": None,
+}
+
+
+@pytest.mark.parametrize("form", ["module", "manifest"])
+@pytest.mark.parametrize("needs", NEEDS)
+def test_a_plugin_that_needs_another_zoo_is_refused_by_number(packages: Packages, needs: str, form: str) -> None:
+    ran = packages.folder / "ran"
+    if form == "module":
+        code = f"import pathlib\npathlib.Path({str(ran)!r}).touch()\n"
+        info = packages.add("acme", "x = acme_zoo", acme_zoo=code + HOOKS.replace("\n    ", "\n"))
+    else:
+        info = packages.add("acme", "x = acme_zoo:registry.toml", acme_zoo____init__="")
+        packages.write("acme_zoo/registry.toml", 'schema = 1\n[models.net]\nfactory = "a:b"')
+    (info / "METADATA").write_text(f"Name: acme\nVersion: 1.0\nrequires-dist: torch\n{needs}\n\nRequires-Dist: zoo>=9")
+    for _ in range(2):
+        if NEEDS[needs] is None:
+            assert "acme/net" in list_all()
+        else:
+            assert NEEDS[needs] in str(problem_of("acme"))
+            assert not ran.exists()
+
+
+def test_a_catalogue_has_qualified_names_only(packages: Packages, tmp_path: Path) -> None:
+    packages.add("acme", "x = acme_zoo:registry.toml", acme_zoo____init__="")
+    many = "".join(f'[models.net-{number}]\nfactory = "a:b"\n' for number in range(3))
+    packages.write(
+        "acme_zoo/registry.toml", f"schema = 1\nqualified_only = true\n{many}[models.baseline]\nfactory='a:b'"
+    )
+    packages.add("other", "x = other_zoo", other_zoo=HOOKS.replace('"net"', '"net-1"'))
+    for _ in range(2):  # read, then from the index
+        registry = Registry.discover(disabled=["timm", "torchvision"])
+        assert registry.count_catalogues("model") == {"acme": 4}
+        assert registry.count_catalogues("dataset") == {}
+        names = [entry.qualified_name for entry in registry.list_entries("model")]
+        assert "other/net-1" in names and not [name for name in names if name.startswith("acme/")]
+        found = [entry.qualified_name for entry in registry.list_entries("model", "net-*")]
+        assert found == ["acme/net-0", "acme/net-1", "acme/net-2", "other/net-1"]
+        assert len(registry.list_entries("model", "acme/*")) == 4
+        assert registry.get("model", "net-1").plugin.name == "other"
+        assert registry.get("model", "acme/net-1").plugin.name == "acme"
+        assert registry.warnings == []
+        with pytest.raises(UnknownNameError, match=r"Did you mean 'acme/net-2'\?"):
+            registry.get("model", "net-2")
+        with pytest.raises(UnknownNameError, match=r"Did you mean 'acme/net-0'\?"):
+            registry.get("model", "acme/net-00")
+    manifest = packages.write("mine/registry.toml", f"schema = 1\nqualified_only = 1\n{many}")
+    with pytest.raises(ManifestError, match="qualified_only: expected true or false, got 1"):
+        Registry.discover([manifest])
 
 
 @pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b"null", b'{"key": 1}', b"\xff", b"[" * 100_000])

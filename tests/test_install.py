@@ -84,7 +84,8 @@ def test_an_editable_installation_works_outside_the_checkout(editable: Environme
 def test_first_party_factories_are_found_when_installed(installed: Environment) -> None:
     code = """
         import json
-        from zoo.registry import Registry, load_factory
+        from zoo.factories import load_factory
+        from zoo.registry import Registry
         registry = Registry.discover()
         entries = [entry for kind in ("model", "dataset", "metric") for entry in registry.list_entries(kind)]
         print(json.dumps(sorted(load_factory(entry).__module__.split(".")[0] for entry in entries)))

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from zoo.config import resolve_config
 from zoo.errors import ManifestError
 from zoo.manifest import MAX_BYTES, Manifest, first_party_path, read_manifest
+from zoo.modules import import_object
 from zoo.params import FIXED, resolve_params
-from zoo.plugins import import_object
 
 MODEL = 'schema = 1\n[models.a]\nfactory = "a:b"\n'
 FILE = 'path = "a"\nsize = 1\nsha256 = "' + "0" * 64 + '"\nurls = ["https://example.org/a"]\n'

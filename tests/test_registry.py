@@ -11,7 +11,8 @@ from torch import nn
 
 import zoo
 from zoo.errors import AmbiguousNameError, DataError, PluginError, UnknownNameError, UsageError
-from zoo.registry import Registry, build_dataset, build_metric, build_model, load_factory
+from zoo.factories import build_dataset, build_metric, build_model, load_factory
+from zoo.registry import Registry
 from zoo.specs import SPEC_CLASSES
 
 

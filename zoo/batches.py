@@ -6,17 +6,17 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from operator import index as to_index
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
-from zoo.data import Split, to_image
+from zoo.data import Split
 from zoo.errors import DataError, WorkerError, describe, quote
 from zoo.order import epoch_generator, epoch_order, split_sizes
 from zoo.preprocess import Preprocess
+from zoo.reader import Batch, BatchReader, Failure
 
 MEMORY_BUDGET = 1 << 30
 """Bytes a split may take as ready-made float32 inputs, or on an accelerator as raw images. Beyond it, a split stays as
@@ -31,8 +31,6 @@ MADE_AT_ONCE = 256
 
 SIGNAL_WAIT = 1
 """Seconds to wait for the system to tell that a worker process ended."""
-
-Batch = tuple[Tensor, Tensor]
 
 
 class Batches(Protocol):
@@ -126,61 +124,6 @@ class TensorBatches:
                 yield images, targets_of_batch
             else:
                 yield self.preprocess(images.to(self.device, non_blocking=True)), targets_of_batch
-
-
-class Failure:
-    """A sample that could not be read, as a value: an exception would arrive with a worker's whole traceback."""
-
-    def __init__(self, sample: int, cause: str) -> None:
-        self.sample, self.cause = sample, cause
-
-
-class BatchReader(Dataset[Any]):
-    """Reads whole batches of a Dataset: an index is a list of sample indices."""
-
-    def __init__(
-        self, dataset: Dataset[Any], name: str, num_classes: int, image_shape: tuple[int, ...] | None = None
-    ) -> None:
-        self.dataset, self.name, self.num_classes, self.image_shape = dataset, name, num_classes, image_shape
-
-    def __len__(self) -> int:
-        return len(self.dataset)  # type: ignore[arg-type]
-
-    def __getitem__(self, indices: list[int]) -> Batch | Failure:
-        images: list[Tensor] = []
-        targets: list[int] = []
-        for index in indices:
-            try:
-                image, target = self.dataset[index]
-                image = to_image(image)
-                first = images[0] if images else image
-                _check_image(image, self.image_shape or tuple(first.shape), first.dtype)
-                targets.append(_check_target(target, self.num_classes))
-                images.append(image)
-            except Exception as error:  # noqa: BLE001 a data set may raise anything; it is reported with its sample
-                return Failure(index, describe(error))
-        return torch.stack(images), torch.tensor(targets, dtype=torch.int64)
-
-
-def _check_image(image: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    if tuple(image.shape) != shape:
-        raise ValueError(f"the image is {tuple(image.shape)}, expected {shape}")
-    if image.dtype != dtype:
-        raise ValueError(f"the image is of dtype {image.dtype}, those before it {dtype}")
-    if image.is_complex():
-        raise ValueError(f"expected an integer or float image, got {dtype}")
-    if image.dtype.is_floating_point and not bool(torch.isfinite(image.to(torch.float32)).all()):
-        raise ValueError("the image has values that are not finite")
-
-
-def _check_target(target: Any, num_classes: int) -> int:
-    try:
-        number = to_index(target)
-    except TypeError:
-        raise TypeError(f"expected an integer target, got {target!r}") from None
-    if not 0 <= number < num_classes:
-        raise ValueError(f"target {number} is outside 0..{num_classes - 1}")
-    return number
 
 
 class OrderSampler(Sampler[list[int]]):

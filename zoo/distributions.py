@@ -18,10 +18,14 @@ from zoo.errors import one_line
 
 @dataclass(frozen=True, kw_only=True)
 class EntryPoint:
-    """One line of an installed distribution's entry points; a line without `=` has an empty value."""
+    """One line of an installed distribution's entry points; a line without `=` has an empty value.
+
+    `requires` are the distribution's requirements, as its metadata says them.
+    """
 
     distribution: str
     version: str
+    requires: tuple[str, ...]
     name: str
     value: str
 
@@ -41,8 +45,13 @@ def find_entry_points(group: str) -> list[EntryPoint]:
         # The first of a name on sys.path is the one that gets imported; later copies are shadowed.
         if name and name not in found:
             lines = list(_read_group(folder / "entry_points.txt", group))
-            version = (_read_version(folder) or one_line(version)) if lines else ""
-            found[name] = [EntryPoint(distribution=name, version=version, name=key, value=v) for key, v in lines]
+            headers = _read_headers(folder) if lines else {}
+            version = one_line(headers.get("version", [version])[0])
+            requires = tuple(headers.get("requires-dist", ()))
+            found[name] = [
+                EntryPoint(distribution=name, version=version, requires=requires, name=key, value=value)
+                for key, value in lines
+            ]
     return sorted((point for points in found.values() for point in points), key=lambda p: (p.distribution, p.name))
 
 
@@ -70,13 +79,15 @@ def _read_group(path: Path, group: str) -> Iterator[tuple[str, str]]:
             yield one_line(name), value.strip()
 
 
-def _read_version(folder: Path) -> str:
-    for line in [*_read_lines(folder / "METADATA"), *_read_lines(folder / "PKG-INFO")]:
-        if line.lower().startswith("version:"):
-            return one_line(line.partition(":")[2])
+def _read_headers(folder: Path) -> dict[str, list[str]]:
+    """Return the values of each header by its name in lower case."""
+    headers: dict[str, list[str]] = {}
+    for line in _read_lines(folder / "METADATA") or _read_lines(folder / "PKG-INFO"):
         if not line:
-            break  # the end of the headers
-    return ""
+            break
+        name, _, value = line.partition(":")
+        headers.setdefault(name.lower(), []).append(value.strip())
+    return headers
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -1,7 +1,7 @@
-"""Index: what an installed plugin in module form provides, without running its code in this process.
+"""Index: what installed plugins provide, learnt once and kept until they change.
 
-Such a plugin says what it has only when it runs. So it runs once, in a process of its own that may end or hang as it
-likes; what it gave, or how it failed, is kept until the plugin changes.
+A manifest is read here. A plugin in module form says what it has only when it runs: so it runs once, in a process of
+its own that may end or hang as it likes. What it gave, or how it failed, is kept.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 import zoo
 from zoo.distributions import fingerprint
 from zoo.errors import PluginError, StorageError, describe, quote
-from zoo.plugins import Plugin, import_object, load_specs
+from zoo.hooks import load_specs
+from zoo.modules import import_object
+from zoo.plugins import Plugin
 from zoo.specs import SPEC_CLASSES, AnySpec, FileSpec
 from zoo.storage import write_file, zoo_home
 
@@ -31,66 +34,144 @@ TIME_LIMIT = 10.0
 """Seconds that a plugin may take to say what it has; importing torch from a cold disk is most of it."""
 
 
-def is_indexed(plugin: Plugin) -> bool:
-    """Tell whether the index speaks for this plugin: installed, in module form, its code not run here yet."""
-    return isinstance(plugin.source, str) and not plugin.given and plugin.specs is None
+def learn(plugin: Plugin, *, fresh: bool = False) -> None:
+    """Find out what a plugin provides: from the index, where `fresh` makes it anew, or by loading what was given here.
 
-
-def indexed_specs(plugin: Plugin) -> list[AnySpec]:
-    """Return the specs of an installed plugin in module form, its factories as text, from the cache where they are.
-
-    A plugin that fails is marked with its `problem` and has no specs.
+    A plugin that fails is marked with its `problem` and provides nothing.
     """
-    if plugin.indexed is None and plugin.problem is None:
-        import hashlib
+    if not plugin.installed:
+        load_specs(plugin)
+    elif fresh and (plugin.indexed is not None or isinstance(plugin.source, str)):
+        _fill(plugin)
+    elif plugin.indexed is None and plugin.problem is None:
+        _read(plugin)
 
-        key = _make_key(plugin)
-        digest = hashlib.sha256(f"{plugin.source}\0{key['file']}".encode(errors="surrogatepass")).hexdigest()[:16]
-        cache = zoo_home() / "cache" / f"index-{plugin.name}-{digest}.json"
-        # What a plugin misses may get installed, so a failure holds only while nothing else changes.
-        environment = hashlib.sha256(fingerprint().encode(errors="surrogatepass")).hexdigest()
-        try:
-            answer = json.loads(cache.read_bytes())
-            if answer["key"] != key or ("problem" in answer and answer["environment"] != environment):
-                raise ValueError("the plugin has changed")
-            _take(plugin, answer)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # also missing or damaged
-            log.info("indexing plugin %s, once", plugin.label)
-            answer = {"key": key, "environment": environment, **_ask(plugin)}
-            _take(plugin, answer)
-            with suppress(OSError, StorageError):  # a read-only home: works, but slower
-                cache.parent.mkdir(parents=True, exist_ok=True)
-                write_file(cache, json.dumps(answer).encode(), what="the index of a plugin")
-    return plugin.indexed or []
+
+def find_names(plugin: Plugin, kind: str) -> list[tuple[str, ...]]:
+    """Return name and aliases of each entry of a kind."""
+    learn(plugin)
+    if plugin.specs is not None:
+        return [(spec.name, *spec.aliases) for spec in plugin.specs if spec.kind == kind]
+    return [(row["name"], *row.get("aliases", ())) for row_kind, row in plugin.indexed or () if row_kind == kind]
+
+
+def find_specs(plugin: Plugin, kind: str, is_wanted: Callable[..., bool]) -> list[AnySpec]:
+    """Return the specs of a kind of which `is_wanted(name, *aliases)` is true; only these are made from the index."""
+    learn(plugin)
+    if plugin.specs is not None:
+        return [spec for spec in plugin.specs if spec.kind == kind and is_wanted(spec.name, *spec.aliases)]
+    rows = [row for row_kind, row in plugin.indexed or () if row_kind == kind]
+    return [_to_spec(kind, row) for row in rows if is_wanted(row["name"], *row.get("aliases", ()))]
+
+
+def _read(plugin: Plugin) -> None:
+    """Take what the cache says, or fill it."""
+    cache, key = _find_cache(plugin)
+    try:
+        _take(plugin, _read_cache(cache, key))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # also missing or damaged
+        _fill(plugin)
+
+
+def _fill(plugin: Plugin) -> None:
+    """Load the plugin, a module in another process, and keep what it gives."""
+    cache, key = _find_cache(plugin)
+    answer = _ask(plugin) if isinstance(plugin.source, str) else _answer(plugin)
+    _take(plugin, answer)
+    with suppress(OSError, StorageError):  # a read-only home: works, but slower
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        _write_cache(cache, {"key": key, "environment": _environment(), **answer})
+
+
+def _find_cache(plugin: Plugin) -> tuple[Path, dict[str, Any]]:
+    import hashlib
+
+    key = _make_key(plugin)
+    digest = hashlib.sha256(f"{plugin.source}\0{key['file']}".encode(errors="surrogatepass")).hexdigest()[:16]
+    return zoo_home() / "cache" / f"index-{plugin.name}-{digest}.json", key
+
+
+def _read_cache(path: Path, key: dict[str, Any]) -> dict[str, Any]:
+    import hashlib
+
+    digest, _, text = path.read_bytes().partition(b"\n")
+    if hashlib.sha256(text).hexdigest().encode() != digest:
+        raise ValueError("damaged")
+    answer: dict[str, Any] = json.loads(text)
+    # What a plugin misses may get installed, so a failure holds only while nothing else changes.
+    if answer["key"] != key or ("problem" in answer and answer["environment"] != _environment()):
+        raise ValueError("the plugin has changed")
+    return answer
+
+
+def _write_cache(path: Path, answer: dict[str, Any]) -> None:
+    import hashlib
+
+    text = json.dumps(answer).encode()
+    write_file(path, hashlib.sha256(text).hexdigest().encode() + b"\n" + text, what="the index of a plugin")
+
+
+def _environment() -> str:
+    import hashlib
+
+    return hashlib.sha256(fingerprint().encode(errors="surrogatepass")).hexdigest()
 
 
 def _make_key(plugin: Plugin) -> dict[str, Any]:
-    """Return what the specs depend on: versions, and the module's file as far as it is known without importing."""
-    top, *rest = str(plugin.source).split(".")
+    """Return what the specs depend on: versions, and the manifest or the module's file, found without importing."""
+    file = plugin.source if isinstance(plugin.source, Path) else _find_module(str(plugin.source))
+    state = file.stat() if file and file.is_file() else None
+    changed = [state.st_mtime_ns, state.st_size] if state else []
+    needs = list(plugin.requires)
+    return {"zoo": zoo.__version__, "version": plugin.version, "needs": needs, "file": str(file), "changed": changed}
+
+
+def _find_module(name: str) -> Path | None:
+    top, *rest = name.split(".")
     try:
         spec = importlib.util.find_spec(top)
     except Exception:  # noqa: BLE001 finders of editable installations are foreign code; the import will tell
         spec = None
     folders = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()] if spec else []
     paths = [path for folder in folders for path in (folder.with_suffix(".py"), folder / "__init__.py")]
-    file = next((path for path in paths if path.is_file()), Path(spec.origin) if spec and spec.origin else None)
-    changed = file.stat().st_mtime_ns if file and file.is_file() else None
-    return {"zoo": zoo.__version__, "version": plugin.version, "file": str(file), "changed": changed}
+    return next((path for path in paths if path.is_file()), Path(spec.origin) if spec and spec.origin else None)
 
 
 def _take(plugin: Plugin, answer: dict[str, Any]) -> None:
-    if "problem" in answer:
-        what, cause = answer["problem"]
-        plugin.indexed, plugin.problem = [], PluginError(plugin.name, plugin.version, what, cause)
-        return
-    plugin.indexed = []
-    for kind, fields in answer["specs"]:
-        files = {"files": [FileSpec(**file) for file in fields["files"]]} if "files" in fields else {}
-        plugin.indexed.append(SPEC_CLASSES[kind](**{**fields, **files}))
+    """Let the plugin know what the index says of it."""
+    plugin.problem = plugin.broken(*answer["problem"]) if "problem" in answer else None
+    plugin.seconds, plugin.warnings = answer.get("seconds"), answer.get("warnings", [])
+    plugin.qualified_only = answer.get("qualified_only", False)
+    plugin.indexed = answer.get("specs", [])
+
+
+def _to_spec(kind: str, fields: dict[str, Any]) -> AnySpec:
+    files = {"files": [FileSpec(**file) for file in fields["files"]]} if "files" in fields else {}
+    return SPEC_CLASSES[kind](**{**fields, **files})
+
+
+def _answer(plugin: Plugin) -> dict[str, Any]:
+    """Load the plugin, in this process, and return its part of the index."""
+    loaded = Plugin(plugin.name, plugin.version, "", plugin.source, installed=True, requires=plugin.requires)
+    answer: dict[str, Any] = {}
+    try:
+        rows = [(spec.kind, _to_fields(plugin, spec)) for spec in load_specs(loaded)]
+        if loaded.problem is not None:
+            raise loaded.problem
+        text = json.dumps(rows, default=lambda value: dict(getattr(value, "__dict__", value)))
+        answer = {"specs": json.loads(text), "qualified_only": loaded.qualified_only}
+        for kind, fields in answer["specs"]:
+            _to_spec(kind, fields)
+    except PluginError as error:
+        prefix = plugin.broken("", "").what
+        answer = {"problem": (error.what.removeprefix(prefix).strip(), error.why, error.fix)}
+    except Exception as error:  # noqa: BLE001 specs of its own making, which nobody could read again
+        answer = {"problem": ("its specs are not usable", describe(error), "")}
+    return {**answer, "warnings": loaded.warnings, "seconds": loaded.seconds}
 
 
 def _ask(plugin: Plugin) -> dict[str, Any]:
-    """Run the plugin's code in another process and return `specs` or `problem`.
+    """Load the plugin in another process and return its part of the index.
 
     The answer comes in a file: what a plugin prints cannot get into it.
     """
@@ -98,28 +179,34 @@ def _ask(plugin: Plugin) -> dict[str, Any]:
     import subprocess
     import tempfile
 
+    log.info("indexing plugin %s, once", plugin.label)
     paths = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
     # Without other plugins: one that lists the zoo's entries would start processes without end.
     environment = {**os.environ, "PYTHONPATH": paths, "ZOO_DISABLE_PLUGINS": "all"}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         file = Path(folder, "answer.json")
         # -P: a folder called zoo in the current folder must not be taken for this package.
-        command = [sys.executable, "-P", "-m", "zoo.index", plugin.name, plugin.version, str(plugin.source), str(file)]
+        command = [sys.executable, "-P", "-m", "zoo.index", str(file), plugin.name, plugin.version, str(plugin.source)]
         quiet = subprocess.DEVNULL
         try:
             process = subprocess.Popen(
-                command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
+                [*command, *plugin.requires],
+                env=environment,
+                stdin=quiet,
+                stdout=quiet,
+                stderr=quiet,
+                start_new_session=True,
             )
         except OSError as error:
-            return {"problem": ("no process could be started to index it", describe(error))}
+            return {"problem": ("no process could be started to index it", describe(error), "")}
         try:
             code = process.wait(TIME_LIMIT)
             return dict(json.loads(file.read_bytes()))
         except subprocess.TimeoutExpired:
-            return {"problem": ("importing it failed", f"it took more than {TIME_LIMIT:g} s")}
+            return {"problem": ("importing it failed", f"it took more than {TIME_LIMIT:g} s", "")}
         except (OSError, ValueError):
             why = f"signal {-code}: {signal.strsignal(-code)}" if code < 0 else f"exit code {code}"
-            return {"problem": ("importing it failed", f"it ended the process ({why})")}
+            return {"problem": ("importing it failed", f"it ended the process ({why})", "")}
         finally:
             if process.poll() is None:
                 _kill(process)
@@ -134,27 +221,16 @@ def _kill(process: Popen[bytes]) -> None:
     process.wait()
 
 
-def main(name: str, version: str, module: str, answer: str) -> None:
+def main(answer: str, name: str, version: str, module: str, *requires: str) -> None:
     """Write what the plugin has, and end at once: no thread that it started and no exit handler can hold that up."""
-    plugin = Plugin(name, version, "", module)
-    content: dict[str, Any] = {}
-    try:
-        content["specs"] = [(spec.kind, _to_fields(plugin, spec)) for spec in load_specs(plugin)]
-        if plugin.problem is not None:
-            raise plugin.problem
-        text = json.dumps(content, default=lambda value: dict(getattr(value, "__dict__", value)))
-        _take(plugin, json.loads(text))
-    except PluginError as error:
-        prefix = PluginError(name, version, "", "").what
-        text = json.dumps({"problem": (error.what.removeprefix(prefix).strip(), error.why)})
-    except Exception as error:  # noqa: BLE001 specs of its own making, which the other side could not read
-        text = json.dumps({"problem": ("its specs are not usable", describe(error))})
-    Path(answer).write_text(text)
+    plugin = Plugin(name, version, "", module, installed=True, requires=requires)
+    Path(answer).write_text(json.dumps(_answer(plugin)))
     os._exit(0)
 
 
 def _to_fields(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
-    fields = {name: getattr(spec, name) for name in SPEC_CLASSES[spec.kind].field_names()}
+    declared = {name: getattr(spec, name) for name in SPEC_CLASSES[spec.kind].field_names()}
+    fields = {name: value for name, value in declared.items() if value not in (None, "", (), {})}
     if callable(spec.factory):
         reference = f"{getattr(spec.factory, '__module__', None)}:{getattr(spec.factory, '__qualname__', None)}"
         try:
@@ -163,7 +239,7 @@ def _to_fields(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
             found = None
         if found != spec.factory:
             cause = "its factory cannot be imported by its name; expected a function or class of a module"
-            raise PluginError(plugin.name, plugin.version, f"{spec.kind} {quote(spec.name)}", cause)
+            raise plugin.broken(f"{spec.kind} {quote(spec.name)}", cause)
         fields["factory"] = reference
     return fields
 

@@ -6,7 +6,8 @@
     factory = "zoo_plugins.models.baseline:Baseline"
     params = { hidden_units = 10 }
 
-Tables are `models`, `datasets` and `metrics`; keys are the fields of the specs, the table's name is the name.
+Tables are `models`, `datasets` and `metrics`; keys are the fields of the specs, the table's name is the name. With
+`qualified_only = true` at the top the entries answer to `plugin/name` only, as fits a catalogue of very many.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ TABLES = {"models": "model", "datasets": "dataset", "metrics": "metric"}
 class Manifest:
     """The specs of one manifest; as a pluggy plugin it answers the same hooks as a module."""
 
-    def __init__(self, specs: tuple[AnySpec, ...]) -> None:
-        self.specs = specs
+    def __init__(self, specs: tuple[AnySpec, ...], *, qualified_only: bool = False) -> None:
+        self.specs, self.qualified_only = specs, qualified_only
 
     @hookimpl
     def zoo_models(self) -> Iterator[ModelSpec]:
@@ -73,14 +74,17 @@ def read_manifest(path: Path) -> Manifest:
         raise ManifestError(
             path, "", f"schema {show(schema)} is newer than this zoo reads ({SCHEMA}). Fix: pip install -U zoo-torch"
         )
+    qualified_only = document.pop("qualified_only", False)
+    if not isinstance(qualified_only, bool):
+        raise ManifestError(path, "", f"qualified_only: expected true or false, got {show(qualified_only)}")
     specs: list[AnySpec] = []
     for table, entries in document.items():
         if table not in TABLES:
-            raise ManifestError(path, "", _unknown(table, [*TABLES, "schema"]))
+            raise ManifestError(path, "", _unknown(table, [*TABLES, "qualified_only", "schema"]))
         if not isinstance(entries, dict):
             raise ManifestError(path, table, f"expected tables [{table}.NAME], got {show(entries)}")
         specs.extend(_read_spec(path, table, name, entry) for name, entry in entries.items())
-    return Manifest(tuple(specs))
+    return Manifest(tuple(specs), qualified_only=qualified_only)
 
 
 def _read_text(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -156,9 +157,17 @@ def _describe(plan: Plan, ready: Preparation) -> dict[str, Any]:
         "device": str(plan.device),
         "device_name": describe_device(plan.device),
         "threads": ready.threads,
-        "versions": {"zoo": zoo.__version__, "torch": str(torch.__version__), "python": platform.python_version()},
+        "versions": _find_versions(ready.model),
         "history": [],
     }
+
+
+def _find_versions(model: torch.nn.Module) -> dict[str, str]:
+    """Return the versions of what made the model: of the package that has its code too, a library behind a plugin."""
+    versions = {"zoo": zoo.__version__, "torch": str(torch.__version__), "python": platform.python_version()}
+    package = type(model).__module__.partition(".")[0]
+    version = getattr(sys.modules.get(package), "__version__", None)
+    return {package: version, **versions} if isinstance(version, str) else versions
 
 
 @contextmanager
@@ -198,8 +207,9 @@ def _fit(plan: Plan, trainer: Trainer, ready: Preparation) -> dict[str, float]:
 
 def _describe_plugin(entry: Entry[Any]) -> dict[str, str]:
     plugin = entry.plugin
-    source = plugin.source if plugin.given and isinstance(plugin.source, Path) else "installed"
-    return {"name": plugin.name, "version": plugin.version, "source": str(source)}
+    is_file = isinstance(plugin.source, Path) and not (plugin.installed or entry.is_first_party)
+    source = str(plugin.source) if is_file else "installed"
+    return {"name": plugin.name, "version": plugin.version, "source": source}
 
 
 def _save_failure(folder: Path, record: Mapping[str, Any], error: BaseException) -> None:

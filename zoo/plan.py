@@ -16,9 +16,10 @@ from zoo.config import TrainConfig, resolve_config
 from zoo.device import resolve_device
 from zoo.downloads import fetch_files
 from zoo.errors import ErrorCollector, SettingError, quote
+from zoo.factories import load_factory
 from zoo.params import resolve_params
 from zoo.preprocess import Preprocess
-from zoo.registry import Entry, Registry, load_factory
+from zoo.registry import Entry, Registry
 from zoo.specs import DatasetSpec, MetricSpec, ModelSpec
 
 log = logging.getLogger("zoo")

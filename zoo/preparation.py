@@ -17,10 +17,10 @@ from zoo.compatibility import adapt_preprocess, check_model
 from zoo.data import DataSplits, check_splits, count_samples, find_input_shape
 from zoo.device import choose_threads, count_flop
 from zoo.errors import DataError, PluginError, UsageError, quote
+from zoo.factories import build_dataset, build_metric, build_model
 from zoo.metrics import Metric
 from zoo.plan import Plan, fetch_dataset
 from zoo.preprocess import Preprocess
-from zoo.registry import build_dataset, build_metric, build_model
 
 log = logging.getLogger("zoo")
 

@@ -1,41 +1,18 @@
-"""The registry: entries by kind and name from all plugins, and the calls that build what they declare."""
+"""The registry: entries by kind and name from all plugins. What builds the objects they declare: `zoo.factories`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
-from zoo.errors import (
-    AmbiguousNameError,
-    PluginError,
-    UnknownNameError,
-    UsageError,
-    ZooError,
-    describe,
-    is_out_of_memory,
-    quote,
-)
-from zoo.index import indexed_specs, is_indexed
-from zoo.plugins import (
-    FIRST_PARTY,
-    Plugin,
-    find_plugins,
-    import_object,
-    load_specs,
-    plugin_from_object,
-    plugin_from_specs,
-)
-from zoo.specs import AnySpec, DatasetSpec, Kind, MetricSpec, ModelSpec
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from zoo.data import DataSplits
-    from zoo.metrics import Metric
-
+from zoo.errors import AmbiguousNameError, UnknownNameError, UsageError, ZooError, closest, quote
+from zoo.hooks import load_specs
+from zoo.index import find_names, find_specs, learn
+from zoo.plugins import FIRST_PARTY, Plugin, find_plugins, plugin_from_object, plugin_from_specs
+from zoo.specs import SPEC_CLASSES, AnySpec, DatasetSpec, Kind, MetricSpec, ModelSpec
 
 S_co = TypeVar("S_co", bound=AnySpec, covariant=True)
 
@@ -89,7 +66,7 @@ class Registry:
         objects = [plugin for plugin in plugins if not isinstance(plugin, str | Path)]
         registry = cls([*find_plugins(paths, disabled), *map(plugin_from_object, objects)])
         for plugin in registry.plugins:
-            if plugin.given or plugin.name == FIRST_PARTY:
+            if not plugin.installed:
                 load_specs(plugin)
                 if plugin.problem is not None:
                     raise plugin.problem
@@ -115,18 +92,47 @@ class Registry:
         """What is wrong with the broken plugins met so far: those looked at for a list or a name."""
         return [plugin.problem for plugin in self.plugins if plugin.problem is not None]
 
-    def list_entries(self, kind: Kind, pattern: str = "*") -> list[Entry[Any]]:
+    @property
+    def warnings(self) -> list[str]:
+        """What is odd about plugins met so far that work."""
+        return [f"plugin {quote(plugin.label)}: {text}" for plugin in self.plugins for text in self.warnings_of(plugin)]
+
+    def warnings_of(self, plugin: Plugin) -> list[str]:
+        """Return what is odd about a plugin that works: hooks nobody knows, names that are zoo's own."""
+        found = list(plugin.warnings)
+        if plugin.name == FIRST_PARTY or plugin.qualified_only:
+            return found
+        for kind in SPEC_CLASSES:
+            own = {name for first in self._own for names in find_names(first, kind) for name in names}
+            for name, *aliases in find_names(plugin, kind):
+                shadowed = ", ".join(sorted(own & {name, *aliases}))
+                if shadowed:
+                    found.append(f"{kind} {shadowed} is zoo's own; this plugin's is {plugin.name}/{name}")
+        return found
+
+    def names_of(self, plugin: Plugin, kind: Kind) -> list[str]:
+        """Return the names by which the entries of one plugin are always known."""
+        prefix = "" if plugin.name == FIRST_PARTY else f"{plugin.name}/"
+        return [f"{prefix}{name}" for name, *_ in find_names(plugin, kind)]
+
+    @property
+    def _own(self) -> list[Plugin]:
+        return [plugin for plugin in self.plugins if plugin.name == FIRST_PARTY]
+
+    def count_catalogues(self, kind: Kind) -> dict[str, int]:
+        """Return how many entries each catalogue has: plugins of so many that they answer to `plugin/name` only."""
+        counts = {plugin.name: len(find_names(plugin, kind)) for plugin in self.plugins if _is_catalogue(plugin)}
+        return {name: count for name, count in counts.items() if count}
+
+    def list_entries(self, kind: Kind, pattern: str = "") -> list[Entry[Any]]:
         """Return the entries of a kind whose bare or qualified name matches the shell pattern: first-party ones first,
-        then by name. A pattern without wildcards matches anywhere in the name.
+        then by name. A pattern without wildcards matches anywhere in the name. Entries of catalogues are there when
+        there is a pattern, `"*"` for all.
         """
+        plugins = [plugin for plugin in self.plugins if pattern or not _is_catalogue(plugin)]
         if not any(character in pattern for character in "*?["):
             pattern = f"*{pattern}*"
-        entries = [
-            entry
-            for plugin in self.plugins
-            for entry in _entries(plugin, kind)
-            if fnmatchcase(entry.name, pattern) or fnmatchcase(entry.qualified_name, pattern)
-        ]
+        entries = [entry for plugin in plugins for entry in _find(plugin, kind, pattern)]
         return sorted(entries, key=lambda entry: (not entry.is_first_party, entry.qualified_name))
 
     @overload
@@ -141,25 +147,22 @@ class Registry:
     def get(self, kind: Kind, name: str) -> Entry[Any]:
         """Return the entry called `name`, an alias of it, or `plugin/name`.
 
-        First-party entries win a bare name; for other plugins it must be unique. Code of installed plugins is run for
-        a qualified name only, when the index of that plugin does not have it.
+        First-party entries win a bare name; for other plugins it must be unique; those of catalogues have none. No code
+        of an installed plugin runs in this process.
 
         Raises:
             UnknownNameError: there is none; broken plugins that might have it are mentioned.
             AmbiguousNameError: several plugins claim the bare name.
             UsageError: plugins that share their name share this one as well.
+            PluginError: the plugin asked for is broken.
         """
         prefix, slash, bare = str(name).rpartition("/")
-        own = [plugin for plugin in self.plugins if plugin.name == FIRST_PARTY]
         others = [plugin for plugin in self.plugins if plugin.name != FIRST_PARTY]
-        for plugins in (own, others):
-            asked = [plugin for plugin in plugins if not slash or plugin.name == prefix]
-            found = [entry for plugin in asked for entry in _entries(plugin, kind) if _is_called(entry, bare)]
-            if not found and slash:
-                # Its index may have failed or be older than what the plugin finds, in a folder of models say.
-                for plugin in asked:
-                    load_specs(plugin)
-                found = [entry for plugin in asked for entry in _entries(plugin, kind) if _is_called(entry, bare)]
+        for plugins in (self._own, others):
+            if slash:
+                found = _find_qualified([plugin for plugin in plugins if plugin.name == prefix], kind, bare)
+            else:
+                found = [entry for plugin in plugins if not _is_catalogue(plugin) for entry in _get(plugin, kind, bare)]
             if len(found) == 1:
                 return found[0]
             candidates = [entry.qualified_name for entry in found]
@@ -173,29 +176,39 @@ class Registry:
         raise self._unknown(kind, name)
 
     def _unknown(self, kind: Kind, name: str) -> UnknownNameError:
-        entries = self.list_entries(kind)
-        known = [entry.short_name for entry in entries]
-        names = [*known, *(entry.name for entry in entries if not entry.is_first_party)]
+        meant: dict[str, list[str]] = {}
+        for entry in self.list_entries(kind):
+            meant[entry.short_name] = [entry.short_name]
+            meant.setdefault(entry.name, [entry.name])
+        for plugin in self.plugins:
+            # Names of catalogues are suggested as they must be written, when the bare one was given too.
+            for bare, *_ in find_names(plugin, kind) if _is_catalogue(plugin) else ():
+                meant[f"{plugin.name}/{bare}"] = [f"{plugin.name}/{bare}"]
+                if bare not in meant or meant[bare] != [bare]:
+                    meant.setdefault(bare, []).append(f"{plugin.name}/{bare}")
+        near = closest(name, meant)
         notes = [f"Broken: {problem}." for problem in self.problems]
-        return UnknownNameError(kind, name, names, notes)
+        fix = f"Did you mean {' or '.join(map(quote, meant[near]))}?" if near else ""
+        known = dict.fromkeys(name for names in meant.values() for name in names)
+        return UnknownNameError(kind, name, list(known), notes, fix)
 
 
 def list_models(
-    search: str = "*", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
+    search: str = "", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
 ) -> list[str]:
     """Return the names of the models that match a shell pattern, as `zoo list models` shows them."""
     return _list_names("model", search, plugins, registry)
 
 
 def list_datasets(
-    search: str = "*", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
+    search: str = "", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
 ) -> list[str]:
     """Return the names of the data sets that match a shell pattern, as `zoo list datasets` shows them."""
     return _list_names("dataset", search, plugins, registry)
 
 
 def list_metrics(
-    search: str = "*", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
+    search: str = "", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
 ) -> list[str]:
     """Return the names of the metrics that match a shell pattern, as `zoo list metrics` shows them."""
     return _list_names("metric", search, plugins, registry)
@@ -207,92 +220,32 @@ def _list_names(
     return [entry.short_name for entry in (registry or Registry.discover(plugins)).list_entries(kind, search)]
 
 
-def _entries(plugin: Plugin, kind: Kind) -> list[Entry[Any]]:
-    specs = indexed_specs(plugin) if is_indexed(plugin) else load_specs(plugin)
-    return [Entry(spec, plugin) for spec in specs if spec.kind == kind]
+def _is_catalogue(plugin: Plugin) -> bool:
+    learn(plugin)
+    return plugin.qualified_only
 
 
-def _is_called(entry: Entry[Any], name: str) -> bool:
-    return name == entry.name or name in entry.spec.aliases
+def _find(plugin: Plugin, kind: Kind, pattern: str) -> list[Entry[Any]]:
+    def is_wanted(name: str, *aliases: str) -> bool:
+        return fnmatchcase(name, pattern) or fnmatchcase(f"{plugin.name}/{name}", pattern)
+
+    return [Entry(spec, plugin) for spec in find_specs(plugin, kind, is_wanted)]
 
 
-def load_factory(entry: Entry[Any]) -> Callable[..., Any]:
-    """Import the factory of an entry.
-
-    Raises:
-        PluginError: the import fails, or what it names cannot be called.
-    """
-    factory: Any = entry.spec.factory
-    if isinstance(factory, str):
-        source = entry.plugin.source
-        try:
-            factory = import_object(factory, source if entry.plugin.given and isinstance(source, Path) else None)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            raise _failed(entry, f"{entry.spec.factory} cannot be loaded", describe(error)) from error
-    if not callable(factory):
-        raise _failed(entry, f"{entry.spec.factory} is not a factory", f"expected a callable, got {factory!r}")
-    return cast("Callable[..., Any]", factory)
+def _get(plugin: Plugin, kind: Kind, name: str) -> list[Entry[Any]]:
+    return [Entry(spec, plugin) for spec in find_specs(plugin, kind, lambda *names: name in names)]
 
 
-def build_model(
-    entry: Entry[Any], *, input_shape: tuple[int, ...], num_classes: int, params: Mapping[str, Any]
-) -> nn.Module:
-    """Build a model: from inputs `(N, *input_shape)` to logits `(N, num_classes)`.
-
-    Raises:
-        PluginError: the factory fails or gives something else than an `nn.Module` with parameters.
-    """
-    from torch import nn
-
-    model = _call(entry, input_shape=input_shape, num_classes=num_classes, **params)
-    if not isinstance(model, nn.Module):
-        raise _failed(entry, f"model {quote(entry.name)}", f"expected an nn.Module, got {type(model).__name__}")
-    if next(model.parameters(), None) is None:
-        raise _failed(entry, f"model {quote(entry.name)}", "it has no parameters, so there is nothing to train")
-    return model
-
-
-def build_dataset(entry: Entry[Any], *, root: Path, params: Mapping[str, Any]) -> DataSplits:
-    """Build a data set from the files under `root`.
-
-    Raises:
-        ZooError: what the factory raises in zoo's own words, a DataError say.
-        PluginError: the factory fails otherwise or gives something else than `DataSplits`.
-    """
-    from zoo.data import DataSplits
-
-    splits = _call(entry, root=root, **params)
-    if not isinstance(splits, DataSplits):
-        raise _failed(entry, f"dataset {quote(entry.name)}", f"expected zoo.DataSplits, got {type(splits).__name__}")
-    return splits
-
-
-def build_metric(entry: Entry[Any], *, num_classes: int, params: Mapping[str, Any]) -> Metric:
-    """Build a metric for `num_classes` classes.
-
-    Raises:
-        PluginError: the factory fails, or gives something without `update`, `compute` and `reset`.
-    """
-    metric = _call(entry, num_classes=num_classes, **params)
-    missing = [name for name in ("update", "compute", "reset") if not callable(getattr(metric, name, None))]
-    if missing:
-        raise _failed(entry, f"metric {quote(entry.name)}", f"expected update, compute and reset, lacks {missing[0]}")
-    return cast("Metric", metric)
-
-
-def _call(entry: Entry[Any], **arguments: Any) -> Any:
-    factory = load_factory(entry)
-    try:
-        return factory(**arguments)
-    except (ZooError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        if is_out_of_memory(error):
-            raise
-        raise _failed(entry, f"{entry.spec.kind} {quote(entry.name)} cannot be built", describe(error)) from error
-
-
-def _failed(entry: Entry[Any], what: str, cause: str) -> PluginError:
-    return PluginError(entry.plugin.name, entry.plugin.version, what, cause)
+def _find_qualified(plugins: Sequence[Plugin], kind: Kind, name: str) -> list[Entry[Any]]:
+    """Return the entries of one plugin, which may have several parts, that are called `name`."""
+    for fresh in (False, True):
+        if fresh:  # its index may have failed or be older than what the plugin finds, in a folder of models say
+            for plugin in plugins:
+                learn(plugin, fresh=True)
+        found = [entry for plugin in plugins for entry in _get(plugin, kind, name)]
+        if found:
+            return found
+    for plugin in plugins:
+        if plugin.problem is not None:
+            raise plugin.problem
+    return []

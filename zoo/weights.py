@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import PluginError, SeveralErrors, UnknownNameError, UsageError, WeightsError, describe, quote
-from zoo.registry import Entry, Registry, build_model, load_factory
+from zoo.factories import build_model, load_factory
+from zoo.registry import Entry, Registry
 from zoo.specs import ModelSpec
 from zoo.storage import write_file
 

@@ -4,6 +4,9 @@ COMMANDS = {
     "run": ("zoo.commands.run:run_command", "Train a model on a data set, evaluate it and save its weights."),
     "list": ("zoo.commands.list:list_command", "List the models, data sets and metrics."),
     "show": ("zoo.commands.show:show_command", "Show what is known of a model, data set or metric."),
-    "plugins": ("zoo.commands.plugins:plugins_command", "List the plugins, and what is wrong with broken ones."),
+    "plugins": (
+        "zoo.commands.plugins:plugins_command",
+        "List the plugins, or show one, and what is wrong with broken ones.",
+    ),
 }
 """Where each command is, and its one line; a test holds the line equal to the command's own help."""

@@ -16,7 +16,7 @@ KINDS: dict[str, Kind] = {f"{kind}s": kind for kind in get_args(Kind) if kind in
 
 @click.command("list")
 @click.argument("kind", required=False, metavar="[models|datasets|metrics]")
-@click.option("--search", default="*", metavar="PATTERN", help="Only names like this: 'tiny*', or a part of the name.")
+@click.option("--search", default="", metavar="PATTERN", help="Only names like this: 'res*'; in catalogues as well.")
 @plugin_options
 @output_options
 def list_command(
@@ -36,17 +36,23 @@ def list_command(
         for plural, singular in KINDS.items()
         if kind is None or plural == kind
     }
-    for problem in registry.problems:
+    # Without a search a catalogue is one line: its hundreds of names would bury the others.
+    catalogues = {plural: {} if search else registry.count_catalogues(KINDS[plural]) for plural in found}
+    for problem in [*registry.problems, *registry.warnings]:
         write_note(f"Warning: {problem}")
     if as_json:
-        write_json({plural: [_summary(entry) for entry in entries] for plural, entries in found.items()})
+        listed: dict[str, Any] = {plural: [_summary(entry) for entry in entries] for plural, entries in found.items()}
+        write_json({**listed, "catalogues": catalogues})
         return
-    if not any(found.values()):
+    if not any(found.values()) and not any(catalogues.values()):
         write_note(f"nothing matches {search!r}")
     for plural, entries in found.items():
-        if entries:
+        rows = [(entry.short_name, entry.spec.description) for entry in entries]
+        for name, count in catalogues[plural].items():
+            rows.append((f"{name}/...", f"{count} {plural}; see: zoo list {plural} --search '{name}/*'"))
+        if rows:
             write_result(plural)
-            write_table([(entry.short_name, entry.spec.description) for entry in entries], indent="  ")
+            write_table(rows, indent="  ")
 
 
 def _summary(entry: Any) -> dict[str, Any]:

@@ -1,40 +1,87 @@
-"""`zoo plugins`: what was found, and what is wrong with what is broken."""
+"""`zoo plugins`: what was found, what it provides, and what is wrong with what is broken."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.commands.list import KINDS
 from zoo.commands.options import discover, output_options, plugin_options
-from zoo.commands.output import write_json, write_table
+from zoo.commands.output import write_json, write_result, write_table
+from zoo.errors import UnknownNameError, closest, quote
+
+if TYPE_CHECKING:
+    from zoo.plugins import Plugin
+    from zoo.registry import Registry
 
 
 @click.command("plugins")
+@click.argument("name", required=False)
 @plugin_options
 @output_options
-def plugins_command(plugins: tuple[str, ...], disabled: tuple[str, ...], as_json: bool, debug: bool) -> None:
-    """List the plugins, and what is wrong with broken ones."""
+def plugins_command(
+    name: str | None, plugins: tuple[str, ...], disabled: tuple[str, ...], as_json: bool, debug: bool
+) -> None:
+    """List the plugins, or show one, and what is wrong with broken ones."""
     registry = discover(plugins, disabled)
-    counts = {plugin.name: 0 for plugin in registry.plugins}
-    for kind in KINDS.values():
-        for entry in registry.list_entries(kind):
-            counts[entry.plugin.name] += 1
-    shown = [
-        {
-            "name": plugin.name,
-            "version": plugin.version,
-            "origin": plugin.origin,
-            "entries": counts[plugin.name],
-            "status": "broken" if plugin.problem else "ok",
-            "problem": str(plugin.problem) if plugin.problem else None,
-        }
-        for plugin in registry.plugins
-    ]
+    known = [plugin.name for plugin in registry.plugins]
+    if name is not None and name not in known:
+        near = closest(name, known)
+        raise UnknownNameError(
+            "plugin", name, known, fix=f"Did you mean {quote(near)}?" if near else "See: zoo plugins"
+        )
+    shown = [_describe(registry, plugin) for plugin in registry.plugins if name in (None, plugin.name)]
     if as_json:
         write_json({"plugins": shown})
-        return
-    header = ("name", "version", "entries", "status", "origin")
-    write_table([header, *(tuple(str(plugin[column]) for column in header) for plugin in shown)])
-    for plugin in shown:
-        if plugin["problem"]:
-            write_table([("", str(plugin["problem"]))])
+    elif name is None:
+        rows = [("name", "version", "entries", "import", "status", "origin")]
+        for plugin in shown:
+            count = sum(len(names) for names in plugin["entries"].values())
+            cells = (plugin["name"], plugin["version"], str(count), _show_seconds(plugin, "-"))
+            rows.append((*cells, plugin["status"], plugin["origin"]))
+        write_table(rows)
+        for plugin in shown:
+            for line in filter(None, [plugin["problem"], *plugin["warnings"]]):
+                write_result(f"{plugin['status']}: {line}")
+    else:
+        for plugin in shown:
+            _write_plugin(plugin)
+
+
+def _describe(registry: Registry, plugin: Plugin) -> dict[str, Any]:
+    """Return what is known of a plugin; looking at its entries is what finds its problems."""
+    entries = {plural: registry.names_of(plugin, kind) for plural, kind in KINDS.items()}
+    warnings = registry.warnings_of(plugin)
+    return {
+        "name": plugin.name,
+        "version": plugin.version,
+        "origin": plugin.origin,
+        "source": str(plugin.source) if isinstance(plugin.source, str | Path) else None,
+        "entries": entries,
+        "status": "broken" if plugin.problem else "warning" if warnings else "ok",
+        "problem": str(plugin.problem) if plugin.problem else None,
+        "warnings": warnings,
+        "import_seconds": plugin.seconds,
+    }
+
+
+def _show_seconds(plugin: dict[str, Any], nothing: str) -> str:
+    seconds = plugin["import_seconds"]
+    return nothing if seconds is None else f"{seconds:.2f} s"
+
+
+def _write_plugin(plugin: dict[str, Any]) -> None:
+    write_result(f"{plugin['name']} {plugin['version']}".rstrip())
+    rows = [
+        ("origin", plugin["origin"]),
+        ("source", plugin["source"] or ""),
+        ("status", plugin["status"]),
+        ("problem", plugin["problem"] or ""),
+        *(("warning", warning) for warning in plugin["warnings"]),
+        ("import", _show_seconds(plugin, "nothing to import")),
+    ]
+    for plural, names in plugin["entries"].items():
+        rows += [(plural if name == names[0] else "", name) for name in names]
+    write_table([row for row in rows if row[1]], indent="  ")

@@ -125,10 +125,10 @@ def _to_dict(entry: Any) -> dict[str, Any]:
 
 def _build_layers(registry: Any, model: str, dataset: str, params: dict[str, str]) -> dict[str, Any]:
     from zoo.compatibility import adapt_preprocess
+    from zoo.factories import build_model, load_factory
     from zoo.layers import list_layers
     from zoo.params import resolve_params
     from zoo.preprocess import Preprocess
-    from zoo.registry import build_model, load_factory
 
     entry, data = registry.get("model", model), registry.get("dataset", dataset).spec
     if data.input_shape is None or data.num_classes is None:

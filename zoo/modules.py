@@ -1,0 +1,69 @@
+"""Modules: import what `"package.module:object"` names, or a single file under a name of its own."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+FILE_PREFIX = "zoo_plugin_"
+
+
+def import_object(reference: str, beside: Path | None = None) -> Any:
+    """Return what `"package.module:object"` names; a module that lies `beside` a manifest given by path comes first.
+
+    Raises:
+        Exception: whatever the import raises; the caller knows which plugin to name.
+    """
+    module, _, path = reference.partition(":")
+    file = beside.with_name(f"{module}.py") if beside is not None else None
+    found = import_file(file) if file is not None and file.is_file() else importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a Python file under a name of its own, which is in `sys.modules` before the file runs.
+
+    Raises:
+        BaseException: whatever the file raises.
+    """
+    import hashlib
+
+    stem, digest = re.sub(r"[^a-z0-9]", "_", path.stem.lower()), hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    name = f"{FILE_PREFIX}{stem}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def imported_files() -> list[str]:
+    """Return the files imported so far, in order; another process calls `import_files` with them.
+
+    Objects of such a module cannot be found by its name alone, so a worker process that was not forked needs this
+    before anything of theirs can be unpickled there.
+    """
+    found = [module for name, module in list(sys.modules.items()) if name.startswith(FILE_PREFIX)]
+    return [str(module.__file__) for module in found if module.__file__]
+
+
+def import_files(paths: Iterable[str]) -> None:
+    """Import files, each under the name it has in the process that listed it."""
+    for path in paths:
+        import_file(Path(path))
