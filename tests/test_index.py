@@ -175,6 +175,21 @@ def test_what_hangs_is_ended_with_its_children(packages: Packages, monkeypatch: 
     assert not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+def test_a_plugin_that_was_mended_is_asked_again_by_name(packages: Packages) -> None:
+    flag = packages.folder / "flag"
+    packages.add("acme", "x = acme_zoo", acme_zoo=f"import pathlib\nassert pathlib.Path({str(flag)!r}).exists()")
+    packages.add("odd", "x = acme_zoo:object")
+    for retry, broken in ((True, {"acme", "odd"}), (False, {"acme", "odd"}), (True, {"odd"}), (False, {"odd"})):
+        registry = Registry.discover()
+        for plugin in registry.plugins:
+            if retry:
+                registry.retry(plugin)
+        registry.list_entries("model")
+        assert {problem.plugin for problem in registry.problems} == broken
+        if not retry:
+            flag.touch()
+
+
 def test_a_thread_or_exit_handler_does_not_hold_it_up(packages: Packages) -> None:
     code = "import threading, time, atexit\nthreading.Thread(target=time.sleep, args=(600,)).start()\n"
     packages.add("slow", "x = slow", slow=f"{code}atexit.register(time.sleep, 600)")

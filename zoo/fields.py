@@ -38,9 +38,9 @@ def check_name(name: object) -> str:
             name of a device on Windows.
     """
     if not isinstance(name, str) or len(name) > MAX_NAME or not NAME_PATTERN.fullmatch(name):
-        raise ValueError(
-            f"name: expected lower-case letters, digits, '.', '_' and '-', at most {MAX_NAME}, got {show(name)}"
-        )
+        # Escaped: a letter of another alphabet may look like one of ours.
+        got = show(name).encode("ascii", "backslashreplace").decode()
+        raise ValueError(f"name: expected lower-case letters, digits, '.', '_' and '-', at most {MAX_NAME}, got {got}")
     if name.partition(".")[0] in DEVICE_NAMES:
         raise ValueError(f"name: {name!r} is the name of a device on Windows")
     return name

@@ -41,7 +41,7 @@ def learn(plugin: Plugin, *, fresh: bool = False) -> None:
     """
     if not plugin.installed:
         load_specs(plugin)
-    elif fresh and (plugin.indexed is not None or isinstance(plugin.source, str)):
+    elif fresh and plugin.indexed is not None:
         _fill(plugin)
     elif plugin.indexed is None and plugin.problem is None:
         _read(plugin)
@@ -203,7 +203,8 @@ def _ask(plugin: Plugin) -> dict[str, Any]:
             code = process.wait(TIME_LIMIT)
             return dict(json.loads(file.read_bytes()))
         except subprocess.TimeoutExpired:
-            return {"problem": ("importing it failed", f"it took more than {TIME_LIMIT:g} s", "")}
+            fix = f"Try again: zoo plugins {plugin.name}"
+            return {"problem": ("importing it failed", f"it took more than {TIME_LIMIT:g} s", fix)}
         except (OSError, ValueError):
             why = f"signal {-code}: {signal.strsignal(-code)}" if code < 0 else f"exit code {code}"
             return {"problem": ("importing it failed", f"it ended the process ({why})", "")}

@@ -110,6 +110,12 @@ class Registry:
                     found.append(f"{kind} {shadowed} is zoo's own; this plugin's is {plugin.name}/{name}")
         return found
 
+    def retry(self, plugin: Plugin) -> None:
+        """Give an installed plugin that is broken another chance."""
+        learn(plugin)
+        if plugin.problem is not None:
+            learn(plugin, fresh=True)
+
     def names_of(self, plugin: Plugin, kind: Kind) -> list[str]:
         """Return the names by which the entries of one plugin are always known."""
         prefix = "" if plugin.name == FIRST_PARTY else f"{plugin.name}/"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any, get_args
 
 import click
@@ -47,12 +48,13 @@ def list_command(
     if not any(found.values()) and not any(catalogues.values()):
         write_note(f"nothing matches {search!r}")
     for plural, entries in found.items():
-        rows = [(entry.short_name, entry.spec.description) for entry in entries]
-        for name, count in catalogues[plural].items():
-            rows.append((f"{name}/...", f"{count} {plural}; see: zoo list {plural} --search '{name}/*'"))
-        if rows:
+        if entries or catalogues[plural]:
             write_result(plural)
-            write_table(rows, indent="  ")
+        # A table of its own for each plugin: what is installed besides changes no byte of its lines.
+        for _, group in groupby(entries, key=lambda entry: entry.plugin.name):
+            write_table([(entry.short_name, entry.spec.description) for entry in group], indent="  ")
+        for name, count in catalogues[plural].items():
+            write_table([(f"{name}/...", f"{count} {plural}: zoo list {plural} --search '{name}/*'")], indent="  ")
 
 
 def _summary(entry: Any) -> dict[str, Any]:

@@ -32,7 +32,9 @@ def plugins_command(
         raise UnknownNameError(
             "plugin", name, known, fix=f"Did you mean {quote(near)}?" if near else "See: zoo plugins"
         )
-    shown = [_describe(registry, plugin) for plugin in registry.plugins if name in (None, plugin.name)]
+    asked = [plugin for plugin in registry.plugins if name in (None, plugin.name)]
+    # Who asks for one by name may just have mended it.
+    shown = [_describe(registry, plugin, retry=name is not None) for plugin in asked]
     if as_json:
         write_json({"plugins": shown})
     elif name is None:
@@ -50,8 +52,10 @@ def plugins_command(
             _write_plugin(plugin)
 
 
-def _describe(registry: Registry, plugin: Plugin) -> dict[str, Any]:
+def _describe(registry: Registry, plugin: Plugin, *, retry: bool) -> dict[str, Any]:
     """Return what is known of a plugin; looking at its entries is what finds its problems."""
+    if retry:
+        registry.retry(plugin)
     entries = {plural: registry.names_of(plugin, kind) for plural, kind in KINDS.items()}
     warnings = registry.warnings_of(plugin)
     return {
