@@ -335,13 +335,13 @@ def test_a_signal_during_training_ends_it_with_one_line(tmp_path, number, code):
 
 def test_hints_name_only_what_exists():
     context = click.Context(cli)
-    commands = {name: cli.get_command(context, name) for name in COMMANDS}
-    options = {option for command in commands.values() for parameter in command.params for option in parameter.opts}
+    commands = [cli.get_command(context, name) for name in COMMANDS]
+    commands += [sub for command in commands if isinstance(command, click.Group) for sub in command.commands.values()]
+    options = {option for command in commands for parameter in command.params for option in parameter.opts}
     options |= {"--help", "--version"}
     root = Path(zoo.__file__).parent
     sources = list(root.rglob("*.py"))
     mentioned = {(path.name, option) for path in sources for option in re.findall(r"--[a-z][a-z-]+", path.read_text())}
-    # `--output` comes with the first command that writes a file of the user's choice.
     assert {option for _, option in mentioned} - options <= {"--no-deps"}, mentioned
     named = {match for path in sources for match in re.findall(r"See: zoo (\w+)", path.read_text())}
     assert named <= set(COMMANDS)

@@ -12,7 +12,7 @@ import pytest
 from conftest import Packages
 
 import zoo.index
-from zoo.errors import AmbiguousNameError, ManifestError, PluginError, UnknownNameError
+from zoo.errors import AmbiguousNameError, ManifestError, PluginError, UnknownNameError, UsageError
 from zoo.factories import load_factory
 from zoo.registry import Registry
 
@@ -222,6 +222,23 @@ def test_changes_are_noticed(packages: Packages, caplog: pytest.LogCaptureFixtur
     assert list_all() == {}
 
 
+def test_a_change_of_a_module_that_the_hooks_import_is_noticed(
+    packages: Packages, caplog: pytest.LogCaptureFixture
+) -> None:
+    packages.add(
+        "acme", "x = acme_zoo.hooks", acme_zoo__hooks="from acme_zoo.names import *\n" + HOOKS.replace("\n    ", "\n")
+    )
+    packages.write("acme_zoo/names.py", "")
+    assert "acme/net" in list_all()
+    for broken in ("raise RuntimeError('edited')", "def edited", "import edited"):
+        packages.write("acme_zoo/names.py", broken)
+        assert list_all() == {}
+        packages.write("acme_zoo/names.py", "# mended")
+        assert "acme/net" in list_all()
+        assert "acme/net" in list_all()
+    assert asked(caplog) == 7
+
+
 def test_a_failure_is_tried_again_once_something_is_installed(packages: Packages) -> None:
     packages.add("acme", "x = acme_zoo", acme_zoo="import acme_needs\n" + HOOKS.replace("\n    ", "\n"))
     assert "No module named 'acme_needs'" in str(problem_of("acme"))
@@ -308,9 +325,9 @@ def test_a_catalogue_has_qualified_names_only(packages: Packages, tmp_path: Path
     )
     packages.add("other", "x = other_zoo", other_zoo=HOOKS.replace('"net"', '"net-1"'))
     for _ in range(2):  # read, then from the index
-        registry = Registry.discover(disabled=["timm", "torchvision"])
-        assert registry.count_catalogues("model") == {"acme": 4}
-        assert registry.count_catalogues("dataset") == {}
+        registry = Registry.discover()
+        assert registry.count_catalogues("model")["acme"] == 4
+        assert "acme" not in registry.count_catalogues("dataset")
         names = [entry.qualified_name for entry in registry.list_entries("model")]
         assert "other/net-1" in names and not [name for name in names if name.startswith("acme/")]
         found = [entry.qualified_name for entry in registry.list_entries("model", "net-*")]
@@ -365,6 +382,10 @@ def test_disabled_plugins_are_not_run(
 ) -> None:
     packages.add("acme-one", "x = acme_one", acme_one=HOOKS)
     assert list_all(disabled=["acme_one"]) == {}
+    with pytest.raises(UsageError, match=r"no plugin 'acme-on' to leave out\. Did you mean 'acme-one'\?"):
+        list_all(disabled=["acme-on"])
+    with pytest.raises(UsageError, match=r"no plugin 'zoo' to leave out\. See: zoo plugins"):
+        list_all(disabled=["zoo"])
     assert list_all(disabled=["all"]) == {}
     for value in ("Acme_One", "x,acme-one", "all"):
         monkeypatch.setenv("ZOO_DISABLE_PLUGINS", value)

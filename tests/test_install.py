@@ -1,15 +1,14 @@
-"""Installation as users do it: wheels and editable ones, plugins that come and go, from outside the checkout."""
+"""Installation as users do it: from a wheel and editable, used from outside the checkout."""
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import PACKAGES, ROOT, Environment
+from conftest import ROOT, Environment
 
 LISTING = """
     import json, sys
@@ -21,11 +20,6 @@ LISTING = """
     print(json.dumps([zoo.__file__, str(zoo.manifest.first_party_path()), names, heavy + foreign]))
 """
 FIRST_PARTY = [["baseline", "relu-mlp", "tinyvgg"], ["fashionmnist", "shapes"], ["accuracy"]]
-WITH_SAMPLES = [
-    [*FIRST_PARTY[0], "zoo-sample-model/tiny"],
-    [*FIRST_PARTY[1], "zoo-sample-dataset/stripes", "zoo-sample-dataset/stripes-large"],
-    [*FIRST_PARTY[2], "zoo-sample-metric/class-recall"],
-]
 
 
 @pytest.fixture(scope="module")
@@ -91,50 +85,3 @@ def test_first_party_factories_are_found_when_installed(installed: Environment) 
         print(json.dumps(sorted(load_factory(entry).__module__.split(".")[0] for entry in entries)))
     """
     assert set(installed.evaluate(code)) == {"zoo_plugins"}
-
-
-def test_sample_packages_come_run_and_go(installed: Environment, wheels: dict[str, Path]) -> None:
-    installed.install(wheels["zoo-sample-model"], wheels["zoo-sample-metric"], "-e", PACKAGES / "zoo-sample-dataset")
-    for _ in range(2):  # indexed, then from the index
-        _, _, names, imported = installed.evaluate(LISTING)
-        assert names == WITH_SAMPLES
-        assert imported == []
-
-    listed = json.loads(installed.call(installed.bin / "zoo", "list", "--json").stdout)
-    assert [[entry["name"] for entry in listed[kind]] for kind in ("models", "datasets", "metrics")] == WITH_SAMPLES
-
-    code = """
-        import json
-        import torch
-        import zoo
-        result = zoo.run(
-            model="zoo-sample-model/tiny-conv",
-            dataset="zoo-sample-dataset/stripes",
-            metrics=["accuracy", "class-recall"],
-            params={"channels": 6},
-            metric_params={"class-recall": {"prefix": "kind"}},
-            epochs=1,
-            batch_size=8,
-        )
-        model = zoo.load_model(result.run)
-        inputs = torch.zeros(1, 1, 8, 8)
-        print(json.dumps([result.metrics, str(result.run), model.features.out_channels, list(model(inputs).shape)]))
-    """
-    metrics, run, channels, shape = installed.evaluate(code)
-    assert set(metrics) == {"loss", "accuracy", "class-recall.kind-0", "class-recall.kind-1", "class-recall.lowest"}
-    assert metrics["accuracy"] == pytest.approx((metrics["class-recall.kind-0"] + metrics["class-recall.kind-1"]) / 2)
-    assert (channels, shape) == (6, [1, 2])
-    record = json.loads((installed.home / run / "run.json").read_text(encoding="utf-8"))
-    assert record["plugin"] == {"name": "zoo-sample-model", "version": "1.0", "source": "installed"}
-
-    installed.uninstall("zoo-sample-model", "zoo-sample-dataset", "zoo-sample-metric")
-    assert installed.evaluate(LISTING)[2] == FIRST_PARTY
-    code = f"""
-        import json
-        import zoo
-        try:
-            zoo.load_model({run!r})
-        except zoo.PluginError as error:
-            print(json.dumps(str(error)))
-    """
-    assert "pip install zoo-sample-model" in installed.evaluate(code)

@@ -231,7 +231,7 @@ def test_a_misspelt_hook_is_a_warning_and_the_others_count(packages: Packages, t
     (tmp_path / "given.py").write_text(code)
     packages.add("acme", "x = acme_zoo", acme_zoo=code)
     for _ in range(2):  # indexed, then from the index
-        registry = Registry.discover([tmp_path / "given.py"], disabled=["torchvision", "timm"])
+        registry = Registry.discover([tmp_path / "given.py"])
         assert {entry.qualified_name for entry in registry.list_entries("model", "net")} == {"acme/net", "given/net"}
         assert registry.problems == []
         assert registry.warnings == [f"plugin 'acme 1.0': {warning}", f"plugin 'given': {warning}"]
@@ -341,6 +341,23 @@ def test_a_manifest_given_by_hand_fails_as_one(tmp_path: Path) -> None:
         Registry.discover([path])
 
 
+def test_one_file_spelt_in_two_ways_is_one_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text("import zoo\n@zoo.model(name='net')\nclass Net: ...\n")
+    monkeypatch.setenv("ZOO_PLUGINS", str(tmp_path / "mine.py"))
+    registry = Registry.discover([tmp_path / "folder" / ".." / "mine.py"])
+    assert registry.get("model", "net").plugin.source == tmp_path / "mine.py"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.py").write_text((tmp_path / "mine.py").read_text())
+    with pytest.raises(UsageError, match=r"model 'net' is declared twice in plugin 'mine': .*mine.py. Rename one"):
+        Registry.discover([tmp_path / "other" / "mine.py"]).get("model", "net")
+
+
+def test_a_registry_has_its_plugins_already() -> None:
+    for call in (zoo.list_models, zoo.run, lambda **given: zoo.fetch("shapes", **given)):
+        with pytest.raises(UsageError, match="registry= and plugins= were both given"):
+            call(registry=Registry(), plugins=["nowhere.py"])
+
+
 def test_zoo_plugins_names_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     one, two = PLUGINS / "my_cnn.py", PLUGINS / "beside" / "registry.toml"
     monkeypatch.setenv("ZOO_PLUGINS", os.pathsep.join([str(one), "", str(two), str(one)]))
@@ -397,3 +414,38 @@ def test_problems_are_zoo_errors(packages: Packages) -> None:
     assert [(type(problem), isinstance(problem, ZooError), problem.exit_code) for problem in registry.problems] == [
         (PluginError, True, 5)
     ]
+
+
+def test_who_lacks_the_plugin_of_weights_is_told_how_to_get_it(packages: Packages, monkeypatch, tmp_path: Path) -> None:
+    code = """
+        import torch
+        import zoo
+
+        @zoo.model(name="net")
+        class Net(torch.nn.Sequential):
+            def __init__(self, *, input_shape, num_classes):
+                super().__init__(torch.nn.Flatten(), torch.nn.LazyLinear(num_classes))
+                self(torch.zeros(1, *input_shape))
+    """
+    packages.add("acme", "x = acme_zoo", acme_zoo=code)
+    path = packages.write("mine.py", code)
+    sizes = {"train_size": 40, "test_size": 20}
+    saved = {}
+    plugins = {"acme/net": [], "mine/net": [path], "local/net": None}
+    advice = {"mine/net": f"Give it with --plugin {path}", "local/net": "Give it again: plugins= or registry="}
+    advice["acme/net"] = "It is installed but left out by --no-plugin or ZOO_DISABLE_PLUGINS"
+    for model, given in plugins.items():
+        registry = Registry.discover(given or ())
+        if given is None:
+            registry.add(zoo.ModelSpec(name="net", factory=import_file(path).Net))
+        result = zoo.run(model, epochs=0, dataset_params=sizes, registry=registry)
+        saved[model] = result.weights
+        assert type(zoo.load_model(result.weights, registry=registry)).__name__ == "Net"
+        with monkeypatch.context() as patch:
+            patch.setenv("ZOO_DISABLE_PLUGINS", "all")
+            with pytest.raises(PluginError) as caught:
+                zoo.load_model(result.weights)
+        assert str(caught.value).endswith(advice[model])
+    (packages.folder / "acme-1.0.dist-info" / "entry_points.txt").unlink()
+    with pytest.raises(PluginError, match="pip install acme"):
+        zoo.load_model(saved["acme/net"])

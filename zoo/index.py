@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 import zoo
@@ -80,7 +81,7 @@ def _fill(plugin: Plugin) -> None:
     _take(plugin, answer)
     with suppress(OSError, StorageError):  # a read-only home: works, but slower
         cache.parent.mkdir(parents=True, exist_ok=True)
-        _write_cache(cache, {"key": key, "environment": _environment(), **answer})
+        _write_cache(cache, {"key": key, "environment": _environment(), "files": [], **answer})
 
 
 def _find_cache(plugin: Plugin) -> tuple[Path, dict[str, Any]]:
@@ -99,7 +100,8 @@ def _read_cache(path: Path, key: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("damaged")
     answer: dict[str, Any] = json.loads(text)
     # What a plugin misses may get installed, so a failure holds only while nothing else changes.
-    if answer["key"] != key or ("problem" in answer and answer["environment"] != _environment()):
+    changed = answer["key"] != key or any(_describe_file(path) != state for path, state in answer["files"])
+    if changed or ("problem" in answer and answer["environment"] != _environment()):
         raise ValueError("the plugin has changed")
     return answer
 
@@ -120,10 +122,18 @@ def _environment() -> str:
 def _make_key(plugin: Plugin) -> dict[str, Any]:
     """Return what the specs depend on: versions, and the manifest or the module's file, found without importing."""
     file = plugin.source if isinstance(plugin.source, Path) else _find_module(str(plugin.source))
-    state = file.stat() if file and file.is_file() else None
-    changed = [state.st_mtime_ns, state.st_size] if state else []
+    state = _describe_file(file) if file else None
     needs = list(plugin.requires)
-    return {"zoo": zoo.__version__, "version": plugin.version, "needs": needs, "file": str(file), "changed": changed}
+    return {"zoo": zoo.__version__, "version": plugin.version, "needs": needs, "file": str(file), "state": state}
+
+
+def _describe_file(path: str | Path) -> list[int] | None:
+    """Return what changes when a file does."""
+    try:
+        state = Path(path).stat()
+    except OSError:
+        return None
+    return [state.st_mtime_ns, state.st_size]
 
 
 def _find_module(name: str) -> Path | None:
@@ -167,7 +177,27 @@ def _answer(plugin: Plugin) -> dict[str, Any]:
         answer = {"problem": (error.what.removeprefix(prefix).strip(), error.why, error.fix)}
     except Exception as error:  # noqa: BLE001 specs of its own making, which nobody could read again
         answer = {"problem": ("its specs are not usable", describe(error), "")}
-    return {**answer, "warnings": loaded.warnings, "seconds": loaded.seconds}
+    return {
+        **answer,
+        "warnings": loaded.warnings,
+        "seconds": loaded.seconds,
+        "files": _find_imported(plugin, loaded.problem),
+    }
+
+
+def _find_imported(plugin: Plugin, problem: BaseException | None) -> list[tuple[str, list[int] | None]]:
+    """Return the files of the plugin's own package that were imported, or failed to be: what it has depends on each."""
+    if not isinstance(plugin.source, str):
+        return []
+    top = plugin.source.partition(".")[0]
+    modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == top]
+    files = {file for module in modules if isinstance(file := getattr(module, "__file__", None), str)}
+    cause = problem.__cause__ if problem else None
+    # A module that fails is not kept: the traceback has it, or the error itself when it cannot be compiled.
+    failed = {frame.f_code.co_filename for frame, _ in walk_tb(cause.__traceback__)} if cause else set()
+    failed |= {str(cause.filename)} if isinstance(cause, SyntaxError) else set()
+    folder = f"{os.sep}{top}{os.sep}"
+    return [(file, _describe_file(file)) for file in sorted(files | {file for file in failed if folder in file})]
 
 
 def _ask(plugin: Plugin) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from zoo.errors import ZooError, describe, is_out_of_memory, quote
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -39,6 +40,25 @@ def _named(name: str, problem: str) -> Iterator[None]:
         if isinstance(error, ZooError) or is_out_of_memory(error):
             raise
         raise MetricError(f"metric {quote(name)}: {problem}", describe(error)) from error
+
+
+def check_metrics(metrics: Mapping[str, Metric], num_classes: int, device: torch.device) -> None:
+    """Give each metric one right prediction of each class: what breaks it now would break it after an epoch.
+
+    Raises:
+        MetricError: a metric fails or gives something that is no number.
+    """
+    import warnings
+
+    import torch
+
+    logits, targets = torch.eye(num_classes, device=device), torch.arange(num_classes, device=device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about so few samples
+        reset_metrics(metrics)
+        update_metrics(metrics, logits, targets)
+        compute_metrics(metrics)
+        reset_metrics(metrics)
 
 
 def reset_metrics(metrics: Mapping[str, Metric]) -> None:

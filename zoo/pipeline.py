@@ -31,7 +31,7 @@ from zoo.errors import (
 from zoo.plan import Plan, fetch_dataset, make_plan
 from zoo.preparation import Preparation, prepare
 from zoo.progress import bar, no_progress
-from zoo.registry import Entry, Registry
+from zoo.registry import Entry, Registry, choose_registry
 from zoo.runs import RunResult
 from zoo.trainer import Epoch, Trainer, evaluate
 
@@ -64,7 +64,7 @@ def run(
     Raises:
         ZooError: see `zoo.errors`; all problems with names, params and settings are found before anything is loaded.
     """
-    registry = registry or Registry.discover(plugins)
+    registry = choose_registry(registry, plugins)
     chosen = [metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics))
     plan = make_plan(
         registry, model, dataset, chosen, params or {}, dataset_params or {}, metric_params or {}, settings
@@ -89,7 +89,7 @@ def fetch(
     Raises:
         UnknownNameError, DataError, DownloadError, StorageError.
     """
-    entry = (registry or Registry.discover(plugins)).get("dataset", dataset)
+    entry = choose_registry(registry, plugins).get("dataset", dataset)
     root = storage.data_dir(data_dir)
     fetch_dataset(entry, root, offline=storage.offline(offline))
     return root
@@ -207,8 +207,10 @@ def _fit(plan: Plan, trainer: Trainer, ready: Preparation) -> dict[str, float]:
 
 def _describe_plugin(entry: Entry[Any]) -> dict[str, str]:
     plugin = entry.plugin
-    is_file = isinstance(plugin.source, Path) and not (plugin.installed or entry.is_first_party)
-    source = str(plugin.source) if is_file else "installed"
+    if plugin.installed or entry.is_first_party:
+        source = "installed"
+    else:
+        source = str(plugin.source) if isinstance(plugin.source, Path) else plugin.origin
     return {"name": plugin.name, "version": plugin.version, "source": source}
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import zoo
 from zoo.distributions import EntryPoint, find_entry_points, normalize_name
-from zoo.errors import PluginError, UsageError, ZooError, describe, quote
+from zoo.errors import PluginError, UsageError, ZooError, closest, describe, quote
 from zoo.fields import check_name
 from zoo.manifest import FILE_NAME, Manifest, first_party_path
 from zoo.specs import SPEC_CLASSES, AnySpec
@@ -70,17 +70,30 @@ def find_plugins(paths: Sequence[str | Path] = (), disabled: Iterable[str] = ())
     installed ones.
 
     Raises:
-        UsageError: a path does not exist or is neither a `.py` file nor a `.toml` manifest.
+        UsageError: a path does not exist or is neither a `.py` file nor a `.toml` manifest, or `disabled` names a
+            plugin that is not there.
     """
-    off = {*disabled, *os.environ.get("ZOO_DISABLE_PLUGINS", "").replace(",", " ").split()}
-    off = {normalize_name(name) for name in off}
+    unwanted = {normalize_name(name) for name in disabled}
+    off = unwanted | {
+        normalize_name(name) for name in os.environ.get("ZOO_DISABLE_PLUGINS", "").replace(",", " ").split()
+    }
+    points = find_entry_points(GROUP)
+    environment = [path for path in os.environ.get("ZOO_PLUGINS", "").split(os.pathsep) if path]
+    given = [_from_path(path) for path in dict.fromkeys(_absolute(path) for path in (*paths, *environment))]
+    known = [*map(_point_name, points), *(plugin.name for plugin in given)]
+    for name in unwanted - {"all", *map(normalize_name, known)}:
+        near = closest(name, known)
+        fix = f"Did you mean {quote(near)}?" if near else "See: zoo plugins"
+        raise UsageError(f"no plugin {quote(name)} to leave out", fix=fix)
     found = [Plugin(FIRST_PARTY, zoo.__version__, "zoo itself", first_party_path())]
     if "all" not in off:
-        found += [_installed(point) for point in find_entry_points(GROUP) if _point_name(point) not in off]
-    environment = [path for path in os.environ.get("ZOO_PLUGINS", "").split(os.pathsep) if path]
-    unique = dict.fromkeys(_absolute(path) for path in (*paths, *environment))
-    found += [plugin for path in unique if normalize_name((plugin := _from_path(path)).name) not in off]
-    return found
+        found += [_installed(point) for point in points if normalize_name(_point_name(point)) not in off]
+    return [*found, *(plugin for plugin in given if normalize_name(plugin.name) not in off)]
+
+
+def is_installed(name: str) -> bool:
+    """Tell whether a plugin of that name is installed, left out or not."""
+    return any(_point_name(point) == name for point in find_entry_points(GROUP))
 
 
 def plugin_from_object(source: object) -> Plugin:
@@ -149,7 +162,8 @@ def _find_manifest(package: str, name: str) -> Path | None:
 
 def _absolute(path: str | Path) -> Path:
     try:
-        return Path(path).expanduser().absolute()
+        # One spelling for one file: `..` is taken out, links stay as they are.
+        return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100
     except RuntimeError as error:
         raise UsageError(f"plugin {quote(path)}", describe(error)) from error
 

@@ -18,7 +18,7 @@ from zoo.data import DataSplits, check_splits, count_samples, find_input_shape
 from zoo.device import choose_threads, count_flop
 from zoo.errors import DataError, PluginError, UsageError, quote
 from zoo.factories import build_dataset, build_metric, build_model
-from zoo.metrics import Metric
+from zoo.metrics import Metric, check_metrics
 from zoo.plan import Plan, fetch_dataset
 from zoo.preprocess import Preprocess
 
@@ -74,6 +74,7 @@ def prepare(plan: Plan, root: Path, *, offline: bool) -> Preparation:
         with _refusals(bool(plan.metric_params[name])):
             metrics[name] = build_metric(entry, num_classes=classes, params=plan.metric_params[name])
         _move(metrics[name], plan.device)
+    check_metrics(metrics, classes, plan.device)
     flop = count_flop(model, input_shape, plan.device) * plan.config.batch_size if plan.device.type == "cpu" else 0
     threads = choose_threads(flop, plan.config.threads)
     torch.set_num_threads(threads)

@@ -174,9 +174,8 @@ class Registry:
             candidates = [entry.qualified_name for entry in found]
             if len(candidates) != len(set(candidates)):
                 origins = ", ".join(dict.fromkeys(entry.plugin.origin for entry in found))
-                raise UsageError(
-                    f"{kind} {quote(name)} is declared twice in plugin {quote(found[0].plugin.name)}", origins
-                )
+                twice = quote(found[0].plugin.name)
+                raise UsageError(f"{kind} {quote(name)} is declared twice in plugin {twice}", origins, "Rename one")
             if found:
                 raise AmbiguousNameError(kind, name, candidates)
         raise self._unknown(kind, name)
@@ -197,6 +196,20 @@ class Registry:
         fix = f"Did you mean {' or '.join(map(quote, meant[near]))}?" if near else ""
         known = dict.fromkeys(name for names in meant.values() for name in names)
         return UnknownNameError(kind, name, list(known), notes, fix)
+
+
+def choose_registry(registry: Registry | None, plugins: Sequence[str | Path | object]) -> Registry:
+    """Return the registry given, else what is installed with `plugins`.
+
+    Raises:
+        UsageError: both were given.
+        ZooError: see `Registry.discover`.
+    """
+    if registry is None:
+        return Registry.discover(plugins)
+    if plugins:
+        raise UsageError("registry= and plugins= were both given", "a registry has its plugins", "Give one of them")
+    return registry
 
 
 def list_models(
@@ -223,7 +236,7 @@ def list_metrics(
 def _list_names(
     kind: Kind, search: str, plugins: Sequence[str | Path | object], registry: Registry | None
 ) -> list[str]:
-    return [entry.short_name for entry in (registry or Registry.discover(plugins)).list_entries(kind, search)]
+    return [entry.short_name for entry in choose_registry(registry, plugins).list_entries(kind, search)]
 
 
 def _is_catalogue(plugin: Plugin) -> bool:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import PluginError, SeveralErrors, UnknownNameError, UsageError, WeightsError, describe, quote
 from zoo.factories import build_model, load_factory
-from zoo.registry import Entry, Registry
+from zoo.plugins import is_installed
+from zoo.registry import Entry, Registry, choose_registry
 from zoo.specs import ModelSpec
 from zoo.storage import write_file
 
@@ -138,7 +139,7 @@ def load_model(
     metadata, _ = read_header(path)
     _check_metadata(path, metadata)
     target = resolve_device(device)
-    entry = _find_model(path, metadata, registry or Registry.discover(plugins))
+    entry = _find_model(path, metadata, choose_registry(registry, plugins))
     try:
         params = resolve_params(entry.spec, load_factory(entry), metadata["params"])
     except (UsageError, SeveralErrors) as error:
@@ -183,11 +184,18 @@ def _find_model(path: Path, metadata: Mapping[str, Any], registry: Registry) -> 
             raise PluginError(
                 plugin["name"], plugin["version"], f"{path} needs its model {quote(name)}", str(error)
             ) from error
-        source = plugin["source"]
-        fix = f"pip install {plugin['name']}" if source == "installed" else f"Give it with --plugin {source}"
+        what = f"{path} needs its model {quote(name)}"
         raise PluginError(
-            plugin["name"], plugin["version"], f"{path} needs its model {quote(name)}", "no such plugin here", fix
+            plugin["name"], plugin["version"], what, "no such plugin here", _advise(plugin["name"], plugin["source"])
         ) from error
+
+
+def _advise(name: str, source: str) -> str:
+    """Return how to get at the plugin that a model came from."""
+    if source == "installed":
+        left_out = "It is installed but left out by --no-plugin or ZOO_DISABLE_PLUGINS"
+        return left_out if is_installed(name) else f"pip install {name}"
+    return f"Give it with --plugin {source}" if Path(source).is_absolute() else "Give it again: plugins= or registry="
 
 
 def _check_tensors(path: Path, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:

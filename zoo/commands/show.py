@@ -93,9 +93,14 @@ def _dataset_rows(spec: DatasetSpec) -> list[tuple[str, str]]:
         ("params", _show_values(spec.params) or "none"),
         ("license", spec.license),
         ("source", spec.homepage),
-        ("download", f"{size / 1e6:.1f} MB ({size} bytes) in {len(spec.files)} files" if spec.files else "none"),
+        ("download", _show_download(size, len(spec.files)) if spec.files else "none"),
         ("factory", str(spec.factory)),
     ]
+
+
+def _show_download(size: int, files: int) -> str:
+    rounded = f"{size / 1e6:.1f} MB ({size} bytes)" if size >= 100_000 else f"{size} bytes"
+    return f"{rounded} in {files} file{'' if files == 1 else 's'}"
 
 
 def _metric_rows(spec: MetricSpec) -> list[tuple[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import zoo
-from zoo_sample_dataset.stripes import stripes
 
 SIZES = {"stripes": 8, "stripes-large": 16}
 
@@ -16,7 +15,7 @@ def zoo_datasets() -> Iterator[zoo.DatasetSpec]:
     for name, size in SIZES.items():
         yield zoo.DatasetSpec(
             name=name,
-            factory=stripes,
+            factory="zoo_sample_dataset.stripes:stripes",
             description=f"Lying and standing stripes, {size} x {size} in gray",
             params={"size": size},
             input_shape=(1, size, size),

@@ -1,0 +1,1 @@
+"""A sample that shares names with zoo-twin-red and with zoo itself."""

@@ -1,0 +1,1 @@
+"""A sample that shares names with zoo-twin-blue."""
