@@ -215,6 +215,13 @@ def test_a_plugin_file_is_listed_shown_and_run(capsys, tmp_path):
         zoo.load_model(result["run"])
 
 
+def test_without_a_command_the_help_page_tells_what_there_is(capsys):
+    assert main(["--help"]) == 0
+    page = capsys.readouterr().out
+    assert main([]) == 2
+    assert capsys.readouterr() == ("", page)
+
+
 def test_plugins_names_what_is_there(capsys, tmp_path):
     (tmp_path / "mine.py").write_text("import zoo\n@zoo.model(name='baseline', aliases=['b'])\nclass Mine: ...\n")
     assert main(["plugins", "--json", "--plugin", "mine.py"]) == 0

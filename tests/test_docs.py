@@ -1,25 +1,36 @@
-"""The documents tell the truth: their commands and code run, and docs/cli.md is what `--help` says.
+"""The documents tell the truth: their commands and code run, and made pages are what the code says.
 
-Run as a script, this writes docs/cli.md anew.
+Run as a script, this writes the made parts of docs/cli.md and docs/contract.md anew.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
 import sys
-import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
+from typing import Any
 
+import click
+import pytest
 from click.testing import CliRunner
+from conftest import Environment
 
+import zoo
+from zoo import hookspecs, manifest
 from zoo.cli import cli
 from zoo.commands import COMMANDS
+from zoo.metrics import Metric
+from zoo.params import FIXED
+from zoo.specs import SPEC_CLASSES, DatasetSpec, FileSpec, MetricSpec, ModelSpec, Spec
 
 ROOT = Path(__file__).parent.parent
-CLI = ROOT / "docs" / "cli.md"
 START, END = "<!-- made by tests/test_docs.py: start -->", "<!-- end -->"
+DECORATORS = {"model": zoo.model, "dataset": zoo.dataset, "metric": zoo.metric}
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -27,20 +38,107 @@ def blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-def made_part() -> str:
+def find_commands() -> Iterator[list[str]]:
+    """Return the words of each command, those of a group after it."""
+    yield []
+    for name in COMMANDS:
+        yield [name]
+        command = cli.get_command(click.Context(cli), name)
+        if isinstance(command, click.Group):
+            yield from ([name, inner] for inner in command.commands)
+
+
+def make_cli_page() -> str:
     """Return the help of each command as Markdown."""
     parts = []
-    for arguments in [[], *([name] for name in COMMANDS)]:
-        help_text = CliRunner().invoke(cli, [*arguments, "--help"], prog_name="zoo", terminal_width=100).output
-        parts.append(f"## `{' '.join(['zoo', *arguments])}`\n\n```text\n{help_text}```\n")
+    for words in find_commands():
+        help_text = CliRunner().invoke(cli, [*words, "--help"], prog_name="zoo", terminal_width=100).output
+        parts.append(f"## `{' '.join(['zoo', *words])}`\n\n```text\n{help_text}```\n")
     return "\n".join(parts)
 
 
-def test_cli_page_is_what_help_says():
-    text = CLI.read_text(encoding="utf-8")
-    assert text[text.index(START) + len(START) : text.index(END)].strip() == made_part().strip(), (
-        "docs/cli.md is behind the commands: run python tests/test_docs.py"
+def read_docstring(thing: Any) -> tuple[str, dict[str, str]]:
+    """Return the text of a docstring before `Fields:`, and what is said there of each field."""
+    text, _, listed = (inspect.getdoc(thing) or "").partition("\n\nFields:\n")
+    meanings: dict[str, str] = {}
+    name = ""
+    for line in listed.splitlines():
+        if start := re.match(r" {4}(\w+): ", line):
+            name = start[1]
+            meanings[name] = line[start.end() :]
+        else:
+            meanings[name] += f" {line.strip()}"
+    return text, meanings
+
+
+def show_default(field: Field[Any]) -> str:
+    """Return a field's default as code."""
+    if field.default_factory is not MISSING:
+        return f"`{field.default_factory()!r}`"
+    return "required" if field.default is MISSING else f"`{field.default!r}`"
+
+
+def describe_fields(described: type, without: type | None = None) -> str:
+    """Return what a dataclass says of itself and a table of its fields; `without` those of another one."""
+    text, meanings = read_docstring(described)
+    known = {field.name for field in fields(without)} if without else set()
+    rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
+    for field in fields(described):
+        if field.name not in known:
+            # A pipe would end the cell, in code as well.
+            kind = str(field.type).replace("|", "\\|")
+            rows.append(f"| `{field.name}` | `{kind}` | {show_default(field)} | {meanings.pop(field.name)} |")
+    assert not meanings, f"{described.__name__}: no fields {set(meanings)}"
+    return "\n".join([text, "", *rows])
+
+
+def describe_calls(called: dict[str, Callable[..., Any]]) -> str:
+    """Return a list of functions with their docstrings."""
+    return "\n".join(f"- `{name}`: {read_docstring(function)[0]}" for name, function in called.items())
+
+
+def make_contract_page() -> str:
+    """Return the contract as the docstrings of specs and hooks say it."""
+    calls = [f"- {read_docstring(spec_class)[0].splitlines()[0]}" for spec_class in SPEC_CLASSES.values()]
+    methods = {
+        f"{name}({', '.join([*inspect.signature(method).parameters][1:])})": method
+        for name, method in vars(Metric).items()
+        if inspect.isfunction(method) and not name.startswith("_")
+    }
+    hooks = {f"{name}()": getattr(hookspecs, name) for name in hookspecs.HOOKS.values()}
+    decorators = {f"@zoo.{kind}(name=..., ...)": decorator for kind, decorator in DECORATORS.items()}
+    sections = {
+        "Three calls": "\n".join(calls),
+        "What every kind declares": describe_fields(Spec),
+        "`ModelSpec`": describe_fields(ModelSpec, Spec),
+        "`DatasetSpec`": describe_fields(DatasetSpec, Spec),
+        "`FileSpec`": describe_fields(FileSpec),
+        "`DataSplits`": describe_fields(zoo.DataSplits),
+        "`Preprocess`": describe_fields(zoo.Preprocess),
+        "`MetricSpec`": describe_fields(MetricSpec, Spec),
+        "A metric object": f"{inspect.getdoc(Metric)}\n\n{describe_calls(methods)}",
+        "Manifests": inspect.getdoc(manifest),
+        "Decorators": describe_calls(decorators),
+        "Hooks": f"{inspect.getdoc(hookspecs)}\n\n{describe_calls(hooks)}",
+    }
+    return "\n".join(f"## {title}\n\n{text}\n" for title, text in sections.items())
+
+
+MADE = {"cli.md": make_cli_page, "contract.md": make_contract_page}
+
+
+@pytest.mark.parametrize("page", MADE)
+def test_made_pages_are_what_the_code_says(page):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert text[text.index(START) + len(START) : text.index(END)].strip() == MADE[page]().strip(), (
+        f"docs/{page} is behind the code: run python tests/test_docs.py"
     )
+
+
+def test_docstrings_of_specs_name_the_arguments_of_the_calls():
+    for kind, spec_class in SPEC_CLASSES.items():
+        call = f"`factory(*, {', '.join((*FIXED[kind], '**params'))})`"
+        assert call in read_docstring(spec_class)[0]
 
 
 def test_readme_python_runs_from_top_to_bottom(tmp_path):
@@ -58,28 +156,58 @@ def test_readme_opens_with_two_complete_shell_blocks():
     assert install.endswith("zoo run\n") and test.endswith("pytest\n")
 
 
-def test_documented_plugins_work(tmp_path):
-    page = ROOT / "docs" / "writing-plugins.md"
-    single, hooks = blocks(page, "python")
-    (tmp_path / "my_plugin.py").write_text(single, encoding="utf-8")
-    (tmp_path / "zoo_wide").mkdir()
-    (tmp_path / "zoo_wide" / "hooks.py").write_text(hooks, encoding="utf-8")
-    manifest, project = blocks(page, "toml")
-    (tmp_path / "zoo_wide" / "registry.toml").write_text(manifest, encoding="utf-8")
-    assert tomllib.loads(project)["project"]["entry-points"]["zoo"] == {"wide": "zoo_wide:registry.toml"}
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    for line in blocks(page, "sh")[0].splitlines():
-        done = subprocess.run(
-            line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-    assert "error-rate 0.0" in done.stdout
-    listing = "zoo list models --plugin zoo_wide/registry.toml --plugin zoo_wide/hooks.py"
-    done = subprocess.run(
-        listing, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    for name in ("zoo-wide/wide", "hooks/wide-32", "hooks/wide-128"):
-        assert name in done.stdout, done.stderr
+class Reader:
+    """Somebody who follows a page from top to bottom in an empty folder, offline.
+
+    Commands are run, files are written, code without a file name is run. A file that is there already was made by a
+    command: then the page must show exactly that.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment, self.folder = environment, environment.home
+        self.output = ""
+        # Offline: what is installed is built with what is here. The one place where a page's command is not run as is.
+        options = "--no-deps --no-build-isolation --no-index --quiet"
+        self.pip = rf"{sys.executable} -m pip --python {environment.python} \1 {options}"
+
+    def follow(self, page: Path) -> list[str]:
+        """Follow the page; return what each shell block printed."""
+        pattern = r"(?:`([\w./-]+\.\w+)`:\n\n)?^```(\w+)\n(.*?)^```$"
+        content = page.read_text(encoding="utf-8")
+        found = re.findall(pattern, content, re.DOTALL | re.MULTILINE)
+        assert len(found) * 2 == content.count("```"), "a block without a language"
+        printed = []
+        for name, language, text in found:
+            if language == "sh":
+                self.output = self.run("bash", "-euc", re.sub("^pip (install|wheel)", self.pip, text, flags=re.M))
+                printed.append(self.output)
+            elif language == "text":
+                assert text == self.output
+            elif name:
+                self.keep(self.folder / name, text)
+            else:
+                assert language == "python", f"nobody knows what to do with this:\n{text}"
+                self.run(self.environment.python, "-c", text)
+        return printed
+
+    def keep(self, file: Path, text: str) -> None:
+        if file.exists():
+            assert file.read_text(encoding="utf-8") == text, f"{file.name} is not what the page shows"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+    def run(self, *command: str | Path) -> str:
+        path = f"{self.environment.bin}{os.pathsep}{os.environ['PATH']}"
+        return self.environment.call(*command, PATH=path).stdout
+
+
+def test_writing_plugins_can_be_followed_literally(make_environment, wheels):
+    environment = make_environment()
+    environment.install(wheels["zoo-torch"])
+    printed = Reader(environment).follow(ROOT / "docs" / "writing-plugins.md")
+    assert sum("weights: " in text for text in printed) == 9
+    for expected in ("zoo-my-cnn/my-cnn", "hooks/my-cnn-32", "torchvision/resnet18", "factroy: unknown key"):
+        assert any(expected in text for text in printed), expected
 
 
 def test_links_lead_somewhere():
@@ -102,6 +230,8 @@ def test_the_architecture_page_lists_at_most_seven_files_to_read():
 
 
 if __name__ == "__main__":
-    old = CLI.read_text(encoding="utf-8")
-    new = f"{old[: old.index(START) + len(START)]}\n\n{made_part()}\n{old[old.index(END) :]}"
-    CLI.write_text(new, encoding="utf-8", newline="\n")
+    for page, make in MADE.items():
+        path = ROOT / "docs" / page
+        old = path.read_text(encoding="utf-8")
+        new = f"{old[: old.index(START) + len(START)]}\n\n{make()}\n{old[old.index(END) :]}"
+        path.write_text(new, encoding="utf-8", newline="\n")

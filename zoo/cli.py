@@ -106,6 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _listen()
         cli.main(list(arguments), prog_name="zoo", standalone_mode=False)
         return 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        write_note(error.ctx.get_help())
+        return UsageError.exit_code
     except click.ClickException as error:
         return _report(_translate(error, arguments), arguments)
     except ZooError as error:

@@ -26,6 +26,15 @@ class DataSplits:
 
     A split is a pair of tensors, images `(N, C, H, W)` (uint8 or float) and integer targets `(N,)` from 0 to
     `len(class_names) - 1`; or any map-style Dataset of `(image, target)` with a PIL image or a tensor `(C, H, W)`.
+    Tensors are the fast form, kept in memory; a Dataset is read sample by sample, by `--workers` processes.
+
+    Fields:
+        train: What the model learns from.
+        test: What it is evaluated on.
+        class_names: A name for each class, at least two, in the order of the targets.
+        validation: A third split, for choosing between models.
+        preprocess: How raw images become inputs, as data, so that it can be stored with the weights. None means
+            `Preprocess()`: uint8 divided by 255, floats as they are.
     """
 
     train: Split

@@ -18,13 +18,15 @@ LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocess:
-    """Steps from raw images `(N, C, H, W)` to float32 inputs, in this order.
+    """Steps from raw images `(N, C, H, W)` to float32 inputs, in the order of the fields.
 
-    1. Values are divided by `scale`. None means by dtype: 8- and 16-bit integers are divided by the largest value of
-       their dtype, floats stay as they are.
-    2. `channels`: 3 repeats the one channel of grey images, 1 turns RGB to luma (ITU-R BT.601).
-    3. `resize` to `(height, width)`: bilinear with antialiasing.
-    4. `mean` is subtracted and the result divided by `std`, per channel.
+    Fields:
+        scale: Values are divided by it. None means by dtype: 8- and 16-bit integers are divided by the largest value of
+            their dtype, floats stay as they are.
+        channels: 3 repeats the one channel of grey images, 1 turns RGB to luma (ITU-R BT.601).
+        resize: `(height, width)`: bilinear with antialiasing.
+        mean: Subtracted, per channel.
+        std: The result is divided by it, per channel.
     """
 
     scale: float | None = None

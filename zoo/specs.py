@@ -36,10 +36,16 @@ F = TypeVar("F", bound=Factory)
 
 @dataclass(frozen=True, kw_only=True)
 class FileSpec:
-    """One file of a data set: where it belongs under the data folder, what it must be, where it can be had.
+    """One file of a data set: where it belongs, what it must be, where it can be had.
 
-    `unpacked_size` and `unpacked_sha256` are optional and for a `.gz` file: the unpacked file beside it (same path
-    without `.gz`) is then as good as the packed one, and checked as strictly.
+    Fields:
+        path: Place under the data folder: plain names joined by `/`.
+        size: Its size in bytes.
+        sha256: Its SHA-256, 64 lower-case hexadecimal digits.
+        urls: Addresses that have it, tried in this order: https, or http on this very machine.
+        unpacked_size: For a `.gz` file: the size of the unpacked file. Beside it (same path without `.gz`) that one is
+            then as good as the packed one, and checked as strictly. Both of these or none.
+        unpacked_sha256: The SHA-256 of the unpacked file.
     """
 
     path: str
@@ -67,10 +73,18 @@ class FileSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What all kinds declare.
+    """These fields are the same for all kinds.
 
-    `factory` is `"package.module:object"` or, in code, the callable itself; `params` are the factory's own keyword
-    arguments with their defaults, as shown to users.
+    Fields:
+        name: What users type. Lower-case letters, digits, `.`, `_` and `-`, at most 64; in a manifest the table's name,
+            in a decorator an argument.
+        factory: The callable that builds the object, `"package.module:object"`; in code also the callable itself. A
+            decorator knows it.
+        description: One line for `zoo list`.
+        aliases: Further names for the same thing.
+        params: The factory's own keyword arguments with the values they have unless a user gives others. They are shown
+            by `zoo show`; what is not listed keeps the default of the signature.
+        task: What it is for. One value today.
     """
 
     kind: ClassVar[Kind]
@@ -104,10 +118,17 @@ class Spec:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
-    """A model: `factory(*, input_shape, num_classes, **params)` gives an `nn.Module` from inputs to logits.
+    """A model: `factory(*, input_shape, num_classes, **params)` gives an `nn.Module`.
 
-    `input_shape` is a pattern, channels first without the batch axis, such as `(3, "*", "*")`; None takes anything.
-    `adapt` names what may be done to the data to fit it: `"channels"`, `"resize"`. `train` recommends settings.
+    It maps float inputs `(N, *input_shape)` to logits `(N, num_classes)`.
+
+    Fields:
+        input_shape: Pattern of what it takes, channels first without the batch axis: `(3, "*", "*")` is RGB of any
+            size. None takes anything. Checked before anything is fetched or built.
+        adapt: What zoo may do to the data to make them fit: `"channels"` turns grey to RGB or back, `"resize"` scales
+            to the size of the pattern. It is printed, and stored with the weights.
+        train: Recommended settings, such as `{"epochs": 5, "lr": 0.01}`. They replace zoo's defaults; what a user gives
+            replaces them.
     """
 
     kind: ClassVar[Kind] = "model"
@@ -135,8 +156,18 @@ class ModelSpec(Spec):
 class DatasetSpec(Spec):
     """A data set: `factory(*, root, **params)` gives `DataSplits`.
 
-    `input_shape`, `num_classes`, `class_names` and `samples` (split -> count) are claims, shown without loading and
-    checked against what is loaded. `files` are fetched and verified before the factory runs.
+    `root` is the data folder. The first four fields are claims: shown without loading anything, and checked against
+    what the factory gives when no params are given.
+
+    Fields:
+        input_shape: Shape of one raw image, channels first.
+        num_classes: Number of classes; follows from `class_names` where those are given.
+        class_names: Their names, in the order of the targets.
+        samples: Number of samples by split: `train`, `validation`, `test`.
+        files: The files it is read from. They are fetched and verified before the factory runs; what is there already
+            is used, so it works offline.
+        homepage: Where it comes from.
+        license: Under which terms it may be used.
     """
 
     kind: ClassVar[Kind] = "dataset"
@@ -177,7 +208,11 @@ class DatasetSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec(Spec):
-    """A metric: `factory(*, num_classes, **params)` gives an object with `update`, `compute` and `reset`."""
+    """A metric: `factory(*, num_classes, **params)` gives an object with `update`, `compute` and `reset`.
+
+    Fields:
+        higher_is_better: False where less is better, as for errors.
+    """
 
     kind: ClassVar[Kind] = "metric"
 

@@ -8,5 +8,6 @@ COMMANDS = {
         "zoo.commands.plugins:plugins_command",
         "List the plugins, or show one, and what is wrong with broken ones.",
     ),
+    "plugin": ("zoo.commands.plugin:plugin_command", "Start a plugin of your own."),
 }
 """Where each command is, and its one line; a test holds the line equal to the command's own help."""
