@@ -345,7 +345,11 @@ def test_declared_files_are_fetched_verified_and_kept(
     # What is refused leaves nothing behind.
     assert [each.files for each in done] == [[]] * 6 + [["tones.bin"]] * 3 + [["hooked.bin", "tones.bin"]] * 2
     for shown in done[:2]:
-        for row in (r"license +CC0-1\.0\n", r"source +https://example\.org/tones\n", r"download +.*\(320 bytes\)"):
+        for row in (
+            r"license +CC0-1\.0\n",
+            r"source +https://example\.org/tones\n",
+            r"download +320 bytes in 1 file\n",
+        ):
             assert re.search(row, shown.out)
         assert shown.imported == []
     reasons = (

@@ -14,6 +14,7 @@ SMALLEST = {
     "gather.py": ["--samples", "320", "--epochs", "1"],
     "startup.py": ["--plugins", "0", "2", "--models", "1", "2"],
     "threads.py": ["--cases", "1", "--seconds", "0.01"],
+    "weights.py": ["--megabytes", "1", "--large", "2"],
 }
 SMALLEST_WITH_DATA = {
     "overhead.py": ["--samples", "320"],

@@ -158,7 +158,8 @@ def test_list_shows_all_kinds(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[:2] == ["models", "  baseline  Two linear layers, nothing between them"]
-    assert [line for line in out.splitlines() if not line.startswith(" ")] == ["models", "datasets", "metrics"]
+    headings = [line for line in out.splitlines() if not line.startswith(" ")]
+    assert headings == ["models", "datasets", "metrics", "weights"]
 
 
 def test_list_takes_a_kind_and_a_pattern(capsys):

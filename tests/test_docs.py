@@ -99,7 +99,7 @@ def describe_calls(called: dict[str, Callable[..., Any]]) -> str:
 
 def make_contract_page() -> str:
     """Return the contract as the docstrings of specs and hooks say it."""
-    calls = [f"- {read_docstring(spec_class)[0].splitlines()[0]}" for spec_class in SPEC_CLASSES.values()]
+    calls = [f"- {read_docstring(SPEC_CLASSES[kind])[0].splitlines()[0]}" for kind in FIXED]
     methods = {
         f"{name}({', '.join([*inspect.signature(method).parameters][1:])})": method
         for name, method in vars(Metric).items()
@@ -109,13 +109,14 @@ def make_contract_page() -> str:
     decorators = {f"@zoo.{kind}(name=..., ...)": decorator for kind, decorator in DECORATORS.items()}
     sections = {
         "Three calls": "\n".join(calls),
-        "What every kind declares": describe_fields(Spec),
+        "What each of them declares": describe_fields(Spec),
         "`ModelSpec`": describe_fields(ModelSpec, Spec),
         "`DatasetSpec`": describe_fields(DatasetSpec, Spec),
         "`FileSpec`": describe_fields(FileSpec),
         "`DataSplits`": describe_fields(zoo.DataSplits),
         "`Preprocess`": describe_fields(zoo.Preprocess),
         "`MetricSpec`": describe_fields(MetricSpec, Spec),
+        "`WeightsSpec`": describe_fields(zoo.WeightsSpec),
         "A metric object": f"{inspect.getdoc(Metric)}\n\n{describe_calls(methods)}",
         "Manifests": inspect.getdoc(manifest),
         "Decorators": describe_calls(decorators),
@@ -136,9 +137,9 @@ def test_made_pages_are_what_the_code_says(page):
 
 
 def test_docstrings_of_specs_name_the_arguments_of_the_calls():
-    for kind, spec_class in SPEC_CLASSES.items():
-        call = f"`factory(*, {', '.join((*FIXED[kind], '**params'))})`"
-        assert call in read_docstring(spec_class)[0]
+    for kind, arguments in FIXED.items():
+        call = f"`factory(*, {', '.join((*arguments, '**params'))})`"
+        assert call in read_docstring(SPEC_CLASSES[kind])[0]
 
 
 def test_readme_python_runs_from_top_to_bottom(tmp_path):

@@ -323,9 +323,9 @@ def test_an_allowed_adaptation_is_made_and_recorded(tmp_path):
     result = run_small(tmp_path, model="rgb", registry=registry)
     record = json.loads((result.run / "run.json").read_text())
     assert record["adapted"] == ["channels 1 -> 3", "size 28x28 -> 32x32"]
-    from zoo.weights import read_header
+    from zoo.header import read_header
 
-    metadata, _ = read_header(result.weights)
+    metadata = read_header(result.weights).metadata
     assert metadata["input_shape"] == [3, 32, 32]
     assert metadata["preprocess"]["channels"] == 3 and metadata["preprocess"]["resize"] == [32, 32]
     assert metadata["class_names"][0] == "disc"
@@ -339,3 +339,29 @@ def test_params_that_are_no_plain_data_are_refused(tmp_path):
     registry.add(zoo.ModelSpec(name="odd", factory=factory), plugin="mine")
     with pytest.raises(zoo.UsageError, match="layer: must be plain data"):
         run_small(tmp_path, model="odd", registry=registry, params={"layer": nn.ReLU()})
+
+
+def test_a_validation_split_is_scored_and_chooses_the_best_run(tmp_path):
+    torch.manual_seed(0)
+    targets = torch.arange(60) % 2
+    images = (targets * 200).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
+    hard = (torch.rand(60, 1, 4, 4) * 255).to(torch.uint8)
+
+    def sides(*, root, easy: bool = True):
+        validation = (images if easy else hard, targets)
+        return zoo.DataSplits(
+            train=(images, targets), test=(hard, targets), validation=validation, class_names=("a", "b")
+        )
+
+    registry = zoo.Registry.discover()
+    registry.add(zoo.DatasetSpec(name="sides", factory=sides))
+    options = {"dataset": "sides", "registry": registry, "runs_dir": tmp_path, "epochs": 3}
+    runs = [zoo.run(dataset_params={"easy": easy}, **options) for easy in (False, True, False)]
+    scores = [json.loads((run.run / "run.json").read_text())["validation"]["accuracy"] for run in runs]
+    assert scores[1] == 1 > max(scores[0], scores[2])
+    assert runs[1].metrics["accuracy"] < 1, "the test split says something else"
+    best = zoo.load("@best", runs_dir=tmp_path, registry=registry)
+    assert best.metadata["seed"] == 42
+    assert zoo.verify("@best", runs_dir=tmp_path, registry=registry).path == runs[1].weights
+    assert zoo.verify("@last", runs_dir=tmp_path, registry=registry).path == runs[2].weights
+    assert zoo.verify("baseline@local/sides", runs_dir=tmp_path, registry=registry).path == runs[2].weights

@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from zoo.adaptation import Adaptation as Adaptation
+    from zoo.adaptation import adapt as adapt
     from zoo.config import TrainConfig as TrainConfig
     from zoo.data import DataSplits as DataSplits
+    from zoo.decorators import dataset as dataset
+    from zoo.decorators import metric as metric
+    from zoo.decorators import model as model
     from zoo.errors import AmbiguousNameError as AmbiguousNameError
     from zoo.errors import DataError as DataError
     from zoo.errors import DeviceError as DeviceError
@@ -29,27 +34,36 @@ if TYPE_CHECKING:
     from zoo.errors import WeightsError as WeightsError
     from zoo.errors import WorkerError as WorkerError
     from zoo.errors import ZooError as ZooError
+    from zoo.evaluation import Evaluation as Evaluation
+    from zoo.evaluation import evaluate as evaluate
     from zoo.hookspecs import hookimpl as hookimpl
     from zoo.pipeline import fetch as fetch
     from zoo.pipeline import run as run
+    from zoo.predictor import Prediction as Prediction
+    from zoo.predictor import Predictions as Predictions
+    from zoo.predictor import Predictor as Predictor
+    from zoo.predictor import load as load
+    from zoo.predictor import load_model as load_model
+    from zoo.predictor import verify as verify
     from zoo.preprocess import Preprocess as Preprocess
     from zoo.registry import Registry as Registry
     from zoo.registry import list_datasets as list_datasets
     from zoo.registry import list_metrics as list_metrics
     from zoo.registry import list_models as list_models
+    from zoo.registry import list_weights as list_weights
     from zoo.runs import RunResult as RunResult
+    from zoo.saving import save as save
     from zoo.specs import DatasetSpec as DatasetSpec
     from zoo.specs import FileSpec as FileSpec
     from zoo.specs import MetricSpec as MetricSpec
     from zoo.specs import ModelSpec as ModelSpec
-    from zoo.specs import dataset as dataset
-    from zoo.specs import metric as metric
-    from zoo.specs import model as model
-    from zoo.weights import load_model as load_model
+    from zoo.specs import WeightsSpec as WeightsSpec
 
 _NAMES = {
+    "zoo.adaptation": ("Adaptation", "adapt"),
     "zoo.config": ("TrainConfig",),
     "zoo.data": ("DataSplits",),
+    "zoo.decorators": ("dataset", "metric", "model"),
     "zoo.errors": (
         "AmbiguousNameError",
         "DataError",
@@ -68,13 +82,15 @@ _NAMES = {
         "WorkerError",
         "ZooError",
     ),
+    "zoo.evaluation": ("Evaluation", "evaluate"),
     "zoo.hookspecs": ("hookimpl",),
     "zoo.pipeline": ("fetch", "run"),
     "zoo.preprocess": ("Preprocess",),
-    "zoo.registry": ("Registry", "list_datasets", "list_metrics", "list_models"),
+    "zoo.registry": ("Registry", "list_datasets", "list_metrics", "list_models", "list_weights"),
     "zoo.runs": ("RunResult",),
-    "zoo.specs": ("DatasetSpec", "FileSpec", "MetricSpec", "ModelSpec", "dataset", "metric", "model"),
-    "zoo.weights": ("load_model",),
+    "zoo.saving": ("save",),
+    "zoo.specs": ("DatasetSpec", "FileSpec", "MetricSpec", "ModelSpec", "WeightsSpec"),
+    "zoo.predictor": ("Prediction", "Predictions", "Predictor", "load", "load_model", "verify"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted(_HOMES)  # noqa: PLE0605 the names are those above

@@ -77,7 +77,8 @@ class UnknownNameError(UsageError):
         self.kind, self.name, self.known, self.notes = kind, name, tuple(known), tuple(notes)
         near = closest(name, known)
         if not fix:
-            fix = f"Did you mean {quote(near)}?" if near else f"See: zoo list {kind}s"
+            plural = kind if kind.endswith("s") else f"{kind}s"
+            fix = f"Did you mean {quote(near)}?" if near else f"See: zoo list {plural}"
         super().__init__(f"no {kind} named {quote(name)}", fix=" ".join([fix, *notes]))
 
 

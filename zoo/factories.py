@@ -21,6 +21,7 @@ def load_factory(entry: Entry[Any]) -> Callable[..., Any]:
     """Import the factory of an entry.
 
     Raises:
+        ZooError: what the module raises in zoo's own words.
         PluginError: the import fails, or what it names cannot be called.
     """
     factory: Any = entry.spec.factory
@@ -30,7 +31,7 @@ def load_factory(entry: Entry[Any]) -> Callable[..., Any]:
             factory = import_object(
                 factory, source if not entry.plugin.installed and isinstance(source, Path) else None
             )
-        except KeyboardInterrupt:
+        except (ZooError, KeyboardInterrupt):
             raise
         except BaseException as error:
             raise _failed(entry, f"{entry.spec.factory} cannot be loaded", describe(error)) from error

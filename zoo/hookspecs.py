@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from zoo.specs import DatasetSpec, MetricSpec, ModelSpec
+from zoo.specs import DatasetSpec, MetricSpec, ModelSpec, WeightsSpec
 
 PROJECT = "zoo"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -31,5 +31,10 @@ def zoo_metrics() -> Iterable[MetricSpec]:  # type: ignore[empty-body]
     """Yield the metrics this plugin provides."""
 
 
-HOOKS = {"model": "zoo_models", "dataset": "zoo_datasets", "metric": "zoo_metrics"}
+@hookspec
+def zoo_weights() -> Iterable[WeightsSpec]:  # type: ignore[empty-body]
+    """Yield the trained weights this plugin provides."""
+
+
+HOOKS = {"model": "zoo_models", "dataset": "zoo_datasets", "metric": "zoo_metrics", "weights": "zoo_weights"}
 """The hook of each kind."""

@@ -23,7 +23,7 @@ from zoo.errors import PluginError, StorageError, describe, quote
 from zoo.hooks import load_specs
 from zoo.modules import import_object
 from zoo.plugins import Plugin
-from zoo.specs import SPEC_CLASSES, AnySpec, FileSpec
+from zoo.specs import SPEC_CLASSES, AnySpec, FileSpec, WeightsSpec
 from zoo.storage import write_file, zoo_home
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def main(answer: str, name: str, version: str, module: str, *requires: str) -> N
 def _to_fields(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
     declared = {name: getattr(spec, name) for name in SPEC_CLASSES[spec.kind].field_names()}
     fields = {name: value for name, value in declared.items() if value not in (None, "", (), {})}
-    if callable(spec.factory):
+    if not isinstance(spec, WeightsSpec) and callable(spec.factory):
         reference = f"{getattr(spec.factory, '__module__', None)}:{getattr(spec.factory, '__qualname__', None)}"
         try:
             found = import_object(reference)

@@ -6,8 +6,8 @@
     factory = "zoo_plugins.models.baseline:Baseline"
     params = { hidden_units = 10 }
 
-Tables are `models`, `datasets` and `metrics`; keys are the fields of the specs, the table's name is the name. With
-`qualified_only = true` at the top the entries answer to `plugin/name` only, as fits a catalogue of very many.
+Tables are `models`, `datasets`, `metrics` and `weights`; keys are the fields of the specs, the table's name is the
+name. With `qualified_only = true` at the top the entries answer to `plugin/name` only, as fits a large catalogue.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from typing import Any
 from zoo.errors import ManifestError, closest, describe, quote
 from zoo.fields import MAX_SHOWN, show
 from zoo.hookspecs import hookimpl
-from zoo.specs import SPEC_CLASSES, AnySpec, DatasetSpec, FileSpec, MetricSpec, ModelSpec
+from zoo.specs import SPEC_CLASSES, AnySpec, DatasetSpec, FileSpec, MetricSpec, ModelSpec, WeightsSpec
 
 FILE_NAME = "registry.toml"
 SCHEMA = 1
 # tomllib is quadratic in the parts of a dotted key and recurses into nested arrays; real manifests stay far below.
 MAX_BYTES = 4_000_000
 MAX_DOTS_SQUARED = 4_000_000
-TABLES = {"models": "model", "datasets": "dataset", "metrics": "metric"}
+TABLES = {"models": "model", "datasets": "dataset", "metrics": "metric", "weights": "weights"}
+NEEDED = {"weights": {"model": "a name", "dataset": "a name"}}
 
 
 class Manifest:
@@ -50,6 +51,11 @@ class Manifest:
     def zoo_metrics(self) -> Iterator[MetricSpec]:
         """Yield the metrics."""
         return (spec for spec in self.specs if isinstance(spec, MetricSpec))
+
+    @hookimpl
+    def zoo_weights(self) -> Iterator[WeightsSpec]:
+        """Yield the weights."""
+        return (spec for spec in self.specs if isinstance(spec, WeightsSpec))
 
 
 def first_party_path() -> Path:
@@ -127,8 +133,9 @@ def _read_spec(path: Path, kinds: str, name: str, entry: object) -> AnySpec:
     spec_class = SPEC_CLASSES[TABLES[kinds]]
     known = [key for key in spec_class.field_names() if key != "name"]
     _check_keys(path, table, entry, known)
-    if "factory" not in entry:
-        raise ManifestError(path, table, "factory: missing; expected 'package.module:object'")
+    for key, form in NEEDED.get(kinds, {"factory": "'package.module:object'"}).items():
+        if key not in entry:
+            raise ManifestError(path, table, f"{key}: missing; expected {form}")
     if isinstance(entry.get("files"), list):
         files = enumerate(entry["files"])
         entry = {**entry, "files": tuple(_read_file(path, f"{table}.files.{number}", file) for number, file in files)}

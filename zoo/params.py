@@ -8,14 +8,14 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
-from zoo.specs import AnySpec
+from zoo.specs import Spec
 from zoo.validation import read_values, reject_bool
 
 FIXED = {"model": ("input_shape", "num_classes"), "dataset": ("root",), "metric": ("num_classes",)}
 """The arguments zoo itself passes to the factory of each kind."""
 
 
-def resolve_params(spec: AnySpec, factory: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def resolve_params(spec: Spec, factory: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all params of the factory: given ones over the spec's over the signature's defaults.
 
     Text is converted to the annotated type; a param without annotation takes the type of its default.

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from zoo.data import count_samples, find_digest
 from zoo.device import describe_device, use_seed, use_threads
 from zoo.errors import (
     DivergedError,
+    ErrorCollector,
     OutOfMemoryError,
     PluginError,
     StorageError,
+    WeightsError,
     ZooError,
     describe,
     is_out_of_memory,
@@ -31,17 +34,24 @@ from zoo.errors import (
 from zoo.plan import Plan, fetch_dataset, make_plan
 from zoo.preparation import Preparation, prepare
 from zoo.progress import bar, no_progress
+from zoo.references import find_weights
 from zoo.registry import Entry, Registry, choose_registry
 from zoo.runs import RunResult
+from zoo.saving import describe_plugin, describe_samples, save_proven
+from zoo.specs import ModelSpec
+from zoo.start import Start, read_start
 from zoo.trainer import Epoch, Trainer, evaluate
+from zoo.transfer import check_patterns
 
 log = logging.getLogger("zoo")
 
 
 def run(
-    model: str = "baseline",
-    dataset: str = "shapes",
+    model: str | None = None,
+    dataset: str | None = None,
     *,
+    init: str | Path | None = None,
+    freeze: str | Sequence[str] | None = None,
     metrics: str | Sequence[str] = ("accuracy",),
     params: Mapping[str, Any] | None = None,
     dataset_params: Mapping[str, Any] | None = None,
@@ -57,6 +67,11 @@ def run(
 ) -> RunResult:
     """Train a registered model on a registered data set, evaluate it after each epoch and save its weights.
 
+    Without names these are `baseline` and `shapes`, or with `init`, a reference to weights as `load` takes it, the
+    model and the data set of that file with their params. The model then starts from the file's tensors as far as
+    they fit; what depends on the classes is new for other classes. Parameters whose names match a shell pattern of
+    `freeze` are not trained; by default those that the file says.
+
     `settings` are the fields of `TrainConfig`: epochs, batch_size, lr, optimizer, momentum, weight_decay, seed, device,
     threads, workers. What is not given comes from the model's recommendation, then from the defaults. The thread count
     and the random state of the caller stay as they are.
@@ -66,14 +81,32 @@ def run(
     """
     registry = choose_registry(registry, plugins)
     chosen = [metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics))
-    plan = make_plan(
-        registry, model, dataset, chosen, params or {}, dataset_params or {}, metric_params or {}, settings
-    )
-    folder = storage.runs_dir(runs_dir)
+    folder, no_network = storage.runs_dir(runs_dir), storage.offline(offline)
+    asked = (model or "baseline", dataset or "shapes", params or {}, dataset_params or {})
+    patterns = [freeze] if isinstance(freeze, str) else list(freeze or ())
+    start: Start | None = None
+    errors = ErrorCollector()
+    if init is not None:
+        with errors.catch():
+            start = read_start(find_weights(init, registry=registry, runs_dir=folder, offline=no_network))
+            asked = start.complete(registry, model, dataset, params or {}, dataset_params or {})
+        if not (model and dataset):
+            errors.raise_any()  # what else was meant is not known then
+        if start is not None:
+            with errors.catch():
+                # What the file does not have would stay random for good.
+                check_patterns(patterns, start.tensors)
+    with errors.catch():
+        model, dataset, params, dataset_params = asked
+        plan = make_plan(registry, model, dataset, chosen, params, dataset_params, metric_params or {}, settings)
+        if start is not None:
+            start.check(plan.model, plan.params)
+            patterns = start.frozen if freeze is None and start.is_of(plan.model) else patterns
+    errors.raise_any()
     storage.check_writable(folder, fix="Choose another folder with --runs-dir")
     root = storage.data_dir(data_dir)
     with use_seed(plan.config.seed), use_threads(plan.config.threads or 1), _out_of_memory(plan):
-        return _run(plan, folder, root, storage.offline(offline), progress, on_epoch)
+        return _run(plan, folder, root, no_network, progress, on_epoch, start, patterns)
 
 
 def fetch(
@@ -96,11 +129,18 @@ def fetch(
 
 
 def _run(
-    plan: Plan, folder: Path, root: Path, offline: bool, progress: bool, on_epoch: Callable[[Epoch], None] | None
+    plan: Plan,
+    folder: Path,
+    root: Path,
+    offline: bool,
+    progress: bool,
+    on_epoch: Callable[[Epoch], None] | None,
+    start: Start | None,
+    frozen: Sequence[str],
 ) -> RunResult:
-    ready = prepare(plan, root, offline=offline)
+    ready = prepare(plan, root, offline=offline, start=start, frozen=frozen)
     run_folder = runs.create_run(folder, plan.model.name, plan.dataset.name)
-    record = _describe(plan, ready)
+    record = _describe(plan, ready, start, frozen)
     runs.save_record(run_folder, record)
     show = bar if progress else no_progress
     trainer = Trainer(ready.model, plan.config, plan.device, ready.metrics, show=show, on_epoch=on_epoch)
@@ -114,7 +154,9 @@ def _run(
         raise
     seconds = time.perf_counter() - started
     record |= {"status": "finished", "history": trainer.history, "metrics": scores, "seconds": seconds}
-    path = _save_weights(run_folder, record, ready)
+    if ready.validation is not None:
+        record["validation"] = evaluate(ready.model, ready.validation, ready.metrics, show=show)
+    path = _save_weights(run_folder, plan.model, record, ready)
     runs.save_record(run_folder, record)
     return RunResult(
         run=run_folder,
@@ -133,23 +175,26 @@ def _run(
     )
 
 
-def _describe(plan: Plan, ready: Preparation) -> dict[str, Any]:
+def _describe(plan: Plan, ready: Preparation, start: Start | None, frozen: Sequence[str]) -> dict[str, Any]:
     """Return what is known of a run before its first step."""
+    origin = {"init": start.origin, "transfer": asdict(ready.transfer)} if start and ready.transfer else {}
     return {
+        **origin,
+        **({"frozen": list(frozen)} if frozen else {}),
         "status": "running",
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "model": plan.model.name,
-        "plugin": _describe_plugin(plan.model),
+        "plugin": describe_plugin(plan.model),
         "params": plan.params,
         "dataset": {
             "name": plan.dataset.name,
-            "plugin": _describe_plugin(plan.dataset),
+            "plugin": describe_plugin(plan.dataset),
             "params": plan.dataset_params,
             "digest": find_digest(ready.splits),
             "samples": {name: count_samples(split) for name, split in ready.splits.items()},
         },
         "metrics": {},
-        "metric_plugins": {name: _describe_plugin(entry) for name, entry in plan.metrics.items()},
+        "metric_plugins": {name: describe_plugin(entry) for name, entry in plan.metrics.items()},
         "metric_params": plan.metric_params,
         "train_config": plan.config.model_dump(),
         "adapted": ready.adapted,
@@ -193,7 +238,7 @@ def _fit(plan: Plan, trainer: Trainer, ready: Preparation) -> dict[str, float]:
         with name_dead_worker(plan.dataset.name):
             if history := trainer.fit(ready.train, ready.test):
                 return dict(history[-1]["test"])
-            log.info("0 epochs: the model is evaluated untrained")
+            log.info("0 epochs: the model is evaluated %s", "as it starts" if ready.transfer else "untrained")
             return evaluate(ready.model, ready.test, ready.metrics, show=trainer.show)
     except ZooError:
         raise
@@ -203,15 +248,6 @@ def _fit(plan: Plan, trainer: Trainer, ready: Preparation) -> dict[str, float]:
         plugin = plan.model.plugin
         what = f"training model {quote(plan.model.name)} failed"
         raise PluginError(plugin.name, plugin.version, what, describe(error)) from error
-
-
-def _describe_plugin(entry: Entry[Any]) -> dict[str, str]:
-    plugin = entry.plugin
-    if plugin.installed or entry.is_first_party:
-        source = "installed"
-    else:
-        source = str(plugin.source) if isinstance(plugin.source, Path) else plugin.origin
-    return {"name": plugin.name, "version": plugin.version, "source": source}
 
 
 def _save_failure(folder: Path, record: Mapping[str, Any], error: BaseException) -> None:
@@ -224,7 +260,7 @@ def _save_failure(folder: Path, record: Mapping[str, Any], error: BaseException)
         log.warning("%s", problem)
 
 
-def _save_weights(folder: Path, record: Mapping[str, Any], ready: Preparation) -> Path:
+def _save_weights(folder: Path, entry: Entry[ModelSpec], record: Mapping[str, Any], ready: Preparation) -> Path:
     shared = (
         "model",
         "plugin",
@@ -236,16 +272,24 @@ def _save_weights(folder: Path, record: Mapping[str, Any], ready: Preparation) -
         "device",
         "threads",
         "versions",
+        "init",
+        "frozen",
     )
-    metadata = {name: record[name] for name in shared} | {
+    names = list(ready.splits.class_names)
+    metadata = {name: record[name] for name in shared if name in record} | {
         "input_shape": list(ready.input_shape),
-        "class_names": list(ready.splits.class_names),
+        "class_names": names,
         "preprocess": ready.preprocess.to_dict(),
+        **describe_samples(ready.model, ready.preprocess, names, ready.splits.train, ready.splits.test),
     }
     metadata = runs.to_json_data(metadata)
     path = folder / weights.FILE_NAME
     try:
-        weights.save_weights(path, ready.model, metadata)
+        save_proven(path, ready.model, entry, metadata)
+    except WeightsError as error:
+        # The training is done; weights without proof are better than none.
+        log.warning("%s. Its weights are saved without golden samples", error)
+        weights.save_weights(path, ready.model, {**metadata, "golden": None})
     except StorageError as error:
         # The training is done and its result must not be lost with the folder or the disk it was meant for.
         rescue = storage.zoo_home() / "rescued"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,15 @@ from torch import nn
 
 from zoo.batches import Batches, make_batches
 from zoo.compatibility import adapt_preprocess, check_model
-from zoo.data import DataSplits, check_splits, count_samples, find_input_shape
+from zoo.data import DataSplits, Split, check_splits, count_samples, find_input_shape
 from zoo.device import choose_threads, count_flop
 from zoo.errors import DataError, PluginError, UsageError, quote
 from zoo.factories import build_dataset, build_metric, build_model
 from zoo.metrics import Metric, check_metrics
 from zoo.plan import Plan, fetch_dataset
 from zoo.preprocess import Preprocess
+from zoo.start import Start
+from zoo.transfer import Transfer, freeze
 
 log = logging.getLogger("zoo")
 
@@ -32,7 +34,10 @@ samples or a million input values, whichever is less. Neither counts nor losses 
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """The parts of a training, on their device; `adapted` says what was done to the data to fit the model."""
+    """The parts of a training, on their device; `adapted` says what was done to the data to fit the model.
+
+    `transfer` is what the model took from the file it starts from, `frozen` the parameters that are not trained.
+    """
 
     splits: DataSplits
     preprocess: Preprocess
@@ -43,12 +48,18 @@ class Preparation:
     threads: int
     train: Batches
     test: Batches
+    validation: Batches | None
+    transfer: Transfer | None
+    frozen: list[str]
 
 
-def prepare(plan: Plan, root: Path, *, offline: bool) -> Preparation:
+def prepare(
+    plan: Plan, root: Path, *, offline: bool, start: Start | None = None, frozen: Sequence[str] = ()
+) -> Preparation:
     """Load the data, build model and metrics, and make the batches.
 
-    The model is built right after seeding torch. On return torch uses the number of threads chosen for the work.
+    The model is built right after seeding torch, then takes what fits of `start`; what matches `frozen` is frozen.
+    On return torch uses the number of threads chosen for the work.
 
     Raises:
         ZooError: the data cannot be had or used, a factory fails, or the model does not fit the data.
@@ -57,6 +68,8 @@ def prepare(plan: Plan, root: Path, *, offline: bool) -> Preparation:
     raw_shape = find_input_shape(plan.dataset.name, splits)
     check_claims(plan, splits, raw_shape)
     declared = splits.preprocess or Preprocess()
+    if start is not None:
+        declared = start.choose_preprocess(plan.model, plan.dataset.name, splits, raw_shape, declared)
     preprocess, adapted = adapt_preprocess(plan.model.spec, plan.dataset.name, raw_shape, declared)
     for note in adapted:
         log.info("adapted the data to %s: %s", plan.model.name, note)
@@ -66,19 +79,15 @@ def prepare(plan: Plan, root: Path, *, offline: bool) -> Preparation:
     torch.manual_seed(plan.config.seed)
     with _refusals(plan.given_params):
         model = build_model(plan.model, input_shape=input_shape, num_classes=classes, params=plan.params)
+    transfer = start.give(model, plan.model, plan.params, input_shape, splits.class_names) if start else None
+    frozen_names = freeze(model, frozen, new=transfer.new if transfer else ())
+    if start and transfer:
+        log.info("started from %s: %s", start.path, transfer.describe(frozen_names))
     model.to(plan.device)
     names = {"name": plan.model.name, "dataset": plan.dataset.name}
     check_model(model, **names, input_shape=input_shape, num_classes=classes, device=plan.device)
-    metrics = {}
-    for name, entry in plan.metrics.items():
-        with _refusals(bool(plan.metric_params[name])):
-            metrics[name] = build_metric(entry, num_classes=classes, params=plan.metric_params[name])
-        _move(metrics[name], plan.device)
-    check_metrics(metrics, classes, plan.device)
-    flop = count_flop(model, input_shape, plan.device) * plan.config.batch_size if plan.device.type == "cpu" else 0
-    threads = choose_threads(flop, plan.config.threads)
-    torch.set_num_threads(threads)
-    train, test = _make_batches(plan, splits, model, preprocess, raw_shape)
+    metrics = build_metrics(plan, classes)
+    threads = find_threads(plan, model, input_shape)
     return Preparation(
         splits=splits,
         preprocess=preprocess,
@@ -87,9 +96,35 @@ def prepare(plan: Plan, root: Path, *, offline: bool) -> Preparation:
         model=model,
         metrics=metrics,
         threads=threads,
-        train=train,
-        test=test,
+        train=_make_train_batches(plan, splits, model, preprocess, raw_shape),
+        test=make_test_batches(plan, splits, splits.test, preprocess, raw_shape),
+        validation=_make_validation_batches(plan, splits, preprocess, raw_shape),
+        transfer=transfer,
+        frozen=frozen_names,
     )
+
+
+def build_metrics(plan: Plan, num_classes: int) -> dict[str, Metric]:
+    """Build the metrics of a plan on its device and try each of them.
+
+    Raises:
+        MetricError, PluginError, UsageError.
+    """
+    metrics = {}
+    for name, entry in plan.metrics.items():
+        with _refusals(bool(plan.metric_params[name])):
+            metrics[name] = build_metric(entry, num_classes=num_classes, params=plan.metric_params[name])
+        _move(metrics[name], plan.device)
+    check_metrics(metrics, num_classes, plan.device)
+    return metrics
+
+
+def find_threads(plan: Plan, model: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Set and return the number of CPU threads for batches of a plan."""
+    flop = count_flop(model, input_shape, plan.device) * plan.config.batch_size if plan.device.type == "cpu" else 0
+    threads = choose_threads(flop, plan.config.threads)
+    torch.set_num_threads(threads)
+    return threads
 
 
 def load_splits(plan: Plan, root: Path, *, offline: bool) -> DataSplits:
@@ -141,9 +176,9 @@ def _move(metric: Metric, device: torch.device) -> None:
         metric.to(device)
 
 
-def _make_batches(
+def _make_train_batches(
     plan: Plan, splits: DataSplits, model: nn.Module, preprocess: Preprocess, raw_shape: tuple[int, ...]
-) -> tuple[Batches, Batches]:
+) -> Batches:
     config, samples = plan.config, count_samples(splits.train)
     name = quote(plan.dataset.name)
     # Batch normalisation has no variance for one sample.
@@ -157,22 +192,39 @@ def _make_batches(
         log.info("the last training batch would hold one sample; it joins the batch before")
     if config.epochs and config.batch_size > samples:
         log.warning("dataset %s has %d training samples, so a batch holds %d", name, samples, samples)
-    elements = max(1, torch.Size(preprocess.output_shape(raw_shape)).numel())
-    test_batch = max(config.batch_size, min(MAX_TEST_BATCH, TEST_BATCH_ELEMENTS // elements))
-    shared: dict[str, Any] = {
-        "name": plan.dataset.name,
-        "num_classes": len(splits.class_names),
-        "device": plan.device,
-        "workers": config.workers,
-        "loader_seed": config.seed,
-        "image_shape": raw_shape,
-    }
-    train = make_batches(
+    return make_batches(
         splits.train,
         preprocess,
         batch_size=config.batch_size,
         shuffle_seed=config.seed,
         merge_single=normalised,
-        **shared,
+        **_describe_batches(plan, splits, raw_shape),
     )
-    return train, make_batches(splits.test, preprocess, batch_size=test_batch, **shared)
+
+
+def make_test_batches(
+    plan: Plan, splits: DataSplits, split: Split, preprocess: Preprocess, raw_shape: tuple[int, ...]
+) -> Batches:
+    """Return the batches of one of the splits for evaluation, as large as is quick."""
+    elements = max(1, torch.Size(preprocess.output_shape(raw_shape)).numel())
+    size = max(plan.config.batch_size, min(MAX_TEST_BATCH, TEST_BATCH_ELEMENTS // elements))
+    return make_batches(split, preprocess, batch_size=size, **_describe_batches(plan, splits, raw_shape))
+
+
+def _make_validation_batches(
+    plan: Plan, splits: DataSplits, preprocess: Preprocess, raw_shape: tuple[int, ...]
+) -> Batches | None:
+    if splits.validation is None:
+        return None
+    return make_test_batches(plan, splits, splits.validation, preprocess, raw_shape)
+
+
+def _describe_batches(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        "name": plan.dataset.name,
+        "num_classes": len(splits.class_names),
+        "device": plan.device,
+        "workers": plan.config.workers,
+        "loader_seed": plan.config.seed,
+        "image_shape": raw_shape,
+    }

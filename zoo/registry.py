@@ -12,7 +12,7 @@ from zoo.errors import AmbiguousNameError, UnknownNameError, UsageError, ZooErro
 from zoo.hooks import load_specs
 from zoo.index import find_names, find_specs, learn
 from zoo.plugins import FIRST_PARTY, Plugin, find_plugins, plugin_from_object, plugin_from_specs
-from zoo.specs import SPEC_CLASSES, AnySpec, DatasetSpec, Kind, MetricSpec, ModelSpec
+from zoo.specs import SPEC_CLASSES, AnySpec, DatasetSpec, Kind, MetricSpec, ModelSpec, WeightsSpec
 
 S_co = TypeVar("S_co", bound=AnySpec, covariant=True)
 
@@ -148,6 +148,8 @@ class Registry:
     @overload
     def get(self, kind: Literal["metric"], name: str) -> Entry[MetricSpec]: ...
     @overload
+    def get(self, kind: Literal["weights"], name: str) -> Entry[WeightsSpec]: ...
+    @overload
     def get(self, kind: Kind, name: str) -> Entry[Any]: ...
 
     def get(self, kind: Kind, name: str) -> Entry[Any]:
@@ -231,6 +233,13 @@ def list_metrics(
 ) -> list[str]:
     """Return the names of the metrics that match a shell pattern, as `zoo list metrics` shows them."""
     return _list_names("metric", search, plugins, registry)
+
+
+def list_weights(
+    search: str = "", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
+) -> list[str]:
+    """Return the names of the weights that match a shell pattern, as `zoo list weights` shows them."""
+    return _list_names("weights", search, plugins, registry)
 
 
 def _list_names(

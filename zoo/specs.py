@@ -1,7 +1,8 @@
 """What a plugin declares: frozen specs of plain data, on the standard library alone.
 
 A spec says what a thing is called, where its factory lives and what can be known about it without importing it.
-Specs come from a manifest (see `zoo.manifest`), from hooks (see `zoo.hookspecs`) or from the decorators here.
+Specs come from a manifest (see `zoo.manifest`), from hooks (see `zoo.hookspecs`) or from decorators
+(see `zoo.decorators`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 from zoo.fields import (
     check_int,
@@ -27,11 +28,11 @@ from zoo.fields import (
 Kind = Literal["model", "dataset", "metric", "weights"]
 """The kinds of things a zoo holds."""
 
+PACKAGE_PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 FACTORY_PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 SPEC_ATTRIBUTE = "__zoo_specs__"
 
 Factory = Callable[..., Any]
-F = TypeVar("F", bound=Factory)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ class FileSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """These fields are the same for all kinds.
+    """These fields are the same for all that is built: models, data sets and metrics.
 
     Fields:
         name: What users type. Lower-case letters, digits, `.`, `_` and `-`, at most 64; in a manifest the table's name,
@@ -224,31 +225,79 @@ class MetricSpec(Spec):
             raise ValueError(f"higher_is_better: expected true or false, got {show(self.higher_is_better)}")
 
 
-AnySpec = ModelSpec | DatasetSpec | MetricSpec
-SPEC_CLASSES: dict[str, type[AnySpec]] = {"model": ModelSpec, "dataset": DatasetSpec, "metric": MetricSpec}
+@dataclass(frozen=True, kw_only=True)
+class WeightsSpec:
+    """Trained weights that a plugin ships or points to.
+
+    They are in a file as `zoo run` and `zoo.save` write it. Either `file` is given, or `url` with `size` and `sha256`.
+
+    Fields:
+        name: What users type; `MODEL@DATASET` finds them too.
+        model: The model's name, `plugin/name` where it is another plugin's.
+        dataset: The name of the data set they were trained on.
+        description: One line for `zoo list`: how they were trained, say.
+        aliases: Further names for the same thing.
+        file: Where they lie, `"package:path/in/it.safetensors"`; in a manifest given by path also a path beside it.
+        url: Address that has them, https, or http on this very machine. They are fetched when they are used.
+        size: Size of the file there, in bytes.
+        sha256: Its SHA-256, 64 lower-case hexadecimal digits.
+        metrics: How good they are, by the name of the metric, measured on the test split.
+        homepage: Where they come from.
+        license: Under which terms they may be used.
+    """
+
+    kind: ClassVar[Kind] = "weights"
+
+    name: str
+    model: str
+    dataset: str
+    description: str = ""
+    aliases: tuple[str, ...] = ()
+    file: str = ""
+    url: str = ""
+    size: int | None = None
+    sha256: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    homepage: str = ""
+    license: str = ""
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        check_text(self, "model", "dataset", "description", "homepage", "license")
+        for key in ("model", "dataset"):
+            parts = getattr(self, key).split("/")
+            if len(parts) > 2:
+                raise ValueError(f"{key}: expected a name or plugin/name, got {show(getattr(self, key))}")
+            for part in parts:
+                check_name(part)
+        freeze_texts(self, "aliases")
+        for alias in self.aliases:
+            check_name(alias)
+        if bool(self.file) == bool(self.url):
+            raise ValueError("file, url: expected one of them")
+        if self.file:
+            package, colon, path = str(self.file).rpartition(":")
+            check_relative("file", path)
+            if colon and not PACKAGE_PATTERN.fullmatch(package):
+                raise ValueError(f"file: expected 'package:path' or a path, got {show(self.file)}")
+            if self.size is not None or self.sha256:
+                raise ValueError("size, sha256: only together with url")
+        else:
+            check_url("url", self.url)
+            check_int("size", self.size, 1)
+            check_sha256("sha256", self.sha256)
+        freeze_map(self, "metrics")
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """Return the names that may be declared."""
+        return tuple(f.name for f in fields(cls))
 
 
-def _attach(spec_class: type[AnySpec], declared: dict[str, Any]) -> Callable[[F], F]:
-    def decorate(factory: F) -> F:
-        spec = spec_class(factory=factory, **declared)
-        # Its own only: a class does not repeat what the class it is derived from declares.
-        own = vars(factory).get(SPEC_ATTRIBUTE, ())
-        setattr(factory, SPEC_ATTRIBUTE, (*own, spec))
-        return factory
-
-    return decorate
-
-
-def model(*, name: str, **declared: Any) -> Callable[[F], F]:
-    """Attach a `ModelSpec` to a factory in a single-file plugin. Nothing is registered by importing the file."""
-    return _attach(ModelSpec, {"name": name, **declared})
-
-
-def dataset(*, name: str, **declared: Any) -> Callable[[F], F]:
-    """Attach a `DatasetSpec` to a factory in a single-file plugin. Nothing is registered by importing the file."""
-    return _attach(DatasetSpec, {"name": name, **declared})
-
-
-def metric(*, name: str, **declared: Any) -> Callable[[F], F]:
-    """Attach a `MetricSpec` to a factory in a single-file plugin. Nothing is registered by importing the file."""
-    return _attach(MetricSpec, {"name": name, **declared})
+AnySpec = ModelSpec | DatasetSpec | MetricSpec | WeightsSpec
+SPEC_CLASSES: dict[str, type[AnySpec]] = {
+    "model": ModelSpec,
+    "dataset": DatasetSpec,
+    "metric": MetricSpec,
+    "weights": WeightsSpec,
+}

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -78,26 +78,36 @@ def read_flag(variable: str) -> bool:
     return value.strip().lower() in on
 
 
-def write_file(path: str | Path, data: bytes | Iterable[bytes], *, what: str) -> None:
-    """Write `data` to `path` and return once it is safe on the disk; `what` names it in errors.
+def write_file(
+    path: str | Path,
+    data: bytes | Iterable[bytes | memoryview],
+    *,
+    what: str,
+    fix: str = ELSEWHERE,
+    check: Callable[[Path], None] | None = None,
+) -> None:
+    """Write `data` to `path` and return once it is safe on the disk; `what` names it in errors, `fix` is their advice.
 
+    `check` gets the written file before it takes the place of the old one; what it raises leaves that as it was.
     Raise StorageError (full, read-only, permission, no such folder, not a regular file) and leave `path` as it was;
     only where the disk fails to make the rename durable, `path` is new already: an error means "not known to be safe".
     A symbolic link stays one, the file it leads to is replaced; an existing file keeps its permission bits. Errors
-    of the iterable `data` pass unchanged: a failed download is no disk error.
+    of the iterable `data` and of `check` pass unchanged: a failed download is no disk error.
     """
     path = Path(path)
     foreign: list[Exception] = []
     try:
         mode, target = _find_mode(path), Path(os.path.realpath(path))
         with _part_file(target, _watch(data, foreign), mode) as part:
+            if check is not None:
+                _call(check, part, foreign)
             _replace(part, target)
             _sync_folder(target.parent)
     except (OSError, ValueError) as error:
         if error in foreign:
             raise
         size = len(data) if isinstance(data, bytes) else None
-        raise _explain(f"cannot save {what} to {path}", error, path.parent, ELSEWHERE, size) from error
+        raise _explain(f"cannot save {what} to {path}", error, path.parent, fix, size) from error
 
 
 def check_writable(folder: str | Path, *, fix: str) -> None:
@@ -160,17 +170,28 @@ def _find_mode(path: Path) -> int | None:
     return mode & 0o777
 
 
-def _watch(data: bytes | Iterable[bytes], failures: list[Exception]) -> Iterator[bytes]:
+def _watch(data: bytes | Iterable[bytes | memoryview], failures: list[Exception]) -> Iterator[bytes | memoryview]:
     """Yield the chunks of `data`; note an error that comes from there and not from the disk."""
     try:
-        yield from (data,) if isinstance(data, bytes) else data
+        if isinstance(data, bytes):
+            yield data
+        else:
+            yield from data
+    except Exception as error:
+        failures.append(error)
+        raise
+
+
+def _call(check: Callable[[Path], None], part: Path, failures: list[Exception]) -> None:
+    try:
+        check(part)
     except Exception as error:
         failures.append(error)
         raise
 
 
 @contextmanager
-def _part_file(target: Path, chunks: Iterable[bytes], mode: int | None) -> Iterator[Path]:
+def _part_file(target: Path, chunks: Iterable[bytes | memoryview], mode: int | None) -> Iterator[Path]:
     """Give a new file beside `target`, written and safe on the disk; remove it at the end unless it was renamed."""
     _sweep(target.parent)
     stem = target.name.encode(errors="ignore")[:100].decode(errors="ignore")  # so that the longer name fits as well

@@ -1,22 +1,25 @@
 """Weights: one safetensors file with the tensors under their plain names and one metadata key `zoo`, a JSON text.
 
 The JSON says how to rebuild the model: by its registered name and params, never by an import path. Nothing in the file
-is executed. Reading the header needs no torch.
+is executed. docs/weights-format.md describes it; `zoo.header` reads and checks what a stranger's file says of itself.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import struct
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import PluginError, SeveralErrors, UnknownNameError, UsageError, WeightsError, describe, quote
 from zoo.factories import build_model, load_factory
+from zoo.header import FORMAT, Header
 from zoo.plugins import is_installed
-from zoo.registry import Entry, Registry, choose_registry
+from zoo.registry import Entry, Registry
 from zoo.specs import ModelSpec
 from zoo.storage import write_file
 
@@ -25,13 +28,20 @@ if TYPE_CHECKING:
     from torch import nn
 
 FILE_NAME = "weights.safetensors"
-FORMAT = 1
-"""The number of the metadata's form. A reader refuses a newer one and reads every older one."""
-MAX_HEADER = 16_000_000
+DTYPES = {
+    **{"F64": "float64", "I64": "int64", "U64": "uint64", "C64": "complex64", "F32": "float32", "I32": "int32"},
+    **{"U32": "uint32", "F16": "float16", "BF16": "bfloat16", "I16": "int16", "U16": "uint16", "I8": "int8"},
+    **{"U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"},
+}
+"""Names of dtypes in a safetensors file, and in torch."""
+SEALED = ("model", "params", "input_shape", "image", "class_names", "preprocess")
+"""What of the metadata a prediction depends on: each has a digest, so that a change is told by its name."""
 
 
-def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> None:
-    """Write the model's state dict and the metadata, whole or not at all.
+def save_weights(
+    path: Path, model: nn.Module, metadata: Mapping[str, Any], *, check: Callable[[Path], None] | None = None
+) -> None:
+    """Write the model's state dict and the metadata, whole or not at all; `check` gets the file before it counts.
 
     Tensors that share memory (tied weights) are written under each of their names, so that any program can load the
     file with `load_state_dict`.
@@ -40,165 +50,147 @@ def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, Any]) -> N
         WeightsError: the state dict holds something that is no tensor.
         StorageError: the file cannot be written.
     """
-    import safetensors.torch
+    data = _list_tensors(path, model)
+    # Hashing takes about as long as writing, so both go on at once; the digest gets into the header at the end.
+    with ThreadPoolExecutor(1) as pool:
+        hashing = pool.submit(_hash, [raw for *_, raw in data])
+        sealed = {key: find_digest(metadata[key]) for key in SEALED if key in metadata}
+        header = _make_header(data, {**metadata, "digests": {"tensors": "0" * 64, **sealed}})
+
+        def finish(part: Path) -> None:
+            digest = hashing.result()
+            final = _make_header(data, {**metadata, "digests": {"tensors": digest, **sealed}})
+            with part.open("rb+") as file:
+                file.write(final)
+                file.flush()
+                os.fsync(file.fileno())
+            if check is not None:
+                check(part)
+
+        write_file(path, [header, *(raw for *_, raw in data)], what="weights", check=finish)
+
+
+def _list_tensors(path: Path, model: nn.Module) -> list[tuple[str, str, list[int], memoryview]]:
+    """Return name, dtype, shape and bytes of each tensor of the state dict, the widest dtypes first, so all aligned."""
     import torch
 
-    tensors = {}
+    names = {getattr(torch, name): short for short, name in DTYPES.items()}
+    found: list[tuple[int, tuple[str, str, list[int], memoryview]]] = []
     for name, value in model.state_dict().items():
-        if not hasattr(value, "detach"):
+        if not isinstance(value, torch.Tensor):
             raise WeightsError(f"cannot save {path}", f"state {quote(name)} is a {type(value).__name__}, not a tensor")
-        if value.layout != torch.strided or value.is_quantized or value.dtype == torch.complex128:
+        if value.layout != torch.strided or value.is_quantized or value.dtype not in names:
             kind = "quantized" if value.is_quantized else f"{value.layout} {value.dtype}"
             raise WeightsError(f"cannot save {path}", f"a safetensors file cannot hold {quote(name)} ({kind})")
-        tensors[name] = value.detach().cpu().contiguous().clone()
-    text = json.dumps({"format": FORMAT, **metadata}, allow_nan=False)
-    write_file(path, safetensors.torch.save(tensors, metadata={"zoo": text}), what="weights")
+        tensor = value.detach().cpu().contiguous()
+        raw = tensor.reshape(-1).view(torch.uint8).numpy().data
+        found.append((-tensor.element_size(), (name, names[tensor.dtype], list(tensor.shape), raw)))
+    return [tensor for _, tensor in sorted(found, key=lambda item: (item[0], item[1][0]))]
 
 
-def find_weights(reference: str | Path) -> Path:
-    """Return the weights file that a path or a run folder means.
+def _make_header(data: Sequence[tuple[str, str, list[int], memoryview]], metadata: Mapping[str, Any]) -> bytes:
+    """Return the header of a safetensors file, its length first."""
+    table: dict[str, Any] = {"__metadata__": {"zoo": json.dumps({"format": FORMAT, **metadata}, allow_nan=False)}}
+    start = 0
+    for name, dtype, shape, raw in data:
+        table[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, start + len(raw)]}
+        start += len(raw)
+    header = json.dumps(table, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header
+
+
+def _hash(parts: Iterable[memoryview]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def find_digest(value: Any) -> str:
+    """Return the SHA-256 of plain data, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def check_digests(path: Path, header: Header) -> None:
+    """Compare tensors and metadata with the digests they were saved with.
 
     Raises:
-        WeightsError: there is none.
+        WeightsError: names what has changed.
     """
-    path = Path(reference)
-    found = False
-    # Too long a name, or the home of a user who does not exist, is no file either.
-    with suppress(OSError, RuntimeError):
-        path = path.expanduser()
-        if path.is_dir():
-            path = path / FILE_NAME
-        found = path.is_file()
-    if not found:
-        raise WeightsError(f"no weights at {quote(path)}", "no such file", "Give a .safetensors file or a run folder")
-    return path
+    digests = header.metadata.get("digests") or {}
+    for key, digest in digests.items():
+        if key != "tensors" and find_digest(header.metadata.get(key)) != digest:
+            raise WeightsError(f"{path} has changed since it was saved", f"its {key} is not what was saved")
+    if "tensors" in digests:
+        found = hashlib.sha256()
+        try:
+            with path.open("rb") as file:
+                file.seek(header.data_start)
+                while chunk := file.read(1 << 20):
+                    found.update(chunk)
+        except OSError as error:
+            raise WeightsError(f"{path} cannot be read", describe(error)) from error
+        if found.hexdigest() != digests["tensors"]:
+            raise WeightsError(f"{path} has changed since it was saved", "its tensors are not what was saved")
 
 
-def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the metadata of `zoo` (empty when another program wrote the file) and the table of tensors.
+def read_model(path: Path, header: Header, registry: Registry, *, mapped: bool = False) -> nn.Module:
+    """Rebuild the model of a file by its registered name and give it the file's tensors; on the CPU, in eval mode.
 
-    Raises:
-        WeightsError: the file is not a whole safetensors file, or was written by a newer zoo.
-    """
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            if not 2 <= length <= min(MAX_HEADER, size - 8):
-                raise WeightsError(f"{path} is not a safetensors file", f"its header would be {length} bytes of {size}")
-            table = json.loads(file.read(length), object_pairs_hook=_no_duplicates)
-        strings = table.pop("__metadata__", {}) if isinstance(table, dict) else None
-        text = strings.get("zoo", "{}") if isinstance(strings, dict) else "null"
-        metadata = json.loads(text, object_pairs_hook=_no_duplicates)
-        if not isinstance(metadata, dict):
-            raise ValueError("its metadata is no table")
-        end = 8 + length + max((int(tensor["data_offsets"][1]) for tensor in table.values()), default=0)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read", describe(error)) from error
-    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-        raise WeightsError(f"{path} is not a safetensors file", f"its header is damaged ({describe(error)})") from error
-    if end != size:
-        raise WeightsError(f"{path} is incomplete", f"expected {end} bytes, got {size}", "Copy or download it again")
-    found = metadata.get("format", FORMAT)
-    if not isinstance(found, int) or found > FORMAT:
-        raise WeightsError(
-            f"{path} has format {found!r}", f"this zoo reads up to {FORMAT}", "Upgrade: pip install -U zoo-torch"
-        )
-    return metadata, table
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        raise ValueError("a key appears twice")
-    return table
-
-
-def load_model(
-    reference: str | Path,
-    *,
-    registry: Registry | None = None,
-    plugins: Sequence[str | Path | object] = (),
-    device: str = "cpu",
-) -> nn.Module:
-    """Return the model that a weights file or run folder holds, rebuilt by name, in eval mode.
+    `mapped` leaves the tensors in the file: quicker, and only right for a file that nobody else can change.
 
     Raises:
-        WeightsError: the file is damaged, not zoo's, or does not fit the model.
+        WeightsError: the file does not fit the model.
         PluginError: the plugin that provides the model is missing or broken.
-        DeviceError: the device is not here.
     """
-    import safetensors
-    import safetensors.torch
-
-    from zoo.device import resolve_device, use_seed
+    from zoo.device import use_seed
     from zoo.params import resolve_params
 
-    path = find_weights(reference)
-    metadata, _ = read_header(path)
-    _check_metadata(path, metadata)
-    target = resolve_device(device)
-    entry = _find_model(path, metadata, choose_registry(registry, plugins))
+    metadata = header.metadata
+    entry = find_model(path, metadata, registry)
     try:
         params = resolve_params(entry.spec, load_factory(entry), metadata["params"])
     except (UsageError, SeveralErrors) as error:
         raise WeightsError(f"{path} does not fit model {quote(entry.name)}", str(error)) from error
     shape, classes = tuple(metadata["input_shape"]), len(metadata["class_names"])
-    with use_seed(0):
+    with use_seed(0), _skipping_init():
         model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
+    load_tensors(path, model, read_tensors(path, mapped=mapped))
+    return model.eval()
+
+
+def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file.
+
+    Raises:
+        WeightsError: the file cannot be read, or a tensor has values that are not finite.
+    """
+    import safetensors
+    import safetensors.torch
+    import torch
+
     try:
         # Read, not mapped: a mapped file that another process truncates or rewrites kills this one or its weights.
-        tensors = safetensors.torch.load_file(path, backend="pread")
+        backend = "mmap" if mapped else "pread"
+        tensors: dict[str, torch.Tensor] = safetensors.torch.load_file(path, backend=backend)
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read", describe(error)) from error
-    _check_tensors(path, model, tensors)
-    model.load_state_dict(tensors)
-    return model.to(target).eval()
+    for name, tensor in tensors.items():
+        # The sum of finite values is finite, short of an overflow, and much quicker to find.
+        if (tensor.is_floating_point() or tensor.is_complex()) and not torch.isfinite(tensor.sum()):
+            count = int((~torch.isfinite(tensor)).sum())
+            if count:
+                raise WeightsError(f"{path}: tensor {quote(name)}", f"{count} of its values are not finite")
+    return tensors
 
 
-def _check_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
-    """Refuse metadata that does not say how to rebuild a model: another program's, or changed by hand."""
-    if "model" not in metadata:
-        raise WeightsError(f"{path} was not written by zoo", "its metadata names no model")
-    plugin, shape, names = (metadata.get(key) for key in ("plugin", "input_shape", "class_names"))
-    checks = {
-        "model": isinstance(metadata["model"], str),
-        "plugin": isinstance(plugin, dict)
-        and all(isinstance(plugin.get(key), str) for key in ("name", "version", "source")),
-        "params": isinstance(metadata.get("params"), dict),
-        "input_shape": isinstance(shape, list) and all(isinstance(size, int) and size > 0 for size in shape),
-        "class_names": isinstance(names, list) and all(isinstance(name, str) for name in names),
-    }
-    for key, good in checks.items():
-        if not good:
-            raise WeightsError(f"{path} cannot be used", f"its metadata has no usable {quote(key)}")
+def load_tensors(path: Path, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Give a model its tensors, all of them or none.
 
-
-def _find_model(path: Path, metadata: Mapping[str, Any], registry: Registry) -> Entry[ModelSpec]:
-    name, plugin = metadata["model"], metadata["plugin"]
-    try:
-        return registry.get("model", f"{plugin['name']}/{name}")
-    except UnknownNameError as error:
-        if any(found.name == plugin["name"] for found in registry.plugins):
-            raise PluginError(
-                plugin["name"], plugin["version"], f"{path} needs its model {quote(name)}", str(error)
-            ) from error
-        what = f"{path} needs its model {quote(name)}"
-        raise PluginError(
-            plugin["name"], plugin["version"], what, "no such plugin here", _advise(plugin["name"], plugin["source"])
-        ) from error
-
-
-def _advise(name: str, source: str) -> str:
-    """Return how to get at the plugin that a model came from."""
-    if source == "installed":
-        left_out = "It is installed but left out by --no-plugin or ZOO_DISABLE_PLUGINS"
-        return left_out if is_installed(name) else f"pip install {name}"
-    return f"Give it with --plugin {source}" if Path(source).is_absolute() else "Give it again: plugins= or registry="
-
-
-def _check_tensors(path: Path, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    Raises:
+        WeightsError: one is missing, unexpected, of another shape, or of a dtype that cannot become the model's.
+    """
     expected = model.state_dict()
     for what, names in (
         ("lacks", [name for name in expected if name not in tensors]),
@@ -208,8 +200,73 @@ def _check_tensors(path: Path, model: nn.Module, tensors: Mapping[str, torch.Ten
             raise WeightsError(
                 f"{path} {what} {len(names)} of {len(expected)} tensors", f"the first is {quote(names[0])}"
             )
-    for name, tensor in tensors.items():
-        wanted = expected[name]
-        if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
-            got = f"{tuple(tensor.shape)} {tensor.dtype} in the file, {tuple(wanted.shape)} {wanted.dtype} in the model"
-            raise WeightsError(f"{path}: tensor {quote(name)}", got)
+    fitting = {name: fit_tensor(path, name, tensor, expected[name]) for name, tensor in tensors.items()}
+    places = [tensor.data_ptr() for tensor in expected.values() if tensor.numel()]
+    # Tied tensors stay tied only when values are copied into them.
+    model.load_state_dict(fitting, assign=len(set(places)) == len(places))
+
+
+def fit_tensor(path: Path, name: str, tensor: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Return a tensor in the dtype of the model's, where that loses nothing.
+
+    Raises:
+        WeightsError: its shape is another, or its values do not fit.
+    """
+    import torch
+
+    got = f"{tuple(tensor.shape)} {tensor.dtype} in the file, {tuple(wanted.shape)} {wanted.dtype} in the model"
+    if tensor.shape != wanted.shape:
+        raise WeightsError(f"{path}: tensor {quote(name)}", got)
+    if tensor.dtype == wanted.dtype:
+        return tensor
+    same_kind = tensor.is_floating_point() == wanted.is_floating_point() and tensor.is_complex() == wanted.is_complex()
+    fitting = tensor.to(wanted.dtype) if same_kind else tensor
+    if not same_kind or not torch.equal(fitting.to(tensor.dtype), tensor):
+        raise WeightsError(f"{path}: tensor {quote(name)}", f"{got}, and its values do not fit")
+    return fitting
+
+
+def _skipping_init() -> Any:
+    """Return a context in which filling a tensor with random numbers is skipped: all of them come from the file."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    init = torch.nn.init
+    fillers = {torch.Tensor.uniform_, torch.Tensor.normal_, init.uniform_, init.normal_, init.trunc_normal_}
+    fillers |= {init.kaiming_uniform_, init.kaiming_normal_, init.xavier_uniform_, init.xavier_normal_}
+
+    class SkippingInit(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            given = kwargs or {}
+            filled = args[0] if args else given.get("tensor")
+            # Parameters only: they are in the file. A buffer need not be.
+            if func in fillers and isinstance(filled, torch.nn.Parameter):
+                return filled
+            return func(*args, **given)
+
+    return SkippingInit()
+
+
+def find_model(path: Path, metadata: Mapping[str, Any], registry: Registry) -> Entry[ModelSpec]:
+    """Return the entry of the model that a file names.
+
+    Raises:
+        PluginError: its plugin is not here, is broken, or no longer has it.
+    """
+    name, plugin = metadata["model"], metadata["plugin"]
+    what = f"{path} needs its model {quote(name)}"
+    try:
+        return registry.get("model", f"{plugin['name']}/{name}")
+    except UnknownNameError as error:
+        if any(found.name == plugin["name"] for found in registry.plugins):
+            raise PluginError(plugin["name"], plugin["version"], what, str(error)) from error
+        advice = _advise(plugin["name"], plugin["source"])
+        raise PluginError(plugin["name"], plugin["version"], what, "no such plugin here", advice) from error
+
+
+def _advise(name: str, source: str) -> str:
+    """Return how to get at the plugin that a model came from."""
+    if source == "installed":
+        left_out = "It is installed but left out by --no-plugin or ZOO_DISABLE_PLUGINS"
+        return left_out if is_installed(name) else f"pip install {name}"
+    return f"Give it with --plugin {source}" if Path(source).is_absolute() else "Give it again: plugins= or registry="

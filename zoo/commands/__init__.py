@@ -2,8 +2,12 @@
 
 COMMANDS = {
     "run": ("zoo.commands.run:run_command", "Train a model on a data set, evaluate it and save its weights."),
-    "list": ("zoo.commands.list:list_command", "List the models, data sets and metrics."),
-    "show": ("zoo.commands.show:show_command", "Show what is known of a model, data set or metric."),
+    "adapt": ("zoo.commands.adapt:adapt_command", "Rebuild a model for other classes and keep the weights that fit."),
+    "list": ("zoo.commands.list:list_command", "List the models, data sets, metrics and weights."),
+    "show": ("zoo.commands.show:show_command", "Show what is known of a model, data set, metric or weights."),
+    "evaluate": ("zoo.commands.evaluate:evaluate_command", "Evaluate weights on a data set."),
+    "predict": ("zoo.commands.predict:predict_command", "Predict the classes of images."),
+    "verify": ("zoo.commands.verify:verify_command", "Prove that weights still mean what they meant."),
     "plugins": (
         "zoo.commands.plugins:plugins_command",
         "List the plugins, or show one, and what is wrong with broken ones.",

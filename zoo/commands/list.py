@@ -10,13 +10,13 @@ import click
 from zoo.commands.options import discover, output_options, plugin_options
 from zoo.commands.output import write_json, write_note, write_result, write_table
 from zoo.errors import UnknownNameError
-from zoo.specs import SPEC_CLASSES, Kind
+from zoo.specs import Kind
 
-KINDS: dict[str, Kind] = {f"{kind}s": kind for kind in get_args(Kind) if kind in SPEC_CLASSES}
+KINDS: dict[str, Kind] = {kind if kind == "weights" else f"{kind}s": kind for kind in get_args(Kind)}
 
 
 @click.command("list")
-@click.argument("kind", required=False, metavar="[models|datasets|metrics]")
+@click.argument("kind", required=False, metavar="[models|datasets|metrics|weights]")
 @click.option("--search", default="", metavar="PATTERN", help="Only names like this: 'res*'; in catalogues as well.")
 @plugin_options
 @output_options
@@ -28,7 +28,7 @@ def list_command(
     as_json: bool,
     debug: bool,
 ) -> None:
-    """List the models, data sets and metrics."""
+    """List the models, data sets, metrics and weights."""
     if kind is not None and kind not in KINDS:
         raise UnknownNameError("kind", kind, list(KINDS), fix=f"Use one of: {', '.join(KINDS)}")
     registry = discover(plugins, disabled)

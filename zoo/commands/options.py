@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -66,3 +67,13 @@ def read_metric_params(option: str, pairs: Sequence[str]) -> dict[str, dict[str,
             raise SettingError(option, "expected METRIC.NAME=VALUE", f"{name}={value}")
         params.setdefault(metric, {})[param] = value
     return params
+
+
+def calm_threads() -> None:
+    """Let a CPU thread that waits for the others give up its core soon.
+
+    The OpenMP library of torch's Linux builds spins instead, for its whole time slice where a neighbour is busy; two
+    threads then take many times as long as one (benchmarks/threads.py). It reads this when torch is imported.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -36,6 +36,11 @@ def drop_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def escape(text: str) -> str:
+    """Return foreign text with its control characters escaped, so that it keeps to its line and drives no terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def write_json(data: Any) -> None:
     """Print exactly one JSON value to stdout."""
     write_result(json.dumps(data, allow_nan=False))

@@ -6,7 +6,9 @@ import click
 
 from zoo.commands.options import output_options
 from zoo.commands.output import write_json, write_result
-from zoo.specs import SPEC_CLASSES
+from zoo.specs import SPEC_CLASSES, Spec
+
+KINDS = [kind for kind, spec_class in SPEC_CLASSES.items() if issubclass(spec_class, Spec)]
 
 
 @click.group("plugin", no_args_is_help=False)
@@ -16,7 +18,7 @@ def plugin_command() -> None:
 
 @plugin_command.command("new")
 @click.argument("name")
-@click.option("--kind", required=True, type=click.Choice(list(SPEC_CLASSES)), help="What it provides.")
+@click.option("--kind", required=True, type=click.Choice(KINDS), help="What it provides.")
 @click.option("--single-file", is_flag=True, help="Write one file for --plugin, not a package.")
 @click.option("--output", metavar="PATH", help="The folder or file to write.  [zoo-NAME, or NAME.py]")
 @output_options

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 
-from zoo.commands.options import discover, output_options, plugin_options, read_metric_params, read_params
+from zoo.commands.options import calm_threads, discover, output_options, plugin_options, read_metric_params, read_params
 from zoo.commands.output import write_json, write_note, write_result
 
 
 @click.command("run")
-@click.option("--model", default="baseline", metavar="NAME", help="The model.  [baseline]")
-@click.option("--dataset", default="shapes", metavar="NAME", help="The data set.  [shapes]")
+@click.option("--model", metavar="NAME", help="The model.  [that of --init, or baseline]")
+@click.option("--dataset", metavar="NAME", help="The data set.  [that of --init, or shapes]")
+@click.option("--init", metavar="WEIGHTS", help="Start from what fits of these weights.")
+@click.option(
+    "--freeze",
+    multiple=True,
+    metavar="PATTERN",
+    help="Do not train parameters of such names; repeatable; none for none.  [those frozen in --init]",
+)
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; repeatable.  [accuracy]")
 @click.option("--epochs", metavar="N", help="Passes over the training data; 0 only evaluates.  [3]")
 @click.option("--batch-size", metavar="N", help="Samples per training step.  [32]")
@@ -35,6 +41,7 @@ from zoo.commands.output import write_json, write_note, write_result
 @output_options
 def run_command(
     metrics: tuple[str, ...],
+    freeze: tuple[str, ...],
     params: tuple[str, ...],
     dataset_params: tuple[str, ...],
     metric_params: tuple[str, ...],
@@ -49,7 +56,7 @@ def run_command(
     Settings that are not given come from the model's recommendation (see zoo show MODEL), then from the defaults in
     brackets.
     """
-    _calm_threads()
+    calm_threads()
     from zoo import pipeline
 
     given_params = read_params("--param", params)
@@ -57,6 +64,7 @@ def run_command(
     given_metric_params = read_metric_params("--metric-param", metric_params)
     result = pipeline.run(
         metrics=metrics or ("accuracy",),
+        freeze=None if not freeze else [] if freeze == ("none",) else freeze,
         params=given_params,
         dataset_params=given_dataset_params,
         metric_params=given_metric_params,
@@ -70,23 +78,14 @@ def run_command(
         return
     scores = ", ".join(f"{name} {value:.4f}" for name, value in result.metrics.items() if name != "loss")
     count, threads = len(result.history), result.threads
-    trained = f"trained {count} epoch{'' if count == 1 else 's'}" if count else "evaluated untrained"
+    untrained = "evaluated as it starts" if settings["init"] else "evaluated untrained"
+    trained = f"trained {count} epoch{'' if count == 1 else 's'}" if count else untrained
     where = f"{result.device}, {threads} thread{'' if threads == 1 else 's'}"
     write_result(
         f"{scores}, test loss {result.metrics['loss']:.4f}\n"
         f"{trained} in {result.seconds:.2f} s on {where}\n"
         f"weights: {result.weights}"
     )
-
-
-def _calm_threads() -> None:
-    """Let a CPU thread that waits for the others give up its core soon.
-
-    The OpenMP library of torch's Linux builds spins instead, for its whole time slice where a neighbour is busy; two
-    threads then take many times as long as one (benchmarks/threads.py). It reads this when torch is imported.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def _write_epoch(epoch: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`zoo show`: what is known of an entry, from its spec alone; `--layers` builds the model."""
+"""`zoo show`: what is known of an entry, from its spec alone, or of weights; `--layers` builds the model."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import Any
 
 import click
 
+from zoo import storage
 from zoo.commands.list import KINDS
 from zoo.commands.options import discover, output_options, plugin_options, read_params
 from zoo.commands.output import write_json, write_result, write_table
-from zoo.errors import UnknownNameError, UsageError, quote
-from zoo.specs import DatasetSpec, MetricSpec, ModelSpec
+from zoo.commands.weights import find_pair, is_reference, show_weights
+from zoo.errors import DownloadError, UnknownNameError, UsageError, quote
+from zoo.references import find_weights
+from zoo.specs import DatasetSpec, MetricSpec, ModelSpec, WeightsSpec
 
 
 @click.command("show")
-@click.argument("name")
+@click.argument("name", metavar="NAME|WEIGHTS")
 @click.option("--layers", is_flag=True, help="Build a model and show its layers, shapes and parameter counts.")
 @click.option("--dataset", default="shapes", metavar="NAME", help="With --layers: the data set to build for.  [shapes]")
 @click.option("--param", "params", multiple=True, metavar="K=V", help="With --layers: a param of the model.")
+@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
 @plugin_options
 @output_options
 def show_command(
@@ -27,14 +31,30 @@ def show_command(
     layers: bool,
     dataset: str,
     params: tuple[str, ...],
+    runs_dir: str | None,
     plugins: tuple[str, ...],
     disabled: tuple[str, ...],
     as_json: bool,
     debug: bool,
 ) -> None:
-    """Show what is known of a model, data set or metric."""
+    """Show what is known of a model, data set, metric or weights.
+
+    WEIGHTS is a file, a run folder, @last, @best or MODEL@DATASET. Nothing of it is loaded but its header.
+    """
     registry = discover(plugins, disabled)
-    entries = _find(registry, name)
+    if is_reference(name):
+        if layers:
+            raise UsageError("--layers and weights were both given", fix="Give the name of the model")
+        try:
+            path = find_weights(name, registry=registry, runs_dir=storage.runs_dir(runs_dir), offline=True)
+        except DownloadError:
+            # To look at them is no reason to fetch them.
+            entries = find_pair(name, registry)
+        else:
+            show_weights(path, as_json=as_json)
+            return
+    else:
+        entries = _find(registry, name)
     table = _build_layers(registry, name, dataset, read_params("--param", params)) if layers else None
     if as_json:
         shown = [_to_dict(entry) for entry in entries]
@@ -111,7 +131,25 @@ def _metric_rows(spec: MetricSpec) -> list[tuple[str, str]]:
     ]
 
 
-_ROWS: dict[str, Any] = {"model": _model_rows, "dataset": _dataset_rows, "metric": _metric_rows}
+def _weights_rows(spec: WeightsSpec) -> list[tuple[str, str]]:
+    return [
+        ("model", spec.model),
+        ("dataset", spec.dataset),
+        ("metrics", _show_values(spec.metrics)),
+        ("license", spec.license),
+        ("source", spec.homepage),
+        ("file", spec.file),
+        ("download", f"{_show_download(spec.size, 1)}: {spec.url}" if spec.size else ""),
+        ("sha256", spec.sha256),
+    ]
+
+
+_ROWS: dict[str, Any] = {
+    "model": _model_rows,
+    "dataset": _dataset_rows,
+    "metric": _metric_rows,
+    "weights": _weights_rows,
+}
 
 
 def _to_dict(entry: Any) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""The factories that registry.toml names: `resnet18` of this module builds torchvision's `resnet18`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from inspect import signature
+from typing import Any
+
+import torchvision
+from torch import nn
+
+from zoo.errors import UsageError
+from zoo_plugins.texts import read_value
+
+# What zoo decides: random weights, and one tensor of logits in training too.
+DECIDED = ("weights", "aux_logits")
+# Without auxiliary logits; and with torch's own quick initialisation, not the slow one that torchvision is to give up.
+ARGUMENTS = {name: {"aux_logits": False, "init_weights": False} for name in ("googlenet", "inception_v3")}
+# ConvNeXt and MobileNetV3 pass over params that they do not know; beside their own arguments they know these.
+KNOWN = ("width_mult", "reduced_tail", "dilated")
+
+
+def __getattr__(name: str) -> Callable[..., nn.Module]:
+    """Return the factory of a model.
+
+    Raises:
+        UsageError: the installed torchvision has no such model.
+    """
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        raise UsageError(
+            f"torchvision {torchvision.__version__} has no classification model {name!r}",
+            fix="Install one that has it, pip install -U torchvision, or choose another model",
+        )
+    return partial(_build, name)
+
+
+def _build(name: str, /, *, input_shape: tuple[int, ...], num_classes: int, **params: Any) -> nn.Module:
+    """Build a model for `num_classes` classes.
+
+    Raises:
+        ValueError: torchvision does not take one of the params, or it is not theirs to decide.
+    """
+    for param in params:
+        if param in DECIDED:
+            raise ValueError(f"{param}: zoo decides it, and models of this catalogue start from random weights")
+    values = {param: read_value(value) for param, value in params.items()}
+    arguments = {**ARGUMENTS.get(name, {}), **values}
+    try:
+        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments)
+    except (AssertionError, AttributeError, LookupError, TypeError) as error:
+        if not params:
+            raise
+        given = ", ".join(f"{param}={value!r}" for param, value in values.items())
+        raise ValueError(f"torchvision's {name} does not take {given}: {error}") from error
+    for param in params:
+        if param not in (*signature(type(model)).parameters, *KNOWN):
+            raise ValueError(f"torchvision's {name} does not take {param}")
+    return model
