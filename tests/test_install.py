@@ -67,6 +67,19 @@ def test_a_wheel_works_outside_the_checkout(installed: Environment) -> None:
     assert imported == []
 
 
+def test_shipped_weights_predict_right_after_installation(installed: Environment) -> None:
+    code = """
+        import json
+        import numpy
+        import zoo
+        predictor = zoo.load("tinyvgg@fashionmnist", verify=True)
+        row = predictor(numpy.zeros((1, 28, 28), dtype=numpy.uint8))[0]
+        print(json.dumps([zoo.list_weights(), row.label in predictor.class_names]))
+    """
+    names = [f"{model}-fashionmnist" for model in ("baseline", "relu-mlp", "tinyvgg")]
+    assert installed.evaluate(code, ZOO_OFFLINE="1") == [names, True]
+
+
 def test_an_editable_installation_works_outside_the_checkout(editable: Environment) -> None:
     file, manifest, names, imported = editable.evaluate(LISTING)
     assert Path(file) == ROOT / "zoo" / "__init__.py"
