@@ -13,7 +13,6 @@ from typing import Any
 
 from zoo import storage
 from zoo.errors import UnknownNameError, WeightsError, ZooError, describe, quote
-from zoo.plugins import FIRST_PARTY
 from zoo.registry import Entry, Registry
 from zoo.specs import FileSpec, WeightsSpec
 
@@ -150,38 +149,40 @@ def _is_higher_better(name: str, registry: Registry) -> bool:
         return True
 
 
+def find_entries(model: str, dataset: str, registry: Registry) -> list[Entry[WeightsSpec]]:
+    """Return the registered weights of a model trained on a data set, by whatever names these go.
+
+    Raises:
+        UnknownNameError, AmbiguousNameError: there is no such model or data set, or several.
+    """
+
+    def resolve(model: str, dataset: str) -> tuple[str, str]:
+        return registry.get("model", model).qualified_name, registry.get("dataset", dataset).qualified_name
+
+    wanted, found = resolve(model, dataset), []
+    for entry in registry.list_entries("weights", "*"):
+        with suppress(ZooError):  # weights of a model that is not here
+            if resolve(entry.spec.model, entry.spec.dataset) == wanted:
+                found.append(entry)
+    return found
+
+
 def _find_pair(model: str, dataset: str, registry: Registry, runs_dir: Path, *, offline: bool) -> Path:
     """Return registered weights of a model trained on a data set, else those of the newest finished run of both."""
-    wanted = registry.get("model", model), registry.get("dataset", dataset)
-    entries = [
-        entry
-        for entry in registry.list_entries("weights", "*")
-        if _is_called(entry, "model", entry.spec.model, wanted[0], registry)
-        and _is_called(entry, "dataset", entry.spec.dataset, wanted[1], registry)
-    ]
-    own = [entry for entry in entries if entry.plugin.name == FIRST_PARTY]
-    chosen = own or entries
+    entries = find_entries(model, dataset, registry)
+    chosen = [entry for entry in entries if entry.is_first_party] or entries
     if len(chosen) > 1:
         names = ", ".join(entry.short_name for entry in chosen)
         raise WeightsError(f"several weights are {model}@{dataset}", fix=f"Use one of: {names}")
     if chosen:
         return resolve_file(chosen[0], offline=offline)
+    wanted = registry.get("model", model).qualified_name, registry.get("dataset", dataset).qualified_name
     for folder, record in reversed(list_runs(runs_dir)):
         with suppress(TypeError, KeyError, AttributeError):
             trained = f"{record['plugin']['name']}/{record['model']}"
             data = f"{record['dataset']['plugin']['name']}/{record['dataset']['name']}"
-            if (trained, data) == (wanted[0].qualified_name, wanted[1].qualified_name):
-                found: Path = folder / FILE_NAME
-                return found
+            if wanted == (trained, data):
+                return Path(folder, FILE_NAME)
     what = f"no weights of {quote(model)} trained on {quote(dataset)}"
     fix = f"Train them: zoo run --model {model} --dataset {dataset}"
     raise WeightsError(what, f"neither registered nor in {runs_dir}", fix)
-
-
-def _is_called(weights: Entry[Any], kind: Any, name: str, wanted: Entry[Any], registry: Registry) -> bool:
-    """Tell whether the name that weights give of a model or data set means the one wanted."""
-    try:
-        found = registry.get(kind, name)
-    except ZooError:
-        return False
-    return bool(found.qualified_name == wanted.qualified_name)

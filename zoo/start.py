@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,16 +14,16 @@ from torch import Tensor, nn
 
 from zoo.data import DataSplits, to_image
 from zoo.device import use_seed
-from zoo.errors import PluginError, UsageError, WeightsError, ZooError, describe, is_out_of_memory, quote
+from zoo.errors import PluginError, UsageError, ZooError, is_out_of_memory, quote
 from zoo.factories import build_model
-from zoo.header import Header, read_header
+from zoo.header import read_header
 from zoo.metadata import check_metadata
 from zoo.preprocess import Preprocess
 from zoo.registry import Entry, Registry
 from zoo.runs import to_json_data
 from zoo.specs import ModelSpec
 from zoo.transfer import Transfer, transfer_tensors
-from zoo.weights import find_model, read_tensors
+from zoo.weights import find_model, hash_tensors, read_tensors
 
 log = logging.getLogger("zoo")
 
@@ -163,22 +162,7 @@ def read_start(path: Path) -> Start:
     """
     header = read_header(path)
     check_metadata(path, header.metadata)
-    frozen = header.metadata.get("frozen") or []
-    if not isinstance(frozen, list) or not all(isinstance(pattern, str) for pattern in frozen):
-        raise WeightsError(f"{path} cannot be used", "its metadata is wrong: frozen: expected a list of texts")
-    return Start(
-        path=path, metadata=header.metadata, tensors=read_tensors(path), digest=_find_tensor_digest(path, header)
-    )
-
-
-def _find_tensor_digest(path: Path, header: Header) -> str:
-    """Return the SHA-256 of the tensors as they are now, whatever the file says of them."""
-    try:
-        with path.open("rb") as file:
-            file.seek(header.data_start)
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read", describe(error)) from error
+    return Start(path=path, metadata=header.metadata, tensors=read_tensors(path), digest=hash_tensors(path, header))
 
 
 def _find_head(

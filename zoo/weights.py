@@ -122,17 +122,22 @@ def check_digests(path: Path, header: Header) -> None:
     for key, digest in digests.items():
         if key != "tensors" and find_digest(header.metadata.get(key)) != digest:
             raise WeightsError(f"{path} has changed since it was saved", f"its {key} is not what was saved")
-    if "tensors" in digests:
-        found = hashlib.sha256()
-        try:
-            with path.open("rb") as file:
-                file.seek(header.data_start)
-                while chunk := file.read(1 << 20):
-                    found.update(chunk)
-        except OSError as error:
-            raise WeightsError(f"{path} cannot be read", describe(error)) from error
-        if found.hexdigest() != digests["tensors"]:
-            raise WeightsError(f"{path} has changed since it was saved", "its tensors are not what was saved")
+    if "tensors" in digests and hash_tensors(path, header) != digests["tensors"]:
+        raise WeightsError(f"{path} has changed since it was saved", "its tensors are not what was saved")
+
+
+def hash_tensors(path: Path, header: Header) -> str:
+    """Return the SHA-256 of the tensors as they are now, whatever the file says of them.
+
+    Raises:
+        WeightsError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(header.data_start)
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read", describe(error)) from error
 
 
 def read_model(path: Path, header: Header, registry: Registry, *, mapped: bool = False) -> nn.Module:

@@ -12,9 +12,9 @@ from zoo import storage
 from zoo.commands.list import KINDS
 from zoo.commands.options import discover, output_options, plugin_options, read_params
 from zoo.commands.output import write_json, write_result, write_table
-from zoo.commands.weights import find_pair, is_reference, show_weights
+from zoo.commands.weights import is_reference, show_weights
 from zoo.errors import DownloadError, UnknownNameError, UsageError, quote
-from zoo.references import find_weights
+from zoo.references import find_entries, find_weights
 from zoo.specs import DatasetSpec, MetricSpec, ModelSpec, WeightsSpec
 
 
@@ -49,7 +49,8 @@ def show_command(
             path = find_weights(name, registry=registry, runs_dir=storage.runs_dir(runs_dir), offline=True)
         except DownloadError:
             # To look at them is no reason to fetch them.
-            entries = find_pair(name, registry)
+            model, _, dataset_name = name.rpartition("@")
+            entries = find_entries(model, dataset_name, registry)
         else:
             show_weights(path, as_json=as_json)
             return

@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from zoo.commands.output import escape, write_json, write_result, write_table
-from zoo.errors import ZooError
 from zoo.header import Header, read_header
 from zoo.metadata import check_metadata
 from zoo.references import FILE_NAME, RECORD
-from zoo.registry import Entry, Registry
-from zoo.specs import WeightsSpec
 
 FILES = (FILE_NAME, RECORD)
 """What a run folder has at least one of: a folder of data may be called like an entry."""
@@ -31,21 +28,6 @@ def is_reference(name: str) -> bool:
         path = Path(name).expanduser()
         return path.is_file() or any((path / file).is_file() for file in FILES if name)
     return False
-
-
-def find_pair(reference: str, registry: Registry) -> list[Entry[WeightsSpec]]:
-    """Return the registered weights that MODEL@DATASET means."""
-
-    def resolve(model: str, dataset: str) -> tuple[str, str]:
-        return registry.get("model", model).qualified_name, registry.get("dataset", dataset).qualified_name
-
-    model, _, dataset = reference.rpartition("@")
-    wanted, found = resolve(model, dataset), []
-    for entry in registry.list_entries("weights", "*"):
-        with suppress(ZooError):  # weights of a model that is not here
-            if resolve(entry.spec.model, entry.spec.dataset) == wanted:
-                found.append(entry)
-    return found
 
 
 def show_weights(path: Path, *, as_json: bool) -> None:
@@ -96,6 +78,9 @@ def _read_rows(metadata: dict[str, Any]) -> list[tuple[str, str]]:
         ("images", f"{_shape(image['shape'])} {image['dtype']}, {low:g} to {high:g}" if image else ""),
         ("preprocess", _show(steps) or "divided by the range of their dtype"),
         ("classes", f"{len(names):,}: {_show(names[:SHOWN])}{more}"),
+        ("started from", _show((metadata.get("init") or {}).get("path"))),
+        ("adapted from", _show((metadata.get("adapted_from") or {}).get("path"))),
+        ("frozen", _show(metadata.get("frozen"))),
         ("dataset", _show(dataset.get("name"))),
         ("dataset params", _show(dataset.get("params"))),
         ("dataset digest", _show(dataset.get("digest"))),
