@@ -218,6 +218,9 @@ def test_running_out_of_memory_is_recognised():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
     assert is_out_of_memory(caught.value)
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**62, 784)
+    assert is_out_of_memory(caught.value)
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -424,6 +424,16 @@ def test_a_damaged_file_ends_every_command_with_one_line(capsys, weights, pictur
         assert out == "" and only_line(err).startswith("Error: bad.safetensors ")
 
 
+@pytest.mark.parametrize("size", [0, 10**9, 2**62, 10**20])
+def test_params_that_no_model_can_be_built_with_are_the_files_fault(capsys, weights, pictures, size):
+    """Where memory is promised without limit, the tensors are found not to fit instead."""
+    Path("huge.safetensors").write_bytes(rewrite(weights, params={"hidden_units": size}, digests=None))
+    for arguments in (["predict", "huge.safetensors", "pictures"], ["verify", "huge.safetensors"]):
+        assert main(arguments) in (zoo.WeightsError.exit_code, zoo.OutOfMemoryError.exit_code)
+        out, err = capsys.readouterr()
+        assert out == "" and only_line(err).startswith("Error: huge.safetensors")
+
+
 def test_verify_tells_tensors_classes_and_params_that_were_changed(capsys, weights):
     data = bytearray(Path(weights).read_bytes())
     data[-3] ^= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,12 +20,14 @@ from zoo.errors import (
     DownloadError,
     ManifestError,
     PluginError,
+    StorageError,
     UnknownNameError,
     WeightsError,
     ZooError,
 )
 from zoo.references import find_weights
 from zoo.registry import Registry
+from zoo.storage import zoo_home
 
 SHA = hashlib.sha256(b"weights").hexdigest()
 
@@ -66,6 +69,11 @@ def test_a_path_is_the_file_or_the_run_folder(runs: Path, monkeypatch: pytest.Mo
     file = make_run(runs, "one")
     assert find(file, runs) == find(str(file), runs) == find(file.parent, runs) == file
     with monkeypatch.context() as patch:
+        patch.chdir(file.parent)
+        assert find(".", runs) == Path("weights.safetensors")
+        # That of a variable which was not set, say.
+        assert refused("", runs).startswith("no weights at ''")
+    with monkeypatch.context() as patch:
         patch.chdir(runs)
         assert find("one", runs) == Path("one/weights.safetensors")
         # A file that is there wins over what else its name could mean.
@@ -79,7 +87,7 @@ def test_a_path_is_the_file_or_the_run_folder(runs: Path, monkeypatch: pytest.Mo
 def test_what_is_no_file_is_refused(name: str, runs: Path) -> None:
     runs.mkdir()
     assert refused(runs / name, runs).startswith("no weights at ")
-    for reference in (runs, "", "./x", "~nobody-of-this-name/w", "gone.safetensors"):
+    for reference in (runs, "", "./x", "~nobody-of-this-name/w", "gone.safetensors", f"{'x' * 300}/y"):
         assert refused(reference, runs).endswith("Give a .safetensors file or a run folder")
 
 
@@ -98,6 +106,30 @@ def test_last_is_the_newest_finished_run(runs: Path) -> None:
     assert find("@last", runs) == newest
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_a_record_that_is_a_pipe_is_not_waited_for(runs: Path) -> None:
+    newest = make_run(runs, "one")
+    (make_run(runs, "two").parent / "run.json").unlink()
+    os.mkfifo(runs / "two" / "run.json")
+    found: list[Path] = []
+    thread = threading.Thread(target=lambda: found.append(find("@last", runs)), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert found == [newest]
+
+
+def test_runs_are_in_the_order_of_their_starts(runs: Path) -> None:
+    for name in ("run", "run-2", "run-10", "run-9"):
+        make_run(runs, name, started="2026-03-01T10:00:00+0100")
+    assert find("@last", runs).parent.name == "run-10"
+    # The clocks are put back from 3:00 to 2:00.
+    make_run(runs, "winter", started="2026-10-25T02:10:00+0100")
+    make_run(runs, "summer", started="2026-10-25T02:50:00+0200")
+    for number, started in enumerate((None, 3, "yesterday", "9999")):
+        make_run(runs, f"x-odd-{number}", started=started)
+    assert find("@last", runs).parent.name == "winter"
+
+
 def test_best_is_chosen_by_validation_and_never_by_test_scores(runs: Path) -> None:
     make_run(runs, "one", metrics={"loss": 0.1, "accuracy": 0.99})
     said = refused("@best", runs)
@@ -110,6 +142,40 @@ def test_best_is_chosen_by_validation_and_never_by_test_scores(runs: Path) -> No
     lowest = make_run(runs.parent / "losses", "x", validation={"loss": 0.2})
     make_run(runs.parent / "losses", "y", validation={"loss": 0.3})
     assert find("@best", runs.parent / "losses") == lowest
+
+
+def test_best_compares_finite_values_of_one_metric(runs: Path) -> None:
+    make_run(runs, "nan", validation={"accuracy": float("nan")})
+    make_run(runs, "infinite", validation={"accuracy": float("inf")})
+    make_run(runs, "true", validation={"accuracy": True})
+    make_run(runs, "other", validation={"loss": 0.1, "top5": 0.99})
+    make_run(runs, "worse", validation={"loss": 0.1, "accuracy": 0.7})
+    make_run(runs, "equal", validation={"accuracy": 0.8})
+    best = make_run(runs, "best", validation={"accuracy": 0.8})
+    make_run(runs, "newest", validation={"loss": 0.5, "accuracy": 0.6, "top5": 0.7})
+    assert find("@best", runs) == best
+    # Finite, if more than a float can be.
+    large = make_run(runs, "large", validation={"accuracy": 10**400})
+    assert find("@best", runs) == large
+
+
+def test_best_asks_the_metric_that_scored_the_runs(runs: Path) -> None:
+    registry = Registry.discover()
+    for plugin, higher in (("acme", False), ("more", True)):
+        names = ("error", "top.error")
+        registry.add(
+            *(zoo.MetricSpec(name=name, factory="a:b", higher_is_better=higher) for name in names), plugin=plugin
+        )
+    for metric, value in (("error", "error"), ("acme/error", "acme/error.mean"), ("top.error", "top.error.1")):
+        folder = runs / metric.replace("/", "-")
+        facts = {"metric_plugins": {"top": {"name": "zoo"}, metric: {"name": "acme"}}}
+        best = make_run(folder, "low", validation={"loss": 1.0, value: 0.1}, **facts)
+        make_run(folder, "high", validation={"loss": 0.9, value: 0.3}, **facts)
+        assert find("@best", folder, registry) == best
+    said = refused("@best", runs / "error")
+    assert "'error' is better: no metric named 'acme/error'" in said and said.endswith("Give its plugin, or a path")
+    odd = make_run(runs / "odd", "x", validation={"accuracy": 0.5}, metric_plugins={"accuracy": 3})
+    assert find("@best", runs / "odd") == odd
 
 
 def weights_spec(**facts: Any) -> zoo.WeightsSpec:
@@ -143,16 +209,40 @@ def test_a_pair_means_registered_weights_then_the_newest_run(packages: Packages,
     assert "Did you mean 'good'" in refused("goood", runs, kind=UnknownNameError)
 
 
+def test_bare_names_of_a_plugin_mean_its_own_things_first(packages: Packages, runs: Path) -> None:
+    packages.write("acme/__init__.py", "")
+    file = packages.write("acme/w.bin", "weights")
+    newest = make_run(runs, "one")
+    registry = Registry.discover()
+    registry.add(zoo.ModelSpec(name="baseline", factory="a:b"), weights_spec(), plugin="acme")
+    assert find("acme/baseline@shapes", runs, registry) == find("acme/good", runs, registry) == file
+    assert find("baseline@shapes", runs, registry) == newest
+    # What else is installed does not matter.
+    registry.add(zoo.ModelSpec(name="net", factory="a:b", aliases=["n"]), plugin="more")
+    own = zoo.ModelSpec(name="net", factory="a:b", aliases=["n"])
+    data = zoo.DatasetSpec(name="shapes", factory="a:b")
+    registry.add(own, data, weights_spec(name="fair", model="n"), plugin="third")
+    assert find("third/net@third/shapes", runs, registry) == file
+    refused("third/net@shapes", runs, registry)
+
+
 def test_a_file_that_a_plugin_does_not_have_is_its_fault(packages: Packages, runs: Path, tmp_path: Path) -> None:
     registry = Registry()
     registry.add(
         weights_spec(), weights_spec(name="none", file="surely_nowhere:w"), weights_spec(name="free", file="w")
     )
-    for name in ("good", "none", "free"):
-        assert refused(name, runs, registry, kind=PluginError).startswith(f"plugin 'local': weights '{name}': ")
+    packages.write("acme/__init__.py", "")
+    for name, why in (
+        ("good", f"acme:w.bin: no such file: {packages.folder / 'acme' / 'w.bin'}"),
+        ("none", "surely_nowhere:w: no package 'surely_nowhere' here"),
+        ("free", "w: expected 'package:path': this plugin has no folder"),
+    ):
+        assert refused(name, runs, registry, kind=PluginError) == f"plugin 'local': weights '{name}': {why}"
     manifest = tmp_path / "mine" / "registry.toml"
     manifest.parent.mkdir()
     manifest.write_text('schema = 1\n[weights.own]\nmodel = "baseline"\ndataset = "shapes"\nfile = "sub/w.bin"\n')
+    said = refused("own", runs, Registry.discover([manifest]), kind=PluginError)
+    assert said.endswith(f"no such file: {manifest.parent / 'sub' / 'w.bin'}")
     (manifest.parent / "sub").mkdir()
     (manifest.parent / "sub" / "w.bin").touch()
     assert find("own", runs, Registry.discover([manifest])) == manifest.parent / "sub" / "w.bin"
@@ -191,12 +281,14 @@ def test_weights_elsewhere_are_fetched_once_and_verified(server: Server, runs: P
     registry = Registry()
     registry.add(weights_spec(name="far", file="", url=server.url, size=7, sha256=SHA))
     assert zoo.list_weights(registry=registry) == ["local/far"]
-    with pytest.raises(DownloadError):
+    by_hand = f"save {server.url} as {zoo_home() / 'weights' / SHA}.safetensors yourself"
+    with pytest.raises(DownloadError) as caught:
         find("far", runs, registry, offline=True)
-    assert server.asked == 0
+    assert server.asked == 0 and str(caught.value).endswith(f"Run without --offline, or {by_hand}")
     server.content = b"wrongly"
-    with pytest.raises(DownloadError):
-        find("far", runs, registry)
+    assert refused("far", runs, registry, kind=DownloadError).endswith(f"Try again, or {by_hand}")
+    registry.add(weights_spec(name="big", file="", url=server.url, size=10**17, sha256=SHA), plugin="large")
+    assert refused("big", runs, registry, kind=StorageError).endswith("Choose another place with ZOO_HOME")
     server.content = b"weights"
     file = find("far", runs, registry)
     assert file.read_bytes() == b"weights"

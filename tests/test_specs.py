@@ -116,6 +116,18 @@ def test_wrong_dataset_fields_are_named(field: str, value: object) -> None:
         zoo.DatasetSpec(name="a", factory="a:b", **{field: value})
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model", "A"), ("model", "a/B"), ("dataset", "con"), ("file", 3), ("file", ["a"]), ("metrics", {"x": "high"}),
+        ("metrics", {"x": True}), ("metrics", {"x": None}),
+    ],
+)  # fmt: skip
+def test_wrong_weights_fields_are_named(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"^{field}[.:]"):
+        zoo.WeightsSpec(**{"name": "a", "model": "m", "dataset": "d", "file": "a:b", field: value})
+
+
 def test_class_names_and_their_number_agree() -> None:
     assert zoo.DatasetSpec(name="a", factory="a:b", class_names=["x", "y"]).num_classes == 2
     with pytest.raises(ValueError, match="class_names: expected 3 names, got 2"):

@@ -30,8 +30,8 @@ def show(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
-def check_name(name: object) -> str:
-    """Return `name` when it may name a plugin or an entry.
+def check_name(name: object, field: str = "name") -> str:
+    """Return `name` when it may name a plugin or an entry; `field` is what errors call it.
 
     Raises:
         ValueError: it is not text of `[a-z0-9]([a-z0-9._-]*[a-z0-9])?`, is longer than 64 characters, or is the
@@ -40,9 +40,10 @@ def check_name(name: object) -> str:
     if not isinstance(name, str) or len(name) > MAX_NAME or not NAME_PATTERN.fullmatch(name):
         # Escaped: a letter of another alphabet may look like one of ours.
         got = show(name).encode("ascii", "backslashreplace").decode()
-        raise ValueError(f"name: expected lower-case letters, digits, '.', '_' and '-', at most {MAX_NAME}, got {got}")
+        form = f"lower-case letters, digits, '.', '_' and '-', at most {MAX_NAME}"
+        raise ValueError(f"{field}: expected {form}, got {got}")
     if name.partition(".")[0] in DEVICE_NAMES:
-        raise ValueError(f"name: {name!r} is the name of a device on Windows")
+        raise ValueError(f"{field}: {name!r} is the name of a device on Windows")
     return name
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zoo import storage
 from zoo.device import resolve_device
-from zoo.errors import DataError, WeightsError, quote
+from zoo.errors import DataError, OutOfMemoryError, WeightsError, describe, is_out_of_memory, quote
 from zoo.golden import TOLERANCE, check_golden
 from zoo.header import read_header
 from zoo.images import fit_image, read_image
@@ -219,6 +219,7 @@ def load(
 
     Raises:
         WeightsError: the file is missing, damaged, not zoo's, or does not fit the model.
+        OutOfMemoryError: the model does not fit into memory.
         PluginError: the plugin that provides the model is missing or broken.
         DeviceError: the device is not here.
     """
@@ -272,7 +273,13 @@ def _load_file(path: Path, registry: Registry, *, verify: bool) -> tuple[nn.Modu
     if verify:
         check_digests(path, header)
         checks["digests"] = ", ".join(metadata.get("digests") or {}) or "none in this file"
-    model = read_model(path, header, registry)
+    try:
+        model = read_model(path, header, registry)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        what = f"{path}: not enough memory for its model {quote(metadata['model'])}"
+        raise OutOfMemoryError(what, describe(error), f"See its params: zoo show {path}") from error
     checks["model"] = f"{metadata['model']} of plugin {metadata['plugin']['name']}, rebuilt with its params"
     if verify and metadata.get("golden") is not None:
         difference = check_golden(path, model, metadata)

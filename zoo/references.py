@@ -8,11 +8,14 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zoo import storage
-from zoo.errors import UnknownNameError, WeightsError, ZooError, describe, quote
+from zoo.errors import DownloadError, StorageError, UnknownNameError, WeightsError, ZooError, describe, quote
+from zoo.index import find_names
 from zoo.registry import Entry, Registry
 from zoo.specs import FileSpec, WeightsSpec
 
@@ -34,20 +37,19 @@ def find_weights(
         PluginError, DownloadError: registered weights cannot be had.
     """
     text = os.fspath(reference)
-    path = Path(text)
+    fix = "Give a .safetensors file or a run folder"
+    if not text:  # a variable that was not set; as a path it would be the current folder
+        raise WeightsError("no weights at ''", "expected a reference, got an empty text", fix)
+    path, is_folder = Path(text), False
     # Too long a name, or the home of a user who does not exist, is no file either.
     with suppress(OSError, RuntimeError, ValueError):
         path = path.expanduser()
-        found = path / FILE_NAME if path.is_dir() else path
+        is_folder = path.is_dir()
+        found = path / FILE_NAME if is_folder else path
         if found.is_file():
             return found
-    missing = WeightsError(f"no weights at {quote(path)}", "no such file", "Give a .safetensors file or a run folder")
-    if (
-        not isinstance(reference, str)
-        or not REFERENCE.fullmatch(text)
-        or path.is_dir()
-        or text.endswith(".safetensors")
-    ):
+    missing = WeightsError(f"no weights at {quote(path)}", "no such file", fix)
+    if not isinstance(reference, str) or not REFERENCE.fullmatch(text) or is_folder or text.endswith(".safetensors"):
         raise missing
     runs_dir = runs_dir or storage.runs_dir()
     if text == "@last":
@@ -80,7 +82,14 @@ def resolve_file(entry: Entry[WeightsSpec], *, offline: bool) -> Path:
 
         folder = storage.zoo_home() / "weights"
         file = FileSpec(path=f"{spec.sha256}.safetensors", size=spec.size or 0, sha256=spec.sha256, urls=(spec.url,))
-        fetch_files([file], folder, offline=offline, name=entry.name)
+        try:
+            fetch_files([file], folder, offline=offline, name=entry.name)
+        except DownloadError as error:
+            by_hand = f"save {spec.url} as {folder / file.path} yourself"
+            fix = f"Run without --offline, or {by_hand}" if offline else f"Try again, or {by_hand}"
+            raise DownloadError(error.what, error.why, fix) from error
+        except StorageError as error:
+            raise StorageError(error.what, error.why, "Choose another place with ZOO_HOME") from error
         return folder / file.path
     package, colon, path = spec.file.partition(":")
     try:
@@ -96,7 +105,11 @@ def resolve_file(entry: Entry[WeightsSpec], *, offline: bool) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise plugin.broken(f"weights {quote(entry.name)}: {spec.file}", "no such file in the installed package")
+    if candidates:
+        why = f"no such file: {candidates[0]}"
+    else:
+        why = f"no package {quote(package)} here" if colon else "expected 'package:path': this plugin has no folder"
+    raise plugin.broken(f"weights {quote(entry.name)}: {spec.file}", why)
 
 
 def list_runs(runs_dir: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -104,10 +117,20 @@ def list_runs(runs_dir: Path) -> list[tuple[Path, dict[str, Any]]]:
     found: list[tuple[Path, dict[str, Any]]] = []
     for folder in _list_folders(runs_dir):
         with suppress(OSError, ValueError, RecursionError):
+            if not (folder / RECORD).is_file():
+                continue  # reading a pipe waits for its other end
             record = json.loads((folder / RECORD).read_bytes())
             if isinstance(record, dict) and record.get("status") == "finished" and (folder / FILE_NAME).is_file():
                 found.append((folder, record))
-    return sorted(found, key=lambda run: (str(run[1].get("started", "")), run[0].name))
+    # Of runs started in one second the longer name is the newer: NAME, NAME-2, ... NAME-10.
+    return sorted(found, key=lambda run: (_read_start(run[1]), len(run[0].name), run[0].name))
+
+
+def _read_start(record: dict[str, Any]) -> float:
+    """Return when a run started: as text, times of two zones (summer and winter) would not sort."""
+    with suppress(ValueError, OverflowError, OSError):
+        return datetime.fromisoformat(str(record.get("started"))).timestamp()
+    return -inf
 
 
 def _list_folders(runs_dir: Path) -> Iterator[Path]:
@@ -124,29 +147,41 @@ def _find_last(runs_dir: Path) -> Path:
 
 def _find_best(runs_dir: Path, registry: Registry) -> Path:
     """Return the run with the best validation metric; the scores of a test split never choose."""
-    best: tuple[float, Path] | None = None
-    for folder, record in list_runs(runs_dir):
-        with suppress(TypeError, ValueError, AttributeError, StopIteration):
-            scores = record.get("validation", {})
-            name = next((name for name in scores if name != "loss"), "loss")
-            value = float(scores[name]) if name in scores else None
-            if value is None:
-                continue
-            rank = value if name != "loss" and _is_higher_better(name, registry) else -value
-            if best is None or rank >= best[0]:
-                best = rank, folder / FILE_NAME
-    if best is None:
+    # The newest first: of equals, `max` takes the first.
+    runs = [(folder, record, _read_scores(record)) for folder, record in list_runs(runs_dir)[::-1]]
+    scored = [run for run in runs if run[2]]
+    if not scored:
         what = f"no finished run in {runs_dir} was scored on a validation split"
         fix = "Use @last, a path, or a data set with a validation split"
         raise WeightsError(what, "scores of the test split never choose", fix)
-    return best[1]
+    _, record, newest = scored[0]
+    # Values of one metric only can be compared: the newest run says of which.
+    name = next((name for name in newest if name != "loss"), "loss")
+    sign = 1 if name != "loss" and _is_higher_better(name, record, registry) else -1
+    values = {folder: sign * scores[name] for folder, _, scores in scored if name in scores}
+    return max(values, key=lambda folder: values[folder]) / FILE_NAME
 
 
-def _is_higher_better(name: str, registry: Registry) -> bool:
+def _read_scores(record: dict[str, Any]) -> dict[str, float]:
+    """Return the validation scores of a run that are finite numbers."""
+    given = record.get("validation")
+    scores = given if isinstance(given, dict) else {}
+    # Compared, not converted: JSON may hold whole numbers that are too large for a float.
+    return {name: value for name, value in scores.items() if type(value) in (int, float) and -inf < value < inf}
+
+
+def _is_higher_better(name: str, record: dict[str, Any], registry: Registry) -> bool:
+    """Ask the metric of the very plugin that scored the run; one with several values calls them `metric.key`."""
+    metric = name
+    with suppress(AttributeError, KeyError, TypeError, ValueError):  # a record that is not like ours
+        plugins = record["metric_plugins"]
+        given = max((key for key in plugins if f"{name}.".startswith(f"{key}.")), key=len)
+        metric = f"{plugins[given]['name']}/{given.rpartition('/')[2]}"
     try:
-        return registry.get("metric", name.partition(".")[0]).spec.higher_is_better
-    except ZooError:
-        return True
+        return registry.get("metric", metric).spec.higher_is_better
+    except ZooError as error:
+        what = f"cannot tell whether more or less {quote(name)} is better"
+        raise WeightsError(what, str(error), "Give its plugin, or a path") from error
 
 
 def find_entries(model: str, dataset: str, registry: Registry) -> list[Entry[WeightsSpec]]:
@@ -155,16 +190,22 @@ def find_entries(model: str, dataset: str, registry: Registry) -> list[Entry[Wei
     Raises:
         UnknownNameError, AmbiguousNameError: there is no such model or data set, or several.
     """
-
-    def resolve(model: str, dataset: str) -> tuple[str, str]:
-        return registry.get("model", model).qualified_name, registry.get("dataset", dataset).qualified_name
-
-    wanted, found = resolve(model, dataset), []
+    wanted = registry.get("model", model).qualified_name, registry.get("dataset", dataset).qualified_name
+    found = []
     for entry in registry.list_entries("weights", "*"):
         with suppress(ZooError):  # weights of a model that is not here
-            if resolve(entry.spec.model, entry.spec.dataset) == wanted:
+            if (_resolve("model", entry, registry), _resolve("dataset", entry, registry)) == wanted:
                 found.append(entry)
     return found
+
+
+def _resolve(kind: Literal["model", "dataset"], entry: Entry[WeightsSpec], registry: Registry) -> str:
+    """Return the qualified name of the model or data set of weights: a bare name is first one of their own plugin."""
+    name = entry.spec.model if kind == "model" else entry.spec.dataset
+    own = [plugin for plugin in registry.plugins if plugin.name == entry.plugin.name]
+    if any(name in names for plugin in own for names in find_names(plugin, kind)):
+        name = f"{entry.plugin.name}/{name}"
+    return registry.get(kind, name).qualified_name
 
 
 def _find_pair(model: str, dataset: str, registry: Registry, runs_dir: Path, *, offline: bool) -> Path:

@@ -234,7 +234,7 @@ class WeightsSpec:
     Fields:
         name: What users type; `MODEL@DATASET` finds them too.
         model: The model's name, `plugin/name` where it is another plugin's.
-        dataset: The name of the data set they were trained on.
+        dataset: The name of the data set they were trained on, in the same way.
         description: One line for `zoo list`: how they were trained, say.
         aliases: Further names for the same thing.
         file: Where they lie, `"package:path/in/it.safetensors"`; in a manifest given by path also a path beside it.
@@ -269,14 +269,16 @@ class WeightsSpec:
             if len(parts) > 2:
                 raise ValueError(f"{key}: expected a name or plugin/name, got {show(getattr(self, key))}")
             for part in parts:
-                check_name(part)
+                check_name(part, key)
         freeze_texts(self, "aliases")
         for alias in self.aliases:
             check_name(alias)
         if bool(self.file) == bool(self.url):
             raise ValueError("file, url: expected one of them")
         if self.file:
-            package, colon, path = str(self.file).rpartition(":")
+            if not isinstance(self.file, str):
+                raise ValueError(f"file: expected text, got {show(self.file)}")
+            package, colon, path = self.file.rpartition(":")
             check_relative("file", path)
             if colon and not PACKAGE_PATTERN.fullmatch(package):
                 raise ValueError(f"file: expected 'package:path' or a path, got {show(self.file)}")
@@ -287,6 +289,9 @@ class WeightsSpec:
             check_int("size", self.size, 1)
             check_sha256("sha256", self.sha256)
         freeze_map(self, "metrics")
+        for name, value in self.metrics.items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"metrics.{name}: expected a number, got {show(value)}")
 
     @classmethod
     def field_names(cls) -> tuple[str, ...]:

@@ -159,8 +159,14 @@ def read_model(path: Path, header: Header, registry: Registry, *, mapped: bool =
     except (UsageError, SeveralErrors) as error:
         raise WeightsError(f"{path} does not fit model {quote(entry.name)}", str(error)) from error
     shape, classes = tuple(metadata["input_shape"]), len(metadata["class_names"])
-    with use_seed(0), _skipping_init():
-        model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
+    try:
+        with use_seed(0), _skipping_init():
+            model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
+    except PluginError as error:
+        # What a factory says of params that it cannot use.
+        if metadata["params"] and isinstance(error.__cause__, ValueError | TypeError):
+            raise WeightsError(f"{path} does not fit model {quote(entry.name)}", str(error)) from error
+        raise
     load_tensors(path, model, read_tensors(path, mapped=mapped))
     return model.eval()
 
