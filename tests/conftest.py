@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 
+# Before torch is imported: a test process is one of several, and their threads would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = Path(__file__).parent / "packages"
 SAMPLES = ("zoo-sample-model", "zoo-sample-dataset", "zoo-sample-metric", "zoo-twin-red", "zoo-twin-blue")

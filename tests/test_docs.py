@@ -1,6 +1,6 @@
 """The documents tell the truth: their commands and code run, and made pages are what the code says.
 
-Run as a script, this writes the made parts of docs/cli.md and docs/contract.md anew.
+Run as a script, this writes the made parts of docs/cli.md, docs/contract.md and docs/checks.md anew.
 """
 
 from __future__ import annotations
@@ -22,8 +22,16 @@ from conftest import Environment
 
 import zoo
 from zoo import hookspecs, manifest
+from zoo.checks.combination import COMBINATION_CHECKS
+from zoo.checks.datasets import DATASET_CHECKS
+from zoo.checks.metrics import METRIC_CHECKS
+from zoo.checks.models import MODEL_CHECKS
+from zoo.checks.plugin import PLUGIN_CHECKS
+from zoo.checks.saved import WEIGHTS_CHECKS
+from zoo.checks.trial import check_overfit
 from zoo.cli import cli
 from zoo.commands import COMMANDS
+from zoo.findings import explain
 from zoo.metrics import Metric
 from zoo.params import FIXED
 from zoo.specs import SPEC_CLASSES, DatasetSpec, FileSpec, MetricSpec, ModelSpec, Spec
@@ -125,7 +133,26 @@ def make_contract_page() -> str:
     return "\n".join(f"## {title}\n\n{text}\n" for title, text in sections.items())
 
 
-MADE = {"cli.md": make_cli_page, "contract.md": make_contract_page}
+def make_checks_page() -> str:
+    """Return what each check asks and why, as the docstrings say it: the texts that findings show."""
+    tables = {
+        "A plugin": PLUGIN_CHECKS,
+        "A model": MODEL_CHECKS,
+        "A data set": DATASET_CHECKS,
+        "A metric": METRIC_CHECKS,
+        "Weights": WEIGHTS_CHECKS,
+        "A model on a data set: `zoo check`": {**COMBINATION_CHECKS, "overfit": check_overfit},
+    }
+    parts = []
+    for title, checks in tables.items():
+        parts.append(f"### {title}\n")
+        for name, check in checks.items():
+            asked = (inspect.getdoc(check) or "").partition("\n")[0]
+            parts.append(f"**`{name}`**: {asked} {explain(check)}\n")
+    return "\n".join(parts)
+
+
+MADE = {"cli.md": make_cli_page, "contract.md": make_contract_page, "checks.md": make_checks_page}
 
 
 @pytest.mark.parametrize("page", MADE)
@@ -199,7 +226,7 @@ class Reader:
 
     def run(self, *command: str | Path) -> str:
         path = f"{self.environment.bin}{os.pathsep}{os.environ['PATH']}"
-        return self.environment.call(*command, PATH=path).stdout
+        return self.environment.call(*command, PATH=path, COLUMNS="100").stdout
 
 
 def test_writing_plugins_can_be_followed_literally(make_environment, wheels):
@@ -209,6 +236,16 @@ def test_writing_plugins_can_be_followed_literally(make_environment, wheels):
     assert sum("weights: " in text for text in printed) == 9
     for expected in ("zoo-my-cnn/my-cnn", "hooks/my-cnn-32", "torchvision/resnet18", "factroy: unknown key"):
         assert any(expected in text for text in printed), expected
+
+
+def test_a_plugin_goes_from_refused_to_certified_as_the_page_shows(make_environment, wheels):
+    environment = make_environment()
+    environment.install(wheels["zoo-torch"])
+    refused, checked, certified, shown, tested = Reader(environment).follow(ROOT / "docs" / "checks.md")
+    assert "activation" in refused and "fashion_v1.py:17" in refused
+    assert "fashion_v1.py:17" in checked and "test samples are right with it" in checked
+    assert "fashion-v1: certified" in certified
+    assert "certified" in shown and "1 passed" in tested
 
 
 def test_links_lead_somewhere():

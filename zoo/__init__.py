@@ -13,6 +13,10 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from zoo.adaptation import Adaptation as Adaptation
     from zoo.adaptation import adapt as adapt
+    from zoo.certificates import Certificate as Certificate
+    from zoo.checks.combination import Diagnosis as Diagnosis
+    from zoo.checks.combination import check as check
+    from zoo.checks.isolation import certify as certify
     from zoo.config import TrainConfig as TrainConfig
     from zoo.data import DataSplits as DataSplits
     from zoo.decorators import dataset as dataset
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from zoo.errors import ZooError as ZooError
     from zoo.evaluation import Evaluation as Evaluation
     from zoo.evaluation import evaluate as evaluate
+    from zoo.findings import Finding as Finding
     from zoo.hookspecs import hookimpl as hookimpl
     from zoo.pipeline import fetch as fetch
     from zoo.pipeline import run as run
@@ -61,6 +66,9 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "zoo.adaptation": ("Adaptation", "adapt"),
+    "zoo.certificates": ("Certificate",),
+    "zoo.checks.combination": ("Diagnosis", "check"),
+    "zoo.checks.isolation": ("certify",),
     "zoo.config": ("TrainConfig",),
     "zoo.data": ("DataSplits",),
     "zoo.decorators": ("dataset", "metric", "model"),
@@ -83,6 +91,7 @@ _NAMES = {
         "ZooError",
     ),
     "zoo.evaluation": ("Evaluation", "evaluate"),
+    "zoo.findings": ("Finding",),
     "zoo.hookspecs": ("hookimpl",),
     "zoo.pipeline": ("fetch", "run"),
     "zoo.preprocess": ("Preprocess",),

@@ -213,16 +213,24 @@ class MetricSpec(Spec):
 
     Fields:
         higher_is_better: False where less is better, as for errors.
+        bounds: Lowest and highest value it can have, `(0, 1)` for a share; `inf` where there is no end.
     """
 
     kind: ClassVar[Kind] = "metric"
 
     higher_is_better: bool = True
+    bounds: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.higher_is_better, bool):
             raise ValueError(f"higher_is_better: expected true or false, got {show(self.higher_is_better)}")
+        if self.bounds is not None:
+            bounds = read_list("bounds", self.bounds)
+            numbers = len(bounds) == 2 and all(type(value) in (int, float) for value in bounds)
+            if not numbers or not bounds[0] < bounds[1]:
+                raise ValueError(f"bounds: expected lowest and highest value, got {show(self.bounds)}")
+            object.__setattr__(self, "bounds", bounds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.errors import SettingError, UsageError, WeightsError, quote
-from zoo.weights import fit_tensor
+from zoo.weights import as_state_dict, fit_tensor
 
 log = logging.getLogger("zoo")
 
@@ -72,7 +72,7 @@ def transfer_tensors(
             except WeightsError as error:
                 new[name] = error.why
     _check_kept(model, kept, expected, tensors, where, causes)
-    model.load_state_dict(kept, strict=False)
+    model.load_state_dict(as_state_dict(kept, model), strict=False)
     # A file may have one name only of tied tensors: the others are the same memory, and no less kept.
     places = {_find_place(expected[name]) for name in kept}
     tied = [name for name in new if name not in tensors and _find_place(expected[name]) in places]

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import struct
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -214,7 +215,14 @@ def load_tensors(path: Path, model: nn.Module, tensors: Mapping[str, torch.Tenso
     fitting = {name: fit_tensor(path, name, tensor, expected[name]) for name, tensor in tensors.items()}
     places = [tensor.data_ptr() for tensor in expected.values() if tensor.numel()]
     # Tied tensors stay tied only when values are copied into them.
-    model.load_state_dict(fitting, assign=len(set(places)) == len(places))
+    model.load_state_dict(as_state_dict(fitting, model), assign=len(set(places)) == len(places))
+
+
+def as_state_dict(tensors: Mapping[str, torch.Tensor], model: nn.Module) -> OrderedDict[str, torch.Tensor]:
+    """Return tensors as a state dict of the model's own version: layers whose form has changed ask for it."""
+    state = OrderedDict(tensors)
+    state._metadata = getattr(model.state_dict(), "_metadata", None)  # type: ignore[attr-defined]
+    return state
 
 
 def fit_tensor(path: Path, name: str, tensor: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -8,10 +8,11 @@ COMMANDS = {
     "evaluate": ("zoo.commands.evaluate:evaluate_command", "Evaluate weights on a data set."),
     "predict": ("zoo.commands.predict:predict_command", "Predict the classes of images."),
     "verify": ("zoo.commands.verify:verify_command", "Prove that weights still mean what they meant."),
+    "check": ("zoo.commands.check:check_command", "Look at a model on a data set before training."),
     "plugins": (
         "zoo.commands.plugins:plugins_command",
         "List the plugins, or show one, and what is wrong with broken ones.",
     ),
-    "plugin": ("zoo.commands.plugin:plugin_command", "Start a plugin of your own."),
+    "plugin": ("zoo.commands.plugin:plugin_command", "Start a plugin of your own, and test one."),
 }
 """Where each command is, and its one line; a test holds the line equal to the command's own help."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.certificates import find_source, read_certificate
 from zoo.commands.list import KINDS
 from zoo.commands.options import discover, output_options, plugin_options
 from zoo.commands.output import write_json, write_result, write_table
@@ -38,11 +39,11 @@ def plugins_command(
     if as_json:
         write_json({"plugins": shown})
     elif name is None:
-        rows = [("name", "version", "entries", "import", "status", "origin")]
+        rows = [("name", "version", "entries", "import", "status", "certificate", "origin")]
         for plugin in shown:
             count = sum(len(names) for names in plugin["entries"].values())
             cells = (plugin["name"], plugin["version"], str(count), _show_seconds(plugin, "-"))
-            rows.append((*cells, plugin["status"], plugin["origin"]))
+            rows.append((*cells, plugin["status"], _show_certificate(plugin, "-"), plugin["origin"]))
         write_table(rows)
         for plugin in shown:
             for line in filter(None, [plugin["problem"], *plugin["warnings"]]):
@@ -68,7 +69,32 @@ def _describe(registry: Registry, plugin: Plugin, *, retry: bool) -> dict[str, A
         "problem": str(plugin.problem) if plugin.problem else None,
         "warnings": warnings,
         "import_seconds": plugin.seconds,
+        "certificate": _find_certificate(registry, plugin),
     }
+
+
+def _find_certificate(registry: Registry, plugin: Plugin) -> dict[str, Any] | None:
+    """Return the verdict of `zoo plugin test` on a plugin, and whether it is of what is here now."""
+    first = next(found for found in registry.plugins if found.name == plugin.name)
+    certificate = read_certificate(first.name, find_source(first))
+    if certificate is None:
+        return None
+    return {
+        "verdict": certificate.verdict,
+        "version": certificate.version,
+        "date": certificate.date,
+        "zoo": certificate.zoo,
+        "holds": certificate.holds and certificate.version == plugin.version,
+    }
+
+
+def _show_certificate(plugin: dict[str, Any], nothing: str) -> str:
+    certificate = plugin["certificate"]
+    if certificate is None:
+        return nothing
+    if not certificate["holds"]:
+        return f"changed since {certificate['date'][:10]}"
+    return f"{certificate['verdict']} {certificate['date'][:10]} by zoo {certificate['zoo']}"
 
 
 def _show_seconds(plugin: dict[str, Any], nothing: str) -> str:
@@ -85,6 +111,7 @@ def _write_plugin(plugin: dict[str, Any]) -> None:
         ("problem", plugin["problem"] or ""),
         *(("warning", warning) for warning in plugin["warnings"]),
         ("import", _show_seconds(plugin, "nothing to import")),
+        ("certificate", _show_certificate(plugin, f"none; see: zoo plugin test {plugin['name']}")),
     ]
     for plural, names in plugin["entries"].items():
         rows += [(plural if name == names[0] else "", name) for name in names]

@@ -52,13 +52,23 @@ ${decorator}def draw_quarters(*, root: Path, size: int = 2000) -> zoo.DataSplits
 TESTS = '''\
 """The data set keeps the contract, is the same every time, and can be learned."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import zoo
+from zoo.testing import check_plugin
 
+import $package
 from $package.dataset import draw_quarters
 
 NAME = "$project/$name"  # plugin/name always works, whatever else is installed
+
+
+def test_certificate():
+    """What `zoo plugin test` checks; it says what is wrong, why it matters and how to mend it."""
+    folder = Path($package.__file__).parent
+    check_plugin(folder / "registry.toml")
 
 
 def test_shapes_and_targets(tmp_path):

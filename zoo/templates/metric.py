@@ -55,16 +55,26 @@ ${decorator}class ErrorRate:
 TESTS = '''\
 """The metric gives what one works out by hand, however the samples come."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import zoo
+from zoo.testing import check_plugin
 
+import $package
 from $package.metric import ErrorRate
 
 NAME = "$project/$name"  # plugin/name always works, whatever else is installed
 # The highest logits are those of the classes 2, 0, 1, 1; the second highest those of 1, 2, 2, 0.
 LOGITS = torch.tensor([[0.1, 0.2, 0.9], [0.8, 0.1, 0.3], [0.1, 0.9, 0.5], [0.4, 0.6, 0.1]])
 TARGETS = torch.tensor([2, 1, 2, 1])
+
+
+def test_certificate():
+    """What `zoo plugin test` checks; it says what is wrong, why it matters and how to mend it."""
+    folder = Path($package.__file__).parent
+    check_plugin(folder / "registry.toml")
 
 
 @pytest.mark.parametrize(("k", "expected"), [(1, 0.5), (2, 0.25), (3, 0.0)])

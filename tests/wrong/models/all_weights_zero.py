@@ -1,0 +1,21 @@
+# Refused by: learns
+# All hidden units start at zero and stay equal.
+
+from math import prod
+
+from torch import nn
+
+import zoo
+
+
+@zoo.model(name="all-weights-zero")
+class Model(nn.Module):
+    def __init__(self, *, input_shape, num_classes, width=32):
+        super().__init__()
+        self.features = nn.Sequential(nn.Flatten(), nn.Linear(prod(input_shape), width), nn.ReLU())
+        self.head = nn.Linear(width, num_classes)
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, inputs):
+        return self.head(self.features(inputs))

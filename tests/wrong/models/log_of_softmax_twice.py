@@ -1,0 +1,24 @@
+# Refused by: activation
+# Log-probabilities of probabilities.
+
+from math import prod
+
+import torch
+from torch import nn
+
+import zoo
+
+
+@zoo.model(name="log-of-softmax-twice")
+class Model(nn.Module):
+    def __init__(self, *, input_shape, num_classes, width=32):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(prod(input_shape), width),
+            nn.ReLU(),
+            nn.Linear(width, num_classes),
+        )
+
+    def forward(self, inputs):
+        return torch.log_softmax(torch.softmax(self.layers(inputs), 1), 1)

@@ -1,0 +1,1 @@
+"""Checks: what a certificate asks of each entry of a plugin, and `zoo check` of one combination."""

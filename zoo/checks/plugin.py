@@ -1,0 +1,267 @@
+"""The certificate: every check of every entry of a plugin. `zoo.checks.isolation` runs it in a process of its own."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import zoo
+from zoo import storage
+from zoo.certificates import Certificate, decide, describe_file, find_source
+from zoo.errors import UnknownNameError, closest, quote
+from zoo.findings import Check, Fault, Finding, run_checks
+from zoo.hooks import load_specs
+from zoo.index import find_names
+from zoo.plugins import Plugin
+from zoo.registry import Entry, Registry
+from zoo.specs import SPEC_CLASSES
+
+HEAVY = ("torch", "torchvision", "timm", "torchmetrics", "tensorflow", "jax", "pandas", "matplotlib")
+"""What no listing should wait for."""
+
+OnStart = Callable[[str, str], None]
+
+
+@dataclass
+class PluginSubject:
+    """A plugin to check, and the registry it is in."""
+
+    plugin: Plugin
+    registry: Registry
+
+
+def check_loads(subject: PluginSubject) -> str:
+    """Its entries can be listed.
+
+    A plugin whose manifest, import or hooks fail provides nothing.
+    """
+    plugin = subject.plugin
+    subject.registry.retry(plugin)
+    if plugin.problem is not None:
+        raise Fault(str(plugin.problem), "Mend what it names; zoo plugins NAME shows it too")
+    counts = {kind: len(find_names(plugin, kind)) for kind in SPEC_CLASSES}
+    if not any(counts.values()):
+        fix = "Yield specs from a hook that is marked @zoo.hookimpl, use a decorator, or add a table to the manifest"
+        raise Fault("; ".join(["it provides nothing", *subject.registry.warnings_of(plugin)]), fix)
+    return ", ".join(
+        f"{count} {kind}{'s' if count > 1 and kind != 'weights' else ''}" for kind, count in counts.items() if count
+    )
+
+
+def check_listing(subject: PluginSubject) -> str:
+    """Reading it imports nothing heavy.
+
+    A manifest is data. A module with hooks runs to be listed, once after each installation: with torch at its top
+    everybody waits for that. A single file is for its author; it may import what it likes.
+    """
+    plugin = subject.plugin
+    before = set(sys.modules)
+    fresh = Plugin(plugin.name, plugin.version, "", plugin.source, installed=plugin.installed, requires=plugin.requires)
+    started = time.perf_counter()
+    load_specs(fresh)
+    seconds = time.perf_counter() - started
+    new = {name for name in sys.modules if name not in before}
+    heavy = [name for name in HEAVY if name in new]
+    manifest = isinstance(plugin.source, Path) and plugin.source.suffix == ".toml"
+    if manifest or not plugin.installed:
+        what = "its manifest is read as data" if manifest else "a single file runs to be listed"
+        if manifest and heavy:
+            raise Fault(f"reading its manifest imported {heavy[0]}", "Take imports out of what is read")
+        return what
+    if heavy:
+        fix = "Import it inside the functions that use it, and name factories as 'package.module:object'"
+        raise Fault(f"importing {plugin.source} imports {', '.join(heavy)}, {seconds:.1f} s", fix, status="warning")
+    return f"importing {plugin.source} takes {seconds:.2f} s and nothing heavy"
+
+
+def check_names(subject: PluginSubject) -> str:
+    """Its hooks and names mean what their author expects.
+
+    A misspelt hook is never called, and a bare name that zoo has already means zoo's own.
+    """
+    warnings = subject.registry.warnings_of(subject.plugin)
+    if warnings:
+        raise Fault("; ".join(warnings), "Rename it", status="warning")
+    return "no unknown hooks, no names of zoo's own"
+
+
+PLUGIN_CHECKS: Mapping[str, Check[PluginSubject]] = {
+    "loads": check_loads,
+    "listing": check_listing,
+    "names": check_names,
+}
+"""The checks of the plugin itself."""
+
+
+def find_target(target: str | Path, plugins: Sequence[str | Path] = ()) -> tuple[Registry, list[Plugin], str]:
+    """Return the registry, the plugin with its parts and the pattern of entries that a name or path means.
+
+    A path is read beside zoo's own entries only, so that what is installed changes nothing. `name/pattern` means some
+    of a plugin's entries.
+
+    Raises:
+        UsageError, UnknownNameError: there is no such file or plugin.
+    """
+    from zoo.plugins import FIRST_PARTY, find_plugins
+
+    text = str(target)
+    if is_path(target):
+        found = find_plugins([target])
+        plugin = next(plugin for plugin in found if not plugin.installed and plugin.name != FIRST_PARTY)
+        return Registry([found[0], plugin]), [plugin], ""
+    registry = Registry(find_plugins(plugins))
+    name, _, pattern = text.partition("/")
+    parts = [plugin for plugin in registry.plugins if plugin.name == name]
+    if not parts:
+        known = [plugin.name for plugin in registry.plugins]
+        near = closest(name, known)
+        fix = f"Did you mean {quote(near)}?" if near else "Give a name that zoo plugins lists, or the path of a file"
+        raise UnknownNameError("plugin", name, known, fix=fix)
+    return registry, parts, pattern
+
+
+def is_path(target: str | Path) -> bool:
+    """Tell whether a path is meant, not the name of a plugin: no name ends like a Python file or manifest."""
+    return isinstance(target, Path) or target.endswith((".py", ".toml"))
+
+
+def examine(
+    registry: Registry,
+    plugin: Plugin,
+    pattern: str = "",
+    *,
+    data_dir: Path,
+    offline: bool = False,
+    done: Sequence[str] = (),
+    on_start: OnStart = lambda entry, check: None,
+) -> Iterator[tuple[str, Finding]]:
+    """Yield what the checks find, each with its entry: `"plugin"`, then `"kind name"`; those of `done` are left out.
+
+    Everything heavy is imported after the plugin itself was read.
+    """
+    if "plugin" not in done:
+        subject = PluginSubject(plugin, registry)
+        for found in run_checks(
+            PLUGIN_CHECKS, subject, gates=("loads",), on_start=lambda name: on_start("plugin", name)
+        ):
+            yield "plugin", found
+    for kind in SPEC_CLASSES:
+        for entry in list_own_entries(registry, plugin, kind, pattern):
+            label = f"{kind} {entry.name}"
+            if label not in done:
+                yield from (
+                    (label, found) for found in _examine_entry(entry, registry, data_dir, offline, label, on_start)
+                )
+
+
+def list_own_entries(registry: Registry, plugin: Plugin, kind: Any, pattern: str = "") -> list[Entry[Any]]:
+    """Return the entries of one plugin whose bare name matches a shell pattern, "" for all."""
+    entries = [entry for entry in registry.list_entries(kind, "*") if entry.plugin is plugin]
+    return [entry for entry in entries if not pattern or fnmatchcase(entry.name, pattern)]
+
+
+def _examine_entry(
+    entry: Entry[Any], registry: Registry, data_dir: Path, offline: bool, label: str, on_start: OnStart
+) -> Iterator[Finding]:
+    import warnings
+
+    checks, subject, gates = choose_checks(entry, registry, data_dir, offline)
+    from zoo.checks.source import find_line
+    from zoo.device import use_threads
+
+    with warnings.catch_warnings(), use_threads(1):
+        warnings.simplefilter("ignore")  # about strange input, which is what it gets
+        yield from run_checks(
+            checks, subject, gates=gates, find_line=find_line, on_start=lambda name: on_start(label, name)
+        )
+
+
+def choose_checks(
+    entry: Entry[Any], registry: Registry, data_dir: Path, offline: bool
+) -> tuple[Mapping[str, Check[Any]], Any, Sequence[str]]:
+    """Return the checks of an entry's kind, their subject, and the checks without which the others are not tried."""
+    from zoo.checks import content, datasets, metrics, models, saved, streams
+
+    kind = entry.spec.kind
+    if kind == "model":
+        return models.MODEL_CHECKS, models.ModelSubject(entry), models.GATES
+    if kind == "dataset":
+        return datasets.DATASET_CHECKS, content.DatasetSubject(entry, data_dir, offline), datasets.GATES
+    if kind == "metric":
+        return metrics.METRIC_CHECKS, streams.MetricSubject(entry), metrics.GATES
+    return saved.WEIGHTS_CHECKS, saved.WeightsSubject(entry, registry, offline), ()
+
+
+def issue_certificate(
+    plugins: Sequence[Plugin],
+    findings: Mapping[str, Sequence[Finding]],
+    files: Sequence[tuple[str, list[int] | None]],
+    *,
+    whole: bool,
+) -> Certificate:
+    """Return the certificate of a plugin that was examined."""
+    from importlib.metadata import version
+
+    first = plugins[0]
+    return Certificate(
+        plugin=first.name,
+        version=first.version,
+        source=find_source(first),
+        zoo=zoo.__version__,
+        versions={"torch": version("torch"), "python": platform.python_version()},
+        date=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        verdict=decide(findings),
+        whole=whole,
+        findings={entry: list(many) for entry, many in findings.items()},
+        files=list(files),
+    )
+
+
+def list_files(plugins: Sequence[Plugin], registry: Registry) -> list[tuple[str, list[int] | None]]:
+    """Return the files of a plugin that were read or imported so far, with time and size.
+
+    Those are its manifest or file, and modules of the packages that its factories live in.
+    """
+    paths = {str(plugin.source) for plugin in plugins if isinstance(plugin.source, Path)}
+    tops = {plugin.source.partition(".")[0] for plugin in plugins if isinstance(plugin.source, str)}
+    for plugin in plugins:
+        for kind in ("model", "dataset", "metric"):
+            for entry in list_own_entries(registry, plugin, kind):
+                factory = entry.spec.factory
+                name = factory if isinstance(factory, str) else getattr(factory, "__module__", "")
+                tops.add(name.partition(":")[0].partition(".")[0])
+    tops -= set(HEAVY)
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.partition(".")[0] in tops and isinstance(file, str):
+            paths.add(file)
+    return [(path, describe_file(path)) for path in sorted(paths)]
+
+
+def check_plugin(
+    target: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    offline: bool | None = None,
+    plugins: Sequence[str | Path] = (),
+) -> Certificate:
+    """Check every entry of a plugin in this process and return its certificate; nothing is kept of it.
+
+    `target` is the name of an installed plugin, `name/pattern` for some of its entries, or the path of a file.
+
+    Raises:
+        UnknownNameError, UsageError: there is no such plugin or file.
+    """
+    registry, parts, pattern = find_target(target, plugins)
+    root, no_network = storage.data_dir(data_dir), storage.offline(offline)
+    findings: dict[str, list[Finding]] = {}
+    for plugin in parts:
+        for entry, found in examine(registry, plugin, pattern, data_dir=root, offline=no_network):
+            findings.setdefault(entry, []).append(found)
+    return issue_certificate(parts, findings, list_files(parts, registry), whole=not pattern)
