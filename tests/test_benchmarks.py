@@ -12,6 +12,7 @@ from conftest import ROOT
 
 SMALLEST = {
     "gather.py": ["--samples", "320", "--epochs", "1"],
+    "see.py": ["--dataset", "shapes", "--epochs", "1", "--runs", "2"],
     "startup.py": ["--plugins", "0", "2", "--models", "1", "2"],
     "threads.py": ["--cases", "1", "--seconds", "0.01"],
     "weights.py": ["--megabytes", "1", "--large", "2"],

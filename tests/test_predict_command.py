@@ -115,8 +115,50 @@ def test_evaluate_prints_what_the_api_gives(capsys, trained, weights):
     assert main(["evaluate", weights, *arguments, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     expected = zoo.evaluate(weights, "shapes", dataset_params={"test_size": 64, "seed": 3}).to_dict()
-    assert printed.keys() == expected.keys() and printed["samples"] == 64
+    assert printed.keys() == expected.keys() - {"per_class"} and printed["samples"] == 64
     assert printed["metrics"] == pytest.approx(expected["metrics"], rel=1e-6)
+
+
+def test_evaluate_shows_each_class_and_what_is_confused(capsys, trained, weights):
+    result = zoo.evaluate(weights)
+    outcomes = result.outcomes
+    assert outcomes.accuracy == trained.metrics["accuracy"] < 1
+    assert main(["evaluate", weights, "--per-class", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed.keys() - result.to_dict().keys() == {"confusion", "most_confused"}
+    assert printed["confusion"] == outcomes.matrix.tolist()
+    assert printed["per_class"] == result.to_dict()["per_class"]
+    assert sum(score["support"] for score in printed["per_class"]) == 200
+    first, *others = printed["most_confused"]
+    names = list(outcomes.class_names)
+    assert first["count"] == max(
+        count
+        for target, row in enumerate(printed["confusion"])
+        for predicted, count in enumerate(row)
+        if target != predicted
+    )
+    assert outcomes.matrix[names.index(first["target"]), names.index(first["predicted"])] == first["count"]
+    assert all(pair["target"] != pair["predicted"] and pair["count"] <= first["count"] for pair in others)
+
+    assert main(["evaluate", weights, "--per-class"]) == 0
+    facts, table, pairs = capsys.readouterr().out.split("\n\n")
+    assert facts.splitlines()[-1].split() == ["accuracy", f"{outcomes.accuracy:.6g}"]
+    header, *rows = (line.split() for line in table.splitlines())
+    assert header == ["class", "precision", "recall", "f1", "support"]
+    for row, score in zip(rows, result.per_class, strict=True):
+        numbers = ["-" if each is None else f"{each:.4f}" for each in (score.precision, score.recall, score.f1)]
+        assert row == [*score.name.split(), *numbers, str(score.support)]
+    support = result.per_class[names.index(first["target"])].support
+    sentence = f"{first['count']} of {support} {first['target']} were taken for {first['predicted']}"
+    assert pairs.splitlines()[0] == sentence and len(pairs.splitlines()) == 1 + len(others)
+
+
+def test_predictions_are_no_weights(capsys, trained):
+    path = str(trained.run / "predictions.safetensors")
+    for command in ("show", "evaluate", "verify"):
+        assert main([command, path]) == 4
+        expected = f"Error: {path} holds predictions, not weights. Give the weights file beside it\n"
+        assert capsys.readouterr().err == expected
 
 
 def test_every_form_of_an_image_has_the_label_of_its_tensor(capsys, weights, images, tmp_path):

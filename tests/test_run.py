@@ -88,7 +88,11 @@ def test_the_record_says_what_was_run(tmp_path):
     assert (record["device"], record["threads"], record["seed"]) == ("cpu", 1, 42)
     assert len(record["dataset"]["digest"]) == 64
     assert result.dataset_params == {**SMALL, "difficulty": 5, "seed": 0}
-    assert sorted(path.name for path in result.run.iterdir()) == ["run.json", "weights.safetensors"]
+    assert sorted(path.name for path in result.run.iterdir()) == [
+        "predictions.safetensors",
+        "run.json",
+        "weights.safetensors",
+    ]
 
 
 def test_the_digest_is_of_the_data(tmp_path):
@@ -207,6 +211,20 @@ def test_weights_are_rescued_when_the_run_folder_vanishes(tmp_path, monkeypatch)
     (saved,) = (tmp_path / "home" / "rescued").glob("*/weights.safetensors")
     assert str(saved) in str(caught.value)
     assert zoo.load_model(saved) is not None
+
+
+def test_a_run_whose_predictions_cannot_be_written_is_not_finished(tmp_path):
+    def block(_):
+        (folder,) = tmp_path.iterdir()
+        (folder / "predictions.safetensors").mkdir()
+
+    with pytest.raises(zoo.StorageError, match="cannot save predictions to") as caught:
+        run_small(tmp_path, on_epoch=block)
+    (folder,) = tmp_path.iterdir()
+    assert caught.value.fix == f"The weights were saved to {folder / 'weights.safetensors'}"
+    assert zoo.load_model(folder / "weights.safetensors") is not None
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "failed" and "cannot save predictions" in record["error"] and len(record["history"]) == 1
 
 
 def test_too_little_memory_names_the_batch_size(tmp_path):

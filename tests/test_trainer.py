@@ -13,6 +13,7 @@ from zoo.config import TrainConfig
 from zoo.device import use_threads
 from zoo.errors import DivergedError, ZooError
 from zoo.metrics import MetricError, compute_metrics
+from zoo.outcomes import OutcomeCollector
 from zoo.preprocess import Preprocess
 from zoo.trainer import Losses, Trainer, build_optimizer, evaluate, make_step
 from zoo_plugins.metrics.accuracy import Accuracy
@@ -155,6 +156,23 @@ def test_no_epochs_train_nothing():
     before = copy.deepcopy(model.state_dict())
     assert Trainer(model, config(epochs=0), CPU).fit(batches(draw(20), 10), batches(draw(20), 10)) == []
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_outcomes_are_those_of_the_last_evaluation():
+    collector, model, test = OutcomeCollector(), linear(), draw(25, seed=1)
+    plain = Trainer(linear(), config(), CPU).fit(batches(draw(20), 10), batches(test, 10))
+    trainer = Trainer(model, config(), CPU, outcomes=collector)
+    history = trainer.fit(batches(draw(20), 10), batches(test, 10))
+    drop_seconds = [{key: value for key, value in epoch.items() if key != "seconds"} for epoch in history]
+    assert drop_seconds == [{key: value for key, value in epoch.items() if key != "seconds"} for epoch in plain]
+    with torch.no_grad():
+        logits = model.eval()(test[0])
+    found = collector.collect("abcde", {})
+    assert found.targets.tolist() == test[1].tolist(), "of one evaluation, not of all three"
+    assert found.predictions.tolist() == logits.argmax(1).tolist()
+    # Each evaluation with a collector starts it anew.
+    evaluate(model, batches(test, 25), {}, outcomes=collector)
+    assert len(collector.collect("abcde", {}).targets) == 25
 
 
 @pytest.mark.parametrize("build", [linear, normal])

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zoo import storage
-from zoo.data import count_samples, find_input_shape
+from zoo.confusion import ClassScore, score_classes
+from zoo.data import count_samples, find_digest, find_input_shape
 from zoo.device import use_seed, use_threads
 from zoo.errors import DivergedError, IncompatibleError, UsageError, quote
+from zoo.outcomes import OutcomeCollector, Outcomes
 from zoo.plan import make_plan
 from zoo.predictor import Predictor, load_path
 from zoo.preparation import build_metrics, find_threads, load_splits, make_test_batches
@@ -25,7 +27,10 @@ from zoo.trainer import evaluate as evaluate_model
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How weights do on the test split of a data set: `metrics` holds the mean cross-entropy as `loss` too."""
+    """How weights do on the test split of a data set: `metrics` holds the mean cross-entropy as `loss` too.
+
+    `outcomes` are the predictions for each sample.
+    """
 
     weights: Path
     model: str
@@ -34,11 +39,19 @@ class Evaluation:
     samples: int
     device: str
     seconds: float
+    outcomes: Outcomes = field(repr=False, compare=False)
+
+    @property
+    def per_class(self) -> list[ClassScore]:
+        """Precision, recall, F1 and support of each class."""
+        return score_classes(self.outcomes.matrix, self.outcomes.class_names)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON data."""
-        data: dict[str, Any] = to_json_data({**asdict(self), "weights": str(self.weights)})
-        return data
+        """Return plain JSON data, without the outcomes."""
+        data = {key: value for key, value in vars(self).items() if key != "outcomes"}
+        per_class = [asdict(score) for score in self.per_class]
+        plain: dict[str, Any] = to_json_data({**data, "weights": str(self.weights), "per_class": per_class})
+        return plain
 
 
 def evaluate(
@@ -94,12 +107,21 @@ def evaluate(
         find_threads(plan, predictor.model, predictor.input_shape)
         shape = find_input_shape(plan.dataset.name, splits)
         batches = make_test_batches(plan, splits, splits.test, predictor.preprocess, shape)
+        collector = OutcomeCollector()
+        show = bar if progress else no_progress
         started = time.perf_counter()
         try:
-            scores = evaluate_model(predictor.model, batches, built, show=bar if progress else no_progress)
+            scores = evaluate_model(predictor.model, batches, built, show=show, outcomes=collector)
         except DivergedError as error:
             raise DivergedError(error.what, error.why, f"See: zoo verify {path}") from error
         seconds = time.perf_counter() - started
+    facts = {
+        "model": metadata["model"],
+        "dataset": plan.dataset.name,
+        "split": "test",
+        "digest": find_digest(splits),
+        "weights": (metadata.get("digests") or {}).get("tensors"),
+    }
     return Evaluation(
         weights=path,
         model=metadata["model"],
@@ -108,6 +130,7 @@ def evaluate(
         samples=count_samples(splits.test),
         device=str(plan.device),
         seconds=seconds,
+        outcomes=collector.collect(splits.class_names, facts),
     )
 
 

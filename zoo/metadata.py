@@ -31,6 +31,8 @@ def check_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
     Raises:
         WeightsError: another program's file, or one changed by hand.
     """
+    if "predictions" in metadata:
+        raise WeightsError(f"{path} holds predictions, not weights", fix="Give the weights file beside it")
     if "model" not in metadata:
         raise WeightsError(f"{path} was not written by zoo", "its metadata names no model")
     try:

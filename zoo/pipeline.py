@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 import zoo
-from zoo import runs, storage, weights
+from zoo import runs, storage
 from zoo.batches import name_dead_worker
+from zoo.confusion import score_classes
 from zoo.data import count_samples, find_digest
 from zoo.device import describe_device, use_seed, use_threads
 from zoo.errors import (
@@ -25,25 +26,29 @@ from zoo.errors import (
     OutOfMemoryError,
     PluginError,
     StorageError,
-    WeightsError,
     ZooError,
     describe,
     is_out_of_memory,
     quote,
 )
+from zoo.header import read_header
+from zoo.outcomes import FILE_NAME, OutcomeCollector, save_outcomes
 from zoo.plan import Plan, fetch_dataset, make_plan
 from zoo.preparation import Preparation, prepare
 from zoo.progress import bar, no_progress
 from zoo.references import find_weights
-from zoo.registry import Entry, Registry, choose_registry
+from zoo.registry import Registry, choose_registry
 from zoo.runs import RunResult
-from zoo.saving import describe_plugin, describe_samples, save_proven
-from zoo.specs import ModelSpec
+from zoo.saving import describe_plugin, save_trained
 from zoo.start import Start, read_start
 from zoo.trainer import Epoch, Trainer, evaluate
 from zoo.transfer import check_patterns
 
 log = logging.getLogger("zoo")
+
+MAX_LISTED = 1000
+"""Classes whose confusion matrix is in the record of a run: of more it would be many megabytes of text, and the file of
+the predictions says the same."""
 
 
 def run(
@@ -143,7 +148,10 @@ def _run(
     record = _describe(plan, ready, start, frozen)
     runs.save_record(run_folder, record)
     show = bar if progress else no_progress
-    trainer = Trainer(ready.model, plan.config, plan.device, ready.metrics, show=show, on_epoch=on_epoch)
+    collector = OutcomeCollector()
+    trainer = Trainer(
+        ready.model, plan.config, plan.device, ready.metrics, show=show, on_epoch=on_epoch, outcomes=collector
+    )
     started = time.perf_counter()
     try:
         scores = _fit(plan, trainer, ready)
@@ -156,7 +164,12 @@ def _run(
     record |= {"status": "finished", "history": trainer.history, "metrics": scores, "seconds": seconds}
     if ready.validation is not None:
         record["validation"] = evaluate(ready.model, ready.validation, ready.metrics, show=show)
-    path = _save_weights(run_folder, plan.model, record, ready)
+    try:
+        path = save_trained(run_folder, plan.model, record, ready)
+        record |= _save_outcomes(run_folder, path, record, collector, ready)
+    except StorageError as error:
+        _save_failure(run_folder, record, error)
+        raise
     runs.save_record(run_folder, record)
     return RunResult(
         run=run_folder,
@@ -202,6 +215,7 @@ def _describe(plan: Plan, ready: Preparation, start: Start | None, frozen: Seque
         "device": str(plan.device),
         "device_name": describe_device(plan.device),
         "threads": ready.threads,
+        "parameters": sum(parameter.numel() for parameter in ready.model.parameters()),
         "versions": _find_versions(ready.model),
         "history": [],
     }
@@ -239,7 +253,7 @@ def _fit(plan: Plan, trainer: Trainer, ready: Preparation) -> dict[str, float]:
             if history := trainer.fit(ready.train, ready.test):
                 return dict(history[-1]["test"])
             log.info("0 epochs: the model is evaluated %s", "as it starts" if ready.transfer else "untrained")
-            return evaluate(ready.model, ready.test, ready.metrics, show=trainer.show)
+            return evaluate(ready.model, ready.test, ready.metrics, show=trainer.show, outcomes=trainer.outcomes)
     except ZooError:
         raise
     except Exception as error:
@@ -251,7 +265,7 @@ def _fit(plan: Plan, trainer: Trainer, ready: Preparation) -> dict[str, float]:
 
 
 def _save_failure(folder: Path, record: Mapping[str, Any], error: BaseException) -> None:
-    """Keep the history of a run that ended early; there are no weights. The error itself goes on to the caller."""
+    """Keep the history of a run that did not come to its end. The error itself goes on to the caller."""
     named = {KeyboardInterrupt: "interrupted", DivergedError: "diverged"}
     status = next((name for kind, name in named.items() if isinstance(error, kind)), "failed")
     try:
@@ -260,40 +274,21 @@ def _save_failure(folder: Path, record: Mapping[str, Any], error: BaseException)
         log.warning("%s", problem)
 
 
-def _save_weights(folder: Path, entry: Entry[ModelSpec], record: Mapping[str, Any], ready: Preparation) -> Path:
-    shared = (
-        "model",
-        "plugin",
-        "params",
-        "dataset",
-        "metrics",
-        "train_config",
-        "seed",
-        "device",
-        "threads",
-        "versions",
-        "init",
-        "frozen",
-    )
-    names = list(ready.splits.class_names)
-    metadata = {name: record[name] for name in shared if name in record} | {
-        "input_shape": list(ready.input_shape),
-        "class_names": names,
-        "preprocess": ready.preprocess.to_dict(),
-        **describe_samples(ready.model, ready.preprocess, names, ready.splits.train, ready.splits.test),
+def _save_outcomes(
+    folder: Path, path: Path, record: Mapping[str, Any], collector: OutcomeCollector, ready: Preparation
+) -> dict[str, Any]:
+    """Keep the predictions on the test split; return what the record says of them."""
+    dataset = record["dataset"]
+    facts = {
+        "model": record["model"],
+        "dataset": dataset["name"],
+        "split": "test",
+        "digest": dataset["digest"],
+        "weights": read_header(path).metadata["digests"]["tensors"],
     }
-    metadata = runs.to_json_data(metadata)
-    path = folder / weights.FILE_NAME
-    try:
-        save_proven(path, ready.model, entry, metadata)
-    except WeightsError as error:
-        # The training is done; weights without proof are better than none.
-        log.warning("%s. Its weights are saved without golden samples", error)
-        weights.save_weights(path, ready.model, {**metadata, "golden": None})
-    except StorageError as error:
-        # The training is done and its result must not be lost with the folder or the disk it was meant for.
-        rescue = storage.zoo_home() / "rescued"
-        saved = storage.create_folder(rescue, folder.name) / weights.FILE_NAME
-        weights.save_weights(saved, ready.model, metadata)
-        raise StorageError(error.what, error.why, f"The weights were saved to {saved} instead") from error
-    return path
+    outcomes = collector.collect(ready.splits.class_names, facts)
+    save_outcomes(folder / FILE_NAME, outcomes, fix=f"The weights were saved to {path}")
+    if len(outcomes.class_names) > MAX_LISTED:
+        return {}
+    scores = score_classes(outcomes.matrix, outcomes.class_names)
+    return {"confusion": outcomes.matrix.tolist(), "per_class": [asdict(score) for score in scores]}

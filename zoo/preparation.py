@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ from zoo.factories import build_dataset, build_metric, build_model
 from zoo.metrics import Metric, check_metrics
 from zoo.plan import Plan, fetch_dataset
 from zoo.preprocess import Preprocess
+from zoo.registry import Entry
+from zoo.specs import DatasetSpec
 from zoo.start import Start
 from zoo.transfer import Transfer, freeze
 
@@ -133,10 +135,21 @@ def load_splits(plan: Plan, root: Path, *, offline: bool) -> DataSplits:
     Raises:
         DataError, DownloadError, PluginError, UsageError.
     """
-    fetch_dataset(plan.dataset, root, offline=offline)
-    with _refusals(plan.given_dataset_params):
-        splits = build_dataset(plan.dataset, root=root, params=plan.dataset_params)
-    for warning in check_splits(plan.dataset.name, splits):
+    return load_dataset(plan.dataset, root, plan.dataset_params, given=plan.given_dataset_params, offline=offline)
+
+
+def load_dataset(
+    entry: Entry[DatasetSpec], root: Path, params: Mapping[str, Any], *, given: bool, offline: bool
+) -> DataSplits:
+    """Fetch, load and check a data set; `given` tells that a refused param is the user's.
+
+    Raises:
+        DataError, DownloadError, PluginError, UsageError.
+    """
+    fetch_dataset(entry, root, offline=offline)
+    with _refusals(given):
+        splits = build_dataset(entry, root=root, params=params)
+    for warning in check_splits(entry.name, splits):
         log.warning("%s", warning)
     return splits
 

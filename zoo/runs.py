@@ -15,6 +15,8 @@ from zoo.storage import create_folder, write_file
 
 RECORD = "run.json"
 FORMAT = 1
+# A list of plain numbers as indentation spreads it; a text has no line break of its own in JSON.
+NUMBERS = re.compile(r"\[\n\s+([^\[\]{}\"]+?)\n\s*\]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,8 @@ def save_record(folder: Path, record: Mapping[str, Any]) -> None:
     Raises:
         StorageError: it cannot be written; the record before stays.
     """
-    text = json.dumps(to_json_data({"format": FORMAT, **record}), indent=2)
+    spread = json.dumps(to_json_data({"format": FORMAT, **record}), indent=2)
+    text = NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", spread)
     write_file(folder / RECORD, f"{text}\n".encode(), what="the record of the run")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,20 +12,30 @@ import torch
 from torch import Tensor, nn
 
 import zoo
+from zoo import storage
 from zoo.compatibility import check_model
 from zoo.data import Split, count_samples, to_image
-from zoo.errors import SettingError, UsageError, WeightsError
+from zoo.errors import SettingError, StorageError, UsageError, WeightsError
 from zoo.factories import load_factory
 from zoo.golden import check_golden, make_golden
 from zoo.header import read_header
 from zoo.metadata import check_metadata
 from zoo.params import resolve_params
+from zoo.preparation import Preparation
 from zoo.preprocess import Preprocess
 from zoo.registry import Entry, Registry, choose_registry
 from zoo.runs import to_json_data
+from zoo.specs import ModelSpec
 from zoo.statistics import SAMPLES, measure_inputs
-from zoo.weights import read_model, save_weights
+from zoo.weights import FILE_NAME, read_model, save_weights
 
+log = logging.getLogger("zoo")
+
+RUN_FACTS = (
+    *("model", "plugin", "params", "dataset", "metrics", "train_config", "seed", "device", "threads", "versions"),
+    *("init", "frozen"),
+)
+"""What the weights file of a run says as its record does."""
 READ_SAMPLES = 256
 """Samples of a Dataset that are read once more for the statistics; those of tensors cost nothing to look at."""
 
@@ -53,6 +64,36 @@ def save_proven(path: Path, model: nn.Module, entry: Entry[Any], metadata: Mappi
             raise WeightsError(what, why) from error
 
     save_weights(path, model, metadata, check=check if metadata.get("golden") else None)
+
+
+def save_trained(folder: Path, entry: Entry[ModelSpec], record: Mapping[str, Any], ready: Preparation) -> Path:
+    """Write the weights of a run into its folder; return the file.
+
+    Raises:
+        StorageError: they cannot be written there; says where they are instead.
+    """
+    names = list(ready.splits.class_names)
+    metadata = {name: record[name] for name in RUN_FACTS if name in record} | {
+        "input_shape": list(ready.input_shape),
+        "class_names": names,
+        "preprocess": ready.preprocess.to_dict(),
+        **describe_samples(ready.model, ready.preprocess, names, ready.splits.train, ready.splits.test),
+    }
+    metadata = to_json_data(metadata)
+    path = folder / FILE_NAME
+    try:
+        save_proven(path, ready.model, entry, metadata)
+    except WeightsError as error:
+        # The training is done; weights without proof are better than none.
+        log.warning("%s. Its weights are saved without golden samples", error)
+        save_weights(path, ready.model, {**metadata, "golden": None})
+    except StorageError as error:
+        # The training is done and its result must not be lost with the folder or the disk it was meant for.
+        rescue = storage.zoo_home() / "rescued"
+        saved = storage.create_folder(rescue, folder.name) / FILE_NAME
+        save_weights(saved, ready.model, metadata)
+        raise StorageError(error.what, error.why, f"The weights were saved to {saved} instead") from error
+    return path
 
 
 def describe_samples(

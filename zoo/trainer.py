@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from zoo.config import TrainConfig
 from zoo.errors import DivergedError
 from zoo.metrics import Metric, compute_metrics, reset_metrics, update_metrics
 from zoo.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from zoo.outcomes import OutcomeCollector
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 Step = Callable[[Tensor, Tensor], Tensor]
@@ -70,15 +73,25 @@ def train_one_epoch(
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, batches: Batches, metrics: Mapping[str, Metric], *, epoch: int = 0, show: Progress = no_progress
+    model: nn.Module,
+    batches: Batches,
+    metrics: Mapping[str, Metric],
+    *,
+    epoch: int = 0,
+    show: Progress = no_progress,
+    outcomes: OutcomeCollector | None = None,
 ) -> dict[str, float]:
     """Return the mean cross-entropy per sample as `loss`, and the metrics; the same for any batch size.
+
+    `outcomes` collects what is predicted for each sample.
 
     Raises:
         DivergedError: the loss is not finite, so that no metric means anything.
     """
     model.eval()
     reset_metrics(metrics)
+    if outcomes is not None:
+        outcomes.reset()
     total: Tensor | float = 0.0
     # Sums in double precision, so that the batch size does not show; Apple's devices have none.
     precision = torch.float32 if batches_on_mps(model) else torch.float64
@@ -86,6 +99,8 @@ def evaluate(
         logits = model(inputs)
         total += nn.functional.cross_entropy(logits, targets, reduction="none").sum(dtype=precision)
         update_metrics(metrics, logits, targets)
+        if outcomes is not None:
+            outcomes.update(logits, targets)
     loss = float(total) / batches.samples
     if not isfinite(loss):
         raise DivergedError(f"the test loss is {loss}", "a model with such logits has no metrics", "Lower the --lr")
@@ -168,6 +183,7 @@ class Trainer:
     loss_function: LossFunction = nn.functional.cross_entropy
     show: Progress = no_progress
     on_epoch: Callable[[Epoch], None] | None = None
+    outcomes: OutcomeCollector | None = None
 
     def __post_init__(self) -> None:
         self.optimizer = build_optimizer(self.model, self.config)
@@ -175,6 +191,8 @@ class Trainer:
 
     def fit(self, train: Batches, test: Batches) -> list[Epoch]:
         """Train for the epochs of the settings, evaluating after each; return the history.
+
+        `outcomes` collects the predictions of the last evaluation.
 
         Raises:
             DivergedError: a loss is not finite.
@@ -185,7 +203,8 @@ class Trainer:
             started = time.perf_counter()
             loss = train_one_epoch(self.model, step, train, losses, epoch, self.show)
             trained = time.perf_counter()
-            scores = evaluate(self.model, test, self.metrics, epoch=epoch, show=self.show)
+            outcomes = self.outcomes if epoch + 1 == self.config.epochs else None
+            scores = evaluate(self.model, test, self.metrics, epoch=epoch, show=self.show, outcomes=outcomes)
             seconds = {"train": trained - started, "test": time.perf_counter() - trained}
             self.history.append({"epoch": epoch + 1, "train": {"loss": loss}, "test": scores, "seconds": seconds})
             if self.on_epoch is not None:

@@ -5,8 +5,15 @@ COMMANDS = {
     "adapt": ("zoo.commands.adapt:adapt_command", "Rebuild a model for other classes and keep the weights that fit."),
     "list": ("zoo.commands.list:list_command", "List the models, data sets, metrics and weights."),
     "show": ("zoo.commands.show:show_command", "Show what is known of a model, data set, metric or weights."),
+    "samples": ("zoo.commands.samples:samples_command", "Show samples of a data set as they are before preprocessing."),
     "evaluate": ("zoo.commands.evaluate:evaluate_command", "Evaluate weights on a data set."),
+    "compare": (
+        "zoo.commands.compare:compare_command",
+        "Compare weights on the same test split, and say what a difference means.",
+    ),
+    "report": ("zoo.commands.report:report_command", "Write one page about weights, to read and to send."),
     "predict": ("zoo.commands.predict:predict_command", "Predict the classes of images."),
+    "plot": ("zoo.commands.plot:plot_command", "Draw curves, a confusion matrix or predictions."),
     "verify": ("zoo.commands.verify:verify_command", "Prove that weights still mean what they meant."),
     "check": ("zoo.commands.check:check_command", "Look at a model on a data set before training."),
     "plugins": (

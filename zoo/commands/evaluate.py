@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.commands.options import calm_threads, discover, output_options, plugin_options, read_metric_params, read_params
-from zoo.commands.output import escape, write_json, write_table
+from zoo.commands.output import escape, write_json, write_result, write_table
+
+if TYPE_CHECKING:
+    from zoo.confusion import ClassScore
 
 
 @click.command("evaluate")
 @click.argument("reference", metavar="WEIGHTS")
+@click.option("--per-class", is_flag=True, help="Show the scores of each class and the most confused pairs.")
 @click.option("--dataset", metavar="NAME", help="The data set.  [the one of the training]")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; repeatable.  [accuracy]")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...  [auto]")
@@ -26,6 +31,7 @@ from zoo.commands.output import escape, write_json, write_table
 @output_options
 def evaluate_command(
     reference: str,
+    per_class: bool,
     metrics: tuple[str, ...],
     dataset_params: tuple[str, ...],
     metric_params: tuple[str, ...],
@@ -43,6 +49,7 @@ def evaluate_command(
     given_dataset_params = read_params("--dataset-param", dataset_params)
     given_metric_params = read_metric_params("--metric-param", metric_params)
     calm_threads()
+    from zoo.confusion import list_confusions
     from zoo.evaluation import evaluate
 
     result = evaluate(
@@ -54,9 +61,34 @@ def evaluate_command(
         progress=True,
         **settings,
     )
+    outcomes = result.outcomes
+    confused = list_confusions(outcomes.matrix, outcomes.class_names) if per_class else []
     if as_json:
-        write_json(result.to_dict())
+        data = result.to_dict()
+        scores = data.pop("per_class")
+        pairs = [{"target": target, "predicted": predicted, "count": count} for target, predicted, count in confused]
+        more = {"per_class": scores, "confusion": outcomes.matrix.tolist(), "most_confused": pairs}
+        write_json({**data, **(more if per_class else {})})
         return
     facts = {"model": result.model, "weights": escape(str(result.weights)), "dataset": result.dataset}
-    scores = {name: f"{value:.6g}" for name, value in result.metrics.items()}
-    write_table(list({**facts, "samples": str(result.samples), **scores}.items()))
+    values = {name: f"{value:.6g}" for name, value in result.metrics.items()}
+    write_table(list({**facts, "samples": str(result.samples), **values}.items()))
+    if per_class:
+        _write_classes(result.per_class)
+        for target, predicted, count in confused:
+            support = next(score.support for score in result.per_class if score.name == target)
+            write_result(f"{count} of {support} {escape(target)} were taken for {escape(predicted)}")
+
+
+def _write_classes(per_class: Sequence[ClassScore]) -> None:
+    """Print a row for each class; a score that is 0 / 0 is a dash."""
+    rows: list[tuple[str, ...]] = [("class", "precision", "recall", "f1", "support")]
+    for score in per_class:
+        numbers = (score.precision, score.recall, score.f1)
+        cells = ("-" if number is None else f"{number:.4f}" for number in numbers)
+        rows.append((escape(score.name), *cells, str(score.support)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = [(row[0], *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))) for row in rows]
+    write_result("")
+    write_table(aligned)
+    write_result("")

@@ -69,6 +69,22 @@ def read_metric_params(option: str, pairs: Sequence[str]) -> dict[str, dict[str,
     return params
 
 
+def read_grid(text: str) -> tuple[int, int]:
+    """Return `ROWSxCOLUMNS` as two numbers.
+
+    Raises:
+        SettingError: it is something else, or a grid without cells or with too many.
+    """
+    from zoo.figures import check_grid
+
+    rows, _, columns = text.lower().partition("x")
+    if not (rows.isdecimal() and columns.isdecimal()):
+        raise SettingError("--grid", "expected ROWSxCOLUMNS, as 3x3", text)
+    grid = int(rows), int(columns)
+    check_grid(grid)
+    return grid
+
+
 def calm_threads() -> None:
     """Let a CPU thread that waits for the others give up its core soon.
 

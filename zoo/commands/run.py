@@ -8,6 +8,7 @@ import click
 
 from zoo.commands.options import calm_threads, discover, output_options, plugin_options, read_metric_params, read_params
 from zoo.commands.output import write_json, write_note, write_result
+from zoo.runs import RunResult, to_json_data
 
 
 @click.command("run")
@@ -28,6 +29,7 @@ from zoo.commands.output import write_json, write_note, write_result
 @click.option("--momentum", metavar="X", help="Momentum of sgd, from 0 to below 1.  [0]")
 @click.option("--weight-decay", metavar="X", help="Decay of the weights in every step.  [0]")
 @click.option("--seed", metavar="N", help="Seed of the initial weights and of the data order.  [42]")
+@click.option("--seeds", metavar="N", help="Train so many times, each with the next seed, one run folder each.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...  [auto]")
 @click.option("--threads", metavar="N", help="CPU threads.  [from the work of a step]")
 @click.option("--workers", metavar="N", help="Processes that read data sets which are not tensors.  [0]")
@@ -47,6 +49,7 @@ def run_command(
     metric_params: tuple[str, ...],
     plugins: tuple[str, ...],
     disabled: tuple[str, ...],
+    seeds: str | None,
     as_json: bool,
     debug: bool,
     **settings: Any,
@@ -62,30 +65,52 @@ def run_command(
     given_params = read_params("--param", params)
     given_dataset_params = read_params("--dataset-param", dataset_params)
     given_metric_params = read_metric_params("--metric-param", metric_params)
-    result = pipeline.run(
-        metrics=metrics or ("accuracy",),
-        freeze=None if not freeze else [] if freeze == ("none",) else freeze,
-        params=given_params,
-        dataset_params=given_dataset_params,
-        metric_params=given_metric_params,
-        registry=discover(plugins, disabled),
-        progress=True,
-        on_epoch=_write_epoch,
-        **settings,
-    )
+    settings |= {
+        "metrics": metrics or ("accuracy",),
+        "freeze": None if not freeze else [] if freeze == ("none",) else freeze,
+        "params": given_params,
+        "dataset_params": given_dataset_params,
+        "metric_params": given_metric_params,
+        "registry": discover(plugins, disabled),
+        "progress": True,
+        "on_epoch": _write_epoch,
+    }
+    if seeds is not None:
+        _run_seeds(seeds, settings, as_json=as_json)
+        return
+    result = pipeline.run(**settings)
     if as_json:
         write_json(result.to_dict())
         return
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in result.metrics.items() if name != "loss")
     count, threads = len(result.history), result.threads
     untrained = "evaluated as it starts" if settings["init"] else "evaluated untrained"
     trained = f"trained {count} epoch{'' if count == 1 else 's'}" if count else untrained
     where = f"{result.device}, {threads} thread{'' if threads == 1 else 's'}"
-    write_result(
-        f"{scores}, test loss {result.metrics['loss']:.4f}\n"
-        f"{trained} in {result.seconds:.2f} s on {where}\n"
-        f"weights: {result.weights}"
-    )
+    write_result(f"{_show_scores(result)}\n{trained} in {result.seconds:.2f} s on {where}\nweights: {result.weights}")
+
+
+def _run_seeds(seeds: str, settings: dict[str, Any], *, as_json: bool) -> None:
+    """Train with several seeds; print a line for each, then the mean and the spread of each metric over them."""
+    from zoo.seeds import run_seeds, summarise_runs
+
+    def write_run(result: RunResult) -> None:
+        if not as_json:
+            write_result(f"seed {result.seed}: {_show_scores(result)}, {result.seconds:.2f} s, {result.weights}")
+
+    results = run_seeds(seeds, **settings, on_run=write_run)  # type: ignore[arg-type]  # text, as of any setting
+    summary = summarise_runs(results)
+    if as_json:
+        write_json({"runs": [result.to_dict() for result in results], "summary": to_json_data(summary)})
+        return
+    for name in sorted(summary, key="loss".__eq__):  # the loss last, as in the lines above
+        found = summary[name]
+        spread = "of one seed" if found["sd"] is None else f"± {found['sd']:.4f} over {found['n']} seeds"
+        write_result(f"{'test loss' if name == 'loss' else name} {found['mean']:.4f} {spread}")
+
+
+def _show_scores(result: RunResult) -> str:
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in result.metrics.items() if name != "loss")
+    return f"{scores}, test loss {result.metrics['loss']:.4f}"
 
 
 def _write_epoch(epoch: dict[str, Any]) -> None:

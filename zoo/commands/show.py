@@ -1,4 +1,7 @@
-"""`zoo show`: what is known of an entry, from its spec alone, or of weights; `--layers` builds the model."""
+"""`zoo show`: what is known of an entry, from its spec alone, or of weights.
+
+`--layers` builds the model, `--counts` loads the data.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 import click
 
 from zoo import storage
+from zoo.commands.counts import write_counts
 from zoo.commands.list import KINDS
 from zoo.commands.options import discover, output_options, plugin_options, read_params
 from zoo.commands.output import write_json, write_result, write_table
@@ -23,6 +27,11 @@ from zoo.specs import DatasetSpec, MetricSpec, ModelSpec, WeightsSpec
 @click.option("--layers", is_flag=True, help="Build a model and show its layers, shapes and parameter counts.")
 @click.option("--dataset", default="shapes", metavar="NAME", help="With --layers: the data set to build for.  [shapes]")
 @click.option("--param", "params", multiple=True, metavar="K=V", help="With --layers: a param of the model.")
+@click.option("--counts", is_flag=True, help="Load a data set and show its samples per class and its batches.")
+@click.option("--batch-size", default="32", metavar="N", help="With --counts: samples per batch.  [32]")
+@click.option("--dataset-param", "dataset_params", multiple=True, metavar="K=V", help="With --counts: a param of it.")
+@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
+@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
 @click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
 @plugin_options
 @output_options
@@ -31,6 +40,11 @@ def show_command(
     layers: bool,
     dataset: str,
     params: tuple[str, ...],
+    counts: bool,
+    batch_size: str,
+    dataset_params: tuple[str, ...],
+    data_dir: str | None,
+    offline: bool | None,
     runs_dir: str | None,
     plugins: tuple[str, ...],
     disabled: tuple[str, ...],
@@ -43,8 +57,9 @@ def show_command(
     """
     registry = discover(plugins, disabled)
     if is_reference(name):
-        if layers:
-            raise UsageError("--layers and weights were both given", fix="Give the name of the model")
+        if layers or counts:
+            option, kind = ("--layers", "model") if layers else ("--counts", "data set")
+            raise UsageError(f"{option} and weights were both given", fix=f"Give the name of the {kind}")
         try:
             path = find_weights(name, registry=registry, runs_dir=storage.runs_dir(runs_dir), offline=True)
         except DownloadError:
@@ -57,9 +72,22 @@ def show_command(
     else:
         entries = _find(registry, name)
     table = _build_layers(registry, name, dataset, read_params("--param", params)) if layers else None
+    description = None
+    if counts:
+        from zoo.inspection import describe_dataset
+
+        description = describe_dataset(
+            name,
+            dataset_params=read_params("--dataset-param", dataset_params),
+            batch_size=batch_size,  # type: ignore[arg-type]  # text that is converted like any setting
+            data_dir=data_dir,
+            offline=offline,
+            registry=registry,
+        )
     if as_json:
         shown = [_to_dict(entry) for entry in entries]
-        write_json({"entries": shown, **({"layers": table} if table else {})})
+        counted = {"counts": description.to_dict()} if description else {}
+        write_json({"entries": shown, **({"layers": table} if table else {}), **counted})
         return
     for entry in entries:
         plugin = f"{entry.spec.kind} of plugin {entry.plugin.label}"
@@ -68,6 +96,8 @@ def show_command(
         write_table([row for row in rows if row[1]], indent="  ")
     if table is not None:
         _write_layers(table)
+    if description is not None:
+        write_counts(description)
 
 
 def _find(registry: Any, name: str) -> list[Any]:

@@ -1,0 +1,77 @@
+"""Seeds: one training repeated with several seeds, because a single one says little about a model."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo.config import resolve_config
+from zoo.errors import SettingError, SeveralErrors, UsageError, ZooError
+from zoo.pipeline import run
+from zoo.registry import Registry, choose_registry
+from zoo.runs import RunResult
+
+
+def run_seeds(
+    seeds: int,
+    model: str | None = None,
+    dataset: str | None = None,
+    *,
+    seed: int | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    registry: Registry | None = None,
+    on_run: Callable[[RunResult], None] | None = None,
+    **arguments: Any,
+) -> list[RunResult]:
+    """Train as `run` does with each of so many seeds, `seed` (42) and the next ones, one after the other.
+
+    Each is a run with a folder of its own. The other arguments are those of `run`.
+
+    Raises:
+        ZooError: see `run`; of a run that fails it says the seed, and which runs were finished before.
+    """
+    count, first = _read_count(seeds), resolve_config({}, {"seed": seed}).seed
+    resolve_config({}, {"seed": first + count - 1})  # the last one must be a seed too
+    chosen = choose_registry(registry, plugins)
+    results: list[RunResult] = []
+    for number in range(first, first + count):
+        try:
+            results.append(run(model, dataset, seed=number, registry=chosen, **arguments))
+        except (UsageError, SeveralErrors):
+            raise  # nothing that one seed is the reason of
+        except ZooError as error:
+            error.what = f"seed {number}: {error.what}"
+            error.fix = " ".join(filter(None, [error.fix and f"{error.fix.rstrip('.')}.", _list_finished(results)]))
+            raise
+        except BaseException as error:
+            error.add_note(_list_finished(results))
+            raise
+        if on_run is not None:
+            on_run(results[-1])
+    return results
+
+
+def summarise_runs(results: Sequence[RunResult]) -> dict[str, dict[str, Any]]:
+    """Return `mean`, `sd` and `n` of each metric over runs; `sd` divides by n - 1 and is None for a single run."""
+    summary = {}
+    for name in results[0].metrics:
+        values = [result.metrics[name] for result in results]
+        sd = statistics.stdev(values) if len(values) > 1 else None
+        summary[name] = {"mean": statistics.fmean(values), "sd": sd, "n": len(values)}
+    return summary
+
+
+def _read_count(seeds: Any) -> int:
+    """Return the number of seeds, which the command line gives as text."""
+    text = str(seeds)
+    if isinstance(seeds, bool) or not text.isascii() or not text.isdigit() or int(text[:9]) < 1 or len(text) > 9:
+        raise SettingError("seeds", "must be a whole number of at least 1", seeds)
+    return int(text)
+
+
+def _list_finished(results: Sequence[RunResult]) -> str:
+    if not results:
+        return "No run was finished before"
+    return "Finished before: " + ", ".join(f"seed {result.seed} in {result.run}" for result in results)
