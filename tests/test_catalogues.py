@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 import zoo
-from zoo import pipeline
+from zoo import saving
 from zoo.compatibility import adapt_preprocess
 from zoo.factories import build_model
 from zoo.header import read_header
@@ -365,13 +365,13 @@ SMALL = {"train_size": 64, "test_size": 32}
 def saved(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
     """Return a list of the models that runs save, as they are in memory."""
     models: list[nn.Module] = []
-    save = pipeline.save_proven
+    save = saving.save_proven
 
     def note(path: Path, model: nn.Module, *facts: Any) -> None:
         models.append(model)
         save(path, model, *facts)
 
-    monkeypatch.setattr(pipeline, "save_proven", note)
+    monkeypatch.setattr(saving, "save_proven", note)
     return models
 
 

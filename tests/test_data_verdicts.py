@@ -47,6 +47,7 @@ def show(certificate: Certificate) -> str:
     return "\n".join(f"{entry}: {one.check} {one.status}: {one.seen}" for entry, one in found)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a wrong one may leave a file open
 @pytest.mark.parametrize("path", WRONG, ids=name)
 def test_wrong_is_refused_by_the_named_check(path: Path, tmp_path: Path) -> None:
     asked = re.match(r"# (Refused|Warned) by: ([a-z, ]+)\n# .+\n", path.read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,7 @@ def _describe(plan: Plan, ready: Preparation, start: Start | None, frozen: Seque
         **origin,
         **({"frozen": list(frozen)} if frozen else {}),
         "status": "running",
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "started": datetime.now().astimezone().isoformat(timespec="milliseconds"),
         "model": plan.model.name,
         "plugin": describe_plugin(plan.model),
         "params": plan.params,

@@ -122,7 +122,7 @@ def list_runs(runs_dir: Path) -> list[tuple[Path, dict[str, Any]]]:
             record = json.loads((folder / RECORD).read_bytes())
             if isinstance(record, dict) and record.get("status") == "finished" and (folder / FILE_NAME).is_file():
                 found.append((folder, record))
-    # Of runs started in one second the longer name is the newer: NAME, NAME-2, ... NAME-10.
+    # Of runs started at one time the longer name is the newer: NAME, NAME-2, ... NAME-10.
     return sorted(found, key=lambda run: (_read_start(run[1]), len(run[0].name), run[0].name))
 
 

@@ -237,7 +237,8 @@ def list_files(plugins: Sequence[Plugin], registry: Registry) -> list[tuple[str,
                 name = factory if isinstance(factory, str) else getattr(factory, "__module__", "")
                 tops.add(name.partition(":")[0].partition(".")[0])
     tops -= set(HEAVY)
-    for name, module in list(sys.modules.items()):
+    # Copied: making a list of pairs may collect garbage, and what that ends may import.
+    for name, module in sys.modules.copy().items():
         file = getattr(module, "__file__", None)
         if name.partition(".")[0] in tops and isinstance(file, str):
             paths.add(file)
