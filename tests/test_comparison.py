@@ -11,6 +11,8 @@ import math
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -199,6 +201,13 @@ def test_a_file_counts_once(runs):
     run = runs["baseline"][0]
     comparison = zoo.compare([run, run / "weights.safetensors", os.path.relpath(run)])
     assert len(comparison.rows) == 1 and not comparison.pairs
+
+
+def test_runs_are_compared_without_torch(runs):
+    folders = list(map(str, flatten(runs)))
+    code = "import sys; from zoo.cli import main; print(main(['compare', *sys.argv[1:]]), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, *folders], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 False" and "Do these files differ?" in done.stdout
 
 
 def test_nothing_to_compare_is_said(capsys):

@@ -62,6 +62,10 @@ def make_outcomes(names: Sequence[str], samples: int = 400, right: float = 0.8, 
     )
 
 
+def fields_of(outcomes: Outcomes) -> dict[str, Any]:
+    return {**outcomes.arrays, "class_names": outcomes.class_names, "facts": outcomes.facts}
+
+
 def make_result(name: str, history: Sequence[dict[str, Any]] | None) -> Result:
     record = None if history is None else {"history": list(history)}
     run = None if history is None else Path(name)
@@ -207,7 +211,7 @@ def test_the_most_confused_pairs_are_there_in_words() -> None:
 def test_a_class_without_samples_and_a_model_without_mistakes_are_said() -> None:
     outcomes = make_outcomes(["a", "b", "c"], right=1)
     assert "No sample was taken for another class." in check_layout(zoo.plot_confusion(outcomes))
-    moved = Outcomes(**{**vars(outcomes), "targets": outcomes.targets.clamp(max=1)})
+    moved = Outcomes(**{**fields_of(outcomes), "targets": outcomes.targets.clamp(max=1)})
     figure = zoo.plot_confusion(moved)
     assert "Grey rows: no samples of that class." in check_layout(figure)
     (image,) = figure.axes[0].images
@@ -403,7 +407,7 @@ def test_green_and_red_are_read_on_white_and_told_apart_by_all() -> None:
 def test_the_most_wrong_come_first_with_both_probabilities() -> None:
     outcomes = Outcomes(
         **{
-            **vars(make_outcomes(["a", "b"])),
+            **fields_of(make_outcomes(["a", "b"])),
             "targets": torch.tensor([0, 0, 1, 1, 0, 1]),
             "predictions": torch.tensor([0, 1, 0, 0, 1, 0]),
             "probabilities": torch.tensor([0.999, 0.6, 0.9, 0.8, 0.9, 0.9]),

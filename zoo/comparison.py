@@ -14,7 +14,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy
+from numpy.typing import NDArray
 
 from zoo import storage
 from zoo.errors import UsageError
@@ -161,7 +162,7 @@ def compare_results(results: Sequence[Result]) -> Comparison:
     return Comparison(
         dataset=facts["dataset"],
         split=facts["split"],
-        samples=len(_outcomes(ranked[0]).targets),
+        samples=len(_outcomes(ranked[0])),
         digest=facts["digest"],
         rows=tuple(_describe(result) for result in ranked),
         pairs=_compare_files(ranked),
@@ -170,15 +171,15 @@ def compare_results(results: Sequence[Result]) -> Comparison:
     )
 
 
-def count_course_accuracy(correct: torch.Tensor) -> float:
+def count_course_accuracy(correct: NDArray[numpy.bool_]) -> float:
     """Return the mean of the accuracies of batches of 32, as the course prints it; `correct` is bool `(N,)`.
 
     A last batch that is not full counts as much as a full one, so this is not the share of right predictions.
     """
     full = len(correct) // COURSE_BATCH * COURSE_BATCH
-    shares = correct[:full].double().reshape(-1, COURSE_BATCH).mean(dim=1)
+    shares = correct[:full].reshape(-1, COURSE_BATCH).mean(axis=1)
     if full < len(correct):
-        shares = torch.cat([shares, correct[full:].double().mean().reshape(1)])
+        shares = numpy.append(shares, correct[full:].mean())
     return float(shares.mean())
 
 
@@ -209,20 +210,20 @@ def _are_same_samples(first: Result, second: Result) -> bool:
     return (
         all(one.facts[fact] == other.facts[fact] for fact in facts)
         and one.class_names == other.class_names
-        and torch.equal(one.targets, other.targets)
+        and numpy.array_equal(one.arrays["targets"], other.arrays["targets"])
     )
 
 
 def _describe_samples(result: Result) -> str:
     outcomes = _outcomes(result)
-    facts, targets = outcomes.facts, outcomes.targets
+    facts = outcomes.facts
     digest = f"digest {facts['digest'][:8]}" if facts["digest"] else "no digest"
-    return f"{len(targets)} samples of {facts['dataset']}, split {facts['split']}, {digest}"
+    return f"{len(outcomes)} samples of {facts['dataset']}, split {facts['split']}, {digest}"
 
 
 def _describe(result: Result) -> Row:
     outcomes, metadata, header = _outcomes(result), result.metadata, read_header(result.weights)
-    samples, correct = len(outcomes.targets), int(outcomes.correct.sum())
+    samples, correct = len(outcomes), int(outcomes.hits.sum())
     low, high = wilson_interval(correct, samples)
     values = sum(prod(tensor.shape) for tensor in header.tensors.values())
     parameters = (result.record or {}).get("parameters")
@@ -241,7 +242,7 @@ def _describe(result: Result) -> Row:
         accuracy=correct / samples,
         low=low,
         high=high,
-        course_accuracy=count_course_accuracy(outcomes.correct),
+        course_accuracy=count_course_accuracy(outcomes.hits),
         training_seconds=training,
         prediction_seconds=prediction,
         timing=timing,
@@ -269,8 +270,8 @@ def _find_times(result: Result, samples: int) -> tuple[float | None, float | Non
 
 def _compare_files(results: Sequence[Result]) -> tuple[Pair, ...]:
     # Doubles count exactly, and a product of matrices counts all pairs at once.
-    correct = torch.stack([_outcomes(result).correct for result in results]).double()
-    alone = (correct @ (1 - correct).T).long().tolist()
+    correct = numpy.stack([_outcomes(result).hits for result in results]).astype(numpy.float64)
+    alone = (correct @ (1 - correct).T).astype(int).tolist()
     found = [(i, j, alone[i][j], alone[j][i]) for i, j in combinations(range(len(results)), 2)]
     values = [mcnemar_p(gained, lost) for *_, gained, lost in found]
     return tuple(

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy
+from numpy.typing import ArrayLike, NDArray
 
-from zoo.confusion import count_confusion
 from zoo.errors import WeightsError, describe
 from zoo.fields import SHA256_PATTERN
 from zoo.header import Header, expect, is_text, read_header
 from zoo.storage import ELSEWHERE, write_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FILE_NAME = "predictions.safetensors"
 FORMAT = 1
@@ -24,9 +25,10 @@ SMALL = 256
 """Up to so many classes an index is one byte in the file, else four."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Outcomes:
     """What a model predicted for the N samples of a split, in their order.
+
+    It keeps numpy arrays, so that results can be compared without torch, and gives tensors of the same memory.
 
     Fields:
         targets, predictions: class indices, int64 `(N,)`; of equal logits the first class is predicted.
@@ -36,16 +38,52 @@ class Outcomes:
             `weights`, the SHA-256 of the model's tensors, None likewise.
     """
 
-    targets: Tensor
-    predictions: Tensor
-    target_probabilities: Tensor
-    probabilities: Tensor
-    class_names: tuple[str, ...]
-    facts: dict[str, Any]
+    def __init__(
+        self,
+        *,
+        targets: ArrayLike,
+        predictions: ArrayLike,
+        target_probabilities: ArrayLike,
+        probabilities: ArrayLike,
+        class_names: tuple[str, ...],
+        facts: dict[str, Any],
+    ) -> None:
+        self.arrays: dict[str, NDArray[Any]] = {
+            "targets": numpy.asarray(targets, dtype=numpy.int64),
+            "predictions": numpy.asarray(predictions, dtype=numpy.int64),
+            "target_probabilities": numpy.asarray(target_probabilities, dtype=numpy.float32),
+            "probabilities": numpy.asarray(probabilities, dtype=numpy.float32),
+        }
+        self.class_names, self.facts = class_names, facts
+
+    def __len__(self) -> int:
+        return len(self.arrays["targets"])
+
+    @property
+    def targets(self) -> Tensor:
+        """The class of each sample: int64 `(N,)`."""
+        return self._tensor("targets")
+
+    @property
+    def predictions(self) -> Tensor:
+        """The class predicted for each sample: int64 `(N,)`."""
+        return self._tensor("predictions")
+
+    @property
+    def target_probabilities(self) -> Tensor:
+        """The probability of each sample's class: float32 `(N,)`."""
+        return self._tensor("target_probabilities")
+
+    @property
+    def probabilities(self) -> Tensor:
+        """The probability of each prediction: float32 `(N,)`."""
+        return self._tensor("probabilities")
 
     @property
     def matrix(self) -> Tensor:
         """How often each class was taken for each: int64 `(C, C)`, rows are targets, columns predictions."""
+        from zoo.confusion import count_confusion
+
         return count_confusion(self.targets, self.predictions, len(self.class_names))
 
     @property
@@ -54,9 +92,20 @@ class Outcomes:
         return self.targets == self.predictions
 
     @property
+    def hits(self) -> NDArray[numpy.bool_]:
+        """Which predictions are right, without torch: bool `(N,)`."""
+        found: NDArray[numpy.bool_] = self.arrays["targets"] == self.arrays["predictions"]
+        return found
+
+    @property
     def accuracy(self) -> float:
         """The share of right predictions, an exact count divided by N."""
-        return int(self.correct.sum()) / len(self.targets)
+        return int(self.hits.sum()) / len(self)
+
+    def _tensor(self, name: str) -> Tensor:
+        import torch
+
+        return torch.from_numpy(self.arrays[name])
 
 
 class OutcomeCollector:
@@ -72,12 +121,16 @@ class OutcomeCollector:
 
     def update(self, logits: Tensor, targets: Tensor) -> None:
         """Take in one batch of logits `(N, C)` and targets `(N,)`."""
+        import torch
+
         indices = torch.stack([targets.to(torch.int64), logits.argmax(dim=1)], dim=1)
         self.indices.append(indices)
         self.probabilities.append(logits.to(torch.float32).softmax(dim=1).gather(1, indices))
 
     def collect(self, class_names: Sequence[str], facts: Mapping[str, Any]) -> Outcomes:
         """Return the outcomes of all batches since the last reset, on the CPU; `facts` are those of `Outcomes`."""
+        import torch
+
         targets, predictions = torch.cat(self.indices).cpu().T.contiguous()
         target_probabilities, probabilities = torch.cat(self.probabilities).cpu().T.contiguous()
         return Outcomes(
@@ -96,18 +149,14 @@ def save_outcomes(path: Path, outcomes: Outcomes, *, fix: str = ELSEWHERE) -> No
     Raises:
         StorageError: the file cannot be written; an older one stays.
     """
-    import safetensors.torch
+    import safetensors.numpy
 
-    index_type = torch.uint8 if len(outcomes.class_names) <= SMALL else torch.int32
-    tensors = {
-        "targets": outcomes.targets.to(index_type),
-        "predictions": outcomes.predictions.to(index_type),
-        "target_probabilities": outcomes.target_probabilities,
-        "probabilities": outcomes.probabilities,
-    }
+    index_type = numpy.uint8 if len(outcomes.class_names) <= SMALL else numpy.int32
+    indices = {name: outcomes.arrays[name].astype(index_type) for name in ("targets", "predictions")}
+    tensors = {**outcomes.arrays, **indices}
     facts = {**outcomes.facts, "class_names": list(outcomes.class_names)}
     text = json.dumps({"format": facts.pop("format"), "predictions": facts}, allow_nan=False)
-    write_file(path, safetensors.torch.save(tensors, {"zoo": text}), what="predictions", fix=fix)
+    write_file(path, safetensors.numpy.save(tensors, {"zoo": text}), what="predictions", fix=fix)
 
 
 def read_outcomes(path: Path) -> Outcomes:
@@ -124,16 +173,16 @@ def read_outcomes(path: Path) -> Outcomes:
         data = _read_data(path, header)
         tensors = {}
         for name, info in header.tensors.items():
-            dtype, high = (torch.float32, 1) if info.dtype == "F32" else (index_type, len(names) - 1)
-            tensors[name] = torch.frombuffer(data[info.start : info.end], dtype=dtype)
+            dtype, high = ("<f4", 1) if info.dtype == "F32" else (index_type, len(names) - 1)
+            tensors[name] = numpy.frombuffer(data[info.start : info.end], dtype=dtype)
             _check_range(name, tensors[name], high)
     except ValueError as error:
         raise WeightsError(f"{path} cannot be used as predictions", str(error), AGAIN) from error
     except OSError as error:
         raise WeightsError(f"{path} cannot be read", describe(error)) from error
     return Outcomes(
-        targets=tensors["targets"].to(torch.int64),
-        predictions=tensors["predictions"].to(torch.int64),
+        targets=tensors["targets"],
+        predictions=tensors["predictions"],
         target_probabilities=tensors["target_probabilities"],
         probabilities=tensors["probabilities"],
         class_names=names,
@@ -156,9 +205,9 @@ def _check_facts(facts: Any) -> dict[str, Any]:
     return dict(facts)
 
 
-def _check_tensors(header: Header, num_classes: int) -> torch.dtype:
+def _check_tensors(header: Header, num_classes: int) -> str:
     """Check names, dtypes and shapes; return the dtype of class indices."""
-    index, index_type = ("U8", torch.uint8) if num_classes <= SMALL else ("I32", torch.int32)
+    index, index_type = ("U8", "u1") if num_classes <= SMALL else ("I32", "<i4")
     forms = {"targets": index, "predictions": index, "target_probabilities": "F32", "probabilities": "F32"}
     expect(header.tensors.keys() == forms.keys(), f"expected the tensors {', '.join(forms)}", list(header.tensors))
     samples = header.tensors["targets"].shape
@@ -181,8 +230,8 @@ def _read_data(path: Path, header: Header) -> bytearray:
     return data
 
 
-def _check_range(name: str, values: Tensor, high: int) -> None:
+def _check_range(name: str, values: NDArray[Any], high: int) -> None:
     good = (values >= 0) & (values <= high)  # of NaN neither is true
     if not bool(good.all()):
-        sample = int((~good).nonzero()[0])
+        sample = int((~good).nonzero()[0][0])
         raise ValueError(f"{name}: expected 0 to {high} for sample {sample}, got {values[sample].item()}")

@@ -8,19 +8,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from zoo import outcomes as outcome_files
 from zoo import storage
-from zoo.data import count_samples, find_digest, to_image
 from zoo.errors import DataError, UsageError, WeightsError, describe, quote
 from zoo.header import expect, is_text, read_header
 from zoo.metadata import check_metadata
 from zoo.outcomes import Outcomes, read_outcomes
 from zoo.references import FILE_NAME, RECORD, find_weights
 from zoo.registry import Registry, choose_registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,6 +100,7 @@ def read_samples(
         DataError: the data cannot be had, or are others than those of the outcomes.
         DownloadError, PluginError: see `fetch`.
     """
+    from zoo.data import count_samples, find_digest, to_image
     from zoo.factories import load_factory
     from zoo.params import resolve_params
     from zoo.preparation import load_dataset
