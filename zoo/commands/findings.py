@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WORDS = {
     "passed": "passed",
-    "warning": "warnings",
+    "warning": "with a warning",
     "failed": "failed",
     "skipped": "not applicable",
     "untried": "not tried",
