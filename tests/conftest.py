@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
+import signal
 import site
 import subprocess
 import sys
@@ -47,15 +50,28 @@ def pytest_make_collect_report() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def isolated_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keep the user's settings out of every test, and what a test writes out of the user's folders."""
+    """Keep the user's settings out of every test, and what a test changes out of all else."""
     folder = tmp_path_factory.mktemp("zoo")
     monkeypatch.setenv("ZOO_HOME", str(folder / "home"))
     monkeypatch.setenv("ZOO_RUNS_DIR", str(folder / "runs"))
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     before = Path.cwd()
+    # What `zoo.cli.main` changes for its process.
+    log, terminate = logging.getLogger("zoo"), signal.getsignal(signal.SIGTERM)
+    handlers, level, propagate = log.handlers, log.level, log.propagate
     yield
+    log.handlers, log.propagate = handlers, propagate
+    log.setLevel(level)
+    signal.signal(signal.SIGTERM, terminate)
     assert Path.cwd() == before, "the test left the current folder changed"
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder of the test's own, the current one."""
+    with contextlib.chdir(tmp_path):
+        yield tmp_path
 
 
 @pytest.fixture(scope="session")

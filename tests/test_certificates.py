@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,17 +37,6 @@ class Second(Good):
         {}
         return self.layers(inputs)
 """
-
-
-@pytest.fixture(autouse=True)
-def own_process_state() -> Iterator[None]:
-    """Restore what `main` changes for its process."""
-    log = logging.getLogger("zoo")
-    before = (log.handlers, log.level, log.propagate, signal.getsignal(signal.SIGTERM))
-    yield
-    log.handlers, log.propagate = before[0], before[2]
-    log.setLevel(before[1])
-    signal.signal(signal.SIGTERM, before[3])
 
 
 def write(folder: Path, text: str, name: str = "mine.py") -> Path:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,17 +37,6 @@ class FashionMNISTModelV1(nn.Module):
         return self.layer_stack(x)
 """
 SMALL = {"train_size": 400, "test_size": 100}
-
-
-@pytest.fixture(autouse=True)
-def own_process_state() -> Iterator[None]:
-    """Restore what `main` changes for its process."""
-    log = logging.getLogger("zoo")
-    before = (log.handlers, log.level, log.propagate, signal.getsignal(signal.SIGTERM))
-    yield
-    log.handlers, log.propagate = before[0], before[2]
-    log.setLevel(before[1])
-    signal.signal(signal.SIGTERM, before[3])
 
 
 class Net(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import pty
 import re
@@ -28,18 +27,9 @@ KEYS = {
 
 
 @pytest.fixture(autouse=True)
-def own_process_state(monkeypatch, tmp_path):
-    """Restore what `main` changes for its process, and work in a folder of the test's own."""
+def own_folder_of_runs(monkeypatch, own_folder):
+    """Let runs go where they go by default: into the current folder, which is the test's own."""
     monkeypatch.delenv("ZOO_RUNS_DIR")
-    folder = Path.cwd()
-    os.chdir(tmp_path)
-    log = logging.getLogger("zoo")
-    before = (log.handlers, log.level, log.propagate, signal.getsignal(signal.SIGTERM))
-    yield
-    os.chdir(folder)
-    log.handlers, log.propagate = before[0], before[2]
-    log.setLevel(before[1])
-    signal.signal(signal.SIGTERM, before[3])
 
 
 def zoo_process(*arguments, **options):

@@ -6,14 +6,11 @@ import csv
 import io
 import itertools
 import json
-import logging
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,17 +38,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     folder = tmp_path_factory.mktemp("runs")
     names = ("baseline", "relu-mlp")
     return {name: [train(name, folder, seed=seed, epochs=2) for seed in SEEDS] for name in names}
-
-
-@pytest.fixture(autouse=True)
-def own_process_state() -> Iterator[None]:
-    """Restore what `main` changes for its process."""
-    log = logging.getLogger("zoo")
-    before = (log.handlers, log.level, log.propagate, signal.getsignal(signal.SIGTERM))
-    yield
-    log.handlers, log.propagate = before[0], before[2]
-    log.setLevel(before[1])
-    signal.signal(signal.SIGTERM, before[3])
 
 
 def flatten(runs: dict[str, list[Path]]) -> list[Path]:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +13,8 @@ import pytest
 import zoo
 from zoo.cli import main
 from zoo.figures import render_figure
+
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 SIZES = {"train_size": 64, "test_size": 40}
 BLOCKED = """
@@ -43,20 +41,6 @@ def hostile(*, root):
     split = torch.arange(48, dtype=torch.uint8).reshape(12, 1, 2, 2), torch.arange(12) % 3
     return zoo.DataSplits(train=split, test=split, class_names=("$x^{$", "<b>&", "a\\nb\\x07"))
 """
-
-
-@pytest.fixture(autouse=True)
-def own_process_state(tmp_path: Path) -> Iterator[None]:
-    """Restore what `main` changes for its process, and work in a folder of the test's own."""
-    folder = Path.cwd()
-    os.chdir(tmp_path)
-    log = logging.getLogger("zoo")
-    before = (log.handlers, log.level, log.propagate, signal.getsignal(signal.SIGTERM))
-    yield
-    os.chdir(folder)
-    log.handlers, log.propagate = before[0], before[2]
-    log.setLevel(before[1])
-    signal.signal(signal.SIGTERM, before[3])
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
-import os
 import pickle
 import re
 import shutil
-import signal
 import struct
 import subprocess
 import sys
@@ -32,23 +29,11 @@ from zoo.header import read_header
 from zoo.registry import Registry
 from zoo.weights import save_weights
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 SIZES = {"train_size": 2000, "test_size": 200}
 HEAVY = {"torch", "torchvision", "numpy", "pydantic", "pooch", "requests", "PIL", "tqdm", "zoo_plugins", "safetensors"}
 PLAIN_ROW = re.compile(r"(\S+) +([a-z]+) +([01]\.\d{4})")
-
-
-@pytest.fixture(autouse=True)
-def own_process_state(tmp_path: Path) -> Iterator[None]:
-    """Restore what `main` changes for its process, and work in a folder of the test's own."""
-    folder = Path.cwd()
-    os.chdir(tmp_path)
-    log = logging.getLogger("zoo")
-    before = (log.handlers, log.level, log.propagate, signal.getsignal(signal.SIGTERM))
-    yield
-    os.chdir(folder)
-    log.handlers, log.propagate = before[0], before[2]
-    log.setLevel(before[1])
-    signal.signal(signal.SIGTERM, before[3])
 
 
 @pytest.fixture(scope="module")

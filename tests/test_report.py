@@ -6,14 +6,11 @@ import base64
 import hashlib
 import io
 import json
-import logging
 import re
 import shlex
 import shutil
-import signal
 import sys
 import zipfile
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -98,17 +95,6 @@ class Page(HTMLParser):
             if image["alt"].startswith("sample "):
                 found.append((int(image["alt"].split()[1]), numpy.asarray(Image.open(io.BytesIO(raw)))))
         return found
-
-
-@pytest.fixture(autouse=True)
-def own_process_state() -> Iterator[None]:
-    """Restore what `main` changes for its process."""
-    log = logging.getLogger("zoo")
-    before = (log.handlers, log.level, log.propagate, signal.getsignal(signal.SIGTERM))
-    yield
-    log.handlers, log.propagate = before[0], before[2]
-    log.setLevel(before[1])
-    signal.signal(signal.SIGTERM, before[3])
 
 
 @pytest.fixture(scope="module")

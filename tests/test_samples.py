@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import re
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +14,8 @@ from zoo.cli import main
 from zoo.errors import DataError, SettingError, UnknownNameError, UsageError
 from zoo.factories import build_dataset
 from zoo.registry import Registry
+
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 SIZES = {"train_size": 64, "test_size": 40}
 SMALL = ["--dataset-param", "train_size=64", "--dataset-param", "test_size=40"]
@@ -52,20 +50,6 @@ def rows(*, root):
     split = torch.tensor([[0.5, -1.0], [2.0, 3.0]]), torch.tensor([0, 1])
     return zoo.DataSplits(train=split, test=split, validation=split, class_names=("low", "high"))
 '''
-
-
-@pytest.fixture(autouse=True)
-def own_process_state(tmp_path: Path) -> Iterator[None]:
-    """Restore what `main` changes for its process, and work in a folder of the test's own."""
-    folder = Path.cwd()
-    os.chdir(tmp_path)
-    log = logging.getLogger("zoo")
-    before = (log.handlers, log.level, log.propagate, signal.getsignal(signal.SIGTERM))
-    yield
-    os.chdir(folder)
-    log.handlers, log.propagate = before[0], before[2]
-    log.setLevel(before[1])
-    signal.signal(signal.SIGTERM, before[3])
 
 
 @pytest.fixture

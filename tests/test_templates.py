@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import json
-import logging
-import os
 import re
-import signal
 import subprocess
 import sys
 import textwrap
@@ -35,17 +33,11 @@ NAMES = ("a" * 60, "3d-net", "zoo-net", "net.v1_5")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Return an empty folder, the current one; restore what `main` changes for its process."""
-    folder, before = tmp_path / "empty", Path.cwd()
+    """Return an empty folder, the current one."""
+    folder = tmp_path / "empty"
     folder.mkdir()
-    os.chdir(folder)
-    log = logging.getLogger("zoo")
-    state = (log.handlers, log.level, log.propagate, signal.getsignal(signal.SIGTERM))
-    yield folder
-    os.chdir(before)
-    log.handlers, log.propagate = state[0], state[2]
-    log.setLevel(state[1])
-    signal.signal(signal.SIGTERM, state[3])
+    with contextlib.chdir(folder):
+        yield folder
 
 
 def names_in(folder: Path) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import zoo
 from zoo.findings import Finding
 from zoo.plugins import Plugin
-from zoo.storage import write_file, zoo_home
+from zoo.storage import describe_file, write_file, zoo_home
 
 FORMAT = 1
 Verdict = Literal["certified", "refused", "incomplete"]
@@ -63,15 +63,6 @@ def decide(findings: Mapping[str, Sequence[Finding]]) -> Verdict:
     """Return the verdict on what was found."""
     statuses = {found.status for many in findings.values() for found in many}
     return "refused" if "failed" in statuses else "incomplete" if "untried" in statuses else "certified"
-
-
-def describe_file(path: str | Path) -> list[int] | None:
-    """Return what changes when a file does: its time and size."""
-    try:
-        state = Path(path).stat()
-    except OSError:
-        return None
-    return [state.st_mtime_ns, state.st_size]
 
 
 def find_source(plugin: Plugin) -> str:

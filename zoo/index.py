@@ -15,19 +15,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import zoo
+from zoo.children import describe_end, kill, start_module
 from zoo.distributions import fingerprint
 from zoo.errors import PluginError, StorageError, describe, quote
 from zoo.hooks import load_specs
 from zoo.modules import import_object
 from zoo.plugins import Plugin
 from zoo.specs import SPEC_CLASSES, AnySpec, FileSpec, WeightsSpec
-from zoo.storage import write_file, zoo_home
-
-if TYPE_CHECKING:
-    from subprocess import Popen
+from zoo.storage import describe_file, write_file, zoo_home
 
 log = logging.getLogger("zoo")
 
@@ -100,7 +98,7 @@ def _read_cache(path: Path, key: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("damaged")
     answer: dict[str, Any] = json.loads(text)
     # What a plugin misses may get installed, so a failure holds only while nothing else changes.
-    changed = answer["key"] != key or any(_describe_file(path) != state for path, state in answer["files"])
+    changed = answer["key"] != key or any(describe_file(path) != state for path, state in answer["files"])
     if changed or ("problem" in answer and answer["environment"] != _environment()):
         raise ValueError("the plugin has changed")
     return answer
@@ -122,18 +120,9 @@ def _environment() -> str:
 def _make_key(plugin: Plugin) -> dict[str, Any]:
     """Return what the specs depend on: versions, and the manifest or the module's file, found without importing."""
     file = plugin.source if isinstance(plugin.source, Path) else _find_module(str(plugin.source))
-    state = _describe_file(file) if file else None
+    state = describe_file(file) if file else None
     needs = list(plugin.requires)
     return {"zoo": zoo.__version__, "version": plugin.version, "needs": needs, "file": str(file), "state": state}
-
-
-def _describe_file(path: str | Path) -> list[int] | None:
-    """Return what changes when a file does."""
-    try:
-        state = Path(path).stat()
-    except OSError:
-        return None
-    return [state.st_mtime_ns, state.st_size]
 
 
 def _find_module(name: str) -> Path | None:
@@ -197,7 +186,7 @@ def _find_imported(plugin: Plugin, problem: BaseException | None) -> list[tuple[
     failed = {frame.f_code.co_filename for frame, _ in walk_tb(cause.__traceback__)} if cause else set()
     failed |= {str(cause.filename)} if isinstance(cause, SyntaxError) else set()
     folder = f"{os.sep}{top}{os.sep}"
-    return [(file, _describe_file(file)) for file in sorted(files | {file for file in failed if folder in file})]
+    return [(file, describe_file(file)) for file in sorted(files | {file for file in failed if folder in file})]
 
 
 def _ask(plugin: Plugin) -> dict[str, Any]:
@@ -205,28 +194,16 @@ def _ask(plugin: Plugin) -> dict[str, Any]:
 
     The answer comes in a file: what a plugin prints cannot get into it.
     """
-    import signal
     import subprocess
     import tempfile
 
     log.info("indexing plugin %s, once", plugin.label)
-    paths = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
-    # Without other plugins: one that lists the zoo's entries would start processes without end.
-    environment = {**os.environ, "PYTHONPATH": paths, "ZOO_DISABLE_PLUGINS": "all"}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         file = Path(folder, "answer.json")
-        # -P: a folder called zoo in the current folder must not be taken for this package.
-        command = [sys.executable, "-P", "-m", "zoo.index", str(file), plugin.name, plugin.version, str(plugin.source)]
-        quiet = subprocess.DEVNULL
+        given = (str(file), plugin.name, plugin.version, str(plugin.source), *plugin.requires)
         try:
-            process = subprocess.Popen(
-                [*command, *plugin.requires],
-                env=environment,
-                stdin=quiet,
-                stdout=quiet,
-                stderr=quiet,
-                start_new_session=True,
-            )
+            # Without other plugins: one that lists the zoo's entries would start processes without end.
+            process = start_module("zoo.index", *given, environment={"ZOO_DISABLE_PLUGINS": "all"})
         except OSError as error:
             return {"problem": ("no process could be started to index it", describe(error), "")}
         try:
@@ -236,20 +213,10 @@ def _ask(plugin: Plugin) -> dict[str, Any]:
             fix = f"Try again: zoo plugins {plugin.name}"
             return {"problem": ("importing it failed", f"it took more than {TIME_LIMIT:g} s", fix)}
         except (OSError, ValueError):
-            why = f"signal {-code}: {signal.strsignal(-code)}" if code < 0 else f"exit code {code}"
-            return {"problem": ("importing it failed", f"it ended the process ({why})", "")}
+            return {"problem": ("importing it failed", f"it ended the process ({describe_end(code)})", "")}
         finally:
             if process.poll() is None:
-                _kill(process)
-
-
-def _kill(process: Popen[bytes]) -> None:
-    """End the process with those it started."""
-    import signal
-
-    with suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
-    process.wait()
+                kill(process)
 
 
 def main(answer: str, name: str, version: str, module: str, *requires: str) -> None:

@@ -154,22 +154,30 @@ def load_dataset(
     return splits
 
 
-def check_claims(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> None:
-    """Compare the data set's spec with what was loaded; params may change the data, so only without any."""
-    spec = plan.dataset.spec
-    if plan.given_dataset_params:
-        return
-    claims = {
+def find_false_claims(spec: DatasetSpec, splits: DataSplits, raw_shape: tuple[int, ...]) -> list[str]:
+    """Return in words which facts that the spec declares are not those of the loaded data."""
+    loaded = {name: count_samples(split) for name, split in splits.items()}
+    claims: dict[str, tuple[Any, Any]] = {
         "input_shape": (spec.input_shape, raw_shape),
         "num_classes": (spec.num_classes, len(splits.class_names)),
         "class_names": (spec.class_names or None, tuple(splits.class_names)),
-        **{f"samples.{name}": (spec.samples.get(name), count_samples(split)) for name, split in splits.items()},
+        **{f"samples.{name}": (count, loaded.get(name, "no such split")) for name, count in spec.samples.items()},
     }
-    for name, (claimed, loaded) in claims.items():
-        if claimed is not None and claimed != loaded:
-            plugin = plan.dataset.plugin
-            what = f"dataset {quote(plan.dataset.name)} is not what it declares"
-            raise PluginError(plugin.name, plugin.version, what, f"{name}: declared {claimed}, loaded {loaded}")
+    return [
+        f"{name}: declared {claimed}, loaded {found}"
+        for name, (claimed, found) in claims.items()
+        if claimed is not None and claimed != found
+    ]
+
+
+def check_claims(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> None:
+    """Compare the data set's spec with what was loaded; params may change the data, so only without any."""
+    if plan.given_dataset_params:
+        return
+    for false in find_false_claims(plan.dataset.spec, splits, raw_shape)[:1]:
+        plugin = plan.dataset.plugin
+        what = f"dataset {quote(plan.dataset.name)} is not what it declares"
+        raise PluginError(plugin.name, plugin.version, what, false)
 
 
 @contextmanager

@@ -278,3 +278,12 @@ def _explain(what: str, error: Exception, folder: Path, fix: str, size: int | No
             free = f"{disk.f_bavail * disk.f_frsize / 1e6:.1f} MB free"
             why = "no inodes left" if disk.f_files and not disk.f_favail else f"the disk is full ({needed}{free})"
     return StorageError(what, why, fix)
+
+
+def describe_file(path: str | Path) -> list[int] | None:
+    """Return what changes when a file does: its time and size."""
+    try:
+        state = Path(path).stat()
+    except OSError:
+        return None
+    return [state.st_mtime_ns, state.st_size]

@@ -17,6 +17,7 @@ from zoo.data import DataSplits, Split, count_samples, find_input_shape
 from zoo.device import use_seed
 from zoo.factories import build_dataset, load_factory
 from zoo.findings import Fault, Skip, Status
+from zoo.preparation import find_false_claims
 from zoo.preprocess import Preprocess
 from zoo.registry import Entry
 from zoo.specs import DatasetSpec
@@ -96,20 +97,10 @@ def check_claims(subject: DatasetSubject) -> str:
     The spec is what `zoo show` prints and what models are matched with before anything is loaded.
     """
     spec, splits = subject.entry.spec, subject.loaded
-    raw = find_input_shape(subject.entry.name, splits)
-    claims: dict[str, tuple[Any, Any]] = {
-        "input_shape": (spec.input_shape, raw),
-        "num_classes": (spec.num_classes, len(splits.class_names)),
-        "class_names": (spec.class_names or None, tuple(splits.class_names)),
-    }
-    claims |= {f"samples.{name}": (spec.samples.get(name), count_samples(split)) for name, split in splits.items()}
-    wrong = [(name, *pair) for name, pair in claims.items() if pair[0] is not None and pair[0] != pair[1]]
-    there = dict(splits.items())
-    wrong += [(f"samples.{name}", count, "no such split") for name, count in spec.samples.items() if name not in there]
-    if wrong:
-        told = "; ".join(f"{name}: declared {claimed}, loaded {loaded}" for name, claimed, loaded in wrong)
-        raise Fault(told, "Declare what is loaded, or load what is declared", subject.definition)
-    declared = sum(claimed is not None for claimed, _ in claims.values())
+    false = find_false_claims(spec, splits, find_input_shape(subject.entry.name, splits))
+    if false:
+        raise Fault("; ".join(false), "Declare what is loaded, or load what is declared", subject.definition)
+    declared = sum(map(bool, (spec.input_shape, spec.num_classes, spec.class_names))) + len(spec.samples)
     return f"{declared} declared facts hold"
 
 

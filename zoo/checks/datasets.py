@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from typing import Any
 
 from zoo.checks import rebuild
 from zoo.checks.content import DatasetSubject, check_claims, check_classes, check_disjoint, check_images, check_range
 from zoo.checks.samples import TWICE, choose_places, read_places, read_sample, read_split
-from zoo.checks.surroundings import check_use, keep_settings, refuse_network, reverse_listings
+from zoo.checks.surroundings import check_unknown_param, check_use, keep_settings, refuse_network, reverse_listings
 from zoo.data import DataSplits, check_splits, count_samples
 from zoo.downloads import fetch_files
-from zoo.errors import DownloadError, PluginError, UsageError, ZooError, describe
+from zoo.errors import DownloadError, PluginError, ZooError, describe
 from zoo.factories import build_dataset, load_factory
 from zoo.findings import Check, Fault, Skip, Untried
 from zoo.params import resolve_params
@@ -199,13 +200,12 @@ def check_params(subject: DatasetSubject) -> str:
     A param that is misspelt must be refused; a factory with `**params` that ignores what it does not know gives other
     data than were asked for, and says nothing.
     """
-    try:
-        params = resolve_params(subject.entry.spec, load_factory(subject.entry), {"zoo_no_such_param": 1})
-        build_dataset(subject.entry, root=subject.root, params=params)
-    except (PluginError, UsageError):
-        return f"{len(subject.params)} params, unknown ones are refused"
-    fix = "Name the params in the signature instead of **params, or raise ValueError for those you do not know"
-    raise Fault("a param called zoo_no_such_param was taken without a word", fix, subject.definition, "warning")
+
+    def build(params: dict[str, Any]) -> object:
+        return build_dataset(subject.entry, root=subject.root, params=params)
+
+    check_unknown_param(subject.entry, build, subject.definition)
+    return f"{len(subject.params)} params, unknown ones are refused"
 
 
 GATES = ("files", "builds")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 from zoo import storage
 from zoo.certificates import Certificate, save_certificate
 from zoo.checks.plugin import PLUGIN_CHECKS, examine, find_target, is_path, issue_certificate, list_files
+from zoo.children import describe_end, kill, open_channel, start_module
 from zoo.errors import UsageError, ZooError
 from zoo.findings import Finding
 
@@ -81,18 +81,7 @@ def certify(
 
 def _run_child(asked: dict[str, Any], take: Report, time_limit: float) -> dict[str, Any]:
     """Run the checks in another process; return its last words, or which check it ended in and how."""
-    paths = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
-    command = [sys.executable, "-P", "-m", "zoo.checks.isolation", json.dumps(asked)]
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, "PYTHONPATH": paths},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        text=True,
-        encoding="utf-8",
-    )
+    process = start_module("zoo.checks.isolation", json.dumps(asked), stdout=subprocess.PIPE, encoding="utf-8")
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     reader = threading.Thread(target=_read_lines, args=(process, lines), daemon=True)
     reader.start()
@@ -106,9 +95,8 @@ def _run_child(asked: dict[str, Any], take: Report, time_limit: float) -> dict[s
                 fix = "Look for an endless loop, or allow more with --time-limit"
                 return {"entry": entry, "check": check, "failure": failure, "fix": fix}
             if not line:
-                code = process.wait()
-                how = f"signal {-code}: {signal.strsignal(-code)}" if code < 0 else f"exit code {code}"
-                failure, fix = f"it ended the process ({how})", "Raise errors, and never end the process"
+                failure = f"it ended the process ({describe_end(process.wait())})"
+                fix = "Raise errors, and never end the process"
                 return {"entry": entry, "check": check, "failure": failure, "fix": fix}
             event = json.loads(line)
             if "files" in event:
@@ -118,9 +106,7 @@ def _run_child(asked: dict[str, Any], take: Report, time_limit: float) -> dict[s
             else:
                 take(event["entry"], Finding(**event["finding"]))
     finally:
-        with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
-        process.wait()
+        kill(process)
         reader.join()
         if process.stdout is not None:
             process.stdout.close()
@@ -137,8 +123,7 @@ def _read_lines(process: subprocess.Popen[str], lines: queue.SimpleQueue[str]) -
 def main(text: str) -> None:
     """Check a plugin and write what is found to stdout, a JSON object a line; nothing the plugin prints gets there."""
     asked = json.loads(text)
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    channel = open_channel()
 
     def write(event: dict[str, Any]) -> None:
         channel.write(json.dumps(event) + "\n")

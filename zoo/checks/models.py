@@ -15,6 +15,7 @@ from zoo.checks.running import check_batch, check_evaluation, check_inputs, chec
 from zoo.checks.settings import FIX, find_setter, read_settings, restore_settings
 from zoo.checks.source import find_creation, find_definition, find_line
 from zoo.checks.subject import SAMPLES, ModelSubject
+from zoo.checks.surroundings import check_unknown_param, keep_settings
 from zoo.checks.training import (
     check_activation,
     check_frozen,
@@ -77,19 +78,14 @@ def check_params(subject: ModelSubject) -> str:
         except (TypeError, ValueError):
             fix = "Take a name instead, as text, and look up what it means in the factory"
             raise Fault(f"param {name} is {value!r}, no plain data", fix, subject.definition) from None
-    try:
-        params = resolve_params(subject.entry.spec, factory, {"zoo_no_such_param": 1})
+
+    def build(params: dict[str, Any]) -> None:
         shape, classes = subject.cases[0]
-        with use_seed(0):
-            before = read_settings()
-            try:
-                build_model(subject.entry, input_shape=shape, num_classes=classes, params=params)
-            finally:
-                restore_settings(before)
-    except ZooError:
-        return f"{len(subject.params)} params, unknown ones are refused"
-    fix = "Name the params in the signature instead of **params, or raise ValueError for those you do not know"
-    raise Fault("a param called zoo_no_such_param was taken without a word", fix, subject.definition)
+        with use_seed(0), keep_settings():
+            build_model(subject.entry, input_shape=shape, num_classes=classes, params=params)
+
+    check_unknown_param(subject.entry, build, subject.definition)
+    return f"{len(subject.params)} params, unknown ones are refused"
 
 
 def check_builds(subject: ModelSubject) -> str:

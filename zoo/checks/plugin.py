@@ -13,7 +13,7 @@ from typing import Any
 
 import zoo
 from zoo import storage
-from zoo.certificates import Certificate, decide, describe_file, find_source
+from zoo.certificates import Certificate, decide, find_source
 from zoo.errors import UnknownNameError, closest, quote
 from zoo.findings import Check, Fault, Finding, run_checks
 from zoo.hooks import load_specs
@@ -242,7 +242,7 @@ def list_files(plugins: Sequence[Plugin], registry: Registry) -> list[tuple[str,
         file = getattr(module, "__file__", None)
         if name.partition(".")[0] in tops and isinstance(file, str):
             paths.add(file)
-    return [(path, describe_file(path)) for path in sorted(paths)]
+    return [(path, storage.describe_file(path)) for path in sorted(paths)]
 
 
 def check_plugin(

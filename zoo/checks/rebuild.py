@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 
 from zoo.checks.plugin import find_target
 from zoo.checks.samples import choose_places, read_places
+from zoo.children import open_channel, start_module
 from zoo.data import DataSplits, count_samples
 from zoo.device import use_seed
 from zoo.errors import describe
@@ -32,14 +33,11 @@ def start() -> subprocess.Popen[str]:
     """Return the other process; it is started once, since importing torch is most of its work."""
     if not _running or _running[-1].poll() is not None:
         own = os.environ.get("PYTHONHASHSEED", "")
-        paths = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "zoo.checks.rebuild"],
-            env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": "2" if own == "1" else "1"},
+        process = start_module(
+            "zoo.checks.rebuild",
+            environment={"PYTHONHASHSEED": "2" if own == "1" else "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
             encoding="utf-8",
         )
         atexit.register(stop, process)
@@ -119,8 +117,7 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Answer one line of stdin after another; nothing a plugin prints gets among the answers."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    channel = open_channel()
     with suppress(KeyboardInterrupt):
         for line in sys.stdin:
             channel.write(json.dumps(answer(json.loads(line))) + "\n")

@@ -15,7 +15,11 @@ import torch
 
 from zoo.checks.settings import find_setter, read_settings, restore_settings, watch_settings
 from zoo.device import use_seed
+from zoo.errors import ZooError
+from zoo.factories import load_factory
 from zoo.findings import Fault
+from zoo.params import resolve_params
+from zoo.registry import Entry
 
 
 @contextmanager
@@ -105,6 +109,20 @@ def check_use(use: Callable[[], object], definition: str, fix: str) -> None:
         raise Fault(fault.seen, fault.fix, find_setter(use) or definition) from fault
     if seeded:
         raise Fault(f"it seeds {', '.join(seeded)} for the whole process", fix, find_setter(use) or definition)
+
+
+def check_unknown_param(entry: Entry[Any], build: Callable[[dict[str, Any]], object], where: str) -> None:
+    """Check that a param nobody knows is refused; `build` builds with the params it is given.
+
+    Raises:
+        Fault: it was taken.
+    """
+    try:
+        build(resolve_params(entry.spec, load_factory(entry), {"zoo_no_such_param": 1}))
+    except ZooError:
+        return
+    fix = "Name the params in the signature instead of **params, or raise ValueError for those you do not know"
+    raise Fault("a param called zoo_no_such_param was taken without a word", fix, where)
 
 
 def find_seeded(action: Callable[[], object]) -> list[str]:

@@ -1,4 +1,4 @@
-# Warned by: params
+# Refused by: params
 # What is misspelt lands in **options and is ignored.
 import torch
 
