@@ -13,13 +13,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy
 import pytest
 import scipy.stats
 import torch
 
 import zoo
 from zoo.cli import main
-from zoo.outcomes import read_outcomes
+from zoo.outcomes import Outcomes, read_outcomes, save_outcomes
 from zoo.ranking import plot_comparison
 from zoo.verdicts import show_p, show_points, show_seconds, show_size, write_verdict
 
@@ -164,6 +165,24 @@ def test_results_on_other_samples_are_not_compared(runs, tmp_path, capsys, param
     assert "not about the same samples" in err
     assert f"{params['test_size']} samples of shapes, split test, digest " in err
     assert "relu-mlp@shapes" in err and "baseline@shapes" in err
+
+
+def test_targets_tell_samples_apart_where_the_data_have_no_digest(runs, tmp_path):
+    folders = [shutil.copytree(run, tmp_path / run.name) for run in flatten(runs)[:2]]
+
+    def rewrite(folder: Path, shift: int) -> None:
+        path = folder / "predictions.safetensors"
+        known = read_outcomes(path)
+        changed = {"targets": numpy.roll(known.arrays["targets"], shift)}
+        facts = {**known.facts, "digest": None}
+        save_outcomes(path, Outcomes(**{**known.arrays, **changed}, class_names=known.class_names, facts=facts))
+
+    for folder in folders:
+        rewrite(folder, 0)
+    assert len(zoo.compare(folders).rows) == 2
+    rewrite(folders[0], 1)
+    with pytest.raises(zoo.UsageError, match=r"not about the same samples.*no digest"):
+        zoo.compare(folders)
 
 
 def test_weights_without_their_run_are_evaluated(runs, tmp_path, capsys):
