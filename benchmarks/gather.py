@@ -1,4 +1,4 @@
-"""Raw images divided batch by batch, or ready-made inputs: what each costs, and which of them zoo/batches.py takes.
+"""Raw images divided batch by batch, or ready-made inputs: what each costs, and which zoo/data/batches.py takes.
 
 The seconds are those of making the inputs and gathering every batch once per epoch, with no model to train.
 """
@@ -13,8 +13,8 @@ from time import perf_counter
 import torch
 from measure import alternate, check_ratio, find_ratio, make_parser
 
-from zoo.batches import TensorBatches, make_inputs
-from zoo.preprocess import Preprocess
+from zoo.data.batches import TensorBatches, make_inputs
+from zoo.registry.preprocess import Preprocess
 
 LIMIT = 1.25
 BATCH = 32

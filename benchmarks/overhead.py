@@ -15,12 +15,11 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import FashionMNIST
 from torchvision.transforms import ToTensor
 
-from zoo.batches import make_batches
-from zoo.config import TrainConfig
-from zoo.order import epoch_order
-from zoo.preprocess import Preprocess
-from zoo.progress import no_progress
-from zoo.trainer import Losses, Trainer, make_step, train_one_epoch
+from zoo.data.batches import epoch_order, make_batches
+from zoo.registry.preprocess import Preprocess
+from zoo.registry.settings import TrainConfig
+from zoo.training.progress import no_progress
+from zoo.training.trainer import Losses, Trainer, make_step, train_one_epoch
 from zoo_plugins.datasets.fashionmnist import fashionmnist
 from zoo_plugins.models.baseline import Baseline
 

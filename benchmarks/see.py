@@ -17,8 +17,8 @@ from unittest.mock import patch
 from measure import Times, alternate, check_ratio, find_ratio, make_parser
 
 import zoo
-from zoo import pipeline
-from zoo.outcomes import OutcomeCollector
+from zoo.training import run as run_module
+from zoo.training.predictions import OutcomeCollector
 
 WRITING_LIMIT = 1.02
 COMPARE_LIMIT, REPORT_LIMIT = 2.0, 5.0
@@ -55,7 +55,7 @@ def measure_writing(options: argparse.Namespace, folder: Path) -> list[bool]:
         started = perf_counter()
         with (
             patch.object(OutcomeCollector, "update", added.watch(OutcomeCollector.update)),
-            patch.object(pipeline, "_save_outcomes", added.watch(pipeline._save_outcomes)),
+            patch.object(run_module, "_save_outcomes", added.watch(run_module._save_outcomes)),
         ):
             zoo.run("baseline", **settings)
         times["with"].append(perf_counter() - started)

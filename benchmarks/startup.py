@@ -35,7 +35,7 @@ def zoo_models():
 """
 PROGRAMS = {
     # As an installer writes the console script.
-    "zoo": "import sys\nfrom zoo.cli import entry\nif __name__ == '__main__':\n    sys.exit(entry())\n",
+    "zoo": "import sys\nfrom zoo.cli.main import entry\nif __name__ == '__main__':\n    sys.exit(entry())\n",
     "bare": """
 import click
 

@@ -1,4 +1,4 @@
-"""Where more CPU threads pay: training steps of tiny to medium models, and what the rule in zoo/device.py chooses.
+"""Where more CPU threads pay: training steps of tiny to medium models, and what zoo/models/device.py chooses.
 
 Beside a busy process a thread that waits may spin for as long as the scheduler gives the core to the other one: set
 GOMP_SPINCOUNT=1000 to see what that costs.
@@ -18,9 +18,10 @@ import torch
 from measure import alternate, check_ratio, find_ratio, make_parser
 from torch import nn
 
-from zoo.config import TrainConfig
-from zoo.device import THREAD_FLOP, count_flop
-from zoo.trainer import Step, build_optimizer, make_step
+from zoo.models.device import THREAD_FLOP
+from zoo.models.probe import count_flop
+from zoo.registry.settings import TrainConfig
+from zoo.training.trainer import Step, build_optimizer, make_step
 from zoo_plugins.models.baseline import Baseline
 from zoo_plugins.models.tinyvgg import TinyVGG
 

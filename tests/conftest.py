@@ -23,7 +23,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = Path(__file__).parent / "packages"
+FIXTURES = Path(__file__).parent / "fixtures"
+PACKAGES = FIXTURES / "packages"
 SAMPLES = ("zoo-sample-model", "zoo-sample-dataset", "zoo-sample-metric", "zoo-twin-red", "zoo-twin-blue")
 SETTINGS = ("ZOO_DATA_DIR", "ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_OFFLINE", "ZOO_DEBUG")
 

@@ -1,5 +1,5 @@
 """`python -m zoo`: the same as the command `zoo`."""
 
-from zoo.cli import entry
+from zoo.cli.main import entry
 
 entry()

@@ -1,6 +1,6 @@
 """Every error zoo raises on purpose: what failed and where, what was expected and got, what to do next.
 
-The exit code of a class is the exit code of the command line (see docs/cli.md).
+The exit code of a class is the exit code of the command line (see docs/guide/cli.md).
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from zoo.registry import Registry
-    from zoo.specs import AnySpec
+    from zoo.registry.entries import Registry
+    from zoo.registry.specs import AnySpec
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def zoo_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     monkeypatch.setenv("ZOO_RUNS_DIR", str(tmp_path / "zoo-runs"))
 
     def make(*given: str | Path | AnySpec) -> Registry:
-        from zoo.registry import Registry
+        from zoo.registry.entries import Registry
 
         paths = [thing for thing in given if isinstance(thing, str | Path)]
         specs = [thing for thing in given if not isinstance(thing, str | Path)]

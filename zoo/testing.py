@@ -14,13 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo import storage
-from zoo.certificates import Certificate
-from zoo.checks.plugin import check_plugin as _check_plugin
-from zoo.checks.plugin import examine
-from zoo.findings import Finding
-from zoo.registry import Registry
-from zoo.specs import AnySpec, DatasetSpec, MetricSpec, ModelSpec
+from zoo.registry.certificates import Certificate, Finding
+from zoo.registry.entries import Registry
+from zoo.registry.specs import AnySpec, DatasetSpec, MetricSpec, ModelSpec
+from zoo.storage import folders
 
 Findings = Mapping[str, Sequence[Finding]]
 
@@ -46,7 +43,9 @@ def check_plugin(
         CheckError: a check failed, or could not be made.
         UnknownNameError, UsageError: there is no such plugin or file.
     """
-    certificate = _check_plugin(target, data_dir=data_dir, offline=offline)
+    from zoo.checks import plugin
+
+    certificate = plugin.check_plugin(target, data_dir=data_dir, offline=offline)
     _raise_failed(certificate.findings, strict)
     return certificate
 
@@ -81,10 +80,12 @@ def check_metric(factory: Callable[..., Any], *, strict: bool = False, **fields:
 
 
 def _check(spec: AnySpec, root: str | Path | None, strict: bool) -> list[Finding]:
+    from zoo.checks.plugin import examine
+
     registry = Registry()
     registry.add(spec, plugin="tested")
     found: dict[str, list[Finding]] = {}
-    options: Any = {"data_dir": storage.data_dir(root), "offline": True, "done": ("plugin",)}
+    options: Any = {"data_dir": folders.data_dir(root), "offline": True, "done": ("plugin",)}
     for entry, finding in examine(registry, registry.plugins[0], **options):
         found.setdefault(entry, []).append(finding)
     _raise_failed(found, strict)

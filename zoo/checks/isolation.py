@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from zoo import storage
-from zoo.certificates import Certificate, save_certificate
-from zoo.checks.plugin import PLUGIN_CHECKS, examine, find_target, is_path, issue_certificate, list_files
-from zoo.children import describe_end, kill, open_channel, start_module
+from zoo.checks.plugin import PLUGIN_CHECKS, examine, issue_certificate, list_files
+from zoo.checks.targets import find_target, is_path
 from zoo.errors import UsageError, ZooError
-from zoo.findings import Finding
+from zoo.registry.certificates import Certificate, Finding, save_certificate
+from zoo.storage import folders
+from zoo.storage.processes import describe_end, kill, open_channel, start_module
 
 TIME_LIMIT = 300.0
 """Seconds that one check may take; of a model of 100 million parameters the slowest takes a tenth of that."""
@@ -52,8 +52,8 @@ def certify(
     asked = {
         "target": str(Path(target).expanduser().absolute()) if is_path(target) else str(target),
         "plugins": [str(Path(path).expanduser().absolute()) for path in plugins],
-        "data_dir": str(storage.data_dir(data_dir).absolute()),
-        "offline": storage.offline(offline),
+        "data_dir": str(folders.data_dir(data_dir).absolute()),
+        "offline": folders.offline(offline),
     }
 
     def take(entry: str, finding: Finding) -> None:

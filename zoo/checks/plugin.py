@@ -11,16 +11,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import zoo
-from zoo import storage
-from zoo.certificates import Certificate, decide, find_source
-from zoo.errors import UnknownNameError, closest, quote
-from zoo.findings import Check, Fault, Finding, run_checks
-from zoo.hooks import load_specs
-from zoo.index import find_names
-from zoo.plugins import Plugin
-from zoo.registry import Entry, Registry
-from zoo.specs import SPEC_CLASSES
+from zoo.checks.base import Check, Fault, run_checks
+from zoo.checks.targets import find_target
+from zoo.registry.certificates import Certificate, Finding, decide, find_source
+from zoo.registry.entries import Entry, Registry
+from zoo.registry.index import find_names
+from zoo.registry.loading import load_specs
+from zoo.registry.plugins import Plugin
+from zoo.registry.specs import SPEC_CLASSES
+from zoo.storage import files, folders
+from zoo.version import __version__
 
 HEAVY = ("torch", "torchvision", "timm", "torchmetrics", "tensorflow", "jax", "pandas", "matplotlib")
 """What no listing should wait for."""
@@ -99,38 +99,6 @@ PLUGIN_CHECKS: Mapping[str, Check[PluginSubject]] = {
 """The checks of the plugin itself."""
 
 
-def find_target(target: str | Path, plugins: Sequence[str | Path] = ()) -> tuple[Registry, list[Plugin], str]:
-    """Return the registry, the plugin with its parts and the pattern of entries that a name or path means.
-
-    A path is read beside zoo's own entries only, so that what is installed changes nothing. `name/pattern` means some
-    of a plugin's entries.
-
-    Raises:
-        UsageError, UnknownNameError: there is no such file or plugin.
-    """
-    from zoo.plugins import FIRST_PARTY, find_plugins
-
-    text = str(target)
-    if is_path(target):
-        found = find_plugins([target])
-        plugin = next(plugin for plugin in found if not plugin.installed and plugin.name != FIRST_PARTY)
-        return Registry([found[0], plugin]), [plugin], ""
-    registry = Registry(find_plugins(plugins))
-    name, _, pattern = text.partition("/")
-    parts = [plugin for plugin in registry.plugins if plugin.name == name]
-    if not parts:
-        known = [plugin.name for plugin in registry.plugins]
-        near = closest(name, known)
-        fix = f"Did you mean {quote(near)}?" if near else "Give a name that zoo plugins lists, or the path of a file"
-        raise UnknownNameError("plugin", name, known, fix=fix)
-    return registry, parts, pattern
-
-
-def is_path(target: str | Path) -> bool:
-    """Tell whether a path is meant, not the name of a plugin: no name ends like a Python file or manifest."""
-    return isinstance(target, Path) or target.endswith((".py", ".toml"))
-
-
 def examine(
     registry: Registry,
     plugin: Plugin,
@@ -173,7 +141,7 @@ def _examine_entry(
 
     checks, subject, gates = choose_checks(entry, registry, data_dir, offline)
     from zoo.checks.source import find_line
-    from zoo.device import use_threads
+    from zoo.models.device import use_threads
 
     with warnings.catch_warnings(), use_threads(1):
         warnings.simplefilter("ignore")  # about strange input, which is what it gets
@@ -186,16 +154,25 @@ def choose_checks(
     entry: Entry[Any], registry: Registry, data_dir: Path, offline: bool
 ) -> tuple[Mapping[str, Check[Any]], Any, Sequence[str]]:
     """Return the checks of an entry's kind, their subject, and the checks without which the others are not tried."""
-    from zoo.checks import content, datasets, metrics, models, saved, streams
-
     kind = entry.spec.kind
     if kind == "model":
-        return models.MODEL_CHECKS, models.ModelSubject(entry), models.GATES
+        from zoo.checks.model import contract as models
+        from zoo.checks.model.subject import ModelSubject
+
+        return models.MODEL_CHECKS, ModelSubject(entry), models.GATES
     if kind == "dataset":
-        return datasets.DATASET_CHECKS, content.DatasetSubject(entry, data_dir, offline), datasets.GATES
+        from zoo.checks.dataset import contract as datasets
+        from zoo.checks.dataset.subject import DatasetSubject
+
+        return datasets.DATASET_CHECKS, DatasetSubject(entry, data_dir, offline), datasets.GATES
     if kind == "metric":
-        return metrics.METRIC_CHECKS, streams.MetricSubject(entry), metrics.GATES
-    return saved.WEIGHTS_CHECKS, saved.WeightsSubject(entry, registry, offline), ()
+        from zoo.checks.metric import contract as metrics
+        from zoo.checks.metric.subject import MetricSubject
+
+        return metrics.METRIC_CHECKS, MetricSubject(entry), metrics.GATES
+    from zoo.checks import weights
+
+    return weights.WEIGHTS_CHECKS, weights.WeightsSubject(entry, registry, offline), ()
 
 
 def issue_certificate(
@@ -213,7 +190,7 @@ def issue_certificate(
         plugin=first.name,
         version=first.version,
         source=find_source(first),
-        zoo=zoo.__version__,
+        zoo=__version__,
         versions={"torch": version("torch"), "python": platform.python_version()},
         date=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         verdict=decide(findings),
@@ -242,7 +219,7 @@ def list_files(plugins: Sequence[Plugin], registry: Registry) -> list[tuple[str,
         file = getattr(module, "__file__", None)
         if name.partition(".")[0] in tops and isinstance(file, str):
             paths.add(file)
-    return [(path, storage.describe_file(path)) for path in sorted(paths)]
+    return [(path, files.describe_file(path)) for path in sorted(paths)]
 
 
 def check_plugin(
@@ -260,7 +237,7 @@ def check_plugin(
         UnknownNameError, UsageError: there is no such plugin or file.
     """
     registry, parts, pattern = find_target(target, plugins)
-    root, no_network = storage.data_dir(data_dir), storage.offline(offline)
+    root, no_network = folders.data_dir(data_dir), folders.offline(offline)
     findings: dict[str, list[Finding]] = {}
     for plugin in parts:
         for entry, found in examine(registry, plugin, pattern, data_dir=root, offline=no_network):

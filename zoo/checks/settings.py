@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
+from zoo.checks.base import Fault
 from zoo.checks.source import is_own
-from zoo.findings import Fault
 
 FIX = "Leave settings of the process to whoever runs it"
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG")

@@ -39,7 +39,7 @@ def is_own(file: str) -> bool:
     path = Path(file)
     if file.startswith("<") or not path.is_absolute():
         return False
-    if Path(__file__).parent.parent in path.parents:
+    if Path(__file__).parents[1] in path.parents:
         return False
     if any(part in ("site-packages", "dist-packages") for part in path.parts):
         below = path.parts[

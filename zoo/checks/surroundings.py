@@ -13,13 +13,13 @@ from typing import Any
 import numpy
 import torch
 
+from zoo.checks.base import Fault
 from zoo.checks.settings import find_setter, read_settings, restore_settings, watch_settings
-from zoo.device import use_seed
 from zoo.errors import ZooError
-from zoo.factories import load_factory
-from zoo.findings import Fault
-from zoo.params import resolve_params
-from zoo.registry import Entry
+from zoo.models.device import use_seed
+from zoo.registry.entries import Entry
+from zoo.registry.factories import load_factory
+from zoo.registry.params import resolve_params
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zoo.data import DataSplits
+from zoo.data.splits import DataSplits
 from zoo.errors import DataError
 from zoo_plugins.datasets.idx import read_idx
 

@@ -1,0 +1,202 @@
+"""Certificates: zoo's own entries have one, verdicts survive what a plugin does, and what is kept tells its age."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import PACKAGES, Packages
+
+import zoo
+from zoo.checks.plugin import check_plugin
+from zoo.cli.main import main
+from zoo.registry.entries import Registry
+from zoo.registry.specs import SPEC_CLASSES
+
+GOOD = """
+import torch
+import zoo
+from torch import nn
+
+@zoo.model(name="good")
+class Good(nn.Module):
+    def __init__(self, *, input_shape, num_classes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(input_shape).numel(), num_classes))
+
+    def forward(self, inputs):
+        return self.layers(inputs)
+"""
+SECOND = """
+@zoo.model(name="second")
+class Second(Good):
+    def forward(self, inputs):
+        {}
+        return self.layers(inputs)
+"""
+
+
+def write(folder: Path, text: str, name: str = "mine.py") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def statuses(certificate: zoo.Certificate, entry: str) -> dict[str, str]:
+    return {found.check: found.status for found in certificate.findings[entry]}
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    code = main(list(map(str, arguments)))
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_every_entry_of_zoo_itself_has_a_certificate(fashionmnist_root):
+    certificate = check_plugin("zoo", data_dir=fashionmnist_root, offline=True)
+    own = {
+        f"{kind} {entry.name}"
+        for kind in SPEC_CLASSES
+        for entry in Registry.discover(disabled=["all"]).list_entries(kind, "*")
+    }
+    assert set(certificate.findings) == {"plugin", *own} and len(own) >= 9
+    assert certificate.list_findings("failed", "warning", "untried") == []
+    assert certificate.verdict == "certified" and certificate.whole
+
+
+@pytest.mark.parametrize("name", ["zoo-sample-model", "zoo-sample-dataset", "zoo-sample-metric", "zoo-twin-red"])
+def test_the_sample_packages_are_certified(name, packages: Packages, monkeypatch):
+    folder = PACKAGES / name
+    monkeypatch.syspath_prepend(folder)
+    manifests = [*folder.glob("*/registry.toml"), *folder.glob("*/hooks.py")]
+    assert len(manifests) == 1
+    certificate = check_plugin(manifests[0], offline=True)
+    assert [(entry, found.check, found.seen) for entry, found in certificate.list_findings("failed", "warning")] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ("import os; os._exit(0)", "it ended the process (exit code 0)"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "signal 11: Segmentation fault"),
+        ("while True: pass", "it took more than 15 s"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_plugin_that_ends_or_blocks_the_process_is_refused_and_the_rest_is_checked(tmp_path, line, seen):
+    path = write(
+        tmp_path,
+        GOOD.replace("good", "a-good") + SECOND.format(line) + GOOD.replace("good", "z-good").replace("Good", "Z"),
+    )
+    certificate = zoo.certify(path, time_limit=15)
+    assert certificate.verdict == "refused"
+    failed = certificate.list_findings("failed")
+    assert {entry for entry, _ in failed} == {"model second"}
+    assert seen in failed[0][1].seen and failed[0][1].fix and failed[0][1].why
+    for name in ("a-good", "z-good"):
+        assert set(statuses(certificate, f"model {name}").values()) == {"passed"}
+
+
+def test_what_a_plugin_prints_is_not_taken_for_a_finding(tmp_path):
+    line = "print('{\"files\": []}'); import os; os.write(1, b'{\"files\": []}\\n')"
+    certificate = zoo.certify(write(tmp_path, GOOD + SECOND.format(line)))
+    assert certificate.verdict == "certified"
+    assert len(certificate.findings["model second"]) == len(certificate.findings["model good"]) > 10
+
+
+def test_the_certificate_is_shown_until_the_plugin_changes(tmp_path, capsys):
+    path = write(tmp_path, GOOD)
+    code, out, _ = run(capsys, "plugins", "mine", "--plugin", path)
+    assert code == 0 and "none; see: zoo plugin test mine" in out
+    code, out, err = run(capsys, "plugin", "test", path)
+    assert code == 0 and "mine: certified" in out and "model good: 15 passed" in out and "checking model good" in err
+    code, out, _ = run(capsys, "plugins", "--plugin", path)
+    (row,) = [line for line in out.splitlines() if line.startswith("mine")]
+    assert f"by zoo {zoo.__version__}" in row and "certified 2" in row
+    (shown,) = json.loads(run(capsys, "plugins", "mine", "--plugin", path, "--json")[1])["plugins"]
+    assert shown["certificate"]["verdict"] == "certified" and shown["certificate"]["holds"] is True
+    write(tmp_path, f"{GOOD}\n# changed\n")
+    assert "changed since" in run(capsys, "plugins", "mine", "--plugin", path)[1]
+
+
+def test_a_refusal_tells_what_why_how_and_where(tmp_path, capsys):
+    text = GOOD.replace("num_classes))", "num_classes), nn.ReLU())")
+    path = write(tmp_path, text)
+    code, out, err = run(capsys, "plugin", "test", path)
+    line = next(number for number, found in enumerate(text.splitlines(), 1) if "ReLU" in found)
+    assert code == 5
+    for part in (
+        "ReLU on the logits, by layers.2 (ReLU)",
+        "why   Cross-entropy",
+        "fix   Take out layers.2",
+        f"mine.py:{line}",
+    ):
+        assert part in out, part
+    assert "plugin 'mine': certificate refused: " in err and "model good: activation" in err
+    code, out, err = run(capsys, "plugin", "test", path, "--json")
+    data = json.loads(out)
+    assert code == 5 and data["verdict"] == "refused" and json.loads(err)["error"]["exit"] == 5
+    found = next(found for found in data["findings"]["model good"] if found["status"] == "failed")
+    assert found["where"] == f"{path}:{line}" and found["check"] == "activation"
+    assert "refused" in run(capsys, "plugins", "--plugin", path)[1]
+
+
+def test_some_entries_alone_give_no_certificate(tmp_path, capsys, monkeypatch):
+    path = write(tmp_path, GOOD + SECOND.format("return inputs"))
+    code, out, _ = run(capsys, "plugin", "test", "mine/good", "--plugin", path)
+    assert code == 0 and "passed, in part" in out and "second" not in out
+    assert "none; see" in run(capsys, "plugins", "mine", "--plugin", path)[1]
+    code, _, err = run(capsys, "plugin", "test", "mine/goof", "--plugin", path)
+    assert code == 2 and "has no entry 'goof'" in err
+
+
+def test_names_and_paths_that_are_not_there_are_usage_errors(tmp_path, capsys):
+    for target, told in (
+        ("zo", "Did you mean 'zoo'?"),
+        (tmp_path / "none.py", "cannot be read"),
+        (tmp_path, "no plugin"),
+    ):
+        code, _, err = run(capsys, "plugin", "test", target)
+        assert code == 2 and told in err, err
+
+
+def test_a_broken_plugin_is_refused_by_what_breaks_it(tmp_path):
+    certificate = zoo.certify(write(tmp_path, 'schema = 1\n[models.net]\nfactroy = "a:b"\n', "registry.toml"))
+    ((entry, found),) = certificate.list_findings("failed")
+    assert (entry, found.check) == ("plugin", "loads") and "factroy: unknown key" in found.seen
+    empty = zoo.certify(write(tmp_path, "import zoo\n", "empty.py"))
+    assert [found.seen for _, found in empty.list_findings("failed")] == ["it provides nothing"]
+
+
+def test_data_that_are_not_here_leave_it_incomplete(tmp_path, capsys):
+    digest = "0" * 64
+    text = f"""
+    schema = 1
+    [datasets.far]
+    factory = "far:load"
+    files = [{{ path = "far/a.bin", size = 3, sha256 = "{digest}", urls = ["https://far.invalid/a.bin"] }}]
+    """
+    path = write(tmp_path, text, "registry.toml")
+    write(tmp_path, "def load(*, root): ...\n", "far.py")
+    code, out, err = run(capsys, "plugin", "test", path, "--offline", "--data-dir", tmp_path / "data")
+    assert code == 6 and "certificate incomplete" in err and "untried files" in " ".join(out.split())
+
+
+def test_installed_plugins_are_checked_by_name(packages: Packages):
+    packages.add(
+        "zoo-hooks", "hooks = zoo_hooks.hooks", zoo_hooks____init__="", zoo_hooks__hooks=f"import torch\n{GOOD}"
+    )
+    certificate = zoo.certify("zoo-hooks")
+    assert certificate.verdict == "certified" and certificate.version == "1.0"
+    ((_, found),) = certificate.list_findings("warning")
+    assert found.check == "listing" and "torch" in found.seen
+    assert any(path.endswith("zoo_hooks/hooks.py") for path, _ in certificate.files) and certificate.holds
+
+
+def test_asking_for_a_certificate_imports_no_torch():
+    code = "import sys, zoo; zoo.certify('nobody') if len(sys.argv) > 9 else zoo.certify; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

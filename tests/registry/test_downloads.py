@@ -1,0 +1,575 @@
+"""Downloads from a server on this machine that does everything wrong that a server can do."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import hashlib
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from zoo.errors import DataError, DownloadError, StorageError, ZooError
+from zoo.registry import downloads
+from zoo.registry.downloads import fetch_files
+from zoo.registry.specs import FileSpec
+
+DATA = random.Random(0).randbytes(300_000)
+HALF = len(DATA) // 2
+PAGE = b"\r\n<!DOCTYPE html><html><title>Please log in</title></html>"
+# Where a body without end does end, so that a client that reads on fails a test and does not hang it.
+ENDLESS = 64 << 20
+PROCESSES = 8
+
+
+class Server(ThreadingHTTPServer):
+    """Answer `/NAME` as the handler's method `do_NAME` says; remember what was asked and how much was sent."""
+
+    daemon_threads = False  # closing waits for every answer to end
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[str] = []
+        self.sent = 0
+        self.stop = threading.Event()
+        self.gate, self.patience = threading.Barrier(PROCESSES), 0.3
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{name}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing when a client hangs up."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        name = self.path.strip("/")
+        self.server.asked.append(name)
+        with suppress(ConnectionError):
+            getattr(self, f"answer_{name.replace('-', '_')}", self.answer_404)()
+
+    def reply(self, body: bytes = b"", status: int = 200, length: int | None = -1, **headers: str) -> None:
+        """Send a response; `length` is the Content-Length claimed, -1 the right one, None leaves it out."""
+        self.close_connection = True
+        self.send_response(status)
+        if length is not None:
+            self.send_header("Content-Length", str(len(body) if length == -1 else length))
+        for key, value in headers.items():
+            self.send_header(key.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def drone(self) -> None:
+        """Send zeros until the client hangs up."""
+        while self.server.sent < ENDLESS and not self.server.stop.is_set():
+            self.server.sent += self.wfile.write(bytes(1 << 16))
+
+    def answer_ok(self) -> None:
+        self.reply(DATA)
+
+    def answer_404(self) -> None:
+        self.reply(b"nothing here", 404)
+
+    def answer_500(self) -> None:
+        self.reply(b"sorry", 500)
+
+    def answer_flaky(self) -> None:
+        self.reply(DATA) if len(self.server.asked) == downloads.TRIES else self.reply(b"sorry", 503)
+
+    def answer_cut(self) -> None:
+        self.reply(DATA[:HALF], length=len(DATA))
+
+    def answer_cut_unannounced(self) -> None:
+        self.reply(DATA[:HALF], length=None)
+
+    def answer_cut_chunked(self) -> None:
+        self.reply(b"%x\r\n%b\r\n" % (HALF, DATA[:HALF]), length=None, Transfer_Encoding="chunked")
+
+    def answer_cut_header(self) -> None:
+        self.close_connection = True
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+
+    def answer_short_length(self) -> None:
+        self.reply(DATA, length=HALF)
+
+    def answer_nonsense_length(self) -> None:
+        self.reply(DATA, length=None, Content_Length="many")
+
+    def answer_wrong_byte(self) -> None:
+        self.reply(DATA[:HALF] + bytes([DATA[HALF] ^ 1]) + DATA[HALF + 1 :])
+
+    def answer_page(self) -> None:
+        self.reply(PAGE)
+
+    def answer_long_page(self) -> None:
+        self.reply(PAGE + bytes(len(DATA)))
+
+    def answer_stall(self) -> None:
+        self.reply(DATA[:1000], length=len(DATA))
+        self.server.stop.wait(10)
+
+    def answer_silent(self) -> None:
+        self.server.stop.wait(10)
+        self.close_connection = True
+
+    def answer_endless(self) -> None:
+        self.reply(length=None)
+        self.drone()
+
+    def answer_encoded(self) -> None:
+        self.reply(gzip.compress(DATA, mtime=0), Content_Encoding="gzip")
+
+    def answer_moved(self) -> None:
+        self.reply(status=302, Location="/ok")
+
+    def answer_moved_endless(self) -> None:
+        self.reply(status=302, length=None, Location="/ok")
+        self.drone()
+
+    def answer_circle(self) -> None:
+        self.reply(status=302, Location="/circle")
+
+    def answer_to_file(self) -> None:
+        self.reply(status=302, Location="file:///etc/hostname")
+
+    def answer_to_http(self) -> None:
+        self.reply(status=301, Location="http://elsewhere.invalid/ok")
+
+    def answer_to_nonsense(self) -> None:
+        self.reply(status=302, Location="http://[/ok")
+
+    def answer_gate(self) -> None:
+        # Let all in at once when all are here; one that comes alone is answered after a moment.
+        with suppress(threading.BrokenBarrierError):
+            self.server.gate.wait(self.server.patience)
+        self.reply(DATA)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.stop.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(downloads, "BACK_OFF", 0.0)
+    monkeypatch.setattr(downloads, "READ_TIMEOUT", 10.0)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def spec(*urls: str, path: str = "things/a.bin", data: bytes = DATA, **unpacked: Any) -> FileSpec:
+    return FileSpec(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest(), urls=urls, **unpacked)
+
+
+def packed(*urls: str) -> FileSpec:
+    unpacked = {"unpacked_size": len(DATA), "unpacked_sha256": hashlib.sha256(DATA).hexdigest()}
+    return spec(*urls, path="things/a.bin.gz", data=gzip.compress(DATA, mtime=0), **unpacked)
+
+
+def fetch(root: Path, *files: FileSpec, **options: Any) -> None:
+    fetch_files(files, root, name="things", **options)
+
+
+def fail(error: type[ZooError], root: Path, *files: FileSpec, **options: Any) -> str:
+    """Return the message of the error that fetching must raise."""
+    with pytest.raises(error) as caught:
+        fetch(root, *files, **options)
+    return str(caught.value)
+
+
+def place(root: Path, data: bytes, path: str = "things/a.bin") -> Path:
+    target = root / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data)
+    return target
+
+
+def found(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
+
+
+def closed_port() -> str:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [("ok", ["ok"]), ("flaky", ["flaky"] * 3), ("moved", ["moved", "ok"]), ("moved-endless", ["moved-endless", "ok"])],
+)
+def test_fetches(server: Server, root: Path, name: str, asked: list[str]) -> None:
+    fetch(root, spec(server.url(name)))
+    assert (root / "things/a.bin").read_bytes() == DATA
+    assert found(root) == ["things/a.bin"]
+    assert server.asked == asked
+    assert server.sent < ENDLESS
+
+
+def test_a_large_download_waits_on_disk_and_leaves_one_file(
+    server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "SPOOL", 1000)
+    fetch(root, spec(server.url("ok")))
+    assert (root / "things/a.bin").read_bytes() == DATA
+    assert found(root) == ["things/a.bin"]
+
+
+def test_takes_a_packed_file_as_it_is_stored(server: Server, root: Path) -> None:
+    fetch(root, packed(server.url("encoded")))
+    assert (root / "things/a.bin.gz").read_bytes() == gzip.compress(DATA, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "cause", "asked"),
+    [
+        ("404", "HTTP 404", 1),
+        ("500", "HTTP 500", 3),
+        ("cut", "the connection was cut", 3),
+        ("cut-chunked", "the connection was cut", 3),
+        ("cut-header", "sent 0 of 300000 bytes", 3),
+        ("cut-unannounced", "sent 150000 of 300000 bytes", 3),
+        ("short-length", "sent 150000 of 300000 bytes", 3),
+        ("nonsense-length", "an answer without sense (ValueError)", 1),
+        ("wrong-byte", "expected SHA-256 ", 1),
+        ("page", "sent 58 of 300000 bytes; it looks like a web page", 1),
+        ("long-page", "sent more than the 300000 bytes expected; it looks like a web page", 1),
+        ("endless", "sent more than the 300000 bytes expected", 1),
+        ("circle", "redirects in a circle", 31),
+        ("to-file", "refused a redirect to file://", 1),
+        ("to-http", "refused a redirect to http://elsewhere.invalid", 1),
+        ("to-nonsense", "an answer without sense (ValueError)", 1),
+    ],
+)
+def test_refuses(
+    server: Server, root: Path, capfd: pytest.CaptureFixture[str], name: str, cause: str, asked: int
+) -> None:
+    message = fail(DownloadError, root, spec(server.url(name)))
+    assert message.startswith(f"cannot download things: things/a.bin: 127.0.0.1:{server.server_port}: {cause}")
+    assert f"Get things/a.bin elsewhere, put these files into {root} " in message
+    assert "\n" not in message
+    assert len(server.asked) == asked
+    assert server.sent < ENDLESS
+    assert found(root) == []
+    gc.collect()  # a connection left open would warn here, and a warning fails the test
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["stall", "silent"])
+def test_a_server_that_stops_sending(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(downloads, "READ_TIMEOUT", 0.2)
+    message = fail(DownloadError, root, spec(server.url(name), server.url("ok")))
+    host = f"127.0.0.1:{server.server_port}"
+    assert f"{host}: nothing came for 0.2 s; {host}: nothing came for 0.2 s. Get" in message
+    assert server.asked == [name] * downloads.TRIES  # and its host is not asked again
+    assert found(root) == []
+
+
+@pytest.mark.parametrize(
+    "target", ["http://a.org/x", "HTTP://a.org/x", "http://127.0.0.1/x", "file:///x", "ftp://a.org/x", "data:,x"]
+)
+def test_a_redirect_may_not_leave_https(target: str) -> None:
+    with pytest.raises(downloads._SourceError, match="refused a redirect to"):
+        redirect(target)
+
+
+@pytest.mark.parametrize("target", ["https://b.org/x", "HTTPS://b.org/x", "//b.org/x", "/x", "x"])
+def test_a_redirect_within_https_is_followed(target: str) -> None:
+    redirect(target)
+
+
+def redirect(target: str) -> None:
+    response = SimpleNamespace(
+        url="https://a.org/a.bin",
+        is_redirect=True,
+        headers={"Location": target},
+        raw=SimpleNamespace(headers={}),
+        close=lambda: None,
+    )
+    with tempfile.TemporaryFile() as spool:
+        downloads._Transfer(spec("https://a.org/a.bin"), spool).check_response(response, timeout=1)
+
+
+def test_the_next_source_is_used_and_told(server: Server, root: Path) -> None:
+    lines: list[str] = []
+    fetch(root, spec(server.url("wrong-byte"), server.url("ok")), report=lines.append)
+    assert (root / "things/a.bin").read_bytes() == DATA
+    assert lines == [f"downloading a.bin (0.3 MB) from 127.0.0.1:{server.server_port}"] * 2
+
+
+def test_one_error_names_every_source_and_every_file_to_get(server: Server, root: Path) -> None:
+    files = [spec(server.url("ok"), path="a"), spec(server.url("404"), server.url("page"), path="b"), spec(path="c/d")]
+    message = fail(DownloadError, root, *files)
+    host = f"127.0.0.1:{server.server_port}"
+    assert message.startswith(f"cannot download things: b: {host}: HTTP 404; {host}: sent 58 of")
+    assert f"Get b, c/d elsewhere, put these files into {root} under these names" in message
+    assert "--data-dir" in message
+    assert found(root) == ["a"]
+
+
+def test_a_file_without_a_source(root: Path) -> None:
+    assert "things/a.bin: no source is declared" in fail(DownloadError, root, spec())
+
+
+def test_a_host_that_is_down_is_asked_once(server: Server, root: Path) -> None:
+    down, lines = closed_port(), list[str]()
+    files = [spec(f"http://{down}/{path}", server.url("ok"), path=path) for path in "abc"]
+    fetch(root, *files, report=lines.append)
+    assert found(root) == ["a", "b", "c"]
+    assert sum(down in line for line in lines) == 1
+
+
+def test_no_network_is_told_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*args: object, **options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(downloads, "BACK_OFF", 5.0)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    files = [spec(f"http://{closed_port()}/x", "https://a.invalid/x", path=path) for path in "abcd"]
+    start = time.monotonic()
+    message = fail(DownloadError, root, *files)
+    assert time.monotonic() - start < 3
+    assert message.count("no connection: unknown host, refused, or no network") == 2
+
+
+def test_a_refused_connection_is_told_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "BACK_OFF", 5.0)
+    start = time.monotonic()
+    message = fail(DownloadError, root, *(spec(f"http://{closed_port()}/x", path=path) for path in "abcd"))
+    assert time.monotonic() - start < 3
+    assert "no connection: unknown host, refused, or no network" in message
+
+
+def test_a_server_without_a_certificate(server: Server, root: Path) -> None:
+    message = fail(DownloadError, root, spec(server.url("ok").replace("http:", "https:")))
+    assert "no secure connection: is the certificate valid, is the clock right?" in message
+
+
+def test_the_password_of_a_proxy_is_not_told(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://me:secret@{closed_port()}")
+    monkeypatch.setenv("no_proxy", "")
+    message = fail(DownloadError, root, spec(server.url("ok")))
+    assert "no connection through the proxy" in message
+    assert "secret" not in message
+
+
+def test_offline_connects_to_nothing(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*args: object, **options: object) -> None:
+        raise AssertionError("the network was touched")
+
+    monkeypatch.setattr(socket.socket, "connect", forbidden)
+    monkeypatch.setattr(socket, "getaddrinfo", forbidden)
+    place(root, DATA, "a")
+    fetch(root, spec(server.url("ok"), path="a"), offline=True)
+    files = [spec(server.url("ok"), path=path) for path in ("a", "b", "c")]
+    message = fail(DownloadError, root, *files, offline=True)
+    assert message.startswith("cannot download things: offline and not there: b, c. Run without --offline, or put ")
+    assert str(root) in message
+    assert found(root) == ["a"]
+
+
+@pytest.mark.parametrize("offline", [False, True])
+@pytest.mark.parametrize(
+    ("data", "why"), [(DATA[:-1], "expected 300000 bytes, got 299999"), (DATA[:-1] + b"x", "expected SHA-256 ")]
+)
+def test_a_wrong_file_is_named_and_kept(server: Server, root: Path, data: bytes, why: str, offline: bool) -> None:
+    target = place(root, data)
+    message = fail(DataError, root, spec(server.url("ok")), offline=offline)
+    assert message.startswith(f"{target} is not the file that things needs: {why}")
+    assert message.endswith("Delete it to have it fetched again.")
+    assert target.read_bytes() == data
+    assert server.asked == []
+
+
+def test_an_unpacked_file_is_as_good(root: Path) -> None:
+    place(root, DATA)
+    fetch(root, packed())
+    assert found(root) == ["things/a.bin"]
+
+
+def test_a_wrong_unpacked_file_is_told_though_the_packed_one_is_right(root: Path) -> None:
+    place(root, gzip.compress(DATA, mtime=0), "things/a.bin.gz")
+    target = place(root, DATA[:-1])
+    assert str(target) in fail(DataError, root, packed())
+
+
+def test_a_folder_in_the_place_of_a_file(root: Path) -> None:
+    (root / "things/a.bin").mkdir(parents=True)
+    assert f"cannot read {root / 'things/a.bin'}" in fail(StorageError, root, spec())
+
+
+def test_a_file_in_the_place_of_a_folder(server: Server, root: Path) -> None:
+    place(root, b"", "things")
+    message = fail(StorageError, root, spec(server.url("ok")))
+    assert message.endswith("Choose another data folder with --data-dir.")
+    assert server.asked == []
+
+
+def test_writes_only_into_the_folder_it_fills(server: Server, root: Path) -> None:
+    full = place(root, DATA, "full/a.bin").parent
+    before = full.stat().st_mtime_ns
+    fetch(root, spec(server.url("ok"), path="full/a.bin"), spec(server.url("ok"), path="empty/a.bin"))
+    assert full.stat().st_mtime_ns == before
+    assert found(root) == ["empty/a.bin", "full/a.bin"]
+
+
+CHILD = """
+import os
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from zoo.registry import downloads
+from zoo.registry.specs import FileSpec
+
+root, url, size, sha256, how = sys.argv[1:]
+if how == "without locks":
+    downloads.lock = lambda path, *, timeout: nullcontext()
+if how == "as nobody" and os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+file = FileSpec(path="things/a.bin", size=int(size), sha256=sha256, urls=(url,))
+print("ready", flush=True)
+sys.stdin.readline()
+downloads.READ_TIMEOUT = 20.0
+downloads.fetch_files([file], Path(root), name="things")
+"""
+
+
+def start_child(root: Path, url: str, how: str) -> subprocess.Popen[str]:
+    file = spec(url)
+    command = [sys.executable, "-B", "-c", CHILD, str(root), url, str(file.size), file.sha256, how]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, env=environment, text=True, **pipes)
+
+
+@pytest.mark.parametrize("how", ["with locks", "without locks"])
+def test_many_processes_want_the_same_file(server: Server, root: Path, how: str) -> None:
+    if how == "without locks":
+        server.patience = 15.0
+    children = [start_child(root, server.url("gate"), how) for _ in range(PROCESSES)]
+    assert [child.stdout.readline() for child in children if child.stdout] == ["ready\n"] * PROCESSES
+    for child in children:
+        if child.stdin:
+            child.stdin.write("go\n")
+            child.stdin.flush()
+    assert [child.communicate()[0] for child in children] == [""] * PROCESSES
+    assert [child.returncode for child in children] == [0] * PROCESSES
+    assert (root / "things/a.bin").read_bytes() == DATA
+    assert found(root) == ["things/a.bin"]
+    assert len(server.asked) == (1 if how == "with locks" else PROCESSES)
+
+
+def test_a_read_only_folder_with_the_right_file_works() -> None:
+    # Mode bits do not bind root, so its child becomes somebody else; who may not enter tmp_path.
+    base = Path(tempfile.mkdtemp())
+    try:
+        folder = place(base, DATA).parent
+        folder.chmod(0o555)
+        base.chmod(0o555)
+        child = start_child(base, "https://a.invalid/x", "as nobody")
+        output, _ = child.communicate("go\n", timeout=30)
+        assert (output, child.returncode) == ("ready\n", 0)
+        assert found(base) == ["things/a.bin"]
+    finally:
+        base.chmod(0o755)
+        (base / "things").chmod(0o755)
+        shutil.rmtree(base)
+
+
+def test_too_small_a_disk_is_told_before_anything_is_asked(
+    server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=len(DATA)))
+    message = fail(StorageError, root, spec(server.url("ok")))
+    assert message.startswith(f"cannot download into {root}: expected 0.6 MB of free space, got 0.3 MB")
+    assert server.asked == []
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("spool", [1000, 32 << 20])
+def test_a_write_that_fails(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch, spool: int) -> None:
+    import resource
+
+    monkeypatch.setattr(downloads, "SPOOL", spool)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (HALF, hard))
+    try:
+        message = fail(StorageError, root, spec(server.url("ok"), server.url("ok")))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert message.endswith("Choose another data folder with --data-dir.")
+    assert server.asked == ["ok"]
+    assert found(root) == []
+
+
+def test_the_file_is_on_the_disk_before_it_has_its_name(
+    server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def record(name: str) -> None:
+        original: Callable[..., object] = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args: (calls.append(name), original(*args))[1])
+
+    for name in ("open", "fsync", "replace"):
+        record(name)
+    fetch(root, spec(server.url("ok")))
+    end = calls.index("replace")
+    assert calls[end - 2 : end] == ["open", "fsync"]
+
+
+@pytest.mark.parametrize(("where", "name"), [(downloads._Transfer, "write"), (os, "fsync"), (os, "replace")])
+def test_an_interrupted_download_leaves_nothing(
+    server: Server, root: Path, monkeypatch: pytest.MonkeyPatch, where: Any, name: str
+) -> None:
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, name, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(root, spec(server.url("ok")))
+    assert found(root) == []
+
+
+def test_importing_is_light() -> None:
+    heavy = "torch numpy pooch requests urllib3 filelock platformdirs"
+    code = f"import sys, zoo.registry.downloads; print([name for name in '{heavy}'.split() if name in sys.modules])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    assert subprocess.check_output([sys.executable, "-c", code], env=environment, text=True) == "[]\n"

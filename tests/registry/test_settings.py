@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, asdict
+
+import pytest
+
+from zoo.errors import SettingError, SeveralErrors, UnknownSettingError, ZooError
+from zoo.registry.settings import list_settings, resolve_config
+
+
+def problem(recommended=(), **given):
+    with pytest.raises(ZooError) as caught:
+        resolve_config(dict(recommended), given)
+    assert caught.value.exit_code == 2
+    return caught.value
+
+
+def test_defaults_are_those_of_the_course():
+    assert asdict(resolve_config({}, {})) == {
+        "epochs": 3,
+        "batch_size": 32,
+        "lr": 0.1,
+        "optimizer": "sgd",
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "seed": 42,
+        "device": "auto",
+        "threads": None,
+        "workers": 0,
+    }
+
+
+def test_text_is_converted_to_the_annotated_type():
+    texts = {"epochs": "5", "lr": "1e-3", "momentum": "0.9", "seed": "9223372036854775807", "threads": "2"}
+    config = resolve_config({}, texts)
+    assert (config.epochs, config.lr, config.momentum, config.seed, config.threads) == (5, 0.001, 0.9, 2**63 - 1, 2)
+    assert [type(getattr(config, name)) for name in texts] == [int, float, float, int, int]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 1_000_000),
+        ("batch_size", 1),
+        ("lr", 5e-324),
+        ("momentum", 0),
+        ("momentum", 0.999),
+        ("weight_decay", 0),
+        ("seed", 0),
+        ("seed", 2**63 - 1),
+        ("threads", 1),
+        ("workers", 0),
+        ("workers", 1024),
+    ],
+)
+def test_the_ends_of_the_ranges_are_good(name, value):
+    assert getattr(resolve_config({}, {name: value}), name) == value
+    assert getattr(resolve_config({}, {name: str(value)}), name) == value
+
+
+BAD = {
+    "epochs": [-1, "-1", 1_000_001, 1.5, "1.5", "three", "", True, float("nan"), [3], 10**400],
+    "batch_size": [0, -1, "0", 0.5, True, "32x"],
+    "lr": [0, -0.1, "0", "-1", float("nan"), "nan", float("inf"), "inf", "-inf", "1e400", "fast", True, "0,1", {}],
+    "optimizer": ["sgdd", "", "SGD", 1, True, ["sgd"]],
+    "momentum": [-0.1, 1, 1.5, "nan", "1e400", True],
+    "weight_decay": [-1e-9, "nan", "inf", True],
+    "seed": [-1, "-1", 1.5, "1.5", 2**63, 2**64, str(2**63), "9" * 5000, True, False, "seed", float("nan")],
+    "device": [0, True],
+    "threads": [0, -1, 4097, 1.5, True, "auto"],
+    "workers": [-1, 1025, 0.5, True],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
+def test_what_is_out_of_range_is_refused(name, value):
+    error = problem(**{name: value})
+    assert isinstance(error, SettingError)
+    assert str(error).startswith(f"{name}: ")
+    assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"lr": -1}, "lr: must be above 0.0, got -1"),
+        ({"lr": "1e400"}, "lr: must be finite, got '1e400'"),
+        ({"lr": "fast"}, "lr: must be a number, got 'fast'"),
+        ({"seed": -1}, "seed: must be at least 0, got -1"),
+        ({"seed": 2**63}, "seed: must be below 9223372036854775808, got 9223372036854775808"),
+        ({"seed": 1.5}, "seed: must be a whole number, got 1.5"),
+        ({"seed": True}, "seed: expected a number, got True"),
+        ({"workers": 1025}, "workers: must be at most 1024, got 1025"),
+        ({"optimizer": "adamm"}, "optimizer: must be one of 'sgd', 'adam' or 'adamw', got 'adamm'"),
+        ({"device": 0}, "device: must be text, got 0"),
+        ({"momentum": 0.9, "optimizer": "adam"}, "momentum: is a setting of sgd, not of adam, got 0.9"),
+    ],
+)
+def test_a_problem_says_what_was_expected_and_got(given, text):
+    assert str(problem(**given)) == text
+
+
+def test_all_problems_are_reported_at_once():
+    error = problem(epochs=-1, lr="nan", seed=1.5, batchsize=3, bogus=1)
+    assert isinstance(error, SeveralErrors)
+    assert sorted(type(each).__name__ for each in error.problems) == ["SettingError"] * 3 + ["UnknownSettingError"] * 2
+    assert sorted(str(each).split(":")[0] for each in error.problems[2:]) == ["epochs", "lr", "seed"]
+    assert str(error).count("\n") == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("learning_rate", "lr"),
+        ("learning-rate", "lr"),
+        ("batch", "batch_size"),
+        ("bs", "batch_size"),
+        ("num_epochs", "epochs"),
+        ("n_epochs", "epochs"),
+        ("num_workers", "workers"),
+        ("optim", "optimizer"),
+        ("wd", "weight_decay"),
+        ("random_seed", "seed"),
+        ("epoch", "epochs"),
+        ("momentun", "momentum"),
+        ("Seed", "seed"),
+    ],
+)
+def test_an_unknown_name_comes_with_the_one_meant(name, meant):
+    error = problem(**{name: 1})
+    assert isinstance(error, UnknownSettingError)
+    assert str(error) == f"training has no setting {name!r}. Did you mean {meant!r}?"
+
+
+def test_an_unknown_name_like_no_other_comes_with_all_names():
+    assert str(problem(xyzzy=1)).endswith(f"Known: {', '.join(list_settings())}")
+
+
+@pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 0.1), ("adam", 0.001), ("adamw", 0.001)])
+def test_the_default_learning_rate_is_that_of_the_optimizer(optimizer, lr):
+    assert resolve_config({}, {"optimizer": optimizer}).lr == lr
+    assert resolve_config({"optimizer": optimizer}, {}).lr == lr
+    assert resolve_config({"optimizer": optimizer}, {"lr": 0.5}).lr == 0.5
+
+
+def test_given_wins_over_recommended_over_default():
+    recommended = {"epochs": 7, "lr": 0.03, "momentum": 0.9, "weight_decay": 0.01, "batch_size": 64}
+    config = resolve_config(recommended, {"lr": 0.5, "epochs": None, "seed": None})
+    assert (config.epochs, config.lr, config.momentum, config.weight_decay) == (7, 0.5, 0.9, 0.01)
+    assert (config.batch_size, config.seed) == (64, 42)
+
+
+def test_what_belongs_to_the_recommended_optimizer_does_not_follow_another():
+    recommended = {"epochs": 7, "optimizer": "sgd", "lr": 0.03, "momentum": 0.9, "weight_decay": 0.01}
+    config = resolve_config(recommended, {"optimizer": "adam"})
+    assert (config.epochs, config.lr, config.momentum, config.weight_decay) == (7, 0.001, 0.0, 0.0)
+    assert resolve_config(recommended, {"optimizer": "adam", "weight_decay": 0.5}).weight_decay == 0.5
+    same = resolve_config(recommended, {"optimizer": "sgd"})
+    assert (same.lr, same.momentum, same.weight_decay) == (0.03, 0.9, 0.01)
+    # Recommended without an optimizer means for the default one.
+    assert resolve_config({"momentum": 0.9, "lr": 0.03}, {"optimizer": "adamw"}).lr == 0.001
+    back = resolve_config({"optimizer": "adamw", "lr": 0.5, "weight_decay": 0.1}, {"optimizer": "sgd"})
+    assert (back.lr, back.weight_decay) == (0.1, 0.0)
+
+
+def test_a_bad_recommendation_is_a_problem_too():
+    assert str(problem({"lr": -1})) == "lr: must be above 0.0, got -1"
+    assert isinstance(problem({"learnrate": 1}), UnknownSettingError)
+
+
+def test_settings_do_not_change_afterwards():
+    config = resolve_config({}, {})
+    with pytest.raises(FrozenInstanceError):
+        config.lr = 1.0
+    recommended, given = {"epochs": 2, "optimizer": "sgd", "lr": 1}, {"optimizer": "adam", "seed": None}
+    resolve_config(recommended, given)
+    assert (recommended, given) == (
+        {"epochs": 2, "optimizer": "sgd", "lr": 1},
+        {"optimizer": "adam", "seed": None},
+    )

@@ -1,0 +1,316 @@
+"""The documents tell the truth: their commands and code run, and made pages are what the code says.
+
+Run as a script, this writes anew the made parts of docs/ and the keywords in zoo/registry/keywords.py.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import zoo
+from zoo.checks.base import explain
+from zoo.checks.combination.contract import COMBINATION_CHECKS
+from zoo.checks.combination.trial import check_overfit
+from zoo.checks.dataset.contract import DATASET_CHECKS
+from zoo.checks.metric.contract import METRIC_CHECKS
+from zoo.checks.model.contract import MODEL_CHECKS
+from zoo.checks.plugin import PLUGIN_CHECKS
+from zoo.checks.weights import WEIGHTS_CHECKS
+from zoo.cli.commands import COMMANDS
+from zoo.cli.main import cli
+from zoo.registry import hookspecs, manifest
+from zoo.registry.params import FIXED
+from zoo.registry.settings import list_settings
+from zoo.registry.specs import SPEC_CLASSES, DatasetSpec, FileSpec, MetricSpec, ModelSpec, Spec
+from zoo.training.metrics import Metric
+
+if TYPE_CHECKING:
+    from conftest import Environment
+
+ROOT = Path(__file__).parents[2]
+KEYWORDS_FILE = ROOT / "zoo" / "registry" / "keywords.py"
+START, END = "<!-- made by tests/whole/test_docs.py: start -->", "<!-- end -->"
+DECORATORS = {"model": zoo.model, "dataset": zoo.dataset, "metric": zoo.metric}
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """Return the fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def find_commands() -> Iterator[list[str]]:
+    """Return the words of each command, those of a group after it."""
+    yield []
+    for name in COMMANDS:
+        yield [name]
+        command = cli.get_command(click.Context(cli), name)
+        if isinstance(command, click.Group):
+            yield from ([name, inner] for inner in command.commands)
+
+
+def make_cli_page() -> str:
+    """Return the help of each command as Markdown."""
+    parts = []
+    for words in find_commands():
+        help_text = CliRunner().invoke(cli, [*words, "--help"], prog_name="zoo", terminal_width=100).output
+        parts.append(f"## `{' '.join(['zoo', *words])}`\n\n```text\n{help_text}```\n")
+    return "\n".join(parts)
+
+
+def read_docstring(thing: Any) -> tuple[str, dict[str, str]]:
+    """Return the text of a docstring before `Fields:`, and what is said there of each field."""
+    text, _, listed = (inspect.getdoc(thing) or "").partition("\n\nFields:\n")
+    meanings: dict[str, str] = {}
+    name = ""
+    for line in listed.splitlines():
+        if start := re.match(r" {4}(\w+): ", line):
+            name = start[1]
+            meanings[name] = line[start.end() :]
+        else:
+            meanings[name] += f" {line.strip()}"
+    return text, meanings
+
+
+def show_default(field: Field[Any]) -> str:
+    """Return a field's default as code."""
+    if field.default_factory is not MISSING:
+        return f"`{field.default_factory()!r}`"
+    return "required" if field.default is MISSING else f"`{field.default!r}`"
+
+
+def describe_fields(described: type, without: type | None = None) -> str:
+    """Return what a dataclass says of itself and a table of its fields; `without` those of another one."""
+    text, meanings = read_docstring(described)
+    known = {field.name for field in fields(without)} if without else set()
+    rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
+    for field in fields(described):
+        if field.name not in known:
+            # A pipe would end the cell, in code as well.
+            kind = str(field.type).replace("|", "\\|")
+            rows.append(f"| `{field.name}` | `{kind}` | {show_default(field)} | {meanings.pop(field.name)} |")
+    assert not meanings, f"{described.__name__}: no fields {set(meanings)}"
+    return "\n".join([text, "", *rows])
+
+
+def describe_calls(called: dict[str, Callable[..., Any]]) -> str:
+    """Return a list of functions with their docstrings."""
+    return "\n".join(f"- `{name}`: {read_docstring(function)[0]}" for name, function in called.items())
+
+
+def make_contract_page() -> str:
+    """Return the contract as the docstrings of specs and hooks say it."""
+    calls = [f"- {read_docstring(SPEC_CLASSES[kind])[0].splitlines()[0]}" for kind in FIXED]
+    methods = {
+        f"{name}({', '.join([*inspect.signature(method).parameters][1:])})": method
+        for name, method in vars(Metric).items()
+        if inspect.isfunction(method) and not name.startswith("_")
+    }
+    hooks = {f"{name}()": getattr(hookspecs, name) for name in hookspecs.HOOKS.values()}
+    decorators = {f"@zoo.{kind}(name=..., ...)": decorator for kind, decorator in DECORATORS.items()}
+    sections = {
+        "Three calls": "\n".join(calls),
+        "What each of them declares": describe_fields(Spec),
+        "`ModelSpec`": describe_fields(ModelSpec, Spec),
+        "`DatasetSpec`": describe_fields(DatasetSpec, Spec),
+        "`FileSpec`": describe_fields(FileSpec),
+        "`DataSplits`": describe_fields(zoo.DataSplits),
+        "`Preprocess`": describe_fields(zoo.Preprocess),
+        "`MetricSpec`": describe_fields(MetricSpec, Spec),
+        "`WeightsSpec`": describe_fields(zoo.WeightsSpec),
+        "A metric object": f"{inspect.getdoc(Metric)}\n\n{describe_calls(methods)}",
+        "Manifests": inspect.getdoc(manifest),
+        "Decorators": describe_calls(decorators),
+        "Hooks": f"{inspect.getdoc(hookspecs)}\n\n{describe_calls(hooks)}",
+    }
+    return "\n".join(f"## {title}\n\n{text}\n" for title, text in sections.items())
+
+
+def make_checks_page() -> str:
+    """Return what each check asks and why, as the docstrings say it: the texts that findings show."""
+    tables = {
+        "A plugin": PLUGIN_CHECKS,
+        "A model": MODEL_CHECKS,
+        "A data set": DATASET_CHECKS,
+        "A metric": METRIC_CHECKS,
+        "Weights": WEIGHTS_CHECKS,
+        "A model on a data set: `zoo check`": {**COMBINATION_CHECKS, "overfit": check_overfit},
+    }
+    parts = []
+    for title, checks in tables.items():
+        parts.append(f"### {title}\n")
+        for name, check in checks.items():
+            asked = (inspect.getdoc(check) or "").partition("\n")[0]
+            parts.append(f"**`{name}`**: {asked} {explain(check)}\n")
+    return "\n".join(parts)
+
+
+MADE = {
+    "guide/cli.md": make_cli_page,
+    "guide/checks.md": make_checks_page,
+    "reference/contract.md": make_contract_page,
+}
+KEYWORDS = '''"""The settings as keywords: a type checker then sees a misspelt one in a call of `zoo.run`.
+
+Made from zoo/registry/settings.py by `python tests/whole/test_docs.py`; a test holds both equal.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+
+class Settings(TypedDict, total=False):
+    """What `zoo.run`, `zoo.run_seeds` and `zoo.check` take as `**settings`; None means not given."""
+
+'''
+
+
+def make_keywords() -> str:
+    """Return the source of zoo/registry/keywords.py."""
+    types = get_type_hints(zoo.TrainConfig)
+    return KEYWORDS + "".join(f"    {name}: {show_type(types[name])}\n" for name in list_settings())
+
+
+def show_type(annotation: Any) -> str:
+    """Return an annotation as source, with None for a setting that is not given."""
+    options = [option for option in get_args(annotation) if option is not type(None)]
+    if get_origin(annotation) is Literal:
+        return "Literal[" + ", ".join(f'"{choice}"' for choice in options) + "] | None"
+    return " | ".join([option.__name__ for option in options or [annotation]] + ["None"])
+
+
+def test_keywords_are_the_settings():
+    assert KEYWORDS_FILE.read_text(encoding="utf-8") == make_keywords(), "run python tests/whole/test_docs.py"
+
+
+@pytest.mark.parametrize("page", MADE)
+def test_made_pages_are_what_the_code_says(page):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert text[text.index(START) + len(START) : text.index(END)].strip() == MADE[page]().strip(), (
+        f"docs/{page} is behind the code: run python tests/whole/test_docs.py"
+    )
+
+
+def test_docstrings_of_specs_name_the_arguments_of_the_calls():
+    for kind, arguments in FIXED.items():
+        call = f"`factory(*, {', '.join((*arguments, '**params'))})`"
+        assert call in read_docstring(SPEC_CLASSES[kind])[0]
+
+
+def test_readme_python_runs_from_top_to_bottom(tmp_path):
+    code = "\n".join(blocks(ROOT / "README.md", "python"))
+    (tmp_path / "readme.py").write_text(code, encoding="utf-8")
+    done = subprocess.run([sys.executable, "readme.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"0\.\d+ .*weights\.safetensors", done.stdout)
+
+
+def test_readme_opens_with_two_complete_shell_blocks():
+    install, test = blocks(ROOT / "README.md", "sh")[:2]
+    for block in (install, test):
+        assert block.startswith("python3 -m venv .venv\n")
+    assert install.endswith("zoo run\n") and test.endswith("pytest\n")
+
+
+class Reader:
+    """Somebody who follows a page from top to bottom in an empty folder, offline.
+
+    Commands are run, files are written, code without a file name is run. A file that is there already was made by a
+    command: then the page must show exactly that.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment, self.folder = environment, environment.home
+        self.output = ""
+        # Offline: what is installed is built with what is here. The one place where a page's command is not run as is.
+        options = "--no-deps --no-build-isolation --no-index --quiet"
+        self.pip = rf"{sys.executable} -m pip --python {environment.python} \1 {options}"
+
+    def follow(self, page: Path) -> list[str]:
+        """Follow the page; return what each shell block printed."""
+        pattern = r"(?:`([\w./-]+\.\w+)`:\n\n)?^```(\w+)\n(.*?)^```$"
+        content = page.read_text(encoding="utf-8")
+        found = re.findall(pattern, content, re.DOTALL | re.MULTILINE)
+        assert len(found) * 2 == content.count("```"), "a block without a language"
+        printed = []
+        for name, language, text in found:
+            if language == "sh":
+                self.output = self.run("bash", "-euc", re.sub("^pip (install|wheel)", self.pip, text, flags=re.M))
+                printed.append(self.output)
+            elif language == "text":
+                assert text == self.output
+            elif name:
+                self.keep(self.folder / name, text)
+            else:
+                assert language == "python", f"nobody knows what to do with this:\n{text}"
+                self.run(self.environment.python, "-c", text)
+        return printed
+
+    def keep(self, file: Path, text: str) -> None:
+        if file.exists():
+            assert file.read_text(encoding="utf-8") == text, f"{file.name} is not what the page shows"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+    def run(self, *command: str | Path) -> str:
+        path = f"{self.environment.bin}{os.pathsep}{os.environ['PATH']}"
+        return self.environment.call(*command, PATH=path, COLUMNS="100").stdout
+
+
+def test_writing_plugins_can_be_followed_literally(make_environment, wheels):
+    environment = make_environment()
+    environment.install(wheels["zoo-torch"])
+    printed = Reader(environment).follow(ROOT / "docs" / "guide" / "writing-plugins.md")
+    assert sum("weights: " in text for text in printed) == 9
+    for expected in ("zoo-my-cnn/my-cnn", "hooks/my-cnn-32", "torchvision/resnet18", "factroy: unknown key"):
+        assert any(expected in text for text in printed), expected
+
+
+def test_a_plugin_goes_from_refused_to_certified_as_the_page_shows(make_environment, wheels):
+    environment = make_environment()
+    environment.install(wheels["zoo-torch"])
+    refused, checked, certified, shown, tested = Reader(environment).follow(ROOT / "docs" / "guide" / "checks.md")
+    assert "activation" in refused and "fashion_v1.py:17" in refused
+    assert "fashion_v1.py:17" in checked and "test samples are right with it" in checked
+    assert "fashion-v1: certified" in certified
+    assert "certified" in shown and "1 passed" in tested
+
+
+def test_links_lead_somewhere():
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_commands_in_the_documents_exist():
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        for command in re.findall(r"(?:^\$ |`|bin/)zoo ([a-z]+)", text, re.MULTILINE):
+            assert command in COMMANDS, f"{page.name}: zoo {command}"
+
+
+def test_the_architecture_page_lists_at_most_seven_files_to_read():
+    page = (ROOT / "docs" / "design" / "architecture.md").read_text(encoding="utf-8")
+    start = page.index("## Read in this order")
+    assert 1 <= len(re.findall(r"^\d+\. ", page[start : page.index("## Words")], re.MULTILINE)) <= 7
+
+
+if __name__ == "__main__":
+    KEYWORDS_FILE.write_text(make_keywords(), encoding="utf-8", newline="\n")
+    for page, make in MADE.items():
+        path = ROOT / "docs" / page
+        old = path.read_text(encoding="utf-8")
+        new = f"{old[: old.index(START) + len(START)]}\n\n{make()}\n{old[old.index(END) :]}"
+        path.write_text(new, encoding="utf-8", newline="\n")

@@ -1,0 +1,81 @@
+"""Findings: what a check saw, why it matters, and the change that mends it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from zoo.errors import ZooError, describe, is_out_of_memory
+from zoo.registry.certificates import Finding, Status
+
+S = TypeVar("S")
+Check = Callable[[S], str]
+"""Looks at one thing: returns what it saw, or raises Fault or Skip. Its docstring says why it matters."""
+
+
+class Fault(Exception):
+    """Raised by a check that found something wrong."""
+
+    def __init__(self, seen: str, fix: str, where: str = "", status: Status = "failed") -> None:
+        super().__init__(seen)
+        self.seen, self.fix, self.where, self.status = seen, fix, where, status
+
+
+class Skip(Exception):
+    """Raised by a check that has nothing to check; says why."""
+
+
+class Untried(Exception):
+    """Raised by a check that cannot be made here; says why."""
+
+
+def run_checks(
+    checks: Mapping[str, Check[S]],
+    subject: S,
+    *,
+    gates: Sequence[str] = (),
+    find_line: Callable[[BaseException], str] = lambda error: "",
+    on_start: Callable[[str], None] = lambda name: None,
+) -> Iterator[Finding]:
+    """Yield what each check finds; after one of `gates` that did not pass the rest is skipped.
+
+    A check that ends with any other error found one: code of a plugin raised it. `find_line` tells where.
+    """
+    stopped = ""
+    for name, check in checks.items():
+        if stopped:
+            yield Finding(check=name, status="untried", seen=f"not tried without {stopped}")
+            continue
+        on_start(name)
+        found = _run(name, check, subject, find_line)
+        stopped = name if found.status in ("failed", "untried") and name in gates else ""
+        yield found
+
+
+def _run(name: str, check: Check[S], subject: S, find_line: Callable[[BaseException], str]) -> Finding:
+    why = explain(check)
+    try:
+        return Finding(check=name, status="passed", seen=check(subject))
+    except Fault as fault:
+        where = fault.where or (find_line(fault.__cause__) if fault.__cause__ else "")
+        return Finding(check=name, status=fault.status, seen=fault.seen, why=why, fix=fault.fix, where=where)
+    except Skip as skip:
+        return Finding(check=name, status="skipped", seen=str(skip))
+    except Untried as reason:
+        return Finding(check=name, status="untried", seen=str(reason), why=why)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 a plugin may raise anything, also SystemExit
+        if is_out_of_memory(error):
+            return Finding(check=name, status="untried", seen=f"not enough memory here: {describe(error)}", why=why)
+        seen, fix = describe(error), "Mend what raises it"
+        if isinstance(error, ZooError):
+            seen, fix = ": ".join(filter(None, (error.what, error.why))), error.fix or "Mend what it names"
+        return Finding(check=name, status="failed", seen=seen, why=why, fix=fix, where=find_line(error))
+
+
+def explain(check: Callable[..., Any]) -> str:
+    """Return why a check matters: its docstring after the first line, as one paragraph."""
+    _, _, rest = (inspect.getdoc(check) or "").partition("\n")
+    return " ".join(rest.split())

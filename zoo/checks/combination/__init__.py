@@ -1,0 +1,1 @@
+"""Checks of one model on one data set: `zoo check`."""

@@ -1,0 +1,179 @@
+"""Checks of what a data set holds: classes, images, ranges, and what its splits share."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+
+from zoo.checks.base import Fault, Skip
+from zoo.checks.dataset.reading import choose_places, read_sample
+from zoo.checks.dataset.subject import DatasetSubject
+from zoo.data.loading import find_false_claims
+from zoo.data.splits import count_samples, find_input_shape
+from zoo.registry.certificates import Status
+from zoo.registry.compatibility import show_shape
+from zoo.registry.preprocess import Preprocess
+
+SHARED = 0.005
+"""Share of the test images that may be among the training images: large collections repeat a few."""
+
+MIRRORED = 0.2
+"""Share of the test images that may be mirror images of training images: drawn ones are by chance."""
+
+LARGEST, NARROWEST, SPREADS = 20.0, 0.02, 3.0
+"""How large inputs may be, how narrow their range, and how many times as spread those of one split as another's."""
+
+
+def check_classes(subject: DatasetSubject) -> str:
+    """Every class name is used, and used once.
+
+    A name without training samples is a class that nothing can learn: a shifted label, a folder that was not read. Two
+    equal names are two classes that nobody can tell apart. A class without test samples is a warning. Where a large
+    Dataset was read in part only, a class that did not turn up says nothing.
+    """
+    names = list(subject.loaded.class_names)
+    twice = [name for name, count in Counter(name.strip() for name in names).items() if count > 1]
+    if twice:
+        raise Fault(f"class name {twice[0]!r} is there twice", "Give each class a name of its own", subject.definition)
+    for split, samples in subject.read.items():
+        counts = Counter(samples.targets)
+        unused = [name for index, name in enumerate(names) if not counts[index]]
+        if unused and samples.whole:
+            seen = f"{split}: {len(unused)} of {len(names)} classes have no samples: {unused[:5]}"
+            fix = "Give samples of each class, or leave the names out; look whether labels start at 0"
+            raise Fault(seen, fix, subject.definition, "failed" if split == "train" else "warning")
+    train = subject.read["train"]
+    counts = Counter(train.targets)
+    if len(counts) < len(names):
+        return f"{len(counts)} of {len(names)} classes are in {train.share} training samples"
+    return f"{len(names)} classes, each with {min(counts.values())} or more training samples"
+
+
+def check_claims(subject: DatasetSubject) -> str:
+    """It is what its spec declares: shape, classes, numbers of samples.
+
+    The spec is what `zoo show` prints and what models are matched with before anything is loaded.
+    """
+    spec, splits = subject.entry.spec, subject.loaded
+    false = find_false_claims(spec, splits, find_input_shape(subject.entry.name, splits))
+    if false:
+        raise Fault("; ".join(false), "Declare what is loaded, or load what is declared", subject.definition)
+    declared = sum(map(bool, (spec.input_shape, spec.num_classes, spec.class_names))) + len(spec.samples)
+    return f"{declared} declared facts hold"
+
+
+def check_images(subject: DatasetSubject) -> str:
+    """Images are of one shape, channels first, and of one dtype.
+
+    A batch is one tensor, so a run refuses images that differ, also where the preprocess resizes them. A last axis of 3
+    or 4, or of 1 behind a square, means channels last: to a model that is as many channels as the picture is high.
+    """
+    for name, samples in subject.read.items():
+        where = subject.locate(dict(subject.loaded.items())[name])
+        if len(samples.dtypes) > 1:
+            shown = ", ".join(
+                f"{count} {str(kind).removeprefix('torch.')}" for kind, count in samples.dtypes.most_common()
+            )
+            raise Fault(f"{name} images of {len(samples.dtypes)} dtypes: {shown}", "Give all as uint8", where)
+    shapes = sum((samples.shapes for samples in subject.read.values()), Counter[tuple[int, ...]]())
+    where = subject.locate(subject.loaded.train)
+    if len(shapes) > 1:
+        shown = ", ".join(f"{count} {show_shape(shape)}" for shape, count in shapes.most_common(4))
+        fix = "Resize the images to one size, convert all to RGB, before they are given"
+        raise Fault(f"images of {len(shapes)} shapes: {shown}", fix, where)
+    shape = next(iter(shapes))
+    if len(shape) == 3 and min(shape[:2]) >= 8 and (shape[2] in (3, 4) or (shape[2] == 1 and shape[0] == shape[1])):
+        seen = f"images are {show_shape(shape)}: height, width, channels"
+        raise Fault(seen, "Put channels first: image.permute(2, 0, 1), or permute(0, 3, 1, 2) for all", where)
+    if len(shape) == 2 and shape[0] == shape[1] and shape[0] >= 8:
+        seen = f"images are {show_shape(shape)}: to a model that is {shape[0]} channels"
+        raise Fault(seen, "Add the axis of the channel: images.unsqueeze(1)", where, "warning")
+    dtypes = {samples.dtypes.most_common(1)[0][0] for samples in subject.read.values()}
+    if len(dtypes) > 1:
+        shown = " and ".join(sorted(map(_name_dtype, dtypes)))
+        raise Fault(f"splits of {shown}", "Give all splits as uint8, which zoo scales", where, "warning")
+    return f"images are {show_shape(shape)}, {_name_dtype(dtypes.pop())}"
+
+
+def _name_dtype(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def check_range(subject: DatasetSubject) -> str:
+    """The declared preprocess gives inputs of a usual size, in each split the same.
+
+    Bytes divided by 255 lie in 0 to 1, normalised ones within 5 or so. Inputs beyond 20 were not divided; inputs within
+    0.02 of each other, five of 256 grey levels, were divided twice, and normalised ones within 0.05 were normalised in
+    other units. Such a model learns badly and slowly. Inputs that are 3 times as spread in one split as in another, or
+    lie 3 deviations off, had another preparation. 64 samples of each split are looked at.
+    """
+    preprocess = subject.loaded.preprocess or Preprocess()
+    if len({shape for samples in subject.read.values() for shape in samples.shapes}) > 1:
+        raise Skip("images differ in shape")
+    found: dict[str, torch.Tensor] = {}
+    for name, split in subject.loaded.items():
+        places = choose_places(count_samples(split))
+        read = (read_sample(split, place, f"{name} sample {place}")[0].unsqueeze(0) for place in places)
+        made = [preprocess(image).squeeze(0).clone().double() for image in read]
+        # One row a channel, since mean and std are given for each.
+        found[name] = torch.cat([one.flatten(1) if one.ndim == 3 else one.flatten().unsqueeze(0) for one in made], 1)
+    where = subject.definition
+    for name, inputs in found.items():
+        low, high = float(inputs.min()), float(inputs.max())
+        if max(-low, high) > LARGEST:
+            fix = (
+                "Give bytes as uint8, or declare Preprocess(scale=...), mean and std in the units of the scaled values"
+            )
+            raise Fault(f"{name} inputs lie between {low:.4g} and {high:.4g}", fix, where)
+        if low == high:
+            raise Fault(f"all {name} inputs are {low:.4g}", "Look at the images", where)
+        # Whatever was not normalised lies in 0 to 1, where a picture may be a pale one.
+        widest = float((inputs.amax(1) - inputs.amin(1)).max())
+        if widest < NARROWEST or (widest < 2.5 * NARROWEST and max(-low, high) > 1.1):
+            fix = (
+                "Look whether values are divided twice, or mean and std are those of bytes; both are for scaled values"
+            )
+            seen = f"{name} inputs lie between {low:.5g} and {high:.5g}, those of a channel within {widest:.2g}"
+            raise Fault(seen, fix, where)
+    middle, spread = float(found["train"].mean()), float(found["train"].std())
+    for name, inputs in found.items():
+        ratio, far = float(inputs.std()) / spread, abs(float(inputs.mean()) - middle)
+        if not 1 / SPREADS <= ratio <= SPREADS or far > SPREADS * max(spread, float(inputs.std())):
+            seen = (
+                f"train inputs have mean {middle:.3g} and deviation {spread:.3g}, "
+                f"{name} inputs {float(inputs.mean()):.3g} and {float(inputs.std()):.3g}"
+            )
+            fix = "Prepare all splits alike; declare Preprocess(mean=..., std=...) and leave it to zoo"
+            raise Fault(seen, fix, where)
+    low, high = (float(limit) for limit in torch.cat(list(found.values()), 1).aminmax())
+    return f"inputs lie between {low:.3g} and {high:.3g}"
+
+
+def check_disjoint(subject: DatasetSubject) -> str:
+    """Test and validation images are not among the training images, nor test images among those of validation.
+
+    A model that has seen the test images is rewarded for its memory, and one that was chosen by them for luck. Compared
+    by content; up to 0.5 % are let through with a warning, since large collections repeat a few pictures. Mirror images
+    of training images, as copies made before the split leave them, may be 20 %: small drawn pictures are by chance.
+    """
+    seen, known = [], {"training": set(subject.read["train"].digests)}
+    fix = "Split before anything is copied or augmented"
+    for name in ("validation", "test"):
+        if name not in subject.read:
+            continue
+        samples = subject.read[name]
+        count = len(samples.digests)
+        for other, images in known.items():
+            shared = sum(digest in images for digest in samples.digests)
+            if shared:
+                status: Status = "failed" if shared / count > SHARED else "warning"
+                found = f"{shared} of {count} {name} images ({shared / count:.2%}) are also {other} images"
+                raise Fault(found, fix, subject.definition, status)
+            turned = sum(any(digest in images for digest in mirrors) for mirrors in samples.mirrored)
+            if turned > MIRRORED * count:
+                found = f"{turned} of {count} {name} images ({turned / count:.2%}) are mirror images of {other} images"
+                raise Fault(found, fix, subject.definition)
+        known[name] = set(samples.digests)
+        seen.append(f"none of {count} {name} images is a training image")
+    return "; ".join(seen)

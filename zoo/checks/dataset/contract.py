@@ -1,0 +1,229 @@
+"""Checks of a data set: that it builds, is the same each time and everywhere, and leaves the process alone."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+from zoo.checks.base import Check, Fault, Skip, Untried
+from zoo.checks.dataset import rebuild
+from zoo.checks.dataset.content import check_claims, check_classes, check_disjoint, check_images, check_range
+from zoo.checks.dataset.reading import TWICE, choose_places, read_places, read_sample, read_split
+from zoo.checks.dataset.subject import DatasetSubject
+from zoo.checks.surroundings import check_unknown_param, check_use, keep_settings, refuse_network, reverse_listings
+from zoo.data.loading import build_dataset
+from zoo.data.splits import DataSplits, check_splits, count_samples
+from zoo.errors import DownloadError, PluginError, ZooError, describe
+from zoo.registry.downloads import fetch_files
+from zoo.registry.factories import load_factory
+from zoo.registry.params import resolve_params
+
+
+def check_files(subject: DatasetSubject) -> str:
+    """The files that it declares can be had, and are what it declares.
+
+    They are fetched from the declared addresses unless they are there, and compared with size and SHA-256.
+    """
+    spec = subject.entry.spec
+    factory = load_factory(subject.entry)
+    subject.params = resolve_params(spec, factory, {})
+    if not spec.files:
+        return "it declares no files"
+    try:
+        fetch_files(spec.files, subject.root, offline=subject.offline, name=subject.entry.name)
+    except DownloadError as error:
+        raise Untried(f"its files are not here and cannot be fetched: {error}") from error
+    return f"{len(spec.files)} files are what they are declared to be"
+
+
+def check_builds(subject: DatasetSubject) -> str:
+    """It gives splits that can be trained on.
+
+    Both splits have samples, every target is from 0 to the number of class names less one, every value is finite. A
+    wrong target ends a run, or worse, does not.
+    """
+    try:
+        splits = subject.loaded
+    except PluginError as error:
+        raise Fault(f"not built: {error.why}", "Mend what raises it") from error
+    try:
+        check_splits(subject.entry.name, splits)
+    except ZooError as error:
+        raise Fault(str(error), "Mend the data or how they are read", subject.definition) from error
+    if rebuild.can_ask(subject.entry):
+        rebuild.start()  # it imports torch while this process reads
+    for name, split in splits.items():
+        with keep_settings():
+            subject.read[name] = read_split(name, split, len(splits.class_names), subject.locate(split))
+    found = ", ".join(f"{name} {count_samples(split)}" for name, split in splits.items())
+    return f"{found}; read {', '.join(f'{samples.share} of {name}' for name, samples in subject.read.items())}"
+
+
+def check_same(subject: DatasetSubject) -> str:
+    """A sample is the same each time it is read, and in each build.
+
+    Otherwise a test score is not a number but a draw, and no run can be repeated. Random changes belong to training,
+    not to the data. 64 samples of each split are read twice, backwards the second time, and once from a second build
+    under another seed, with every folder listed backwards, since no file system promises an order; bit for bit.
+    """
+    splits = subject.loaded
+    with reverse_listings():
+        again = subject.build(seed=99)
+        if list(again.class_names) != list(splits.class_names):
+            one, other = list(splits.class_names)[:5], list(again.class_names)[:5]
+            seen = f"class names are {one} in one build, {other} in the next"
+            raise Fault(seen, "Sort them: sorted(...) also around os.listdir, iterdir and glob", subject.definition)
+    fix = (
+        "Take random changes out of __getitem__ and the factory, or draw them from a fixed seed; sort what folders list"
+    )
+    for name, split in splits.items():
+        total = count_samples(split)
+        later = dict(again.items()).get(name)
+        where = subject.locate(split)
+        if later is None or count_samples(later) != total:
+            count = "none" if later is None else count_samples(later)
+            raise Fault(f"{name}: {total} samples in one build, {count} in the next", fix, where)
+        places = choose_places(total)
+        first = read_places(split, places, name, where)
+        for label, second in (("twice", split), ("in two builds", later)):
+            there = read_places(second, places[::-1], name, where)[::-1]
+            differing = [place for place, one, two in zip(places, first, there, strict=True) if one != two]
+            if differing:
+                found = f"{len(differing)} of {len(places)} samples differ when read {label}"
+                seen = f"{name}: {found}, the first is {differing[0]}"
+                raise Fault(seen, fix, where)
+    subject.steady = True
+    return f"up to {TWICE} samples of each split are the same twice, and in two builds"
+
+
+def check_processes(subject: DatasetSubject) -> str:
+    """Another process gives the same data set.
+
+    Each run is a process. `hash()` of a text and the order of a set of texts differ in each, so that classes change
+    their numbers, and test images become training images, from run to run. Class names, counts and 64 samples of each
+    split are compared; bit for bit.
+    """
+    if not rebuild.can_ask(subject.entry):
+        raise Skip("it is known in this process only")
+    if not subject.steady:
+        raise Skip("it differs already in this one")
+    here = rebuild.describe_splits(subject.loaded)
+    try:
+        there = rebuild.describe_elsewhere(subject.entry, subject.root, subject.params)
+    except TimeoutError as error:
+        raise Untried(str(error)) from error
+    if "error" in there:
+        fix = "Keep what it needs in files under `root`, and in nothing that the process before left"
+        raise Fault(f"not built in another process: {there['error']}", fix, subject.definition)
+    fix = "Sort what comes out of a set, and split by a fixed order or hashlib instead of hash()"
+    if here["class_names"] != there["class_names"]:
+        seen = f"class names are {here['class_names'][:5]} here, {there['class_names'][:5]} in another process"
+        raise Fault(seen, fix, subject.definition)
+    for name, mine in here["splits"].items():
+        theirs = there["splits"].get(name, {"samples": 0, "read": []})
+        if mine["samples"] != theirs["samples"]:
+            seen = f"{name}: {mine['samples']} samples here, {theirs['samples']} in another process"
+            raise Fault(seen, fix, subject.definition)
+        differing = sum(one != two for one, two in zip(mine["read"], theirs["read"], strict=True))
+        if differing:
+            seen = f"{name}: {differing} of {len(mine['read'])} samples differ in another process"
+            raise Fault(seen, fix, subject.definition)
+    return f"class names, counts and up to {TWICE} samples of each split are the same there"
+
+
+def check_workers(subject: DatasetSubject) -> str:
+    """Worker processes can read it.
+
+    `--workers N` sends a Dataset to other processes, pickled where they are not forked. It must arrive whole: no
+    lambda, no open file, no class defined inside a function.
+    """
+    tried = 0
+    for name, split in subject.loaded.items():
+        if isinstance(split, tuple):
+            continue
+        where, last = subject.locate(split), count_samples(split) - 1
+        try:
+            copied = pickle.loads(pickle.dumps(split))
+            same = read_places(copied, range(last, last + 1)) == read_places(split, range(last, last + 1))
+        except Exception as error:
+            fix = "Define classes and functions at the top of a module, and open files in __getitem__"
+            raise Fault(f"{name} cannot be pickled: {describe(error)}", fix, where) from error
+        if subject.steady and not same:
+            raise Fault(f"{name}: sample {last} differs in a pickled copy", "Keep its state in plain attributes", where)
+        tried += 1
+    return f"{tried} splits arrive whole in a worker" if tried else "its splits are tensors, which need no workers"
+
+
+def check_offline(subject: DatasetSubject) -> str:
+    """Prepared once, it works without a network.
+
+    Machines that train often have none. Built once more, and samples read, while every connection is refused.
+    """
+    attempts: list[str] = []
+    try:
+        with refuse_network(attempts):
+            _read_some(subject.build())
+    except Exception as error:
+        if not attempts:
+            raise
+        raise Fault(f"it asks for {attempts[0]}: {describe(error)}", _OFFLINE, subject.definition) from error
+    if attempts:
+        raise Fault(f"it asks for {attempts[0]}", _OFFLINE, subject.definition)
+    return "built while every connection was refused"
+
+
+_OFFLINE = "Declare the files in the spec, or keep under `root` what was downloaded and look there first"
+
+
+def check_settings(subject: DatasetSubject) -> str:
+    """Building and reading it change no setting of the process.
+
+    The seed, the thread count, the current folder belong to the run: a data set that seeds torch makes all runs alike.
+    What it draws at random comes from a generator of its own.
+    """
+
+    def use() -> None:
+        _read_some(build_dataset(subject.entry, root=subject.root, params=subject.params))
+
+    check_use(use, subject.definition, "Draw from a generator of its own, such as torch.Generator().manual_seed(0)")
+    return "seed, threads, dtype, gradient mode and current folder stay"
+
+
+def _read_some(splits: DataSplits, most: int = 8) -> None:
+    for name, split in splits.items():
+        for place in range(min(most, count_samples(split))):
+            read_sample(split, place, f"{name} sample {place}")
+
+
+def check_params(subject: DatasetSubject) -> str:
+    """Params are known by name.
+
+    A param that is misspelt must be refused; a factory with `**params` that ignores what it does not know gives other
+    data than were asked for, and says nothing.
+    """
+
+    def build(params: dict[str, Any]) -> object:
+        return build_dataset(subject.entry, root=subject.root, params=params)
+
+    check_unknown_param(subject.entry, build, subject.definition)
+    return f"{len(subject.params)} params, unknown ones are refused"
+
+
+GATES = ("files", "builds")
+DATASET_CHECKS: Mapping[str, Check[DatasetSubject]] = {
+    "files": check_files,
+    "builds": check_builds,
+    "params": check_params,
+    "settings": check_settings,
+    "claims": check_claims,
+    "images": check_images,
+    "classes": check_classes,
+    "range": check_range,
+    "same": check_same,
+    "processes": check_processes,
+    "disjoint": check_disjoint,
+    "workers": check_workers,
+    "offline": check_offline,
+}
+"""The checks in their order; after a failed one of GATES the rest makes no sense."""

@@ -1,0 +1,95 @@
+"""Hidden parameters: what gets a gradient and is no parameter of the model."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.checks.base import Fault
+from zoo.checks.source import find_creation, find_definition
+
+
+def raise_hidden(model: nn.Module, logits: Tensor) -> None:
+    """Look through what made the logits for tensors that want a gradient and are no parameters of the model.
+
+    Raises:
+        Fault: there is one.
+    """
+    known = {id(parameter) for parameter in model.parameters()}
+    hidden = [tensor for tensor in _list_leaves(logits) if id(tensor) not in known]
+    if not hidden:
+        return
+    tensor, where = hidden[0], find_definition(type(model))
+    owner = _find_owner(tensor)
+    names = [name for name, found in _list_attributes(model) if found is tensor]
+    made = [name for name, found in _list_attributes(model) if found.grad_fn is not None]
+    if not names and made:
+        seen = f"{made[0]} was computed from a parameter, once, when the model was built: that parameter is not trained"
+        raise Fault(seen, "Keep the nn.Parameter itself, and compute with it in forward()", where)
+    what = (
+        names[0] if names else f"a tensor of {tuple(tensor.shape)}" + (f" of {type(owner).__name__}" if owner else "")
+    )
+    seen = f"{what} gets a gradient, but is no parameter of the model: no optimizer trains it, no file keeps it"
+    fix = "Make layers attributes of the model, many of them in nn.ModuleList or nn.ModuleDict, not in a list or dict"
+    raise Fault(seen, fix, (find_creation(owner) if owner else "") or where)
+
+
+def _list_leaves(logits: Tensor) -> list[Tensor]:
+    """Return the tensors that a gradient of the logits ends in."""
+    found: list[Tensor] = []
+    seen: set[Any] = set()
+    nodes: list[Any] = [logits.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if variable is not None and variable.is_leaf:
+            found.append(variable)
+        nodes += [before for before, _ in node.next_functions]
+    return found
+
+
+def _find_owner(parameter: Tensor) -> nn.Module | None:
+    """Return the module that has a parameter of its own, wherever it is kept."""
+    for thing in gc.get_objects():
+        if issubclass(type(thing), nn.Module):
+            own = vars(thing).get("_parameters") or {}
+            if any(value is parameter for value in own.values()):
+                return thing  # type: ignore[no-any-return]
+    return None
+
+
+def _list_attributes(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield tensors in plain attributes of the model, of its classes, and of the file that it is written in."""
+    for path, module in model.named_modules():
+        for key, value in vars(module).items():
+            if not key.startswith("_"):
+                yield from (
+                    (".".join(filter(None, (path, name))), tensor) for name, tensor in _list_tensors(value, key)
+                )
+    for base in type(model).__mro__:
+        if not base.__module__.startswith("torch."):
+            for key, value in vars(base).items():
+                yield from _list_tensors(value, f"{base.__name__}.{key}")
+            for key, value in vars(sys.modules.get(base.__module__, object)).items():
+                yield from _list_tensors(value, key)
+
+
+def _list_tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, nn.Module):
+        yield from ((f"{name}.{path}", parameter) for path, parameter in value.named_parameters())
+    elif type(value) in (list, tuple):
+        for index, item in enumerate(value):
+            yield from _list_tensors(item, f"{name}[{index}]")
+    elif type(value) is dict:
+        for key, item in value.items():
+            if not str(key).startswith("__"):
+                yield from _list_tensors(item, f"{name}[{key!r}]")

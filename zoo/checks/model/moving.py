@@ -1,0 +1,152 @@
+"""Checks of a model that is moved: to another dtype, to another device, into a file and back."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from zoo.checks.base import Fault, Skip
+from zoo.checks.model.subject import TOLERANCE, ModelSubject
+from zoo.checks.source import find_caller, find_definition
+from zoo.errors import WeightsError, describe
+from zoo.models.device import use_seed
+from zoo.models.weights import read_model, save_weights
+from zoo.records.header import read_header
+from zoo.registry.entries import Registry
+
+
+def check_dtypes(subject: ModelSubject) -> str:
+    """It follows `model.to(dtype)`.
+
+    Half precision and double come with one call, unless the model makes tensors of a dtype of its own. float64 must
+    give what float32 gives within 1e-3 of the largest logit; bfloat16 must run, where this CPU has the kernels.
+    """
+    model = subject.noisy.eval()
+    inputs, where = subject.inputs(2), find_definition(type(model))
+    fix = "Register tensors as buffers, and make new ones with the dtype and device of the inputs (torch.zeros_like)"
+    with torch.no_grad():
+        single = model(inputs)
+        for dtype in (torch.float64, torch.bfloat16):
+            try:
+                logits = model.to(dtype)(inputs.to(dtype))
+            except Exception as error:
+                if "not implemented" in str(error):
+                    continue
+                raise Fault(f"in {dtype}: {describe(error)}", fix) from error
+            off = float((logits - single).abs().max()) / max(float(single.abs().max()), 1e-12)
+            if dtype == torch.float64 and not off <= 1e-3:
+                raise Fault(f"float64 gives logits that differ by {off:.2g} of the largest", fix, where)
+    return "runs in float64 and bfloat16"
+
+
+def check_devices(subject: ModelSubject) -> str:
+    """It follows `model.to(device)`.
+
+    A tensor that is neither parameter nor buffer stays behind, and the run ends on the first machine with a GPU. Tried
+    on an accelerator where there is one, and everywhere on torch's meta device, which computes shapes only.
+    """
+    model = subject.noisy.eval().float()
+    fix = "Register tensors with register_buffer(), and make new ones on the device of the inputs"
+    tried = []
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    for device in filter(None, (found, torch.device("meta"))):
+        try:
+            watch = _OneDevice()
+            with torch.no_grad(), watch:
+                logits = model.to(device)(subject.inputs(2).to(device))
+        except Exception as error:
+            if device.type != "meta" or _is_about_devices(error):
+                raise Fault(f"on device {device}: {describe(error)}", fix) from error
+            continue  # it looks at values, and there are none
+        if logits.device.type != device.type:
+            where = watch.left or find_definition(type(model))
+            raise Fault(f"inputs on {device} give logits on {logits.device}", "Return them where they are", where)
+        tried.append(str(device))
+    if not tried:
+        raise Skip("it looks at the values of its inputs, so it cannot be tried without an accelerator")
+    return f"runs on {' and '.join(tried)}"
+
+
+class _OneDevice(TorchDispatchMode):
+    """Refuses what an accelerator refuses: operands on two devices. The meta device lets some of that pass."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.left = ""
+        """`file:line` of the plugin that took something to the CPU."""
+
+    FREE = ("aten.copy_", "aten._to_copy", "aten.index", "aten.set_", "aten.detach")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        tensors = [leaf for leaf in tree_leaves((args, given)) if isinstance(leaf, Tensor) and leaf.ndim]
+        if len({tensor.device for tensor in tensors}) > 1 and not str(func).startswith(self.FREE):
+            devices = " and ".join(dict.fromkeys(str(tensor.device) for tensor in tensors))
+            raise RuntimeError(f"{func} takes tensors of the same device, got {devices}")
+        if str(func).startswith("aten._to_copy") and str(given.get("device")) == "cpu" and args[0].is_meta:
+            self.left = find_caller()
+            return torch.zeros(args[0].shape, dtype=given.get("dtype") or args[0].dtype)  # there is nothing to copy
+        return func(*args, **given)
+
+
+def _is_about_devices(error: BaseException) -> bool:
+    text = str(error)
+    words = ("same device", "is not on the expected device", "device cpu", "device type tensor to numpy")
+    return any(word in text or word in text.lower() for word in words)
+
+
+def check_file(subject: ModelSubject) -> str:
+    """Saved and loaded, it gives the same logits.
+
+    A weights file holds the state dict, and the model is built anew by its name. What a training changes outside of
+    parameters and buffers is lost. Two training steps are made before, one of a large model.
+    Up to 1e-4 of the largest logit may differ.
+    """
+    from zoo.registry.entries import describe_plugin
+
+    # Built under another seed than the one of loading: what is drawn and not in the file is another one then.
+    model = subject.other
+    shape, classes = subject.cases[0]
+    samples, targets = subject.samples, subject.targets(subject.samples)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=1e-2, foreach=False)
+    with use_seed(8):
+        for seed in range(1 if subject.is_large else 2):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model.train()(subject.inputs(samples, seed=seed)), targets).backward()
+            # Small steps: gradients at the start may be so large that nothing finite is left to compare.
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+    with torch.no_grad():
+        expected = model.eval()(subject.inputs(samples))
+    if not bool(torch.isfinite(expected).all()):
+        raise Skip("after two small training steps its logits are not finite, so there is nothing to compare")
+    metadata = {
+        "model": subject.entry.name,
+        "plugin": describe_plugin(subject.entry),
+        "params": subject.params,
+        "input_shape": list(shape),
+        "class_names": [str(index) for index in range(classes)],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "weights.safetensors")
+        fix = "Keep everything that training changes, or chance decides, in parameters or registered buffers"
+        try:
+            save_weights(path, model, metadata)
+            loaded = read_model(path, read_header(path), Registry([subject.entry.plugin]))
+        except WeightsError as error:
+            raise Fault(str(error).replace(str(path), "its file"), fix, find_definition(type(model))) from error
+        size = path.stat().st_size
+    with torch.no_grad():
+        got = loaded(subject.inputs(samples))
+    off = float((got - expected).abs().max()) / max(float(expected.abs().max()), 1e-12)
+    if not off <= TOLERANCE:
+        seen = f"the loaded model's logits differ by {off:.2g} of the largest"
+        raise Fault(seen, fix, find_definition(type(model)))
+    return f"the same logits from a file of {size:,} bytes"

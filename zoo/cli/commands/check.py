@@ -1,0 +1,100 @@
+"""`zoo check`: look at a model on a data set before training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.findings import write_findings
+from zoo.cli.options import (
+    calm_threads,
+    discover,
+    output_options,
+    param_options,
+    plugin_options,
+    read_metric_params,
+    read_params,
+    setting_options,
+)
+from zoo.cli.output import escape, write_json, write_result, write_table
+from zoo.errors import PluginError
+
+if TYPE_CHECKING:
+    from zoo.checks.combination.contract import Diagnosis
+
+
+@click.command("check")
+@click.option("--model", metavar="NAME", help="The model.  [baseline]")
+@click.option("--dataset", metavar="NAME", help="The data set.  [shapes]")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; repeatable.  [accuracy]")
+@click.option("--overfit", is_flag=True, help="Let it learn one batch by heart, too.")
+@setting_options
+@param_options
+@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
+@click.option("--verbose", is_flag=True, help="Show what passed, too.")
+@plugin_options
+@output_options
+def check_command(
+    model: str | None,
+    dataset: str | None,
+    metrics: tuple[str, ...],
+    overfit: bool,
+    params: tuple[str, ...],
+    dataset_params: tuple[str, ...],
+    metric_params: tuple[str, ...],
+    data_dir: str | None,
+    verbose: bool,
+    plugins: tuple[str, ...],
+    disabled: tuple[str, ...],
+    as_json: bool,
+    debug: bool,
+    **settings: Any,
+) -> None:
+    """Look at a model on a data set before training.
+
+    It is built, and a few real batches go through it: logits, gradients, activations on the logits, the loss at the
+    start, memory and time. Nothing is fetched; where the data are not here, random inputs take their place. Time is
+    measured on one CPU thread unless --threads says otherwise. What is wrong is explained; see docs/guide/checks.md.
+    """
+    calm_threads()
+    from zoo.checks.combination.contract import check
+
+    registry = discover(plugins, disabled)
+    diagnosis = check(
+        model,
+        dataset,
+        metrics=metrics or ("accuracy",),
+        params=read_params("--param", params),
+        dataset_params=read_params("--dataset-param", dataset_params),
+        metric_params=read_metric_params("--metric-param", metric_params),
+        overfit=overfit,
+        data_dir=data_dir,
+        registry=registry,
+        **{name: value for name, value in settings.items() if value is not None},
+    )
+    if as_json:
+        write_json(diagnosis.to_dict())
+    else:
+        _write_diagnosis(diagnosis, verbose)
+    if not diagnosis.passed:
+        failed = [found.check for found in diagnosis.findings if found.status == "failed"]
+        plugin = registry.get("model", model or "baseline").plugin
+        what = f"model {diagnosis.model!r} on dataset {diagnosis.dataset!r} is not fit to be trained"
+        raise PluginError(plugin.name, plugin.version, what, f"failed: {', '.join(failed)}")
+
+
+def _write_diagnosis(diagnosis: Diagnosis, verbose: bool) -> None:
+    write_result(f"{escape(diagnosis.model)} on {escape(diagnosis.dataset)}: {escape(diagnosis.data)}")
+    write_findings("checks", diagnosis.findings, verbose)
+    numbers = diagnosis.estimates
+    if numbers:
+        rows = [
+            ("parameters", f"{numbers['parameters']:,} ({numbers['trainable']:,} trained)"),
+            ("forward", f"{numbers['flop_per_sample']:,} floating-point operations a sample"),
+            ("memory", f"about {numbers['memory_bytes'] / 1e6:,.1f} MB beside the data"),
+            ("step", f"about {numbers['step_seconds'] * 1e3:.2f} ms"),
+        ]
+        if "epoch_seconds" in numbers:
+            rows.append(("epoch", f"about {numbers['epoch_seconds']:.2g} s of training"))
+        write_table(rows, indent="  ")

@@ -1,0 +1,197 @@
+"""`zoo compare`: results side by side, what tells the files apart, and what tells the models apart."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.options import calm_threads, discover, output_options, plugin_options
+from zoo.cli.output import escape, write_json, write_result, write_table
+from zoo.errors import SettingError, UsageError
+
+if TYPE_CHECKING:
+    from zoo.results.comparison import Comparison, Row
+
+HEADINGS = ("name", "seed", "parameters", "file", "correct", "accuracy", "95 % interval", "training", "a prediction")
+COURSE = "course"
+WHY_COURSE = (
+    "course: the mean of the accuracies of batches of 32, as the course prints it. The last batch counts as much as a "
+    "full one, so it differs from the share of right predictions."
+)
+MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\|`*_<>[]#~"})
+FILES, MODELS = "Do these files differ?", "Is one model better?"
+HOW_FILES = "exact McNemar test on the same samples: gained and lost are those that only one of the two has right"
+HOW_MODELS = "Welch's t-test on runs that differ in the seed alone"
+PICTURES = (".png", ".svg", ".pdf")
+
+
+@click.command("compare")
+@click.argument("references", nargs=-1, required=True, metavar="WEIGHTS...")
+@click.option("--course-style", is_flag=True, help="Show the accuracy as the course counts it too.")
+@click.option("--output", metavar="FILE", help="Draw the accuracies with their intervals: .png, .svg or .pdf.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV with a header.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
+@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
+@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
+@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@plugin_options
+@output_options
+def compare_command(
+    references: tuple[str, ...],
+    course_style: bool,
+    output: str | None,
+    as_csv: bool,
+    as_markdown: bool,
+    plugins: tuple[str, ...],
+    disabled: tuple[str, ...],
+    as_json: bool,
+    debug: bool,
+    **places: Any,
+) -> None:
+    """Compare weights on the same test split, and say what a difference means.
+
+    WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. Two files differ or not on the
+    samples at hand; whether a model is better than another, only several seeds of each tell (zoo run --seeds 5).
+    """
+    given = [option for option, on in (("--json", as_json), ("--csv", as_csv), ("--markdown", as_markdown)) if on]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} were both given", fix="Give one of them")
+    if output is not None and not output.lower().endswith(PICTURES):
+        raise SettingError("--output", f"expected a name that ends in {', '.join(PICTURES)}", output)
+    calm_threads()
+    from zoo.results.comparison import compare
+
+    comparison = compare(references, registry=discover(plugins, disabled), progress=True, **places)
+    if output is not None:
+        from zoo.results.plots.accuracy import plot_comparison
+        from zoo.results.plots.style import save_figure
+
+        save_figure(plot_comparison(comparison), output)
+    if as_json:
+        write_json(comparison.to_dict())
+    elif as_csv:
+        _write_csv(comparison, course_style)
+    elif as_markdown:
+        _write_markdown(comparison, course_style)
+    else:
+        _write_plain(comparison, course_style)
+
+
+def _list_rows(comparison: Comparison, course_style: bool) -> list[list[str]]:
+    headings = [*HEADINGS, *([COURSE] if course_style else [])]
+    return [headings, *(_list_cells(row, course_style) for row in comparison.rows)]
+
+
+def _list_cells(row: Row, course_style: bool) -> list[str]:
+    from zoo.results import conclusions
+
+    course = [conclusions.show_percent(row.course_accuracy)] if course_style else []
+    return [
+        row.name,
+        "-" if row.seed is None else str(row.seed),
+        f"{row.parameters:,}",
+        conclusions.show_size(row.size),
+        f"{row.correct:,}",
+        conclusions.show_percent(row.accuracy),
+        f"{conclusions.show_percent(row.low, unit='')} to {conclusions.show_percent(row.high, unit='')}",
+        conclusions.show_seconds(row.training_seconds),
+        conclusions.show_seconds(row.prediction_seconds),
+        *course,
+    ]
+
+
+def _list_pairs(comparison: Comparison) -> list[list[str]]:
+    """Return a table of the best result against each other one."""
+    from zoo.results import conclusions
+
+    tests = len(comparison.pairs)
+    adjusted = [f"p of {tests} tests"] if tests > 1 else []
+    rows = [[f"{comparison.rows[0].name} against", "gained", "lost", "p", *adjusted, ""]]
+    for pair in conclusions.find_pairs_of_best(comparison):
+        counts = [pair.second, f"{pair.gained:,}", f"{pair.lost:,}", conclusions.show_p(pair.p)]
+        rows.append(
+            [*counts, *([conclusions.show_p(pair.adjusted_p)] if adjusted else []), conclusions.judge_pair(pair)]
+        )
+    return rows
+
+
+def _list_other_pairs(comparison: Comparison) -> list[str]:
+    others = len(comparison.pairs) - len(comparison.rows) + 1
+    return [f"and {others} more pair{'' if others == 1 else 's'} of the others: --json"] if others else []
+
+
+def _list_notes(comparison: Comparison, course_style: bool) -> list[str]:
+    """Return what the table is about: the samples, where times come from, how the course counts."""
+    samples = f"{comparison.samples:,} samples of {escape(comparison.dataset)}, split {escape(comparison.split)}"
+    timings: dict[str, list[str]] = {}
+    for row in comparison.rows:
+        timings.setdefault(escape(row.timing), []).append(escape(row.name))
+    if len(timings) == 1:
+        times = [f"times: {timing}" for timing in timings]
+    else:
+        times = [f"times of {', '.join(names)}: {timing}" for timing, names in timings.items()]
+    return [samples, *times, *([WHY_COURSE] if course_style else [])]
+
+
+def _write_plain(comparison: Comparison, course_style: bool) -> None:
+    from zoo.results import conclusions
+
+    write_table([[escape(cell) for cell in cells] for cells in _list_rows(comparison, course_style)])
+    for note in _list_notes(comparison, course_style):
+        write_result(note)
+    if comparison.pairs:
+        write_result(f"\n{FILES} ({HOW_FILES})")
+        write_table([[escape(cell) for cell in cells] for cells in _list_pairs(comparison)], "  ")
+        for line in _list_other_pairs(comparison):
+            write_result(f"  {line}")
+        write_result(f"\n{MODELS} ({HOW_MODELS})")
+        if any(group.deviation is not None for group in comparison.groups):
+            write_table(
+                [(escape(group.name), escape(conclusions.describe_group(group))) for group in comparison.groups], "  "
+            )
+        for line in conclusions.compare_models(comparison):
+            write_result(f"  {escape(line)}")
+
+
+def _write_csv(comparison: Comparison, course_style: bool) -> None:
+    rows = comparison.to_dict()["rows"]
+    names = [name for name in rows[0] if name != "course_accuracy" or course_style]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_result(text.getvalue().removesuffix("\n"))
+
+
+def _write_markdown(comparison: Comparison, course_style: bool) -> None:
+    from zoo.results import conclusions
+
+    _write_rows(_list_rows(comparison, course_style))
+    write_result("")
+    for note in _list_notes(comparison, course_style):
+        write_result(f"- {_clean(note)}")
+    if comparison.pairs:
+        write_result(f"\n**{FILES}** ({HOW_FILES})\n")
+        _write_rows(_list_pairs(comparison))
+        for line in _list_other_pairs(comparison):
+            write_result(f"\n{line}")
+        write_result(f"\n**{MODELS}** ({HOW_MODELS})\n")
+        if any(group.deviation is not None for group in comparison.groups):
+            for group in comparison.groups:
+                write_result(f"- {_clean(group.name)}: {_clean(conclusions.describe_group(group))}")
+        for line in conclusions.compare_models(comparison):
+            write_result(f"- {_clean(line)}")
+
+
+def _write_rows(rows: list[list[str]]) -> None:
+    write_result(f"| {' | '.join(map(_clean, rows[0]))} |\n|---|{'---:|' * (len(rows[0]) - 1)}")
+    for row in rows[1:]:
+        write_result(f"| {' | '.join(map(_clean, row))} |")
+
+
+def _clean(text: str) -> str:
+    """Return text as Markdown shows it as it is."""
+    return escape(text).translate(MARKDOWN)

@@ -1,0 +1,94 @@
+"""`zoo evaluate`: saved weights on a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.options import calm_threads, discover, output_options, plugin_options, read_metric_params, read_params
+from zoo.cli.output import escape, write_json, write_result, write_table
+
+if TYPE_CHECKING:
+    from zoo.training.confusion import ClassScore
+
+
+@click.command("evaluate")
+@click.argument("reference", metavar="WEIGHTS")
+@click.option("--per-class", is_flag=True, help="Show the scores of each class and the most confused pairs.")
+@click.option("--dataset", metavar="NAME", help="The data set.  [the one of the training]")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; repeatable.  [accuracy]")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...  [auto]")
+@click.option("--threads", metavar="N", help="CPU threads.  [from the work of a batch]")
+@click.option("--workers", metavar="N", help="Processes that read data sets which are not tensors.  [0]")
+@click.option("--dataset-param", "dataset_params", multiple=True, metavar="K=V", help="A param of the data set.")
+@click.option("--metric-param", "metric_params", multiple=True, metavar="METRIC.K=V", help="A param of a metric.")
+@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
+@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
+@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@plugin_options
+@output_options
+def evaluate_command(
+    reference: str,
+    per_class: bool,
+    metrics: tuple[str, ...],
+    dataset_params: tuple[str, ...],
+    metric_params: tuple[str, ...],
+    plugins: tuple[str, ...],
+    disabled: tuple[str, ...],
+    as_json: bool,
+    debug: bool,
+    **settings: Any,
+) -> None:
+    """Evaluate weights on a data set.
+
+    WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. Loss and metrics are those of
+    the whole test split, whatever the batch size.
+    """
+    given_dataset_params = read_params("--dataset-param", dataset_params)
+    given_metric_params = read_metric_params("--metric-param", metric_params)
+    calm_threads()
+    from zoo.training.confusion import list_confusions
+    from zoo.training.evaluation import evaluate
+
+    result = evaluate(
+        reference,
+        metrics=metrics or ("accuracy",),
+        dataset_params=given_dataset_params,
+        metric_params=given_metric_params,
+        registry=discover(plugins, disabled),
+        progress=True,
+        **settings,
+    )
+    outcomes = result.outcomes
+    confused = list_confusions(outcomes.matrix, outcomes.class_names) if per_class else []
+    if as_json:
+        data = result.to_dict()
+        scores = data.pop("per_class")
+        pairs = [{"target": target, "predicted": predicted, "count": count} for target, predicted, count in confused]
+        more = {"per_class": scores, "confusion": outcomes.matrix.tolist(), "most_confused": pairs}
+        write_json({**data, **(more if per_class else {})})
+        return
+    facts = {"model": result.model, "weights": escape(str(result.weights)), "dataset": result.dataset}
+    values = {name: f"{value:.6g}" for name, value in result.metrics.items()}
+    write_table(list({**facts, "samples": str(result.samples), **values}.items()))
+    if per_class:
+        _write_classes(result.per_class)
+        for target, predicted, count in confused:
+            support = next(score.support for score in result.per_class if score.name == target)
+            write_result(f"{count} of {support} {escape(target)} were taken for {escape(predicted)}")
+
+
+def _write_classes(per_class: Sequence[ClassScore]) -> None:
+    """Print a row for each class; a score that is 0 / 0 is a dash."""
+    rows: list[tuple[str, ...]] = [("class", "precision", "recall", "f1", "support")]
+    for score in per_class:
+        numbers = (score.precision, score.recall, score.f1)
+        cells = ("-" if number is None else f"{number:.4f}" for number in numbers)
+        rows.append((escape(score.name), *cells, str(score.support)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = [(row[0], *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))) for row in rows]
+    write_result("")
+    write_table(aligned)
+    write_result("")

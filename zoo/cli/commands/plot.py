@@ -1,0 +1,57 @@
+"""`zoo plot`: pictures of trainings and of predictions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from zoo.cli.options import calm_threads, discover, output_options, plugin_options, read_grid
+from zoo.cli.output import escape, write_json, write_result
+
+
+@click.command("plot")
+@click.argument("references", nargs=-1, required=True, metavar="WEIGHTS...")
+@click.option("--kind", required=True, metavar="KIND", help="curves, confusion, predictions or wrong.  [required]")
+@click.option("--output", required=True, metavar="FILE", help="The .png, .svg or .pdf file to write.  [required]")
+@click.option(
+    "--grid", metavar="ROWSxCOLUMNS", default="3x3", help="How many images predictions and wrong show.  [3x3]"
+)
+@click.option("--seed", type=int, default=42, metavar="N", help="Which images predictions shows.  [42]")
+@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
+@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
+@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@plugin_options
+@output_options
+def plot_command(
+    references: tuple[str, ...],
+    kind: str,
+    output: str,
+    grid: str,
+    seed: int,
+    plugins: tuple[str, ...],
+    disabled: tuple[str, ...],
+    as_json: bool,
+    debug: bool,
+    **places: Any,
+) -> None:
+    """Draw curves, a confusion matrix or predictions.
+
+    WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. curves are loss and metric by
+    epoch, of several runs in one picture; confusion is the matrix of truth and prediction; predictions are random test
+    images with predicted | truth; wrong are the surest mistakes.
+    """
+    from zoo.results.plots.style import find_format, save_figure
+
+    find_format(output)
+    cells = read_grid(grid)
+    calm_threads()
+    from zoo.results.plots.plot import plot
+
+    registry = discover(plugins, disabled)
+    figure = plot(references, kind, grid=cells, seed=seed, registry=registry, progress=True, **places)
+    save_figure(figure, output)
+    if as_json:
+        write_json({"kind": kind, "output": output})
+    else:
+        write_result(f"picture: {escape(output)}")

@@ -1,0 +1,190 @@
+"""`zoo predict`: the classes of images, printed as the images are read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.grid import MAX_CELLS, make_thumbnail, save_grid
+from zoo.cli.options import calm_threads, discover, plugin_options
+from zoo.cli.output import escape, write_json, write_note, write_result, write_table
+from zoo.errors import DataError, SettingError, UsageError, ZooError, quote
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from zoo.models.predictor import Prediction, Predictor
+
+BATCH = 64
+"""Images that are predicted at once: enough to keep a model busy, few enough that rows come soon."""
+
+log = logging.getLogger("zoo")
+
+
+@click.command("predict")
+@click.argument("reference", metavar="WEIGHTS")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE|FOLDER|-...")
+@click.option("--top", type=click.IntRange(min=1), metavar="K", help="Show the K most probable classes.  [1]")
+@click.option("--output", metavar="FILE", help="Draw the first 36 images with their labels: a .png file.")
+@click.option("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...  [cpu]")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [from the work of a batch]")
+@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
+@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@plugin_options
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header; with --top a row for each class.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error. [ZOO_DEBUG]")
+def predict_command(
+    reference: str,
+    images: tuple[str, ...],
+    top: int | None,
+    output: str | None,
+    threads: int | None,
+    plugins: tuple[str, ...],
+    disabled: tuple[str, ...],
+    as_csv: bool,
+    as_json: bool,
+    debug: bool,
+    **places: Any,
+) -> None:
+    """Predict the classes of images.
+
+    WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. Of a FOLDER every image is
+    read, those of its subfolders too; - is an image on stdin. What cannot be read is reported, the others are predicted
+    all the same.
+    """
+    if as_csv and as_json:
+        raise UsageError("--csv and --json were both given", fix="Give one of them")
+    if output is not None and not output.lower().endswith(".png"):
+        raise SettingError("--output", "expected the name of a .png file", output)
+    calm_threads()
+    from zoo.data.images import find_images
+    from zoo.models.device import choose_threads, use_threads
+    from zoo.models.predictor import load
+    from zoo.models.probe import count_flop
+
+    paths = find_images(images)
+    predictor = load(reference, registry=discover(plugins, disabled), **places)
+    if len(predictor.image["shape"]) != 3:
+        shape = "x".join(map(str, predictor.image["shape"]))
+        raise DataError(f"{quote(reference)} is for inputs of shape {shape}", "an image has channels, height and width")
+    flop = count_flop(predictor.model, predictor.input_shape, predictor.device) * BATCH
+    problems = _Problems(as_json)
+    cells: list[tuple[Any, str, float]] = []
+    if as_csv:
+        _write_csv(["path", *(["rank"] if top else []), "label", "index", "probability"])
+    with use_threads(choose_threads(flop, threads)), _warning_once():
+        for batch in _read_batches(paths, predictor, problems, MAX_CELLS if output else 0):
+            found = predictor([image for _, image, _ in batch]).top(top or 1)
+            rows = [(path, best) for (path, _, _), best in zip(batch, found, strict=True)]
+            if as_csv:
+                _write_csv_rows(rows, ranked=top is not None)
+            elif as_json:
+                _write_json_rows(rows, ranked=top is not None)
+            else:
+                _write_plain_rows(rows)
+            drawn = [(picture, best[0]) for (_, _, picture), (_, best) in zip(batch, rows, strict=True) if picture]
+            cells += [(picture, escape(best.label), best.probability) for picture, best in drawn]
+    if output is not None and cells:
+        save_grid(output, cells)
+    if problems.last is not None:
+        raise problems.last
+
+
+def _read_batches(
+    paths: Iterable[Path | str], predictor: Predictor, problems: _Problems, pictures: int
+) -> Iterator[list[tuple[str, Tensor, Any]]]:
+    """Return path, raw image and thumbnail of what can be read, a batch at a time; `pictures` of them have one."""
+    from zoo.data.images import fit_image, read_image
+
+    batch: list[tuple[str, Tensor, Any]] = []
+    # Outside: what `find_images` could not list, said after its last image.
+    with problems.catch():
+        for path in paths:
+            with problems.catch():
+                pixels = read_image(path)
+                fitted = fit_image(pixels, predictor.image["shape"])
+                batch.append((str(path), fitted, make_thumbnail(pixels) if pictures > 0 else None))
+                pictures -= 1
+            if len(batch) == BATCH:
+                yield batch
+                batch = []
+    if batch:
+        yield batch
+
+
+class _Problems:
+    """What is wrong with single images: said when the next one is met; the last one, raised, ends the command."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.last: ZooError | None = None
+
+    @contextmanager
+    def catch(self) -> Iterator[None]:
+        """Go on after a ZooError raised inside."""
+        try:
+            yield
+        except ZooError as error:
+            for problem in error.problems:
+                if self.last is not None:
+                    self._write(self.last)
+                self.last = problem
+
+    def _write(self, error: ZooError) -> None:
+        data = {"exit": error.exit_code, "what": error.what, "why": error.why, "fix": error.fix}
+        write_note(json.dumps({"error": data}) if self.as_json else f"Error: {error}")
+
+
+@contextmanager
+def _warning_once() -> Iterator[None]:
+    """Let each warning of the library through once: every batch may bring it again, with other numbers in it."""
+    seen = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        known = record.levelno >= logging.WARNING and record.msg in seen
+        seen.add(record.msg)
+        return not known
+
+    log.addFilter(is_new)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_new)
+
+
+def _write_plain_rows(rows: Sequence[tuple[str, Sequence[Prediction]]]) -> None:
+    write_table(
+        [
+            (escape(path), *(cell for one in best for cell in (escape(one.label), f"{one.probability:.4f}")))
+            for path, best in rows
+        ]
+    )
+
+
+def _write_json_rows(rows: Sequence[tuple[str, Sequence[Prediction]]], *, ranked: bool) -> None:
+    for path, best in rows:
+        classes = [{"label": one.label, "index": one.index, "probability": one.probability} for one in best]
+        write_json({"path": path, **classes[0], **({"top": classes} if ranked else {})})
+
+
+def _write_csv_rows(rows: Sequence[tuple[str, Sequence[Prediction]]], *, ranked: bool) -> None:
+    for path, best in rows:
+        for rank, one in enumerate(best, start=1):
+            _write_csv([path, *([rank] if ranked else []), one.label, one.index, one.probability])
+
+
+def _write_csv(cells: Sequence[object]) -> None:
+    # With its own end of line the writer quotes both characters of it; files have one, as everything else printed here.
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    write_result(line.getvalue().removesuffix("\r\n"))

@@ -1,0 +1,45 @@
+"""`zoo report`: one page about weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from zoo.cli.options import calm_threads, discover, output_options, plugin_options
+from zoo.cli.output import escape, write_json, write_result
+from zoo.errors import SettingError
+
+
+@click.command("report")
+@click.argument("references", nargs=-1, required=True, metavar="WEIGHTS...")
+@click.option("--output", required=True, metavar="FILE", help="The .html file to write.  [required]")
+@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
+@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
+@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@plugin_options
+@output_options
+def report_command(
+    references: tuple[str, ...],
+    output: str,
+    plugins: tuple[str, ...],
+    disabled: tuple[str, ...],
+    as_json: bool,
+    debug: bool,
+    **places: Any,
+) -> None:
+    """Write one page about weights, to read and to send.
+
+    WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. The page needs no network and
+    no other file: verdict, comparison, curves, confusion matrices, samples, settings and how to repeat each run.
+    """
+    if not output.lower().endswith((".html", ".htm")):
+        raise SettingError("--output", "expected the name of an .html file", output)
+    calm_threads()
+    from zoo.results.report.page import report
+
+    path = report(references, output, registry=discover(plugins, disabled), progress=True, **places)
+    if as_json:
+        write_json({"output": str(path)})
+    else:
+        write_result(f"report: {escape(str(path))}")

@@ -1,0 +1,119 @@
+"""`zoo run`: train, evaluate, save."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from zoo.cli.options import (
+    calm_threads,
+    discover,
+    output_options,
+    param_options,
+    plugin_options,
+    read_metric_params,
+    read_params,
+    setting_options,
+)
+from zoo.cli.output import write_json, write_note, write_result
+from zoo.records.runs import RunResult, to_json_data
+
+
+@click.command("run")
+@click.option("--model", metavar="NAME", help="The model.  [that of --init, or baseline]")
+@click.option("--dataset", metavar="NAME", help="The data set.  [that of --init, or shapes]")
+@click.option("--init", metavar="WEIGHTS", help="Start from what fits of these weights.")
+@click.option(
+    "--freeze",
+    multiple=True,
+    metavar="PATTERN",
+    help="Do not train parameters of such names; repeatable; none for none.  [those frozen in --init]",
+)
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; repeatable.  [accuracy]")
+@setting_options
+@click.option("--seeds", metavar="N", help="Train so many times, each with the next seed, one run folder each.")
+@param_options
+@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
+@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
+@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@plugin_options
+@output_options
+def run_command(
+    metrics: tuple[str, ...],
+    freeze: tuple[str, ...],
+    params: tuple[str, ...],
+    dataset_params: tuple[str, ...],
+    metric_params: tuple[str, ...],
+    plugins: tuple[str, ...],
+    disabled: tuple[str, ...],
+    seeds: str | None,
+    as_json: bool,
+    debug: bool,
+    **settings: Any,
+) -> None:
+    """Train a model on a data set, evaluate it and save its weights.
+
+    Settings that are not given come from the model's recommendation (see zoo show MODEL), then from the defaults in
+    brackets.
+    """
+    calm_threads()
+    from zoo.training import run
+
+    given_params = read_params("--param", params)
+    given_dataset_params = read_params("--dataset-param", dataset_params)
+    given_metric_params = read_metric_params("--metric-param", metric_params)
+    settings |= {
+        "metrics": metrics or ("accuracy",),
+        "freeze": None if not freeze else [] if freeze == ("none",) else freeze,
+        "params": given_params,
+        "dataset_params": given_dataset_params,
+        "metric_params": given_metric_params,
+        "registry": discover(plugins, disabled),
+        "progress": True,
+        "on_epoch": _write_epoch,
+    }
+    if seeds is not None:
+        _run_seeds(seeds, settings, as_json=as_json)
+        return
+    result = run.run(**settings)
+    if as_json:
+        write_json(result.to_dict())
+        return
+    count, threads = len(result.history), result.threads
+    untrained = "evaluated as it starts" if settings["init"] else "evaluated untrained"
+    trained = f"trained {count} epoch{'' if count == 1 else 's'}" if count else untrained
+    where = f"{result.device}, {threads} thread{'' if threads == 1 else 's'}"
+    write_result(f"{_show_scores(result)}\n{trained} in {result.seconds:.2f} s on {where}\nweights: {result.weights}")
+
+
+def _run_seeds(seeds: str, settings: dict[str, Any], *, as_json: bool) -> None:
+    """Train with several seeds; print a line for each, then the mean and the spread of each metric over them."""
+    from zoo.training.seeds import run_seeds, summarise_runs
+
+    def write_run(result: RunResult) -> None:
+        if not as_json:
+            write_result(f"seed {result.seed}: {_show_scores(result)}, {result.seconds:.2f} s, {result.weights}")
+
+    results = run_seeds(seeds, **settings, on_run=write_run)  # type: ignore[arg-type]  # text, as of any setting
+    summary = summarise_runs(results)
+    if as_json:
+        write_json({"runs": [result.to_dict() for result in results], "summary": to_json_data(summary)})
+        return
+    for name in sorted(summary, key="loss".__eq__):  # the loss last, as in the lines above
+        found = summary[name]
+        spread = "of one seed" if found["sd"] is None else f"± {found['sd']:.4f} over {found['n']} seeds"
+        write_result(f"{'test loss' if name == 'loss' else name} {found['mean']:.4f} {spread}")
+
+
+def _show_scores(result: RunResult) -> str:
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in result.metrics.items() if name != "loss")
+    return f"{scores}, test loss {result.metrics['loss']:.4f}"
+
+
+def _write_epoch(epoch: dict[str, Any]) -> None:
+    scores = "  ".join(f"{name} {value:.4f}" for name, value in epoch["test"].items() if name != "loss")
+    write_note(
+        f"epoch {epoch['epoch']}  train loss {epoch['train']['loss']:.4f}  test loss {epoch['test']['loss']:.4f}  "
+        f"{scores}  {sum(epoch['seconds'].values()):.2f} s"
+    )

@@ -1,0 +1,38 @@
+"""`zoo verify`: prove that weights still mean what they meant."""
+
+from __future__ import annotations
+
+import click
+
+from zoo.cli.options import discover, output_options, plugin_options
+from zoo.cli.output import escape, write_json, write_result, write_table
+
+
+@click.command("verify")
+@click.argument("reference", metavar="WEIGHTS")
+@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
+@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@plugin_options
+@output_options
+def verify_command(
+    reference: str,
+    runs_dir: str | None,
+    offline: bool | None,
+    plugins: tuple[str, ...],
+    disabled: tuple[str, ...],
+    as_json: bool,
+    debug: bool,
+) -> None:
+    """Prove that weights still mean what they meant.
+
+    WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. Digests and metadata are
+    checked, the model is rebuilt, and the golden samples must give the probabilities they gave when it was saved.
+    """
+    from zoo.models.predictor import verify
+
+    result = verify(reference, registry=discover(plugins, disabled), runs_dir=runs_dir, offline=offline)
+    if as_json:
+        write_json({"path": str(result.path), "checks": result.checks})
+        return
+    write_table([(name, escape(found)) for name, found in result.checks.items()])
+    write_result(f"verified {escape(str(result.path))}")

@@ -1,0 +1,57 @@
+"""Findings as the commands print them: one line for what passed, a block for each thing that did not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.cli.output import escape, write_result
+
+if TYPE_CHECKING:
+    from zoo.registry.certificates import Finding
+
+WORDS = {
+    "passed": "passed",
+    "warning": "with a warning",
+    "failed": "failed",
+    "skipped": "not applicable",
+    "untried": "not tried",
+}
+
+
+def write_findings(title: str, findings: Sequence[Finding], verbose: bool = False) -> None:
+    """Print the findings of one entry: how many of each status, then what there is to say."""
+    counts: Counter[str] = Counter(found.status for found in findings)
+    told = ", ".join(f"{counts[status]} {words}" for status, words in WORDS.items() if counts[status])
+    write_result(f"{title}: {told}")
+    for found in findings:
+        if found.status in ("warning", "failed"):
+            _write_block(found)
+        elif verbose or found.status == "untried":
+            write_result(f"  {found.status:<8}{found.check:<12}{escape(found.seen)}")
+
+
+def _write_block(found: Finding) -> None:
+    """Print what was seen, why it matters, how to mend it and where."""
+    width = max(60, min(100, shutil.get_terminal_size((100, 24)).columns))
+    write_result(f"  {found.status:<8}{found.check}")
+    where = _shorten(found.where)
+    for label, text in (("seen", found.seen), ("why", found.why), ("fix", found.fix), ("at", where)):
+        if text:
+            # A path stays in one piece, so that it can be clicked and copied.
+            lines = [escape(text)] if label == "at" else textwrap.wrap(escape(text), width - 10, break_on_hyphens=False)
+            for index, line in enumerate(lines):
+                write_result(f"    {label if index == 0 else '':<6}{line}")
+
+
+def _shorten(where: str) -> str:
+    """Return a place relative to the current folder when it is below it."""
+    with suppress(OSError):
+        return where.removeprefix(f"{Path.cwd()}{os.sep}")
+    return where

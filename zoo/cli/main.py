@@ -1,0 +1,219 @@
+"""The command line: commands imported when called, errors as one line each, exit codes by class of error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from zoo.cli.commands import COMMANDS
+from zoo.cli.output import write_note, write_result
+from zoo.errors import StorageError, UsageError, ZooError, closest, describe, quote
+from zoo.version import __version__
+
+INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _Bug(ZooError):
+    """An error nobody foresaw: its cause has the traceback (exit 1)."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when called; its help comes from the table alone."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        command.context_settings = SETTINGS
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Print the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Name the closest command when there is none of that name."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = closest(args[0], COMMANDS)
+            raise UsageError(
+                f"no command {quote(args[0])}", fix=f"Did you mean {quote(near)}?" if near else "See: zoo -h"
+            )
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Keep Ctrl-C and a broken pipe from click, which has lines and exit codes of its own for them."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, BrokenPipeError) as error:
+            raise _Ended from error
+
+
+class _Ended(Exception):
+    """Carries its cause past click."""
+
+
+def _write_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        write_result(f"zoo {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings=SETTINGS, epilog="Start with: zoo run")
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_write_version, help="Show it.")
+def cli() -> None:
+    """Any registered model, data set and metric, one command, plain PyTorch."""
+
+
+def entry() -> NoReturn:
+    """Run the command line as a program and end the process."""
+    code = main()
+    if "torch" not in sys.modules:
+        # Nothing was started that must be ended, and taking the interpreter down is a good part of a listing's time.
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        _listen()
+        cli.main(list(arguments), prog_name="zoo", standalone_mode=False)
+        return 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        write_note(error.ctx.get_help())
+        return UsageError.exit_code
+    except click.ClickException as error:
+        return _report(_translate(error, arguments), arguments)
+    except ZooError as error:
+        return _report(error, arguments)
+    except (KeyboardInterrupt, _Ended) as error:
+        return _stop(error.__cause__ if isinstance(error, _Ended) else error)
+    except SystemExit:  # click's way with a broken pipe while it prints a help page
+        return _stop(BrokenPipeError())
+    except Exception as error:  # noqa: BLE001 the one place where a bug of ours becomes a message
+        return _report_bug(error, arguments)
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    raise Terminated
+
+
+def _listen() -> None:
+    """Show what the library logs: plain lines, and warnings as such."""
+    import logging
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            prefix = "Warning: " if record.levelno >= logging.WARNING else ""
+            write_note(f"{prefix}{record.getMessage()}")
+
+    log = logging.getLogger("zoo")
+    log.handlers = [Handler()]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def _translate(error: click.ClickException, arguments: Sequence[str]) -> UsageError:
+    """Say in our words what click says about a wrong command line."""
+    command = f"zoo {arguments[0]}" if arguments and arguments[0] in COMMANDS else "zoo"
+    if isinstance(error, click.NoSuchOption):
+        from zoo.registry.params import ALIASES
+
+        name = error.option_name
+        meant = ALIASES.get(name.lstrip("-"))
+        near = f"--{meant.replace('_', '-')}" if meant else next(iter(error.possibilities or ()), None)
+        fix = f"Did you mean {quote(near)}?" if near else f"See: {command} --help"
+        return UsageError(f"{command} has no option {quote(name)}", fix=fix)
+    return UsageError(error.format_message().rstrip("."), fix=f"See: {command} --help")
+
+
+def _report(error: ZooError, arguments: Sequence[str]) -> int:
+    """Print one line per problem, or with --json one object, to stderr; return the exit code."""
+    if "--json" in arguments:
+        import json
+
+        first, *others = error.problems
+        data = {"exit": error.exit_code, "what": first.what, "why": first.why, "fix": first.fix}
+        if others:
+            data["problems"] = [{"what": p.what, "why": p.why, "fix": p.fix} for p in error.problems]
+        write_note(json.dumps({"error": data}))
+    else:
+        for problem in error.problems:
+            write_note(f"Error: {problem}")
+    if _is_debug(arguments):
+        _write_traceback(error.__cause__ if isinstance(error, _Bug) else error)
+    return error.exit_code
+
+
+def _report_bug(error: Exception, arguments: Sequence[str]) -> int:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return _report(StorageError("cannot write", describe(error), "Free some space"), arguments)
+    import time
+    import traceback
+
+    from zoo.storage.files import write_file
+    from zoo.storage.folders import zoo_home
+
+    path = zoo_home() / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    text = "".join(traceback.format_exception(error))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, text.encode(errors="replace"), what="the log of an error")
+        fix = f"This is a bug in zoo; please report it with {path}"
+    except (OSError, ZooError):
+        fix = "This is a bug in zoo; run again with --debug and report what it prints"
+    bug = _Bug("unexpected error", describe(error), fix)
+    bug.__cause__ = error
+    return _report(bug, arguments)
+
+
+def _is_debug(arguments: Sequence[str]) -> bool:
+    from zoo.storage.folders import read_flag
+
+    try:
+        return "--debug" in arguments or read_flag("ZOO_DEBUG")
+    except ZooError as error:
+        write_note(f"Error: {error}")
+        return False
+
+
+def _write_traceback(error: BaseException | None) -> None:
+    import traceback
+
+    write_note("".join(traceback.format_exception(error)).rstrip())
+
+
+def _stop(error: BaseException | None) -> int:
+    """Say in one line that the work was stopped, and what is left of it; nothing when only the reader went away."""
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE
+    notes = " ".join(getattr(error, "__notes__", []))
+    write_note(f"Stopped. {notes}".rstrip())
+    return TERMINATED if isinstance(error, Terminated) else INTERRUPTED

@@ -1,0 +1,118 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from zoo.errors import SettingError
+from zoo.registry.settings import list_settings
+
+if TYPE_CHECKING:
+    from zoo.registry.entries import Registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def plugin_options(command: F) -> F:
+    """Add `--plugin` and `--no-plugin`."""
+    command = click.option(
+        "--no-plugin", "disabled", multiple=True, metavar="NAME", help="Leave a plugin out; 'all' means all installed."
+    )(command)
+    return click.option(
+        "--plugin", "plugins", multiple=True, metavar="PATH", help="Use a plugin file: a .py or a registry.toml."
+    )(command)
+
+
+def setting_options(command: F) -> F:
+    """Add an option for each setting of a training, as `zoo.registry.settings` declares it."""
+    for name, declared in reversed(list_settings().items()):
+        option = f"--{name.replace('_', '-')}"
+        text = f"{declared.help}  [{declared.shown_default}]"
+        command = click.option(option, name, metavar=declared.metavar, help=text)(command)
+    return command
+
+
+def param_options(command: F) -> F:
+    """Add `--param`, `--dataset-param` and `--metric-param`, given as `read_params` reads them."""
+    command = click.option(
+        "--metric-param", "metric_params", multiple=True, metavar="METRIC.K=V", help="A param of a metric."
+    )(command)
+    command = click.option(
+        "--dataset-param", "dataset_params", multiple=True, metavar="K=V", help="A param of the data set."
+    )(command)
+    return click.option("--param", "params", multiple=True, metavar="K=V", help="A param of the model; repeatable.")(
+        command
+    )
+
+
+def output_options(command: F) -> F:
+    """Add `--json` and `--debug`. Errors look at both too, see `zoo.cli.main`."""
+    command = click.option("--debug", is_flag=True, help="Show the traceback of an error. [ZOO_DEBUG]")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
+
+
+def discover(plugins: Sequence[str], disabled: Sequence[str]) -> Registry:
+    """Return the registry that `--plugin` and `--no-plugin` describe."""
+    from zoo.registry.entries import Registry
+
+    return Registry.discover(plugins, disabled)
+
+
+def read_params(option: str, pairs: Sequence[str]) -> dict[str, str]:
+    """Return `K=V` texts as a dict.
+
+    Raises:
+        SettingError: one has no name or no `=`.
+    """
+    params = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise SettingError(option, "expected NAME=VALUE", pair)
+        params[name] = value
+    return params
+
+
+def read_metric_params(option: str, pairs: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return `METRIC.K=V` texts as a dict of dicts.
+
+    Raises:
+        SettingError: one is not of this form.
+    """
+    params: dict[str, dict[str, str]] = {}
+    for name, value in read_params(option, pairs).items():
+        metric, dot, param = name.rpartition(".")
+        if not dot or not metric or not param:
+            raise SettingError(option, "expected METRIC.NAME=VALUE", f"{name}={value}")
+        params.setdefault(metric, {})[param] = value
+    return params
+
+
+def read_grid(text: str) -> tuple[int, int]:
+    """Return `ROWSxCOLUMNS` as two numbers.
+
+    Raises:
+        SettingError: it is something else, or a grid without cells or with too many.
+    """
+    from zoo.results.plots.style import check_grid
+
+    rows, _, columns = text.lower().partition("x")
+    if not (rows.isdecimal() and columns.isdecimal()):
+        raise SettingError("--grid", "expected ROWSxCOLUMNS, as 3x3", text)
+    grid = int(rows), int(columns)
+    check_grid(grid)
+    return grid
+
+
+def calm_threads() -> None:
+    """Let a CPU thread that waits for the others give up its core soon.
+
+    The OpenMP library of torch's Linux builds spins instead, for its whole time slice where a neighbour is busy; two
+    threads then take many times as long as one (benchmarks/threads.py). It reads this when torch is imported.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")

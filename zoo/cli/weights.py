@@ -1,0 +1,116 @@
+"""What `zoo show` says of a weights file: its header alone, so that its size does not matter and nothing is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from zoo.cli.output import escape, write_json, write_result, write_table
+from zoo.records.header import Header, read_header
+from zoo.records.metadata import check_metadata
+from zoo.records.runs import RECORD_FILE, WEIGHTS_FILE
+
+FILES = (WEIGHTS_FILE, RECORD_FILE)
+"""What a run folder has at least one of: a folder of data may be called like an entry."""
+SHOWN = 20
+"""Class names shown; all are in the JSON."""
+
+
+def is_reference(name: str) -> bool:
+    """Tell whether a name means weights and not an entry."""
+    if "@" in name or name.endswith(".safetensors"):
+        return True
+    with suppress(OSError, RuntimeError, ValueError):
+        path = Path(name).expanduser()
+        return path.is_file() or any((path / file).is_file() for file in FILES if name)
+    return False
+
+
+def show_weights(path: Path, *, as_json: bool) -> None:
+    """Print what the header of a file says; of another program's file its tensors.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or no weights file.
+    """
+    header = read_header(path)
+    metadata = header.metadata
+    if metadata:
+        check_metadata(path, metadata)
+    if as_json:
+        _write_json(path, header)
+        return
+    count = sum(prod(tensor.shape) for tensor in header.tensors.values())
+    facts = [("tensors", f"{len(header.tensors):,} with {count:,} values"), ("size", f"{header.size:,} bytes")]
+    name = escape(str(path))
+    if metadata:
+        plugin = metadata["plugin"]
+        write_result(f"{name}: weights of {metadata['model']} of plugin {_join([plugin['name'], plugin['version']])}")
+        write_table([row for row in [*_read_rows(metadata), *facts] if row[1]], indent="  ")
+    else:
+        write_result(f"{name}: weights of another program, their metadata name no model")
+        rows = [(key, tensor.dtype, _shape(tensor.shape) or "scalar") for key, tensor in header.tensors.items()]
+        write_table(rows, indent="  ")
+        write_table(facts)
+
+
+def _write_json(path: Path, header: Header) -> None:
+    metadata = dict(header.metadata)
+    if metadata.get("golden"):
+        metadata["golden"] = {key: value for key, value in metadata["golden"].items() if key != "images"}
+    tensors = {name: {"dtype": tensor.dtype, "shape": tensor.shape} for name, tensor in header.tensors.items()}
+    write_json({"path": str(path), "size": header.size, "metadata": metadata, "tensors": tensors})
+
+
+def _read_rows(metadata: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what metadata say. Foreign, and checked only as far as loading needs it: any value can be shown."""
+    names, golden, dataset = metadata["class_names"], metadata.get("golden"), metadata.get("dataset") or {}
+    image = metadata.get("image") or {}
+    low, high = image.get("range", (0, 0))
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    steps = {key: value for key, value in metadata["preprocess"].items() if value not in (None, [])}
+    return [
+        ("params", _show(metadata["params"]) or "none"),
+        ("input shape", _shape(metadata["input_shape"])),
+        ("images", f"{_shape(image['shape'])} {image['dtype']}, {low:g} to {high:g}" if image else ""),
+        ("preprocess", _show(steps) or "divided by the range of their dtype"),
+        ("classes", f"{len(names):,}: {_show(names[:SHOWN])}{more}"),
+        ("started from", _show((metadata.get("init") or {}).get("path"))),
+        ("adapted from", _show((metadata.get("adapted_from") or {}).get("path"))),
+        ("frozen", _show(metadata.get("frozen"))),
+        ("dataset", _show(dataset.get("name"))),
+        ("dataset params", _show(dataset.get("params"))),
+        ("dataset digest", _show(dataset.get("digest"))),
+        ("metrics", _show(metadata.get("metrics"))),
+        ("trained with", _show(metadata.get("train_config"))),
+        ("seed", _show(metadata.get("seed"))),
+        ("device", _show(metadata.get("device"))),
+        ("threads", _show(metadata.get("threads"))),
+        ("versions", _show(metadata.get("versions"))),
+        ("format", _show(metadata["format"])),
+        ("golden samples", str(len(golden["labels"])) if golden else "none: zoo verify cannot prove its predictions"),
+    ]
+
+
+def _show(value: Any) -> str:
+    """Return a JSON value as text on one line; what is null is left out of a table."""
+    if isinstance(value, dict):
+        return ", ".join(f"{escape(key)}={_show_part(item)}" for key, item in value.items() if item is not None)
+    return ", ".join(map(_show_part, value)) if isinstance(value, list) else _show_part(value)
+
+
+def _show_part(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else escape(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _shape(shape: Iterable[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _join(texts: Iterable[str]) -> str:
+    return escape(" ".join(filter(None, texts)))

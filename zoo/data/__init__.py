@@ -1,0 +1,1 @@
+"""Data: splits, samples and batches."""

@@ -1,0 +1,259 @@
+"""Batches: two ways to the same ones, from memory or through a DataLoader. Their order: `zoo.data.batches`."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from zoo.data.reader import Batch, BatchReader, Failure
+from zoo.data.splits import Split
+from zoo.errors import DataError, WorkerError, describe, quote
+from zoo.registry.preprocess import Preprocess
+
+MEMORY_BUDGET = 1 << 30
+"""Bytes a split may take as ready-made float32 inputs, or on an accelerator as raw images. Beyond it, a split stays as
+it is in the machine's memory and is preprocessed batch by batch.
+
+On a CPU ready-made inputs are worth their memory only when images are resized: the arithmetic on a batch of uint8 costs
+little more than gathering four times the bytes, and making all inputs ahead costs what it saves in 3 to 10 epochs or
+more. On an accelerator each operation of a step counts. See benchmarks/gather.py."""
+
+MADE_AT_ONCE = 256
+"""Images that are made into inputs at once: few enough to stay in a processor's cache."""
+
+SIGNAL_WAIT = 1
+"""Seconds to wait for the system to tell that a worker process ended."""
+
+
+class Batches(Protocol):
+    """Batches `(inputs, targets)` of one split on one device."""
+
+    samples: int
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch, counted from 0."""
+
+
+def make_batches(
+    split: Split,
+    preprocess: Preprocess,
+    *,
+    name: str,
+    num_classes: int,
+    batch_size: int,
+    device: torch.device,
+    shuffle_seed: int | None = None,
+    loader_seed: int = 0,
+    workers: int = 0,
+    merge_single: bool = False,
+    image_shape: tuple[int, ...] | None = None,
+) -> Batches:
+    """Return the batches of a split, in the order of `shuffle_seed`, or as the samples lie when it is None.
+
+    `image_shape` is what each raw image of a Dataset must have; None compares those of a batch only.
+    """
+    if isinstance(split, tuple):
+        return TensorBatches(*split, preprocess, batch_size, device, shuffle_seed, merge_single)
+    reader = BatchReader(split, name, num_classes, image_shape)
+    return LoaderBatches(reader, preprocess, batch_size, device, shuffle_seed, loader_seed, workers, merge_single)
+
+
+def make_inputs(images: Tensor, preprocess: Preprocess, device: torch.device) -> Tensor:
+    """Preprocess all images of a split, some at a time: over the whole it takes twice as long and thrice the memory."""
+    shape = preprocess.output_shape(images.shape[1:])
+    inputs = torch.empty(len(images), *shape, dtype=torch.float32, device=device)
+    for raw, ready in zip(images.split(MADE_AT_ONCE), inputs.split(MADE_AT_ONCE), strict=True):
+        ready.copy_(preprocess(raw.to(device)))
+    return inputs
+
+
+class TensorBatches:
+    """Batches gathered from tensors in memory, on the device when they fit the budget."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        preprocess: Preprocess,
+        batch_size: int,
+        device: torch.device,
+        shuffle_seed: int | None,
+        merge_single: bool,
+    ) -> None:
+        self.samples = len(targets)
+        self.device = device
+        self.shuffle_seed = shuffle_seed
+        self.sizes = split_sizes(self.samples, batch_size, merge_single=merge_single)
+        self.preprocess: Preprocess | None = preprocess
+        self.images, self.targets = images, targets.to(torch.int64)
+        shape = preprocess.output_shape(images.shape[1:])
+        worthwhile = device.type != "cpu" or preprocess.resize is not None
+        if worthwhile and 4 * self.samples * torch.Size(shape).numel() <= MEMORY_BUDGET:
+            self.images = make_inputs(images, preprocess, device)
+            self.preprocess = None
+        elif images.nbytes <= MEMORY_BUDGET:
+            self.images = images.to(device)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch, counted from 0."""
+        if self.shuffle_seed is None:
+            # Copies: a model that works in place on its inputs must not change the data.
+            parts = (images.clone() for images in self.images.split(self.sizes))
+            batches = zip(parts, self.targets.to(self.device).split(self.sizes), strict=True)
+        else:
+            order = epoch_order(self.samples, self.shuffle_seed, epoch)
+            targets = self.targets[order].to(self.device).split(self.sizes)
+            chosen = order.to(self.images.device).split(self.sizes)
+            batches = zip((self.images.index_select(0, indices) for indices in chosen), targets, strict=True)
+        for images, targets_of_batch in batches:
+            if self.preprocess is None:
+                yield images, targets_of_batch
+            else:
+                yield self.preprocess(images.to(self.device, non_blocking=True)), targets_of_batch
+
+
+class OrderSampler(Sampler[list[int]]):
+    """Gives the loader the index lists of the batches of the epoch it is set to."""
+
+    def __init__(self, samples: int, sizes: list[int], seed: int | None) -> None:
+        self.samples, self.sizes, self.seed, self.epoch = samples, sizes, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.arange(self.samples) if self.seed is None else epoch_order(self.samples, self.seed, self.epoch)
+        return (indices.tolist() for indices in order.split(self.sizes))
+
+
+class LoaderBatches:
+    """Batches of any map-style Dataset through a `DataLoader`, in this process or in workers.
+
+    Workers start anew each epoch: kept ones would carry their random state over, and epoch `e` would no longer be a
+    function of seed and `e`.
+    """
+
+    def __init__(
+        self,
+        reader: BatchReader,
+        preprocess: Preprocess,
+        batch_size: int,
+        device: torch.device,
+        shuffle_seed: int | None,
+        loader_seed: int,
+        workers: int,
+        merge_single: bool,
+    ) -> None:
+        self.samples = len(reader)
+        self.reader, self.preprocess, self.device = reader, preprocess, device
+        self.seed = loader_seed if shuffle_seed is None else shuffle_seed
+        self.draw = 2 if shuffle_seed is None else 0
+        sizes = split_sizes(self.samples, batch_size, merge_single=merge_single)
+        self.sampler = OrderSampler(self.samples, sizes, shuffle_seed)
+        self.generator = torch.Generator()
+        self.loader = DataLoader(
+            reader,
+            batch_size=None,
+            sampler=self.sampler,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            pin_memory=device.type == "cuda",
+            generator=self.generator,
+        )
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch, counted from 0.
+
+        Raises:
+            DataError: a sample cannot be read; names it.
+            WorkerError: a worker process died.
+        """
+        self.sampler.epoch = epoch
+        # The loader draws the base seed of its workers from here: training the first of the epoch, test the third.
+        self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
+        with name_dead_worker(self.reader.name):
+            for batch in _read(self.loader):
+                if isinstance(batch, Failure):
+                    raise DataError(f"dataset {quote(self.reader.name)}: sample {batch.sample}", batch.cause)
+                images, targets = batch
+                inputs = self.preprocess(images.to(self.device, non_blocking=True))
+                yield inputs, targets.to(self.device, non_blocking=True)
+
+
+def _read(loader: DataLoader[Any]) -> Iterator[Any]:
+    try:
+        try:
+            yield from loader
+        except (OSError, EOFError) as error:
+            # A worker that dies while it hands over a batch shows as a broken connection first. The signal of its end
+            # ends this wait with torch's error; unawaited, that would come out of any later line.
+            time.sleep(SIGNAL_WAIT)
+            raise RuntimeError(f"DataLoader worker: {describe(error)}") from error
+    except RuntimeError as error:
+        # The loader's frames hold its iterator, and that its other workers: these shall end now.
+        for known in (error, error.__context__):
+            if known is not None:
+                traceback.clear_frames(known.__traceback__)
+        raise
+
+
+@contextmanager
+def name_dead_worker(dataset: str) -> Iterator[None]:
+    """Raise WorkerError where torch tells that a worker process died.
+
+    It tells so from a signal handler: the error may come out of any line of the main thread, not of the loader only.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        fix = "Use --workers 0, or free memory"
+        raise WorkerError(f"dataset {quote(dataset)}: a data worker died", str(error), fix) from error
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+DRAWS_PER_EPOCH = 3
+
+
+def epoch_generator(seed: int, epoch: int, draw: int = 0) -> torch.Generator:
+    """Return the generator of a run's order, positioned at draw number `draw` of an epoch."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.empty(DRAWS_PER_EPOCH * epoch + draw, dtype=torch.int64).random_(generator=generator)
+    return generator
+
+
+def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
+    """Return the permutation of the samples in an epoch, int64 `(samples,)`."""
+    draw = torch.empty((), dtype=torch.int64).random_(generator=epoch_generator(seed, epoch, draw=1))
+    return torch.randperm(samples, generator=torch.Generator().manual_seed(int(draw)))
+
+
+def split_sizes(samples: int, batch_size: int, *, merge_single: bool) -> list[int]:
+    """Return the size of each batch; `merge_single` adds a last batch of one sample to the one before it."""
+    sizes = [batch_size] * (samples // batch_size)
+    rest = samples % batch_size
+    if rest == 1 and merge_single and sizes:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes

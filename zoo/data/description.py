@@ -1,0 +1,106 @@
+"""Inspection: what a data set holds, found by loading it, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.data.batches import split_sizes
+from zoo.data.loading import load_dataset
+from zoo.data.reader import BatchReader, Failure
+from zoo.data.splits import Split, count_samples, find_input_shape
+from zoo.errors import DataError, quote
+from zoo.registry.entries import Registry, choose_registry
+from zoo.registry.factories import load_factory
+from zoo.registry.params import resolve_params
+from zoo.registry.preprocess import Preprocess
+from zoo.registry.settings import resolve_config
+from zoo.storage import folders
+
+READ_AT_ONCE = 64
+"""Samples of a Dataset that are read together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitDescription:
+    """A split: its samples, how many there are of each class, its batches, and the shapes of the first one."""
+
+    samples: int
+    per_class: tuple[int, ...]
+    batches: int
+    batch_size: int
+    inputs: tuple[int, ...]
+    targets: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetDescription:
+    """What a data set holds: its splits by name, as batches of so many samples."""
+
+    dataset: str
+    class_names: tuple[str, ...]
+    splits: dict[str, SplitDescription]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+
+def describe_dataset(
+    dataset: str,
+    *,
+    dataset_params: Mapping[str, Any] | None = None,
+    batch_size: int = 32,
+    data_dir: str | Path | None = None,
+    offline: bool | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    registry: Registry | None = None,
+) -> DatasetDescription:
+    """Load a data set and count its samples by class; inputs are `(N, C, H, W)` as its own preprocessing makes them.
+
+    Raises:
+        UnknownNameError, UsageError: no such data set, or a param or batch size it cannot have.
+        DataError, DownloadError, PluginError: the data cannot be had or used.
+    """
+    entry = choose_registry(registry, plugins).get("dataset", dataset)
+    size = resolve_config({}, {"batch_size": batch_size}).batch_size
+    given = dataset_params or {}
+    params = resolve_params(entry.spec, load_factory(entry), given)
+    splits = load_dataset(
+        entry, folders.data_dir(data_dir), params, given=bool(given), offline=folders.offline(offline)
+    )
+    raw_shape = find_input_shape(entry.name, splits)
+    shape = (splits.preprocess or Preprocess()).output_shape(raw_shape)
+    described = {}
+    for name, split in splits.items():
+        counts = torch.zeros(len(splits.class_names), dtype=torch.int64)
+        for targets in _read_targets(split, entry.name, len(counts), raw_shape):
+            counts += torch.bincount(targets.to(torch.int64), minlength=len(counts))
+        sizes = split_sizes(count_samples(split), size, merge_single=False)
+        described[name] = SplitDescription(
+            samples=count_samples(split),
+            per_class=tuple(counts.tolist()),
+            batches=len(sizes),
+            batch_size=size,
+            inputs=(sizes[0], *shape),
+            targets=(sizes[0],),
+        )
+    return DatasetDescription(dataset=entry.name, class_names=tuple(splits.class_names), splits=described)
+
+
+def _read_targets(split: Split, name: str, num_classes: int, shape: tuple[int, ...]) -> Iterator[Tensor]:
+    """Yield the targets of a split, some at a time."""
+    if isinstance(split, tuple):
+        yield split[1]
+        return
+    reader = BatchReader(split, name, num_classes, shape)
+    for indices in torch.arange(len(reader)).split(READ_AT_ONCE):
+        batch = reader[indices.tolist()]
+        if isinstance(batch, Failure):
+            raise DataError(f"dataset {quote(name)}: sample {batch.sample}", batch.cause)
+        yield batch[1]

@@ -1,0 +1,201 @@
+"""Image files from strangers: found, read as raw tensors, brought to the shape a model wants."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+import sys
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TILELENGTH, TILEWIDTH, TiffImageFile
+from torch import Tensor
+
+from zoo.errors import DataError, ErrorCollector, UsageError, describe, one_line, quote
+from zoo.registry.preprocess import Preprocess
+
+MAX_PIXELS = 50_000_000
+MAX_BYTES = 8 * MAX_PIXELS  # The largest image, not compressed, in four channels of 16 bits.
+# Not all that Pillow knows: EPS starts a program, others have no magic number or are decoded in Python, slowly.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
+
+_log = logging.getLogger("zoo")
+_filters = threading.Lock()
+
+
+def read_image(source: str | os.PathLike[str] | bytes | BinaryIO | Image.Image) -> Tensor:
+    """Return an image as a tensor `(C, H, W)`: uint8, or uint16 for 16-bit grey; one channel for grey, three for RGB.
+
+    The text "-" is stdin. Images are turned upright (EXIF) and laid over white; of several frames the first is read.
+
+    Raises:
+        DataError: names the file and what is wrong.
+    """
+    name, data = ("image", source) if isinstance(source, Image.Image) else _read_source(source)
+    # The filters of warnings belong to the process: one thread at a time. Pillow warns of what is odd but readable.
+    with _filters, warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        try:
+            pixels = to_pixels(data) if isinstance(data, Image.Image) else _decode(name, data)
+        except DataError as error:
+            raise DataError(name, error.what, error.fix) from error
+        except UnidentifiedImageError as error:
+            raise DataError(name, "not an image", f"Known formats: {', '.join(FORMATS)}.") from error
+        except Image.DecompressionBombError as error:
+            # Only Pillow's message has the size, as a number of pixels.
+            count = next(iter(re.findall(r"\d+", str(error))), "too many")
+            raise DataError(name, f"an image of {count} pixels, at most {MAX_PIXELS} are read") from error
+        except Exception as error:
+            raise DataError(name, f"a damaged image: {describe(error)}") from error
+    for text in dict.fromkeys(one_line(str(note.message)) for note in notes[:10]):
+        _log.info("%s: %s", name, text)
+    return pixels
+
+
+def to_pixels(image: Image.Image) -> Tensor:
+    """Return a PIL image as `read_image` does; what Pillow raises and warns of goes through."""
+    _check_size(*image.size)
+    # PNG and PPM have no wider grey than 16 bits; elsewhere "I" is any integer of 32 bits.
+    wide = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+    if image.mode in ("I", "F") and not wide:
+        raise DataError(f"images of mode {image.mode!r} have no range", fix="Save it with 8 or 16 bits.")
+    image = ImageOps.exif_transpose(image)
+    if wide:
+        grey = numpy.array(image).astype(numpy.uint16)
+        if "transparency" in image.info:
+            grey[grey == image.info["transparency"]] = 65535
+        return torch.from_numpy(grey).unsqueeze(0)
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    if image.has_transparency_data:
+        layer = image.convert("LA" if mode == "L" else "RGBA")
+        image = Image.new(mode, image.size, "white")
+        image.paste(layer.convert(mode), mask=layer.getchannel("A"))
+    pixels = torch.from_numpy(numpy.array(image if image.mode == mode else image.convert(mode)))
+    return pixels.unsqueeze(0) if mode == "L" else pixels.permute(2, 0, 1).contiguous()
+
+
+def fit_image(image: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Return an image with the channels and size of `shape`; its dtype is kept, integers are rounded and clamped."""
+    if tuple(image.shape) == tuple(shape):
+        return image.contiguous()
+    channels, height, width = shape
+    if channels not in (1, 3, len(image)):
+        raise DataError(f"images with {len(image)} channels cannot become {channels}")
+    fit = Preprocess(scale=1, channels=None if channels == len(image) else channels, resize=(height, width))
+    pixels = fit(image.unsqueeze(0)).squeeze(0)
+    if not image.dtype.is_floating_point:
+        pixels = pixels.round().clamp(torch.iinfo(image.dtype).min, torch.iinfo(image.dtype).max)
+    return pixels.to(image.dtype)
+
+
+def find_images(paths: Iterable[str]) -> Iterator[Path | str]:
+    """Return image files one by one: "-" and files as they are; of a folder, sorted, all files with an image's suffix.
+
+    Its subfolders follow; names that begin with a dot and links to folders are left out. `paths` are checked at once; a
+    folder without images or that cannot be listed is an error after the last image.
+
+    Raises:
+        UsageError, DataError: a path is a URL; does not exist.
+    """
+    errors, paths = ErrorCollector(), tuple(paths)
+    for path in paths:
+        with errors.catch():
+            if not path:
+                raise UsageError("a path is empty")
+            if re.match("[a-z][a-z0-9+.-]+://", path, re.IGNORECASE):
+                raise UsageError(f"{quote(path)} is a URL", fix="Download it first, then give the file.")
+            try:
+                Path("." if path == "-" else path).stat()
+            except (OSError, ValueError) as error:
+                raise DataError(quote(path), _reason(error)) from error
+    errors.raise_any()
+    return _walk(paths)
+
+
+def _walk(paths: Iterable[str]) -> Iterator[Path | str]:
+    suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in (*FORMATS, "MPO")}
+    errors, unlisted = ErrorCollector(), list[OSError]()
+    for path in paths:
+        if path == "-" or not Path(path).is_dir():
+            yield path if path == "-" else Path(path)
+            continue
+        known, found = len(unlisted), False
+        for folder, folders, files in os.walk(path, onerror=unlisted.append):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(files):
+                if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
+                    found = True
+                    yield Path(folder, name)
+        if not found and len(unlisted) == known:
+            errors.errors.append(DataError(quote(path), "a folder without images"))
+    errors.errors += [DataError(quote(error.filename), _reason(error)) for error in unlisted]
+    errors.raise_any()
+
+
+def _read_source(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, BytesIO]:
+    """Return the name of a source for messages and all its bytes: a file that is cut off while mapped kills us."""
+    name = "stdin" if source == "-" else quote(os.fspath(source)) if isinstance(source, str | os.PathLike) else "image"
+    buffer = BytesIO()
+    try:
+        with _open_source(name, source) as file:
+            while chunk := file.read(1 << 20):
+                buffer.write(chunk)
+                if buffer.tell() > MAX_BYTES:
+                    raise DataError(name, f"has more than {MAX_BYTES} bytes")
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(name, _reason(error)) from error
+    return name, buffer
+
+
+def _open_source(name: str, source: str | os.PathLike[str] | bytes | BinaryIO) -> AbstractContextManager[BinaryIO]:
+    if isinstance(source, bytes):
+        return BytesIO(source)
+    if source == "-":
+        return nullcontext(sys.stdin.buffer if sys.stdin else BytesIO())
+    if not isinstance(source, str | os.PathLike):
+        return nullcontext(source)
+    if not stat.S_ISREG(Path(source).stat().st_mode):
+        raise DataError(name, "a folder, not an image" if Path(source).is_dir() else "not a regular file")
+    # Should it be a pipe by now, opening it does not wait for its other end.
+    return open(source, "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0)))
+
+
+def _reason(error: Exception) -> str:
+    return f"cannot be read: {getattr(error, 'strerror', None) or describe(error)}"
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise DataError(f"an image of {width} x {height} pixels, at most {MAX_PIXELS} are read")
+
+
+def _decode(name: str, data: BytesIO) -> Tensor:
+    Image.init()
+    with Image.open(data, formats=[name for name in FORMATS if name in Image.OPEN]) as image:
+        if isinstance(image, TiffImageFile):
+            tags = image.tag_v2
+            # The decoder makes room for a whole tile, however small the image.
+            _check_size(tags.get(TILEWIDTH, 0), tags.get(TILELENGTH, 0))
+            # These Pillow gives as they are stored: as if of 16 bits, and with 0 as black.
+            if image.mode == "I;16" and (tags[BITSPERSAMPLE], tags[PHOTOMETRIC_INTERPRETATION]) != ((16,), 1):
+                raise DataError("grey of 12 bits, or of 16 with 0 as white", fix="Save it with 16 bits and 0 as black.")
+        if image.format == "PNG" and "transparency" in image.info:
+            # Pillow brings pixels of 2, 4 and 16 bits to 8, but not the transparent value.
+            value, stored = image.info["transparency"], str(image.tile[0].args)
+            narrow = tuple(band >> 8 for band in value) if stored == "RGB;16B" else value
+            image.info["transparency"] = narrow * {"L;2": 85, "L;4": 17}.get(stored, 1)
+        if getattr(image, "is_animated", False):
+            _log.info("%s: has several frames, the first is read", name)
+        return to_pixels(image)

@@ -1,0 +1,90 @@
+"""Loading: from the entry of a data set to its splits: fetched, built, checked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo.data.splits import DataSplits, check_splits, count_samples
+from zoo.errors import quote
+from zoo.registry.downloads import fetch_files
+from zoo.registry.entries import Entry, Registry, choose_registry
+from zoo.registry.factories import call_factory, refuse_params
+from zoo.registry.specs import DatasetSpec
+from zoo.storage import folders
+
+log = logging.getLogger("zoo")
+
+
+def build_dataset(entry: Entry[Any], *, root: Path, params: Mapping[str, Any]) -> DataSplits:
+    """Build a data set from the files under `root`.
+
+    Raises:
+        ZooError: what the factory raises in zoo's own words, a DataError say.
+        PluginError: the factory fails otherwise or gives something else than `DataSplits`.
+    """
+    splits = call_factory(entry, root=root, **params)
+    if not isinstance(splits, DataSplits):
+        raise entry.plugin.broken(
+            f"dataset {quote(entry.name)}", f"expected zoo.DataSplits, got {type(splits).__name__}"
+        )
+    return splits
+
+
+def fetch_dataset(entry: Entry[DatasetSpec], root: Path, *, offline: bool) -> None:
+    """Fetch and verify the files that a data set declares."""
+    if entry.spec.files:
+        fetch_files(entry.spec.files, root, offline=offline, name=entry.name, report=log.info)
+
+
+def load_dataset(
+    entry: Entry[DatasetSpec], root: Path, params: Mapping[str, Any], *, given: bool, offline: bool
+) -> DataSplits:
+    """Fetch, load and check a data set; `given` tells that a refused param is the user's.
+
+    Raises:
+        DataError, DownloadError, PluginError, UsageError.
+    """
+    fetch_dataset(entry, root, offline=offline)
+    with refuse_params(given):
+        splits = build_dataset(entry, root=root, params=params)
+    for warning in check_splits(entry.name, splits):
+        log.warning("%s", warning)
+    return splits
+
+
+def find_false_claims(spec: DatasetSpec, splits: DataSplits, raw_shape: tuple[int, ...]) -> list[str]:
+    """Return in words which facts that the spec declares are not those of the loaded data."""
+    loaded = {name: count_samples(split) for name, split in splits.items()}
+    claims: dict[str, tuple[Any, Any]] = {
+        "input_shape": (spec.input_shape, raw_shape),
+        "num_classes": (spec.num_classes, len(splits.class_names)),
+        "class_names": (spec.class_names or None, tuple(splits.class_names)),
+        **{f"samples.{name}": (count, loaded.get(name, "no such split")) for name, count in spec.samples.items()},
+    }
+    return [
+        f"{name}: declared {claimed}, loaded {found}"
+        for name, (claimed, found) in claims.items()
+        if claimed is not None and claimed != found
+    ]
+
+
+def fetch(
+    dataset: str,
+    *,
+    data_dir: str | Path | None = None,
+    offline: bool | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    registry: Registry | None = None,
+) -> Path:
+    """Fetch and verify the files of a data set; return the data folder they are in.
+
+    Raises:
+        UnknownNameError, DataError, DownloadError, StorageError.
+    """
+    entry = choose_registry(registry, plugins).get("dataset", dataset)
+    root = folders.data_dir(data_dir)
+    fetch_dataset(entry, root, offline=folders.offline(offline))
+    return root

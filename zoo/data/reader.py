@@ -1,0 +1,87 @@
+"""Reader: whole batches of a Dataset, sample by sample and each one checked, in this process or in workers."""
+
+from __future__ import annotations
+
+from multiprocessing.reduction import ForkingPickler
+from operator import index as to_index
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from zoo.data.splits import to_image
+from zoo.errors import DataError, describe, quote
+from zoo.registry.imports import import_files, imported_files
+
+Batch = tuple[Tensor, Tensor]
+"""Images and targets of as many samples."""
+
+
+class Failure:
+    """A sample that could not be read, as a value: an exception would arrive with a worker's whole traceback."""
+
+    def __init__(self, sample: int, cause: str) -> None:
+        self.sample, self.cause = sample, cause
+
+
+class BatchReader(Dataset[Any]):
+    """Reads whole batches of a Dataset: an index is a list of sample indices."""
+
+    def __init__(
+        self, dataset: Dataset[Any], name: str, num_classes: int, image_shape: tuple[int, ...] | None = None
+    ) -> None:
+        self.dataset, self.name, self.num_classes, self.image_shape = dataset, name, num_classes, image_shape
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker process needs that is not forked: the files of single-file plugins before the data."""
+        try:
+            dataset = bytes(ForkingPickler.dumps(self.dataset))
+        except Exception as error:
+            fix = "Use --workers 0, or define its class at the top level of its module"
+            what = f"dataset {quote(self.name)} cannot be sent to a worker process"
+            raise DataError(what, describe(error), fix) from error
+        return {**self.__dict__, "dataset": dataset, "files": imported_files()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import_files(state.pop("files"))
+        self.__dict__.update(state, dataset=ForkingPickler.loads(state["dataset"]))
+
+    def __getitem__(self, indices: list[int]) -> Batch | Failure:
+        images: list[Tensor] = []
+        targets: list[int] = []
+        for index in indices:
+            try:
+                image, target = self.dataset[index]
+                image = to_image(image)
+                first = images[0] if images else image
+                _check_image(image, self.image_shape or tuple(first.shape), first.dtype)
+                targets.append(_check_target(target, self.num_classes))
+                images.append(image)
+            except Exception as error:  # noqa: BLE001 a data set may raise anything; it is reported with its sample
+                return Failure(index, describe(error))
+        return torch.stack(images), torch.tensor(targets, dtype=torch.int64)
+
+
+def _check_image(image: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    if tuple(image.shape) != shape:
+        raise ValueError(f"the image is {tuple(image.shape)}, expected {shape}")
+    if image.dtype != dtype:
+        raise ValueError(f"the image is of dtype {image.dtype}, those before it {dtype}")
+    if image.is_complex():
+        raise ValueError(f"expected an integer or float image, got {dtype}")
+    if image.dtype.is_floating_point and not bool(torch.isfinite(image.to(torch.float32)).all()):
+        raise ValueError("the image has values that are not finite")
+
+
+def _check_target(target: Any, num_classes: int) -> int:
+    try:
+        number = to_index(target)
+    except TypeError:
+        raise TypeError(f"expected an integer target, got {target!r}") from None
+    if not 0 <= number < num_classes:
+        raise ValueError(f"target {number} is outside 0..{num_classes - 1}")
+    return number

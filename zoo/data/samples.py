@@ -1,0 +1,128 @@
+"""Samples: raw images of a data set with the names of their classes, to be looked at before training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from zoo.errors import DataError, SettingError, UsageError
+
+if TYPE_CHECKING:
+    pass
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import index as to_index
+from pathlib import Path
+
+from zoo.data.loading import load_dataset
+from zoo.data.splits import Split, count_samples, to_image
+from zoo.errors import closest, describe, quote
+from zoo.registry.entries import Registry, choose_registry
+from zoo.registry.factories import load_factory
+from zoo.registry.params import resolve_params
+from zoo.storage import folders
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Samples:
+    """Some samples of a split: `images` are raw, `(C, H, W)` for pictures; `labels` are the names of the classes."""
+
+    dataset: str
+    split: str
+    indices: tuple[int, ...]
+    images: tuple[Tensor, ...]
+    targets: tuple[int, ...]
+    labels: tuple[str, ...]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return index, target, label, shape, dtype and the least and largest value of each image, as plain data."""
+        return [
+            {
+                "index": index,
+                "target": target,
+                "label": label,
+                "shape": list(image.shape),
+                "dtype": str(image.dtype).removeprefix("torch."),
+                # By way of numpy: torch has no extremes of uint16.
+                "min": image.numpy().min().item(),
+                "max": image.numpy().max().item(),
+            }
+            for index, target, label, image in zip(self.indices, self.targets, self.labels, self.images, strict=True)
+        ]
+
+
+def load_samples(
+    dataset: str,
+    *,
+    split: str = "train",
+    index: int | None = None,
+    count: int = 16,
+    seed: int = 42,
+    dataset_params: Mapping[str, Any] | None = None,
+    data_dir: str | Path | None = None,
+    offline: bool | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    registry: Registry | None = None,
+) -> Samples:
+    """Return the sample of this index, else `count` different ones that `seed` chooses, or all where there are fewer.
+
+    Raises:
+        UnknownNameError, UsageError: no such data set, split or sample, or a param it cannot have.
+        DataError, DownloadError, PluginError: the data cannot be had or used.
+    """
+    if count < 1:
+        raise SettingError("count", "must be at least 1", count)
+    entry = choose_registry(registry, plugins).get("dataset", dataset)
+    given = dataset_params or {}
+    params = resolve_params(entry.spec, load_factory(entry), given)
+    folder, no_network = folders.data_dir(data_dir), folders.offline(offline)
+    splits = load_dataset(entry, folder, params, given=bool(given), offline=no_network)
+    there = dict(splits.items())
+    if split not in there:
+        near = closest(split, there)
+        fix = f"Did you mean {quote(near)}?" if near else f"It has: {', '.join(there)}"
+        raise UsageError(f"dataset {quote(entry.name)} has no split {quote(split)}", fix=fix)
+    total = count_samples(there[split])
+    if index is not None and not 0 <= index < total:
+        what = f"the {split} split of {quote(entry.name)} has no sample {index}"
+        raise UsageError(what, f"it has {total} samples, 0 to {total - 1}")
+    indices = choose_samples(total, count, seed) if index is None else [index]
+    found = [_read_sample(there[split], number, f"dataset {quote(entry.name)}, {split} split") for number in indices]
+    targets = tuple(_check_target(target, splits.class_names, entry.name) for _, target in found)
+    return Samples(
+        dataset=entry.name,
+        split=split,
+        indices=tuple(indices),
+        images=tuple(image for image, _ in found),
+        targets=targets,
+        labels=tuple(splits.class_names[target] for target in targets),
+    )
+
+
+def _read_sample(split: Split, index: int, where: str) -> tuple[Tensor, Any]:
+    if isinstance(split, tuple):
+        return split[0][index], int(split[1][index])
+    try:
+        image, target = split[index]
+        return to_image(image), target
+    except Exception as error:
+        raise DataError(f"{where}: sample {index} cannot be read", describe(error)) from error
+
+
+def _check_target(target: Any, class_names: Sequence[str], dataset: str) -> int:
+    try:
+        number = to_index(target)
+    except TypeError:
+        raise DataError(f"dataset {quote(dataset)}", f"expected an integer target, got {target!r}") from None
+    if not 0 <= number < len(class_names):
+        raise DataError(f"dataset {quote(dataset)}", f"target {number} is outside 0..{len(class_names) - 1}")
+    return number
+
+
+def choose_samples(total: int, count: int, seed: int) -> list[int]:
+    """Return so many different indices below `total`, all of them at most, drawn with a generator of their own."""
+    return torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count].tolist()

@@ -1,0 +1,181 @@
+"""Data: the splits of a data set, their checks and their digest. How batches are made of them: `zoo.data.batches`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from zoo.errors import DataError, quote
+from zoo.registry.preprocess import Preprocess, default_scale
+
+TensorSplit = tuple[Tensor, Tensor]
+Split = TensorSplit | Dataset[Any]
+"""A pair `(images, targets)` kept in memory, or a map-style Dataset of `(image, target)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSplits:
+    """What a data set factory gives.
+
+    A split is a pair of tensors, images `(N, C, H, W)` (uint8 or float) and integer targets `(N,)` from 0 to
+    `len(class_names) - 1`; or any map-style Dataset of `(image, target)` with a PIL image or a tensor `(C, H, W)`.
+    Tensors are the fast form, kept in memory; a Dataset is read sample by sample, by `--workers` processes.
+
+    Fields:
+        train: What the model learns from.
+        test: What it is evaluated on.
+        class_names: A name for each class, at least two, in the order of the targets.
+        validation: A third split, for choosing between models.
+        preprocess: How raw images become inputs, as data, so that it can be stored with the weights. None means
+            `Preprocess()`: uint8 divided by 255, floats as they are.
+    """
+
+    train: Split
+    test: Split
+    class_names: Sequence[str]
+    validation: Split | None = None
+    preprocess: Preprocess | None = None
+
+    def items(self) -> list[tuple[str, Split]]:
+        """Return the splits that are there, by name."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return [(name, split) for name, split in splits.items() if split is not None]
+
+
+def count_samples(split: Split) -> int:
+    """Return the number of samples of a split."""
+    return len(split[1]) if isinstance(split, tuple) else len(split)  # type: ignore[arg-type]
+
+
+def check_splits(name: str, splits: DataSplits) -> list[str]:
+    """Check what can be checked without reading every sample of a Dataset; return warnings.
+
+    Tensor splits are checked whole: shapes, dtypes, finite values, range of the targets. A Dataset is checked sample
+    by sample while it is read (see `zoo.data.batches`).
+
+    Raises:
+        DataError: names the data set, the split and the first bad sample.
+    """
+    classes = len(splits.class_names)
+    if not all(isinstance(class_name, str) for class_name in splits.class_names):
+        raise DataError(f"dataset {quote(name)}", f"expected class names as texts, got {list(splits.class_names)}")
+    if classes < 2:
+        raise DataError(
+            f"dataset {quote(name)} has {classes} class{'' if classes == 1 else 'es'}",
+            "a classifier needs at least two",
+        )
+    warnings = []
+    for split_name, split in splits.items():
+        where = f"dataset {quote(name)}, {split_name} split"
+        if isinstance(split, tuple):
+            _check_tensors(where, split)
+        elif not hasattr(split, "__len__"):
+            form = type(split).__name__
+            raise DataError(where, f"expected tensors (images, targets) or a Dataset that knows its length, got {form}")
+        if count_samples(split) == 0:
+            raise DataError(f"{where}: has no samples")
+        if isinstance(split, tuple):
+            warnings += _check_targets(where, split[1], splits.class_names)
+    shapes = {split_name: tuple(split[0].shape[1:]) for split_name, split in splits.items() if isinstance(split, tuple)}
+    for (first, expected), (second, got) in pairwise(shapes.items()):
+        if expected != got:
+            raise DataError(f"dataset {quote(name)}", f"{first} images are {expected}, {second} images {got}")
+    return warnings
+
+
+def _check_tensors(where: str, split: TensorSplit) -> None:
+    if len(split) != 2 or not all(isinstance(part, Tensor) for part in split):
+        raise DataError(where, f"expected two tensors (images, targets), got {[type(part).__name__ for part in split]}")
+    images, targets = split
+    if images.ndim < 2 or targets.ndim != 1 or len(targets) != len(images):
+        raise DataError(
+            where, f"expected one target per image, got images {tuple(images.shape)} and targets {tuple(targets.shape)}"
+        )
+    if images.is_complex():
+        raise DataError(where, f"expected integer or float images, got {images.dtype}")
+    # As float32: that is what they become, and where a large float64 becomes infinite.
+    if images.dtype.is_floating_point and not bool(torch.isfinite(images.to(torch.float32)).all()):
+        bad = int((~torch.isfinite(images.to(torch.float32).flatten(1))).any(dim=1).nonzero()[0])
+        raise DataError(f"{where}: sample {bad} has values that are not finite")
+
+
+def _check_targets(where: str, targets: Tensor, class_names: Sequence[str]) -> list[str]:
+    if targets.dtype.is_floating_point or targets.is_complex() or targets.dtype == torch.bool:
+        raise DataError(where, f"expected integer targets, got {targets.dtype}")
+    targets = targets.to(torch.int64)
+    outside = ((targets < 0) | (targets >= len(class_names))).nonzero()
+    if len(outside):
+        first = int(outside[0])
+        raise DataError(f"{where}: target {int(targets[first])} at sample {first} is outside 0..{len(class_names) - 1}")
+    seen = torch.bincount(targets, minlength=len(class_names))
+    if int((seen > 0).sum()) == 1:
+        only = class_names[int(seen.argmax())]
+        raise DataError(f"{where}: only one class ({quote(only)})", fix="Give samples of at least two classes")
+    return [f"{where}: class {quote(class_names[i])} has no samples" for i in (seen == 0).nonzero().flatten().tolist()]
+
+
+def to_image(image: Any) -> Tensor:
+    """Return one image of a Dataset as a tensor `(C, H, W)`: PIL images as uint8, grey as one channel, others as RGB.
+
+    Grey of 16 bits becomes uint16: Pillow's own conversion would cut off all that is brighter than 255.
+
+    Raises:
+        TypeError: it is neither a tensor nor a PIL image, or a PIL image of a mode without a range.
+    """
+    if isinstance(image, Tensor):
+        return image.detach()
+    if not hasattr(image, "getbands"):
+        raise TypeError(f"expected a tensor or a PIL image, got {type(image).__name__}")
+    import numpy
+
+    if image.mode in ("I", "F"):
+        raise TypeError(f"images of mode {image.mode!r} have no range")
+    if image.mode.startswith("I;16"):
+        return torch.from_numpy(numpy.array(image).astype(numpy.uint16)).unsqueeze(0)
+    grey = image.mode in ("1", "L")
+    pixels = torch.from_numpy(numpy.array(image.convert("L" if grey else "RGB")))
+    return pixels.unsqueeze(0) if grey else pixels.permute(2, 0, 1)
+
+
+def find_input_shape(name: str, splits: DataSplits) -> tuple[int, ...]:
+    """Return the shape of one raw image, channels first; a Dataset is asked for its first sample.
+
+    Raises:
+        DataError: the first sample cannot be read, or its dtype has no stated range.
+    """
+    if isinstance(splits.train, tuple):
+        image = splits.train[0][0]
+    else:
+        try:
+            image = to_image(splits.train[0][0])
+        except Exception as error:
+            raise DataError(
+                f"dataset {quote(name)}: sample 0 cannot be read", f"{type(error).__name__}: {error}"
+            ) from error
+    if splits.preprocess is None or splits.preprocess.scale is None:
+        default_scale(image.dtype)
+    return tuple(image.shape)
+
+
+def find_digest(splits: DataSplits) -> str | None:
+    """Return the SHA-256 of everything a run computes from: dtypes, shapes and bytes of each split, class names.
+
+    None when a split is a Dataset: reading all of it once more would cost as much as an epoch.
+    """
+    digest = hashlib.sha256()
+    for name in splits.class_names:
+        digest.update(f"{len(name)}:{name}".encode())
+    for split_name, split in splits.items():
+        if not isinstance(split, tuple):
+            return None
+        for part in split:
+            digest.update(f"{split_name} {part.dtype} {tuple(part.shape)}".encode())
+            digest.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Models: their weights, and what is done with a model beside training it."""

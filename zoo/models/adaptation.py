@@ -1,0 +1,150 @@
+"""Adaptation: the model of a weights file rebuilt for other classes, with the tensors that fit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.errors import SettingError, StorageError, UsageError, quote
+from zoo.models.device import use_seed
+from zoo.models.golden import make_golden
+from zoo.models.predictor import load_path
+from zoo.models.pretrained import read_start
+from zoo.models.saving import save_proven
+from zoo.models.transfer import freeze as freeze_parameters
+from zoo.records.references import find_weights
+from zoo.records.runs import to_json_data
+from zoo.registry.entries import Registry, choose_registry, describe_plugin
+from zoo.registry.factories import build_model, load_factory
+from zoo.registry.params import resolve_params
+from zoo.registry.preprocess import Preprocess
+from zoo.storage import files, folders
+from zoo.version import __version__
+
+SEED = 0
+"""Of what is new: the same file always gives the same adaptation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """What an adapted model has of the old one: `kept` tensors, `new` ones with the reason, `unused` ones of the file.
+
+    `frozen` are the parameters that a training from this file leaves as they are.
+    """
+
+    weights: Path
+    model: str
+    class_names: tuple[str, ...]
+    kept: list[str]
+    new: dict[str, str]
+    unused: list[str]
+    frozen: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        data: dict[str, Any] = to_json_data({**asdict(self), "weights": str(self.weights)})
+        return data
+
+
+def adapt(
+    reference: str | os.PathLike[str],
+    *,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    dataset: str | None = None,
+    freeze: str | Sequence[str] = (),
+    output: str | os.PathLike[str],
+    registry: Registry | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    runs_dir: str | Path | None = None,
+    offline: bool | None = None,
+) -> Adaptation:
+    """Rebuild the model of weights for other classes, keep the tensors that fit and save it to `output`.
+
+    The classes are `class_names`, the declared ones of a registered `dataset`, or `num_classes` without names. What
+    depends on the classes is new, as it comes from seed 0. Parameters whose names match a shell pattern of `freeze`
+    are not trained by a run that starts from the new file.
+
+    Raises:
+        UsageError: the classes are not clear, a pattern matches nothing, or nothing fits.
+        WeightsError, PluginError: see `load`.
+        StorageError: the new file cannot be written; an older one stays.
+    """
+    chosen = choose_registry(registry, plugins)
+    names, facts = _find_classes(chosen, num_classes, class_names, dataset)
+    patterns = [freeze] if isinstance(freeze, str) else list(freeze)
+    path = find_weights(
+        reference, registry=chosen, runs_dir=folders.runs_dir(runs_dir), offline=folders.offline(offline)
+    )
+    target = Path(output)
+    if target.exists() and target.samefile(path):
+        raise UsageError(f"output {target} is the file to adapt", fix="Write to another one with --output")
+    load_path(path, chosen)  # whatever is wrong with the file or its model is named here
+    start = read_start(path)
+    metadata, shape = start.metadata, tuple(start.metadata["input_shape"])
+    entry = chosen.get("model", f"{metadata['plugin']['name']}/{metadata['model']}")
+    params = resolve_params(entry.spec, load_factory(entry), metadata["params"])
+    with use_seed(SEED):
+        model = build_model(entry, input_shape=shape, num_classes=len(names), params=params)
+    transfer = start.give(model, entry, params, shape, names)
+    frozen = freeze_parameters(model, patterns, new=transfer.new)
+    preprocess = Preprocess.from_dict(metadata["preprocess"])
+    image = {"shape": list(shape), "dtype": "uint8", "range": [0.0, 255.0], **(metadata.get("image") or {})}
+    described = {
+        "model": entry.name,
+        "plugin": describe_plugin(entry),
+        "params": params,
+        "input_shape": list(shape),
+        "class_names": names,
+        "preprocess": preprocess.to_dict(),
+        "image": image,
+        "seed": SEED,
+        "versions": {"zoo": __version__, "torch": str(torch.__version__)},
+        "adapted_from": start.origin,
+        **facts,
+        **({"frozen": patterns} if patterns else {}),
+        "golden": make_golden(model, preprocess, _make_noise(image), names),
+    }
+    try:
+        save_proven(target, model, entry, to_json_data(described))
+    except StorageError as error:
+        fix = error.fix.replace(files.ELSEWHERE, "Write elsewhere with --output.")
+        raise StorageError(error.what, error.why, fix) from error
+    return Adaptation(weights=target, model=entry.name, class_names=tuple(names), frozen=frozen, **asdict(transfer))
+
+
+def _find_classes(
+    registry: Registry, num_classes: int | None, class_names: Sequence[str] | None, dataset: str | None
+) -> tuple[list[str], dict[str, Any]]:
+    """Return the names of the new classes, and the data set they come from as metadata."""
+    if sum(wish is not None for wish in (num_classes, class_names, dataset)) != 1:
+        raise UsageError("the new classes are not clear", "expected one of num_classes, class_names, dataset")
+    if num_classes is not None:
+        if type(num_classes) is not int or num_classes < 2:
+            raise SettingError("num_classes", "must be a whole number of at least 2", num_classes)
+        return [f"class {index}" for index in range(num_classes)], {}
+    if class_names is not None:
+        names = [class_names] if isinstance(class_names, str) else list(class_names)
+        if len(names) < 2 or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+            raise SettingError("class_names", "expected at least two different texts", names)
+        return names, {}
+    entry = registry.get("dataset", str(dataset))
+    if not entry.spec.class_names:
+        why = "its classes are known only when it is loaded"
+        fix = "Give class_names in Python, or their number with --num-classes"
+        raise UsageError(f"dataset {quote(entry.name)} declares no class names", why, fix)
+    return list(entry.spec.class_names), {"dataset": {"name": entry.name, "plugin": describe_plugin(entry)}}
+
+
+def _make_noise(image: dict[str, Any]) -> Tensor:
+    """Return raw images to prove the file with: there are none of the new classes yet."""
+    low, high = image["range"]
+    unit = torch.rand(8, *image["shape"], generator=torch.Generator().manual_seed(SEED), dtype=torch.float64)
+    images: Tensor = (low + unit * (high - low)).to(getattr(torch, image["dtype"]))
+    return images

@@ -1,0 +1,97 @@
+"""Device and threads: choose them by a stated rule, never replace what was asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from zoo.errors import DeviceError
+
+THREAD_FLOP = 2e8
+"""Forward floating-point operations of a batch from which more than one CPU thread is used. With free cores threads pay
+from a tenth of that, at best by two fifths; but each of a step's many small operations waits for the last thread, and
+where a neighbour is busy that makes a small step take several times as long. See benchmarks/threads.py."""
+
+
+def resolve_device(wish: str) -> torch.device:
+    """Return the device asked for; `auto` takes an accelerator when there is one.
+
+    Raises:
+        DeviceError: no such device here; never another one in its place.
+    """
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if wish == "auto":
+        return found or torch.device("cpu")
+    match = re.fullmatch(r"([a-z]+)(?::(0|[1-9][0-9]{0,3}))?", wish)
+    kind, index = match.groups() if match else ("", None)
+    if kind == "gpu":
+        raise DeviceError(wish, "torch has no device of that name", "Use --device cuda, or auto.")
+    if kind == "cpu":
+        if index not in (None, "0"):
+            raise DeviceError(wish, "there is one cpu device", "Use --device cpu; see --threads.")
+        return torch.device("cpu")
+    if kind not in ("cuda", "mps", "xpu"):
+        raise DeviceError(wish, "zoo knows auto, cpu, cuda, mps and xpu")
+    if found is None or found.type != kind:
+        raise DeviceError(wish, f"this build of torch sees no {kind.upper()} device")
+    count = torch.accelerator.device_count()
+    if index is not None and int(index) >= count:
+        last = f"{kind}:{count - 1}"
+        raise DeviceError(wish, f"the last one here is {last}", f"Use --device {last} or {kind}.")
+    return torch.device(wish)
+
+
+def describe_device(device: torch.device) -> str:
+    """Return a name of the device for records: the model of an accelerator, else its kind."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return device.type
+
+
+def choose_threads(flop: float, wish: int | None = None) -> int:
+    """Return the number of CPU threads for steps of `flop` forward operations: `wish`, else one below THREAD_FLOP."""
+    if wish is not None:
+        return wish
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if flop < THREAD_FLOP else min(torch.get_num_threads(), available)
+
+
+@contextmanager
+def use_threads(threads: int) -> Iterator[None]:
+    """Run the body with this many CPU threads, then restore the caller's number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def use_seed(seed: int) -> Iterator[None]:
+    """Run the body with all global generators seeded, then restore the caller's random state.
+
+    Those are torch's on the CPU and on every CUDA device, Python's, and numpy's, which plugins may use.
+    """
+    import random
+
+    import numpy
+
+    python_state, numpy_state = random.getstate(), numpy.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=_accelerators()):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            numpy.random.seed(seed % 2**32)
+            yield
+    finally:
+        random.setstate(python_state)
+        numpy.random.set_state(numpy_state)
+
+
+def _accelerators() -> list[int]:
+    return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []

@@ -1,0 +1,104 @@
+"""Golden samples: a few raw images and what the model made of them, kept in the weights file as its proof.
+
+Replaying them runs decoding, preprocessing, model and order of the classes; each must be what it was.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import WeightsError
+from zoo.registry.preprocess import Preprocess
+
+TOLERANCE = 1e-4
+"""How far a probability may be off: other machines, thread counts and versions of torch sum in other orders, which
+moves the last few of the seven digits of a float32; a change of meaning moves the first ones."""
+
+MAX_SAMPLES = 8
+MAX_BYTES = 128 * 1024
+"""Of raw images. In base64 a third is added; together with the probabilities it stays below the format's 256 KB."""
+MAX_PROBABILITIES = 8192
+
+
+def make_golden(
+    model: nn.Module, preprocess: Preprocess, images: Tensor, class_names: Sequence[str]
+) -> dict[str, Any] | None:
+    """Return raw images `(N, C, H, W)` with the model's probabilities as plain data, as many as there is room for.
+
+    Of images too large every `stride`-th pixel is kept, and repeated when they are replayed.
+    """
+    stride = 1
+    while images[:1, ..., ::stride, ::stride].numel() * images.element_size() > MAX_BYTES:
+        stride *= 2
+    if len(class_names) > MAX_PROBABILITIES:
+        return None
+    kept = images[:MAX_SAMPLES, ..., ::stride, ::stride].contiguous().cpu()
+    count = min(len(kept), MAX_BYTES // (kept[:1].numel() * kept.element_size()), MAX_PROBABILITIES // len(class_names))
+    kept = kept[:count]
+    probabilities = predict_probabilities(model, preprocess(_repeat(kept, stride, images.shape[1:])))
+    return {
+        "dtype": str(kept.dtype).removeprefix("torch."),
+        "shape": list(kept.shape),
+        "stride": stride,
+        "images": base64.b64encode(kept.flatten().view(torch.uint8).numpy().tobytes()).decode(),
+        "probabilities": [[float(f"{value:.7g}") for value in row] for row in probabilities.tolist()],
+        "labels": [class_names[index] for index in probabilities.argmax(dim=1).tolist()],
+    }
+
+
+def check_golden(where: object, model: nn.Module, metadata: Mapping[str, Any]) -> float:
+    """Replay the golden samples on the CPU; return the largest difference of a probability.
+
+    Raises:
+        WeightsError: a probability differs by more than TOLERANCE, or a class has another name.
+    """
+    golden = metadata["golden"]
+    dtype = getattr(torch, golden["dtype"])
+    raw = torch.frombuffer(bytearray(base64.b64decode(golden["images"])), dtype=torch.uint8)
+    kept = raw.view(dtype).view(golden["shape"])
+    images = _repeat(
+        kept, golden.get("stride", 1), metadata["image"]["shape"] if metadata.get("image") else kept.shape[1:]
+    )
+    what = f"{where} no longer gives the predictions it was saved with"
+    try:
+        inputs = Preprocess.from_dict(metadata["preprocess"])(images)
+        probabilities = predict_probabilities(model, inputs)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise WeightsError(what, f"its golden samples cannot be replayed ({error})") from error
+    expected = torch.tensor(golden["probabilities"])
+    difference = (
+        float((probabilities - expected).abs().max()) if expected.shape == probabilities.shape else float("nan")
+    )
+    if not difference <= TOLERANCE:
+        why = f"a probability of its golden samples is off by {difference:.2g}, at most {TOLERANCE:g} is right"
+        raise WeightsError(what, f"{why}: tensors, params, preprocess or the code of the model have changed")
+    for row, label in zip(expected, golden["labels"], strict=True):
+        name = metadata["class_names"][int(row.argmax())]
+        if name != label:
+            raise WeightsError(what, f"class_names: class {int(row.argmax())} is {name!r}, it was {label!r}")
+    return difference
+
+
+def predict_probabilities(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the probabilities `(N, num_classes)` that a model gives for inputs; on the model's device."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            probabilities: Tensor = model(inputs).softmax(dim=1)
+            return probabilities
+    finally:
+        model.train(training)
+
+
+def _repeat(images: Tensor, stride: int, shape: Sequence[int]) -> Tensor:
+    """Return the raw images that were kept with a stride, each pixel in the place of those left out."""
+    if stride == 1:
+        return images
+    wide = images.repeat_interleave(stride, dim=-2).repeat_interleave(stride, dim=-1)
+    return wide[..., : shape[-2], : shape[-1]]

@@ -1,0 +1,295 @@
+"""Predictor: a loaded model together with what turns raw images into its inputs and its logits into named classes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor, nn
+
+from zoo.data.images import fit_image, read_image
+from zoo.errors import DataError, OutOfMemoryError, WeightsError, describe, is_out_of_memory, quote
+from zoo.models.device import resolve_device
+from zoo.models.drift import find_oddity
+from zoo.models.golden import TOLERANCE, check_golden
+from zoo.models.weights import check_digests, read_model
+from zoo.records.header import read_header
+from zoo.records.metadata import check_metadata
+from zoo.records.references import find_weights
+from zoo.registry.entries import Registry, choose_registry
+from zoo.registry.preprocess import Preprocess
+from zoo.storage import folders
+
+log = logging.getLogger("zoo")
+
+BATCH_ELEMENTS = 1 << 20
+"""Input values that are predicted at once."""
+
+CHECKED = 64
+"""Inputs of a call that are compared with those of the training."""
+
+Array = numpy.ndarray[Any, Any]
+Images = Any
+"""A path, a PIL image, a numpy array or a tensor, or a list of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The most probable class of one image."""
+
+    index: int
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model makes of images, in columns: `probabilities` is an array `(N, num_classes)` of float32.
+
+    Rows are `Prediction`s: `predictions[0].label`; `for prediction in predictions`.
+    """
+
+    probabilities: Array
+    class_names: tuple[str, ...]
+
+    @property
+    def indices(self) -> Array:
+        """The most probable class of each image, int64 `(N,)`."""
+        return numpy.asarray(self.probabilities.argmax(axis=1))
+
+    @property
+    def labels(self) -> Array:
+        """Their names, `(N,)`."""
+        return numpy.asarray(numpy.array(self.class_names)[self.indices])
+
+    def top(self, k: int) -> list[list[Prediction]]:
+        """Return the `k` most probable classes of each image, the most probable first."""
+        order = (-self.probabilities).argsort(axis=1, kind="stable")[:, :k]
+        return [[self._make(row, int(index)) for index in indices] for row, indices in enumerate(order)]
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+    def __getitem__(self, row: int) -> Prediction:
+        return self._make(row, int(self.probabilities[row].argmax()))
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return (self[row] for row in range(len(self)))
+
+    def _make(self, row: int, index: int) -> Prediction:
+        probability = float(self.probabilities[row, index])
+        return Prediction(index=index, label=self.class_names[index], probability=probability)
+
+
+class Predictor:
+    """A model as a weights file has it: `predictor(images)` gives `Predictions`.
+
+    `model` is a plain `nn.Module` in eval mode on `device`; `class_names`, `preprocess`, `params` and `metadata` are
+    those of the file.
+    """
+
+    def __init__(self, model: nn.Module, metadata: Mapping[str, Any], device: torch.device) -> None:
+        self.model, self.metadata, self.device = model.to(device).eval(), dict(metadata), device
+        self.class_names = tuple(metadata["class_names"])
+        self.preprocess = Preprocess.from_dict(metadata["preprocess"])
+        self.params: dict[str, Any] = metadata["params"]
+        self.input_shape = tuple(metadata["input_shape"])
+        # Of a raw image; files of other writers may not say it, and then preprocessing changes no shape.
+        self.image = {"shape": self.input_shape, "dtype": "uint8", "range": [0, 255], **(metadata.get("image") or {})}
+
+    def __call__(
+        self, images: Images, *, value_range: tuple[float, float] | None = None, channels_last: bool = False
+    ) -> Predictions:
+        """Predict the classes of raw images.
+
+        A path or PIL image is decoded, turned upright and brought to the channels and size of the training images.
+        Arrays and tensors are `(C, H, W)`, or `(N, C, H, W)` for many, and must have that size; with `channels_last`
+        they end in the channels. Integers are scaled by the range of their dtype; floats need `value_range`, what
+        black and white are, `(0, 1)` say. A list gives one row per image.
+
+        What looks unlike the images of the training is predicted all the same, and warned about.
+
+        Raises:
+            DataError: an image cannot be read, or its form is not clear.
+            WeightsError: the model's probabilities are not finite.
+        """
+        parts = self._prepare(images, value_range, channels_last)
+        size = max(1, BATCH_ELEMENTS // prod(self.input_shape))
+        results: list[Tensor] = []
+        with torch.inference_mode():
+            for part in parts:
+                for raw in part.split(size):
+                    inputs = self._to_inputs(raw.to(self.device), value_range)
+                    if not results:
+                        self._warn(inputs[:: max(1, len(inputs) // CHECKED)][:CHECKED])
+                    results.append(self.model(inputs).softmax(dim=1).to("cpu", torch.float32))
+        if not results:
+            results.append(torch.zeros(0, len(self.class_names)))
+        probabilities = torch.cat(results)
+        if not bool(torch.isfinite(probabilities).all()):
+            raise WeightsError(f"model {quote(self.metadata['model'])}", "it gives probabilities that are not finite")
+        return Predictions(probabilities.numpy(), self.class_names)
+
+    def _prepare(self, images: Images, value_range: tuple[float, float] | None, channels_last: bool) -> list[Tensor]:
+        """Return raw images as batches `(N, C, H, W)`, each of one dtype."""
+        if isinstance(images, list | tuple):
+            singles = [part for image in images for part in self._prepare(image, value_range, channels_last)]
+            if len({(part.dtype, part.shape[1:]) for part in singles}) <= 1:
+                return [torch.cat(singles)] if singles else []
+            return singles
+        if isinstance(images, str | os.PathLike | bytes) or hasattr(images, "getbands"):
+            if len(self.image["shape"]) != 3:
+                raise DataError("images", f"the model takes inputs of {self.input_shape}, which no picture has")
+            return [fit_image(read_image(images), self.image["shape"]).unsqueeze(0)]
+        raw = torch.as_tensor(images)
+        dimensions = len(self.input_shape)
+        if raw.ndim not in (dimensions, dimensions + 1):
+            raise DataError("images", self._expected(raw), "Add the missing axis, images[None] say")
+        if channels_last:
+            raw = raw.movedim(-1, -3)
+        batch = raw if raw.ndim > dimensions else raw.unsqueeze(0)
+        self._check_shape(batch)
+        if raw.is_complex() or raw.dtype in (torch.int32, torch.int64, torch.uint32, torch.uint64):
+            raise DataError(
+                f"images of dtype {raw.dtype}", "have no default range", "Give uint8, or float with value_range"
+            )
+        if raw.is_floating_point() and value_range is None:
+            fix = "Say what black and white are: value_range=(0, 1), or (0, 255), or (-1, 1)"
+            raise DataError(f"images of dtype {raw.dtype}", "their range is not known", fix)
+        if value_range is not None and not value_range[0] < value_range[1]:
+            raise DataError(f"value_range: expected (low, high), got {value_range}")
+        if raw.is_floating_point() and not bool(torch.isfinite(raw).all()):
+            raise DataError("images", "have values that are not finite")
+        return [batch]
+
+    def _check_shape(self, batch: Tensor) -> None:
+        shape, wanted = tuple(batch.shape[1:]), tuple(self.image["shape"])
+        if shape == wanted or (self.preprocess.resize is not None and shape[0] == wanted[0] and min(shape) > 0):
+            return
+        if (shape[-1], *shape[:-1]) == wanted:
+            raise DataError("images", f"{self._expected(batch)}: the channels come last", "Say so: channels_last=True")
+        raise DataError("images", self._expected(batch), "Give the files or PIL images instead, they are fitted")
+
+    def _expected(self, raw: Tensor) -> str:
+        shape = tuple(self.image["shape"])
+        return f"expected {shape} or (N, {', '.join(map(str, shape))}), got {tuple(raw.shape)}"
+
+    def _to_inputs(self, raw: Tensor, value_range: tuple[float, float] | None) -> Tensor:
+        """Preprocess raw images of any range as the training's were."""
+        dtype = str(raw.dtype).removeprefix("torch.")
+        trained = getattr(torch, self.image["dtype"])
+        if dtype == self.image["dtype"] and not raw.is_floating_point():
+            return self.preprocess(raw)
+        if raw.is_floating_point():
+            low, high = value_range or (0, 1)
+            unit = (raw.to(torch.float32) - low) / (high - low)
+        else:
+            unit = Preprocess()(raw)
+        if not trained.is_floating_point and self.preprocess.scale is None:
+            return replace(self.preprocess, scale=1.0)(unit)
+        low, high = self.image["range"]
+        return self.preprocess(unit * (high - low) + low)
+
+    def _warn(self, inputs: Tensor) -> None:
+        statistics = self.metadata.get("statistics")
+        if statistics is not None and len(inputs) and (oddity := find_oddity(inputs.cpu(), statistics)):
+            log.warning("the images may be not what %s was trained on: %s", self.metadata["model"], oddity)
+
+
+def load(
+    reference: str | os.PathLike[str],
+    *,
+    registry: Registry | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    runs_dir: str | Path | None = None,
+    offline: bool | None = None,
+    device: str = "cpu",
+    verify: bool = False,
+) -> Predictor:
+    """Load weights by reference: a path, a run folder, `@last`, `@best`, `MODEL@DATASET` or a name of `list_weights`.
+
+    `verify` proves them first, see `zoo.verify`.
+
+    Raises:
+        WeightsError: the file is missing, damaged, not zoo's, or does not fit the model.
+        OutOfMemoryError: the model does not fit into memory.
+        PluginError: the plugin that provides the model is missing or broken.
+        DeviceError: the device is not here.
+    """
+    target = resolve_device(device)
+    chosen = choose_registry(registry, plugins)
+    folder = folders.runs_dir(runs_dir)
+    path = find_weights(reference, registry=chosen, runs_dir=folder, offline=folders.offline(offline))
+    return load_path(path, chosen, target, verify=verify)
+
+
+def load_path(path: Path, registry: Registry, device: torch.device | None = None, *, verify: bool = False) -> Predictor:
+    """Load a weights file."""
+    model, metadata, _ = _load_file(path, registry, verify=verify)
+    return Predictor(model, metadata, device or torch.device("cpu"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was proved of a weights file: `checks` by name with what was found."""
+
+    path: Path
+    checks: dict[str, str]
+
+
+def verify(
+    reference: str | os.PathLike[str],
+    *,
+    registry: Registry | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    runs_dir: str | Path | None = None,
+    offline: bool | None = None,
+) -> Verification:
+    """Prove that a weights file still means what it meant: digests, header, model, and the golden samples replayed.
+
+    Raises:
+        WeightsError: names what is missing or has changed.
+        PluginError: the plugin that provides the model is missing or broken.
+    """
+    chosen = choose_registry(registry, plugins)
+    folder = folders.runs_dir(runs_dir)
+    path = find_weights(reference, registry=chosen, runs_dir=folder, offline=folders.offline(offline))
+    return Verification(path=path, checks=_load_file(path, chosen, verify=True)[2])
+
+
+def _load_file(path: Path, registry: Registry, *, verify: bool) -> tuple[nn.Module, dict[str, Any], dict[str, str]]:
+    """Return model, metadata and what was checked of a file."""
+    header = read_header(path)
+    metadata = header.metadata
+    check_metadata(path, metadata)
+    checks = {"header": f"format {metadata['format']}, {len(header.tensors)} tensors, {header.size} bytes"}
+    if verify:
+        check_digests(path, header)
+        checks["digests"] = ", ".join(metadata.get("digests") or {}) or "none in this file"
+    try:
+        model = read_model(path, header, registry)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        what = f"{path}: not enough memory for its model {quote(metadata['model'])}"
+        raise OutOfMemoryError(what, describe(error), f"See its params: zoo show {path}") from error
+    checks["model"] = f"{metadata['model']} of plugin {metadata['plugin']['name']}, rebuilt with its params"
+    if verify and metadata.get("golden") is not None:
+        difference = check_golden(path, model, metadata)
+        count = len(metadata["golden"]["labels"])
+        checks["golden samples"] = f"{count} replayed, probabilities within {difference:.1g} of {TOLERANCE:g} allowed"
+    elif verify:
+        checks["golden samples"] = "none in this file: nothing proves its predictions"
+    return model, metadata, checks
+
+
+def load_model(reference: str | os.PathLike[str], **options: Any) -> nn.Module:
+    """Return the bare model that a reference means, in eval mode; options and errors are those of `load`."""
+    return load(reference, **options).model

@@ -1,0 +1,181 @@
+"""Start: the file that a training starts from, and what of it a model for other data can use."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.data.splits import DataSplits, to_image
+from zoo.errors import PluginError, UsageError, ZooError, is_out_of_memory, quote
+from zoo.models.device import use_seed
+from zoo.models.transfer import Transfer, transfer_tensors
+from zoo.models.weights import find_model, hash_tensors, read_tensors
+from zoo.records.header import read_header
+from zoo.records.metadata import check_metadata
+from zoo.records.runs import to_json_data
+from zoo.registry.entries import Entry, Registry
+from zoo.registry.factories import build_model
+from zoo.registry.preprocess import Preprocess
+from zoo.registry.specs import ModelSpec
+
+log = logging.getLogger("zoo")
+
+Table = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A weights file to start from: where it is, what it says of itself, its tensors and the SHA-256 of their data."""
+
+    path: Path
+    metadata: dict[str, Any]
+    tensors: dict[str, Tensor]
+    digest: str
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What runs and weights made from it record."""
+        return {"path": str(self.path), "digest": self.digest}
+
+    @property
+    def frozen(self) -> list[str]:
+        """The patterns of what is frozen in this file."""
+        return list(self.metadata.get("frozen") or ())
+
+    def is_of(self, entry: Entry[ModelSpec]) -> bool:
+        """Tell whether the file is of this model."""
+        return f"{self.metadata['plugin']['name']}/{self.metadata['model']}" == entry.qualified_name
+
+    def complete(
+        self, registry: Registry, model: str | None, dataset: str | None, params: Table, dataset_params: Table
+    ) -> tuple[str, str, Table, Table]:
+        """Return what was asked for, with the file's own model, data set and their params where none is named.
+
+        Raises:
+            PluginError: the plugin that provides the file's model is missing or broken.
+            UsageError: no data set is named, not by the file either.
+        """
+        if model is None:
+            model = find_model(self.path, self.metadata, registry).qualified_name
+            params = {**self.metadata["params"], **params}
+        trained = self.metadata.get("dataset") or {}
+        plugin = trained.get("plugin")
+        own = f"{plugin['name']}/{trained['name']}" if isinstance(plugin, dict) else trained.get("name")
+        if dataset is None:
+            if own is None:
+                raise UsageError(f"{self.path} names no data set", fix="Give one with --dataset")
+            dataset = str(own)
+        with suppress(ZooError):  # a name that does not exist is reported with all others
+            if not dataset_params and own in (dataset, registry.get("dataset", dataset).qualified_name):
+                dataset_params = trained.get("params") or {}
+        return model, dataset, params, dataset_params
+
+    def check(self, entry: Entry[ModelSpec], params: Table) -> None:
+        """Check, before any data is there, that the model asked for can use the file: built for the file's own data.
+
+        Raises:
+            UsageError: it can use nothing; names the params that differ.
+        """
+        if causes := self._find_causes(entry, params):
+            shape, classes = tuple(self.metadata["input_shape"]), len(self.metadata["class_names"])
+            try:
+                with use_seed(0):
+                    model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
+            except PluginError:
+                return  # such a model may be fine for other data
+            except (MemoryError, RuntimeError) as error:
+                if is_out_of_memory(error):
+                    return  # the run itself will say so
+                raise
+            transfer_tensors(model, self.tensors, where=self.path, causes=causes)
+
+    def give(
+        self,
+        model: nn.Module,
+        entry: Entry[ModelSpec],
+        params: Table,
+        input_shape: tuple[int, ...],
+        class_names: Sequence[str],
+    ) -> Transfer:
+        """Give a model what fits; what depends on the classes only when they are the same.
+
+        Raises:
+            UsageError: nothing fits; names what differs.
+        """
+        ours, theirs = list(self.metadata["class_names"]), list(class_names)
+        refused = {}
+        if len(ours) == len(theirs) and ours != theirs:
+            names = _find_head(model, entry, params, input_shape, len(theirs))
+            refused = dict.fromkeys(names, "its classes are others than in the file")
+        causes = self._find_causes(entry, params)
+        if list(input_shape) != self.metadata["input_shape"]:
+            causes.append(f"inputs: file {tuple(self.metadata['input_shape'])}, data {tuple(input_shape)}")
+        if ours != theirs:
+            causes.append("the classes are others" if refused else f"classes: file {len(ours)}, data {len(theirs)}")
+        return transfer_tensors(model, self.tensors, where=self.path, refused=refused, causes=causes)
+
+    def choose_preprocess(
+        self, entry: Entry[ModelSpec], dataset: str, splits: DataSplits, raw_shape: Sequence[int], declared: Preprocess
+    ) -> Preprocess:
+        """Return the file's own preprocess when it makes the file's inputs of these images, else what is declared.
+
+        Tensors are of use for inputs like those they were trained on.
+        """
+        saved = Preprocess.from_dict(self.metadata["preprocess"])
+        image = splits.train[0] if isinstance(splits.train, tuple) else to_image(splits.train[0][0])
+        dtype = str(image.dtype).removeprefix("torch.")
+        trained = self.metadata.get("dataset") or {}
+        # Floats of another data set may mean anything.
+        same = trained.get("name") == dataset or not image.dtype.is_floating_point
+        form = (self.metadata.get("image") or {}).get("dtype", "uint8")
+        made = list(saved.output_shape(raw_shape))
+        if not (self.is_of(entry) and same and dtype == form and made == self.metadata["input_shape"]):
+            return declared
+        if saved != declared:
+            log.info("inputs are made as for %s: %s", self.path, saved)
+        return saved
+
+    def _find_causes(self, entry: Entry[ModelSpec], params: Table) -> list[str]:
+        """Return how the model asked for differs from the file's."""
+        if not self.is_of(entry):
+            return [f"model: file {self.metadata['model']}, requested {entry.name}"]
+        saved, asked = self.metadata["params"], to_json_data(params)
+        return [
+            f"{name}: file {json.dumps(saved.get(name))}, requested {json.dumps(asked.get(name))}"
+            for name in {**saved, **asked}
+            if saved.get(name) != asked.get(name)
+        ]
+
+
+def read_start(path: Path) -> Start:
+    """Read a weights file to start from.
+
+    Raises:
+        WeightsError: it is missing, damaged, or not zoo's.
+    """
+    header = read_header(path)
+    check_metadata(path, header.metadata)
+    return Start(path=path, metadata=header.metadata, tensors=read_tensors(path), digest=hash_tensors(path, header))
+
+
+def _find_head(
+    model: nn.Module, entry: Entry[ModelSpec], params: Table, input_shape: tuple[int, ...], num_classes: int
+) -> list[str]:
+    """Return the names of the tensors that depend on the classes: those of another shape for one class more."""
+    try:
+        with use_seed(0):
+            other = build_model(entry, input_shape=input_shape, num_classes=num_classes + 1, params=params).state_dict()
+    except PluginError as error:
+        log.warning(
+            "what of model %s belongs to the classes is not known, so all is kept: %s", quote(entry.name), error
+        )
+        return []
+    shapes = {name: getattr(tensor, "shape", None) for name, tensor in other.items()}
+    return [name for name, tensor in model.state_dict().items() if shapes.get(name) != getattr(tensor, "shape", None)]

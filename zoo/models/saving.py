@@ -1,0 +1,170 @@
+"""Saving: gather what a weights file must know of a model, and prove from the written file that it is enough."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.data.splits import Split, count_samples, to_image
+from zoo.errors import SettingError, UsageError, WeightsError
+from zoo.models.drift import SAMPLES, measure_inputs
+from zoo.models.golden import check_golden, make_golden
+from zoo.models.probe import check_model
+from zoo.models.weights import read_model, save_weights
+from zoo.records.header import read_header
+from zoo.records.metadata import check_metadata
+from zoo.records.runs import to_json_data
+from zoo.registry.entries import Entry, Registry, choose_registry, describe_plugin
+from zoo.registry.factories import load_factory
+from zoo.registry.params import resolve_params
+from zoo.registry.preprocess import Preprocess
+from zoo.version import __version__
+
+log = logging.getLogger("zoo")
+
+READ_SAMPLES = 256
+"""Samples of a Dataset that are read once more for the statistics; those of tensors cost nothing to look at."""
+
+
+def save_proven(path: Path, model: nn.Module, entry: Entry[Any], metadata: Mapping[str, Any]) -> None:
+    """Write weights; the file takes the place of an older one only when it gives the golden samples' predictions back.
+
+    Raises:
+        WeightsError: the model is not the one of that name, keeps something outside its state dict, or is random.
+        StorageError: it cannot be written.
+    """
+
+    def check(part: Path) -> None:
+        header = read_header(part)
+        check_metadata(path, header.metadata)
+        try:
+            written = read_model(part, header, Registry([entry.plugin]), mapped=True)
+        except WeightsError as error:
+            why = f"{error.what.replace(str(part), 'the file')}: {error.why}"
+            raise WeightsError(f"{path} was not saved", why) from error
+        try:
+            check_golden(path, written, header.metadata)
+        except WeightsError as error:
+            what = f"{path} was not saved: what it holds does not give the predictions back"
+            why = "the model keeps something outside its state dict, is random in eval mode, or another than named"
+            raise WeightsError(what, why) from error
+
+    save_weights(path, model, metadata, check=check if metadata.get("golden") else None)
+
+
+def describe_samples(
+    model: nn.Module, preprocess: Preprocess, class_names: Sequence[str], train: Split, test: Split
+) -> dict[str, Any]:
+    """Return the metadata that come from data: form of the raw images, statistics of the inputs, golden samples."""
+    inputs: list[Tensor] = []
+    raw = take_images(train, SAMPLES if isinstance(train, tuple) else READ_SAMPLES)
+    for batch in raw:
+        inputs += [preprocess(part) for part in batch.split(256)]
+    golden = next(iter(take_images(test, 8)))
+    image = describe_images(golden, raw)
+    return {
+        "image": image,
+        "statistics": measure_inputs(inputs),
+        "golden": on_cpu(model, lambda: make_golden(model, preprocess, golden, class_names)),
+    }
+
+
+def take_images(split: Split, count: int) -> list[Tensor]:
+    """Return raw images of a split, evenly spread over it, as batches `(N, C, H, W)` of one shape and dtype each."""
+    samples = count_samples(split)
+    places = range(0, samples, max(1, samples // count))[:count]
+    if isinstance(split, tuple):
+        return [split[0][places.start : places.stop : places.step]]
+    images = [to_image(split[place][0]).unsqueeze(0) for place in places]
+    forms = dict.fromkeys((image.shape, image.dtype) for image in images)
+    return [torch.cat([image for image in images if (image.shape, image.dtype) == form]) for form in forms]
+
+
+def describe_images(image: Tensor, seen: Iterable[Tensor]) -> dict[str, Any]:
+    """Return shape, dtype and range of raw images `(N, C, H, W)`; of floats the usual range that holds all."""
+    if not image.dtype.is_floating_point:
+        low, high = (0.0, 1.0) if image.dtype == torch.bool else (0.0, float(torch.iinfo(image.dtype).max))
+    else:
+        low, high = min(float(part.min()) for part in seen), max(float(part.max()) for part in seen)
+        for usual in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
+            if usual[0] <= low and high <= usual[1]:
+                low, high = usual
+                break
+    dtype = str(image.dtype).removeprefix("torch.")
+    return {"shape": list(image.shape[1:]), "dtype": dtype, "range": [low, high]}
+
+
+def on_cpu(model: nn.Module, call: Callable[[], Any]) -> Any:
+    """Return what a call gives while the model is on the CPU, where golden samples are replayed."""
+    device = next(iter(model.state_dict().values())).device
+    model.cpu()
+    try:
+        return call()
+    finally:
+        model.to(device)
+
+
+def save(
+    module: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    model: str,
+    input_shape: Sequence[int],
+    class_names: Sequence[str],
+    params: Mapping[str, Any] | None = None,
+    preprocess: Preprocess | None = None,
+    images: Tensor | None = None,
+    registry: Registry | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    **facts: Any,
+) -> Path:
+    """Save a module trained elsewhere as weights of the registered model `model`, and return the path.
+
+    `module` must have the state dict of that model built with `params`. `images` are raw training images
+    `(N, C, H, W)`: they give the statistics that later inputs are compared with, and the golden samples; without them
+    the golden samples are noise. `facts` go into the metadata: metrics, dataset, seed ...
+
+    Raises:
+        UnknownNameError, UsageError: no such model, params it does not have, or a module with other logits.
+        WeightsError: the module is not that model; an older file stays.
+        StorageError: the file cannot be written.
+    """
+    entry = choose_registry(registry, plugins).get("model", model)
+    unknown = facts.keys() & {"format", "plugin", "image", "statistics", "golden", "digests"}
+    if unknown:
+        raise SettingError(sorted(unknown)[0], "zoo finds that out itself")
+    chosen = preprocess or Preprocess()
+    raw = images if images is not None else _make_noise(tuple(input_shape))
+    if raw.ndim != len(input_shape) + 1 or chosen.output_shape(raw.shape[1:]) != tuple(input_shape):
+        raise UsageError(f"images {tuple(raw.shape)}", f"do not become inputs of {tuple(input_shape)}")
+    device = next(iter(module.state_dict().values())).device
+    names = {"name": entry.name, "dataset": "class_names"}
+    shape = tuple(input_shape)
+    check_model(module, **names, input_shape=shape, num_classes=len(class_names), device=device)
+    metadata = {
+        "model": entry.name,
+        "plugin": describe_plugin(entry),
+        "params": resolve_params(entry.spec, load_factory(entry), params or {}),
+        "input_shape": list(input_shape),
+        "class_names": list(class_names),
+        "preprocess": chosen.to_dict(),
+        "versions": {"zoo": __version__, "torch": str(torch.__version__)},
+        **facts,
+        "image": describe_images(raw, [raw]),
+        "golden": on_cpu(module, lambda: make_golden(module, chosen, raw, list(class_names))),
+    }
+    if images is not None:
+        metadata["statistics"] = measure_inputs([chosen(part) for part in images.split(256)])
+    target = Path(path)
+    save_proven(target, module, entry, to_json_data(metadata))
+    return target
+
+
+def _make_noise(shape: tuple[int, ...]) -> Tensor:
+    return torch.randint(0, 256, (8, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,177 @@
+"""Transfer: take over what fits of saved tensors, and freeze what is to stay as it is. It takes objects, not files."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.errors import SettingError, UsageError, WeightsError, quote
+from zoo.models.weights import as_state_dict, fit_tensor
+
+log = logging.getLogger("zoo")
+
+SHOWN = 6
+"""Names that one line lists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """What a model took over: `kept` names, `new` ones with the reason each is not the file's, `unused` ones."""
+
+    kept: list[str]
+    new: dict[str, str]
+    unused: list[str]
+
+    def describe(self, frozen: Sequence[str]) -> str:
+        """Return it in one line."""
+        total = len(self.kept) + len(self.new)
+        parts = [f"kept {len(self.kept)} of {total} tensors"]
+        for what, names in (("new", list(self.new)), ("unused", self.unused), ("frozen", frozen)):
+            if names:
+                more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+                parts.append(f"{what}: {', '.join(names[:SHOWN])}{more}")
+        return "; ".join(parts)
+
+
+def transfer_tensors(
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    where: str | Path = "the file",
+    refused: Mapping[str, str] | None = None,
+    causes: Sequence[str] = (),
+) -> Transfer:
+    """Give a model every tensor that has the name and the shape of one of its own, in that one's dtype.
+
+    `refused` names tensors that stay the model's all the same, and why. `causes` are known differences between the
+    model that was saved and this one, for the error.
+
+    Raises:
+        UsageError: nothing fits, or what fits would overwrite itself; the model may have changed.
+    """
+    expected = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    kept: dict[str, Tensor] = {}
+    new: dict[str, str] = {}
+    for name, wanted in expected.items():
+        if name not in tensors:
+            new[name] = "missing in the file"
+        elif tensors[name].shape != wanted.shape:
+            new[name] = f"{tuple(tensors[name].shape)} in the file, {tuple(wanted.shape)} in the model"
+        elif refused and name in refused:
+            new[name] = refused[name]
+        else:
+            try:
+                kept[name] = fit_tensor(Path(where), name, tensors[name], wanted)
+            except WeightsError as error:
+                new[name] = error.why
+    _check_kept(model, kept, expected, tensors, where, causes)
+    model.load_state_dict(as_state_dict(kept, model), strict=False)
+    # A file may have one name only of tied tensors: the others are the same memory, and no less kept.
+    places = {_find_place(expected[name]) for name in kept}
+    tied = [name for name in new if name not in tensors and _find_place(expected[name]) in places]
+    loaded = model.state_dict()
+    for name, tensor in kept.items():
+        if not bool((loaded[name].cpu() == tensor.cpu()).all()):
+            why = "the model ties it to a tensor that has other values in the file"
+            raise UsageError(f"{where}: tensor {quote(name)}", why)
+    return Transfer(
+        kept=[name for name in expected if name in kept or name in tied],
+        new={name: why for name, why in new.items() if name not in tied},
+        unused=[name for name in tensors if name not in expected],
+    )
+
+
+def _check_kept(
+    model: nn.Module,
+    kept: Iterable[str],
+    expected: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    where: str | Path,
+    causes: Sequence[str],
+) -> None:
+    # Biases and counters fit by accident and mean nothing without their weights.
+    weights = [name for name, tensor in expected.items() if tensor.ndim > 1] or list(expected)
+    if set(weights) & set(kept):
+        return
+    shared = sum(name in tensors for name in expected)
+    if causes:
+        why, fix = "; ".join(causes), "Ask for what the file has, or start without it"
+    elif shared:
+        first = next((name for name in weights if name in tensors), next(name for name in expected if name in tensors))
+        shapes = f"{tuple(tensors[first].shape)} in the file, {tuple(expected[first].shape)} in the model"
+        why, fix = f"{shared} of {len(tensors)} tensors have names of the model, but {first} is {shapes}", ""
+    else:
+        why = f"none of its {len(tensors)} tensors has a name of the model, {type(model).__name__}"
+        fix = "It is of another model: ask for that one"
+    raise UsageError(f"no weights of {where} fit the model", why, fix)
+
+
+def _find_place(tensor: Tensor) -> Any:
+    return (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else id(tensor)
+
+
+def check_patterns(patterns: Iterable[str], names: Iterable[str]) -> None:
+    """Check that each shell pattern matches a name.
+
+    Raises:
+        UsageError: one matches none; gives the closest names.
+    """
+    names = list(names)
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise SettingError("freeze", "expected shell patterns as text", pattern)
+        if not any(fnmatchcase(name, pattern) for name in names):
+            # Besides the names all their groups: `features.*` is what was meant by `feature.*`.
+            parts = [name.split(".") for name in names]
+            groups = [f"{'.'.join(part[:depth])}.*" for part in parts for depth in range(1, len(part))]
+            near = difflib.get_close_matches(pattern, dict.fromkeys([*groups, *names]), n=3, cutoff=0.5)
+            found = near or list(dict.fromkeys(groups or names))[:3]
+            fix = f"{'Closest' if near else 'There are'}: {', '.join(map(quote, found))}"
+            raise UsageError(f"freeze {quote(pattern)}", "no parameter has such a name", fix)
+
+
+def freeze(model: nn.Module, patterns: Sequence[str], *, new: Collection[str] = ()) -> list[str]:
+    """Exclude the parameters whose names match a shell pattern from training; return their names.
+
+    Normalisation layers that are frozen whole keep their running statistics too. `new` ones among them are warned of.
+
+    Raises:
+        UsageError: a pattern matches nothing, or nothing is left to train.
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    check_patterns(patterns, parameters)
+    chosen = {id(parameter) for name, parameter in parameters.items() if _matches(name, patterns)}
+    if chosen and not any(p.requires_grad and id(p) not in chosen for p in parameters.values()):
+        what = f"freeze {', '.join(map(quote, patterns))}"
+        raise UsageError(what, f"all {len(parameters)} parameters would be frozen", "Leave some to train")
+    for parameter in parameters.values():
+        if id(parameter) in chosen:
+            parameter.requires_grad_(False)
+    for name, module in model.named_modules():
+        if getattr(module, "running_mean", None) is not None:
+            own = [id(parameter) for parameter in module.parameters(recurse=False)]
+            # One without parameters has only its place to go by.
+            if chosen.issuperset(own) if own else _matches(f"{name}.running_mean", patterns):
+                # The trainer calls train() on the whole model before each epoch. A hook comes after that, and unlike
+                # a train() of its own it survives a copy of the module.
+                module.register_forward_pre_hook(_leave_training)
+    frozen = [name for name, parameter in parameters.items() if id(parameter) in chosen]
+    if untrained := [name for name in frozen if name in new]:
+        log.warning("frozen as they are, though new and so never trained: %s", ", ".join(untrained))
+    return frozen
+
+
+def _leave_training(module: nn.Module, inputs: Any) -> None:
+    """Use the running statistics and leave them as they are."""
+    module.training = False
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

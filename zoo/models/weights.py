@@ -1,0 +1,290 @@
+"""Weights: one safetensors file with the tensors under their plain names and one metadata key `zoo`, a JSON text.
+
+The JSON says how to rebuild the model: by its registered name and params, never by an import path. Nothing in the file
+is executed. docs/reference/weights-format.md describes it; `zoo.records.header` checks what a stranger's file says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import PluginError, SeveralErrors, UnknownNameError, UsageError, WeightsError, describe, quote
+from zoo.records.header import FORMAT, Header
+from zoo.registry.entries import Entry, Registry
+from zoo.registry.factories import build_model, load_factory
+from zoo.registry.plugins import is_installed
+from zoo.registry.specs import ModelSpec
+from zoo.storage.files import write_file
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+DTYPES = {
+    **{"F64": "float64", "I64": "int64", "U64": "uint64", "C64": "complex64", "F32": "float32", "I32": "int32"},
+    **{"U32": "uint32", "F16": "float16", "BF16": "bfloat16", "I16": "int16", "U16": "uint16", "I8": "int8"},
+    **{"U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"},
+}
+"""Names of dtypes in a safetensors file, and in torch."""
+SEALED = ("model", "params", "input_shape", "image", "class_names", "preprocess")
+"""What of the metadata a prediction depends on: each has a digest, so that a change is told by its name."""
+
+
+def save_weights(
+    path: Path, model: nn.Module, metadata: Mapping[str, Any], *, check: Callable[[Path], None] | None = None
+) -> None:
+    """Write the model's state dict and the metadata, whole or not at all; `check` gets the file before it counts.
+
+    Tensors that share memory (tied weights) are written under each of their names, so that any program can load the
+    file with `load_state_dict`.
+
+    Raises:
+        WeightsError: the state dict holds something that is no tensor.
+        StorageError: the file cannot be written.
+    """
+    data = _list_tensors(path, model)
+    # Hashing takes about as long as writing, so both go on at once; the digest gets into the header at the end.
+    with ThreadPoolExecutor(1) as pool:
+        hashing = pool.submit(_hash, [raw for *_, raw in data])
+        sealed = {key: find_digest(metadata[key]) for key in SEALED if key in metadata}
+        header = _make_header(data, {**metadata, "digests": {"tensors": "0" * 64, **sealed}})
+
+        def finish(part: Path) -> None:
+            digest = hashing.result()
+            final = _make_header(data, {**metadata, "digests": {"tensors": digest, **sealed}})
+            with part.open("rb+") as file:
+                file.write(final)
+                file.flush()
+                os.fsync(file.fileno())
+            if check is not None:
+                check(part)
+
+        write_file(path, [header, *(raw for *_, raw in data)], what="weights", check=finish)
+
+
+def _list_tensors(path: Path, model: nn.Module) -> list[tuple[str, str, list[int], memoryview]]:
+    """Return name, dtype, shape and bytes of each tensor of the state dict, the widest dtypes first, so all aligned."""
+    import torch
+
+    names = {getattr(torch, name): short for short, name in DTYPES.items()}
+    found: list[tuple[int, tuple[str, str, list[int], memoryview]]] = []
+    for name, value in model.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise WeightsError(f"cannot save {path}", f"state {quote(name)} is a {type(value).__name__}, not a tensor")
+        if value.layout != torch.strided or value.is_quantized or value.dtype not in names:
+            kind = "quantized" if value.is_quantized else f"{value.layout} {value.dtype}"
+            raise WeightsError(f"cannot save {path}", f"a safetensors file cannot hold {quote(name)} ({kind})")
+        tensor = value.detach().cpu().contiguous()
+        raw = tensor.reshape(-1).view(torch.uint8).numpy().data
+        found.append((-tensor.element_size(), (name, names[tensor.dtype], list(tensor.shape), raw)))
+    return [tensor for _, tensor in sorted(found, key=lambda item: (item[0], item[1][0]))]
+
+
+def _make_header(data: Sequence[tuple[str, str, list[int], memoryview]], metadata: Mapping[str, Any]) -> bytes:
+    """Return the header of a safetensors file, its length first."""
+    table: dict[str, Any] = {"__metadata__": {"zoo": json.dumps({"format": FORMAT, **metadata}, allow_nan=False)}}
+    start = 0
+    for name, dtype, shape, raw in data:
+        table[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, start + len(raw)]}
+        start += len(raw)
+    header = json.dumps(table, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header
+
+
+def _hash(parts: Iterable[memoryview]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def find_digest(value: Any) -> str:
+    """Return the SHA-256 of plain data, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def check_digests(path: Path, header: Header) -> None:
+    """Compare tensors and metadata with the digests they were saved with.
+
+    Raises:
+        WeightsError: names what has changed.
+    """
+    digests = header.metadata.get("digests") or {}
+    for key, digest in digests.items():
+        if key != "tensors" and find_digest(header.metadata.get(key)) != digest:
+            raise WeightsError(f"{path} has changed since it was saved", f"its {key} is not what was saved")
+    if "tensors" in digests and hash_tensors(path, header) != digests["tensors"]:
+        raise WeightsError(f"{path} has changed since it was saved", "its tensors are not what was saved")
+
+
+def hash_tensors(path: Path, header: Header) -> str:
+    """Return the SHA-256 of the tensors as they are now, whatever the file says of them.
+
+    Raises:
+        WeightsError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(header.data_start)
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read", describe(error)) from error
+
+
+def read_model(path: Path, header: Header, registry: Registry, *, mapped: bool = False) -> nn.Module:
+    """Rebuild the model of a file by its registered name and give it the file's tensors; on the CPU, in eval mode.
+
+    `mapped` leaves the tensors in the file: quicker, and only right for a file that nobody else can change.
+
+    Raises:
+        WeightsError: the file does not fit the model.
+        PluginError: the plugin that provides the model is missing or broken.
+    """
+    from zoo.models.device import use_seed
+    from zoo.registry.params import resolve_params
+
+    metadata = header.metadata
+    entry = find_model(path, metadata, registry)
+    try:
+        params = resolve_params(entry.spec, load_factory(entry), metadata["params"])
+    except (UsageError, SeveralErrors) as error:
+        raise WeightsError(f"{path} does not fit model {quote(entry.name)}", str(error)) from error
+    shape, classes = tuple(metadata["input_shape"]), len(metadata["class_names"])
+    try:
+        with use_seed(0), _skipping_init():
+            model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
+    except PluginError as error:
+        # What a factory says of params that it cannot use.
+        if metadata["params"] and isinstance(error.__cause__, ValueError | TypeError):
+            raise WeightsError(f"{path} does not fit model {quote(entry.name)}", str(error)) from error
+        raise
+    load_tensors(path, model, read_tensors(path, mapped=mapped))
+    return model.eval()
+
+
+def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file.
+
+    Raises:
+        WeightsError: the file cannot be read, or a tensor has values that are not finite.
+    """
+    import safetensors
+    import safetensors.torch
+    import torch
+
+    try:
+        # Read, not mapped: a mapped file that another process truncates or rewrites kills this one or its weights.
+        backend = "mmap" if mapped else "pread"
+        tensors: dict[str, torch.Tensor] = safetensors.torch.load_file(path, backend=backend)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be read", describe(error)) from error
+    for name, tensor in tensors.items():
+        # The sum of finite values is finite, short of an overflow, and much quicker to find.
+        if (tensor.is_floating_point() or tensor.is_complex()) and not torch.isfinite(tensor.sum()):
+            count = int((~torch.isfinite(tensor)).sum())
+            if count:
+                raise WeightsError(f"{path}: tensor {quote(name)}", f"{count} of its values are not finite")
+    return tensors
+
+
+def load_tensors(path: Path, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Give a model its tensors, all of them or none.
+
+    Raises:
+        WeightsError: one is missing, unexpected, of another shape, or of a dtype that cannot become the model's.
+    """
+    expected = model.state_dict()
+    for what, names in (
+        ("lacks", [name for name in expected if name not in tensors]),
+        ("has unexpected", [name for name in tensors if name not in expected]),
+    ):
+        if names:
+            raise WeightsError(
+                f"{path} {what} {len(names)} of {len(expected)} tensors", f"the first is {quote(names[0])}"
+            )
+    fitting = {name: fit_tensor(path, name, tensor, expected[name]) for name, tensor in tensors.items()}
+    places = [tensor.data_ptr() for tensor in expected.values() if tensor.numel()]
+    # Tied tensors stay tied only when values are copied into them.
+    model.load_state_dict(as_state_dict(fitting, model), assign=len(set(places)) == len(places))
+
+
+def as_state_dict(tensors: Mapping[str, torch.Tensor], model: nn.Module) -> OrderedDict[str, torch.Tensor]:
+    """Return tensors as a state dict of the model's own version: layers whose form has changed ask for it."""
+    state = OrderedDict(tensors)
+    state._metadata = getattr(model.state_dict(), "_metadata", None)  # type: ignore[attr-defined]
+    return state
+
+
+def fit_tensor(path: Path, name: str, tensor: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Return a tensor in the dtype of the model's, where that loses nothing.
+
+    Raises:
+        WeightsError: its shape is another, or its values do not fit.
+    """
+    import torch
+
+    got = f"{tuple(tensor.shape)} {tensor.dtype} in the file, {tuple(wanted.shape)} {wanted.dtype} in the model"
+    if tensor.shape != wanted.shape:
+        raise WeightsError(f"{path}: tensor {quote(name)}", got)
+    if tensor.dtype == wanted.dtype:
+        return tensor
+    same_kind = tensor.is_floating_point() == wanted.is_floating_point() and tensor.is_complex() == wanted.is_complex()
+    fitting = tensor.to(wanted.dtype) if same_kind else tensor
+    if not same_kind or not torch.equal(fitting.to(tensor.dtype), tensor):
+        raise WeightsError(f"{path}: tensor {quote(name)}", f"{got}, and its values do not fit")
+    return fitting
+
+
+def _skipping_init() -> Any:
+    """Return a context in which filling a tensor with random numbers is skipped: all of them come from the file."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    init = torch.nn.init
+    fillers = {torch.Tensor.uniform_, torch.Tensor.normal_, init.uniform_, init.normal_, init.trunc_normal_}
+    fillers |= {init.kaiming_uniform_, init.kaiming_normal_, init.xavier_uniform_, init.xavier_normal_}
+
+    class SkippingInit(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            given = kwargs or {}
+            filled = args[0] if args else given.get("tensor")
+            # Parameters only: they are in the file. A buffer need not be.
+            if func in fillers and isinstance(filled, torch.nn.Parameter):
+                return filled
+            return func(*args, **given)
+
+    return SkippingInit()
+
+
+def find_model(path: Path, metadata: Mapping[str, Any], registry: Registry) -> Entry[ModelSpec]:
+    """Return the entry of the model that a file names.
+
+    Raises:
+        PluginError: its plugin is not here, is broken, or no longer has it.
+    """
+    name, plugin = metadata["model"], metadata["plugin"]
+    what = f"{path} needs its model {quote(name)}"
+    try:
+        return registry.get("model", f"{plugin['name']}/{name}")
+    except UnknownNameError as error:
+        if any(found.name == plugin["name"] for found in registry.plugins):
+            raise PluginError(plugin["name"], plugin["version"], what, str(error)) from error
+        advice = _advise(plugin["name"], plugin["source"])
+        raise PluginError(plugin["name"], plugin["version"], what, "no such plugin here", advice) from error
+
+
+def _advise(name: str, source: str) -> str:
+    """Return how to get at the plugin that a model came from."""
+    if source == "installed":
+        left_out = "It is installed but left out by --no-plugin or ZOO_DISABLE_PLUGINS"
+        return left_out if is_installed(name) else f"pip install {name}"
+    return f"Give it with --plugin {source}" if Path(source).is_absolute() else "Give it again: plugins= or registry="

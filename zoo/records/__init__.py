@@ -1,0 +1,1 @@
+"""Records: what zoo writes down, and how it is found again."""

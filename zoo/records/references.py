@@ -1,0 +1,199 @@
+"""References to weights: a path, a run folder, `@last`, `@best`, `MODEL@DATASET`, or the name of a registered entry."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from contextlib import suppress
+from math import inf
+from pathlib import Path
+from typing import Any, Literal
+
+from zoo.errors import DownloadError, StorageError, UnknownNameError, WeightsError, ZooError, describe, quote
+from zoo.records.runs import WEIGHTS_FILE, list_runs
+from zoo.registry.entries import Entry, Registry
+from zoo.registry.index import find_names
+from zoo.registry.specs import FileSpec, WeightsSpec
+from zoo.storage import folders
+
+REFERENCE = re.compile(r"[\w.-]*(/[\w.-]+)?(@[\w.-]*(/[\w.-]+)?)?", re.ASCII)
+
+
+def find_weights(
+    reference: str | os.PathLike[str], *, registry: Registry, runs_dir: Path | None = None, offline: bool = False
+) -> Path:
+    """Return the weights file that a reference means; registered weights that lie elsewhere are fetched.
+
+    A path that exists wins. `MODEL`, `DATASET` and the name of an entry may be `plugin/name`.
+
+    Raises:
+        WeightsError: there is no such file or run.
+        UnknownNameError, AmbiguousNameError: no registered weights of that name, or several.
+        PluginError, DownloadError: registered weights cannot be had.
+    """
+    text = os.fspath(reference)
+    fix = "Give a .safetensors file or a run folder"
+    if not text:  # a variable that was not set; as a path it would be the current folder
+        raise WeightsError("no weights at ''", "expected a reference, got an empty text", fix)
+    path, is_folder = Path(text), False
+    # Too long a name, or the home of a user who does not exist, is no file either.
+    with suppress(OSError, RuntimeError, ValueError):
+        path = path.expanduser()
+        is_folder = path.is_dir()
+        found = path / WEIGHTS_FILE if is_folder else path
+        if found.is_file():
+            return found
+    missing = WeightsError(f"no weights at {quote(path)}", "no such file", fix)
+    if not isinstance(reference, str) or not REFERENCE.fullmatch(text) or is_folder or text.endswith(".safetensors"):
+        raise missing
+    runs_dir = runs_dir or folders.runs_dir()
+    if text == "@last":
+        return _find_last(runs_dir)
+    if text == "@best":
+        return _find_best(runs_dir, registry)
+    model, at, dataset = text.rpartition("@")
+    if at and model and dataset:
+        return _find_pair(model, dataset, registry, runs_dir, offline=offline)
+    if at:
+        raise WeightsError(f"no weights are called {quote(text)}", fix="Give @last, @best or MODEL@DATASET")
+    try:
+        return resolve_file(registry.get("weights", text), offline=offline)
+    except UnknownNameError:
+        if "/" in text:  # as likely a path
+            raise missing from None
+        raise
+
+
+def resolve_file(entry: Entry[WeightsSpec], *, offline: bool) -> Path:
+    """Return the file of registered weights, fetched and verified where the entry has an address.
+
+    Raises:
+        PluginError: the file that the plugin ships is not there.
+        DownloadError: it cannot be fetched.
+    """
+    spec, plugin = entry.spec, entry.plugin
+    if spec.url:
+        from zoo.registry.downloads import fetch_files
+
+        folder = folders.zoo_home() / "weights"
+        file = FileSpec(path=f"{spec.sha256}.safetensors", size=spec.size or 0, sha256=spec.sha256, urls=(spec.url,))
+        try:
+            fetch_files([file], folder, offline=offline, name=entry.name)
+        except DownloadError as error:
+            by_hand = f"save {spec.url} as {folder / file.path} yourself"
+            fix = f"Run without --offline, or {by_hand}" if offline else f"Try again, or {by_hand}"
+            raise DownloadError(error.what, error.why, fix) from error
+        except StorageError as error:
+            raise StorageError(error.what, error.why, "Choose another place with ZOO_HOME") from error
+        return folder / file.path
+    package, colon, path = spec.file.partition(":")
+    try:
+        if colon:
+            top, *rest = package.split(".")
+            found = importlib.util.find_spec(top)
+            places = (found.submodule_search_locations or ()) if found else ()
+            candidates = [Path(folder, *rest, path) for folder in places]
+        else:
+            candidates = [plugin.source.parent / spec.file] if isinstance(plugin.source, Path) else []
+    except Exception as error:
+        raise plugin.broken(f"weights {quote(entry.name)}: {spec.file}", describe(error)) from error
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    if candidates:
+        why = f"no such file: {candidates[0]}"
+    else:
+        why = f"no package {quote(package)} here" if colon else "expected 'package:path': this plugin has no folder"
+    raise plugin.broken(f"weights {quote(entry.name)}: {spec.file}", why)
+
+
+def _find_last(runs_dir: Path) -> Path:
+    runs = list_runs(runs_dir)
+    if not runs:
+        raise WeightsError(f"no finished run in {runs_dir}", fix="Start one: zoo run")
+    return runs[-1][0] / WEIGHTS_FILE
+
+
+def _find_best(runs_dir: Path, registry: Registry) -> Path:
+    """Return the run with the best validation metric; the scores of a test split never choose."""
+    # The newest first: of equals, `max` takes the first.
+    runs = [(folder, record, _read_scores(record)) for folder, record in list_runs(runs_dir)[::-1]]
+    scored = [run for run in runs if run[2]]
+    if not scored:
+        what = f"no finished run in {runs_dir} was scored on a validation split"
+        fix = "Use @last, a path, or a data set with a validation split"
+        raise WeightsError(what, "scores of the test split never choose", fix)
+    _, record, newest = scored[0]
+    # Values of one metric only can be compared: the newest run says of which.
+    name = next((name for name in newest if name != "loss"), "loss")
+    sign = 1 if name != "loss" and _is_higher_better(name, record, registry) else -1
+    values = {folder: sign * scores[name] for folder, _, scores in scored if name in scores}
+    return max(values, key=lambda folder: values[folder]) / WEIGHTS_FILE
+
+
+def _read_scores(record: dict[str, Any]) -> dict[str, float]:
+    """Return the validation scores of a run that are finite numbers."""
+    given = record.get("validation")
+    scores = given if isinstance(given, dict) else {}
+    # Compared, not converted: JSON may hold whole numbers that are too large for a float.
+    return {name: value for name, value in scores.items() if type(value) in (int, float) and -inf < value < inf}
+
+
+def _is_higher_better(name: str, record: dict[str, Any], registry: Registry) -> bool:
+    """Ask the metric of the very plugin that scored the run; one with several values calls them `metric.key`."""
+    metric = name
+    with suppress(AttributeError, KeyError, TypeError, ValueError):  # a record that is not like ours
+        plugins = record["metric_plugins"]
+        given = max((key for key in plugins if f"{name}.".startswith(f"{key}.")), key=len)
+        metric = f"{plugins[given]['name']}/{given.rpartition('/')[2]}"
+    try:
+        return registry.get("metric", metric).spec.higher_is_better
+    except ZooError as error:
+        what = f"cannot tell whether more or less {quote(name)} is better"
+        raise WeightsError(what, str(error), "Give its plugin, or a path") from error
+
+
+def find_entries(model: str, dataset: str, registry: Registry) -> list[Entry[WeightsSpec]]:
+    """Return the registered weights of a model trained on a data set, by whatever names these go.
+
+    Raises:
+        UnknownNameError, AmbiguousNameError: there is no such model or data set, or several.
+    """
+    wanted = registry.get("model", model).qualified_name, registry.get("dataset", dataset).qualified_name
+    found = []
+    for entry in registry.list_entries("weights", "*"):
+        with suppress(ZooError):  # weights of a model that is not here
+            if (_resolve("model", entry, registry), _resolve("dataset", entry, registry)) == wanted:
+                found.append(entry)
+    return found
+
+
+def _resolve(kind: Literal["model", "dataset"], entry: Entry[WeightsSpec], registry: Registry) -> str:
+    """Return the qualified name of the model or data set of weights: a bare name is first one of their own plugin."""
+    name = entry.spec.model if kind == "model" else entry.spec.dataset
+    own = [plugin for plugin in registry.plugins if plugin.name == entry.plugin.name]
+    if any(name in names for plugin in own for names in find_names(plugin, kind)):
+        name = f"{entry.plugin.name}/{name}"
+    return registry.get(kind, name).qualified_name
+
+
+def _find_pair(model: str, dataset: str, registry: Registry, runs_dir: Path, *, offline: bool) -> Path:
+    """Return registered weights of a model trained on a data set, else those of the newest finished run of both."""
+    entries = find_entries(model, dataset, registry)
+    chosen = [entry for entry in entries if entry.is_first_party] or entries
+    if len(chosen) > 1:
+        names = ", ".join(entry.short_name for entry in chosen)
+        raise WeightsError(f"several weights are {model}@{dataset}", fix=f"Use one of: {names}")
+    if chosen:
+        return resolve_file(chosen[0], offline=offline)
+    wanted = registry.get("model", model).qualified_name, registry.get("dataset", dataset).qualified_name
+    for folder, record in reversed(list_runs(runs_dir)):
+        with suppress(TypeError, KeyError, AttributeError):
+            trained = f"{record['plugin']['name']}/{record['model']}"
+            data = f"{record['dataset']['plugin']['name']}/{record['dataset']['name']}"
+            if wanted == (trained, data):
+                return Path(folder, WEIGHTS_FILE)
+    what = f"no weights of {quote(model)} trained on {quote(dataset)}"
+    fix = f"Train them: zoo run --model {model} --dataset {dataset}"
+    raise WeightsError(what, f"neither registered nor in {runs_dir}", fix)

@@ -1,0 +1,1 @@
+"""The registry: what plugins declare, found and turned into objects."""

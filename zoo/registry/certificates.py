@@ -1,0 +1,131 @@
+"""Certificates: the verdict on a plugin, kept between commands, and whether it still holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from zoo.registry.plugins import Plugin
+from zoo.storage.files import describe_file, write_file
+from zoo.storage.folders import zoo_home
+from zoo.version import __version__
+
+FORMAT = 1
+Verdict = Literal["certified", "refused", "incomplete"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What the checks say of a plugin.
+
+    Fields:
+        plugin: Its name.
+        version: Its version, "" for a file.
+        source: The file or module it was read from.
+        zoo: The zoo that checked it.
+        versions: Versions of what else took part, torch and python.
+        date: When, ISO 8601 with the time zone.
+        verdict: `certified`; `refused`, when a check failed; `incomplete`, when one could not be made here.
+        whole: Whether all its entries were checked; only then the verdict is the plugin's.
+        findings: What each check found, by `"kind name"`; the checks of the plugin itself under `"plugin"`.
+        files: The plugin's files that took part, with time and size.
+    """
+
+    plugin: str
+    version: str
+    source: str
+    zoo: str
+    versions: Mapping[str, str]
+    date: str
+    verdict: Verdict
+    whole: bool
+    findings: Mapping[str, Sequence[Finding]]
+    files: Sequence[tuple[str, list[int] | None]] = field(default=(), repr=False)
+
+    @property
+    def holds(self) -> bool:
+        """Whether zoo and the plugin's files are still those that were checked."""
+        return self.zoo == __version__ and all(describe_file(path) == state for path, state in self.files)
+
+    def list_findings(self, *statuses: str) -> list[tuple[str, Finding]]:
+        """Return what was found with one of these statuses, with the entry."""
+        return [(entry, found) for entry, many in self.findings.items() for found in many if found.status in statuses]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return {"format": FORMAT, **asdict(self)}
+
+
+def decide(findings: Mapping[str, Sequence[Finding]]) -> Verdict:
+    """Return the verdict on what was found."""
+    statuses = {found.status for many in findings.values() for found in many}
+    return "refused" if "failed" in statuses else "incomplete" if "untried" in statuses else "certified"
+
+
+def find_source(plugin: Plugin) -> str:
+    """Return the file or module of a plugin, as certificates name it."""
+    return str(plugin.source) if isinstance(plugin.source, str | Path) else plugin.origin
+
+
+def save_certificate(certificate: Certificate) -> Path:
+    """Keep a certificate in ZOO_HOME, in place of an older one of the same plugin from the same source.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    path = _find_path(certificate.plugin, certificate.source)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, json.dumps(certificate.to_dict(), indent=1).encode(), what="a certificate")
+    return path
+
+
+def read_certificate(plugin: str, source: str) -> Certificate | None:
+    """Return the certificate of a plugin, None when there is none that can be read."""
+    try:
+        data = json.loads(_find_path(plugin, source).read_bytes())
+        if data.pop("format") != FORMAT:
+            return None
+        findings = {entry: [Finding(**found) for found in many] for entry, many in data["findings"].items()}
+        files = [(path, state) for path, state in data["files"]]
+        return Certificate(**{**data, "findings": findings, "files": files})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # also missing or damaged
+        return None
+
+
+def _find_path(plugin: str, source: str) -> Path:
+    import hashlib
+
+    digest = hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()[:16]
+    return zoo_home() / "certificates" / f"{plugin}-{digest}.json"
+
+
+Status = Literal["passed", "warning", "failed", "skipped", "untried"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one check found.
+
+    Fields:
+        check: Its name; docs/guide/checks.md lists them.
+        status: `passed`; `warning`, which refuses nothing; `failed`; `skipped`, where there is nothing to check;
+            `untried`, where it could not be made, with the reason in `seen`.
+        seen: What was seen, with numbers.
+        why: Why it matters, and which tolerance applies.
+        fix: The change that mends it.
+        where: `file:line` of the plugin's source, where it can be told.
+    """
+
+    check: str
+    status: Status
+    seen: str
+    why: str = ""
+    fix: str = ""
+    where: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return asdict(self)

@@ -1,0 +1,36 @@
+"""Decorators: attach a spec to a factory in a single file. Importing the file registers nothing; `--plugin` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from zoo.registry.specs import SPEC_ATTRIBUTE, DatasetSpec, Factory, MetricSpec, ModelSpec, Spec
+
+F = TypeVar("F", bound=Factory)
+
+
+def _attach(spec_class: type[Spec], declared: dict[str, Any]) -> Callable[[F], F]:
+    def decorate(factory: F) -> F:
+        spec = spec_class(factory=factory, **declared)
+        # Its own only: a class does not repeat what the class it is derived from declares.
+        own = vars(factory).get(SPEC_ATTRIBUTE, ())
+        setattr(factory, SPEC_ATTRIBUTE, (*own, spec))
+        return factory
+
+    return decorate
+
+
+def model(*, name: str, **declared: Any) -> Callable[[F], F]:
+    """Attach a `ModelSpec` to a factory in a single-file plugin. Nothing is registered by importing the file."""
+    return _attach(ModelSpec, {"name": name, **declared})
+
+
+def dataset(*, name: str, **declared: Any) -> Callable[[F], F]:
+    """Attach a `DatasetSpec` to a factory in a single-file plugin. Nothing is registered by importing the file."""
+    return _attach(DatasetSpec, {"name": name, **declared})
+
+
+def metric(*, name: str, **declared: Any) -> Callable[[F], F]:
+    """Attach a `MetricSpec` to a factory in a single-file plugin. Nothing is registered by importing the file."""
+    return _attach(MetricSpec, {"name": name, **declared})

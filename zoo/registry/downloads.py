@@ -1,0 +1,219 @@
+"""Fetch the files of a data set: from several sources, and checked by size and SHA-256 before they appear."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+from urllib.parse import urljoin, urlsplit
+
+from zoo.errors import DataError, DownloadError, StorageError, describe
+from zoo.registry.specs import FileSpec
+from zoo.storage.files import check_writable, lock, write_file
+from zoo.storage.folders import zoo_home
+
+# In seconds. A server may pause for READ_TIMEOUT at most; the whole download may take as long as it needs.
+CONNECT_TIMEOUT, READ_TIMEOUT, LOCK_TIMEOUT = 10.0, 30.0, 3600.0
+# A source that is busy or was cut off is asked this often, after a pause of so many seconds, doubled each time.
+TRIES, BACK_OFF = 3, 1.0
+# In bytes. Up to SPOOL a download waits in memory until it is checked, beyond in a nameless file beside its target.
+CHUNK, SPOOL = 1 << 16, 32 << 20
+ELSEWHERE = "Choose another data folder with --data-dir."
+BY_HAND = "put these files into {} under these names and run again, or name a folder that has them with --data-dir."
+Report = Callable[[str], None]
+
+
+def fetch_files(
+    files: Sequence[FileSpec], root: Path, *, offline: bool = False, name: str, report: Report | None = None
+) -> None:
+    """Make sure that each file of data set `name` is under `root` and right; fetch what is missing.
+
+    Files that are there are only read. `report` gets one line when a download starts.
+
+    Raises:
+        DataError: a file is there but is not the one declared; it is never replaced.
+        DownloadError: a file is missing and `offline`, or no source has it.
+        StorageError: a file cannot be read or written, or the disk is too small.
+    """
+    root = root.absolute()
+    missing = [file for file in files if not _is_there(file, root, name)]
+    what, paths, by_hand = f"cannot download {name}", [file.path for file in missing], BY_HAND.format(root)
+    if offline and missing:
+        raise DownloadError(what, f"offline and not there: {', '.join(paths)}", f"Run without --offline, or {by_hand}")
+    _check_space(missing, root)
+    useless: dict[str, _SourceError] = {}
+    for number, file in enumerate(missing):
+        path = (root / file.path).resolve()
+        # Not beside the file: a data folder may be read-only, and holds nothing but data.
+        lock_path = zoo_home() / "locks" / f"{hashlib.sha256(bytes(path)).hexdigest()[:32]}.lock"
+        with lock(lock_path, timeout=LOCK_TIMEOUT):
+            # The lock only saves work: another process may have fetched the file, and never shows half of one.
+            causes = [] if _is_there(file, root, name) else _fetch(file, path, useless, report)
+        if causes:
+            why = f"{file.path}: {'; '.join(causes)}"
+            raise DownloadError(what, why, f"Get {', '.join(paths[number:])} elsewhere, {by_hand}")
+
+
+def _is_there(file: FileSpec, root: Path, name: str) -> bool:
+    """Tell whether the file or its unpacked form is there; each form that is there must be right, as it may be read."""
+    found = _is_right(root / file.path, file.size, file.sha256, name)
+    if file.unpacked_size is not None and file.unpacked_sha256 is not None:
+        unpacked = root / file.path.removesuffix(".gz")
+        found |= _is_right(unpacked, file.unpacked_size, file.unpacked_sha256, name)
+    return found
+
+
+def _is_right(path: Path, size: int, sha256: str, name: str) -> bool:
+    try:
+        got_size = path.stat().st_size
+        with path.open("rb") as stream:
+            got = hashlib.file_digest(stream, "sha256").hexdigest() if got_size == size else ""
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StorageError(f"cannot read {path}", describe(error), ELSEWHERE) from error
+    if got == sha256:
+        return True
+    why = f"expected SHA-256 {sha256}, got {got}" if got else f"expected {size} bytes, got {got_size}"
+    raise DataError(f"{path} is not the file that {name} needs", why, "Delete it to have it fetched again.")
+
+
+def _check_space(files: Sequence[FileSpec], root: Path) -> None:
+    # The largest file may be there twice for a moment.
+    needed = sum(file.size for file in files) + max((file.size for file in files), default=0)
+    folder = next(folder for folder in (root, *root.parents) if folder.exists())
+    if (free := shutil.disk_usage(folder).free) < needed:
+        why = f"expected {needed / 1e6:.1f} MB of free space, got {free / 1e6:.1f} MB"
+        raise StorageError(f"cannot download into {root}", why, ELSEWHERE)
+
+
+class _SourceError(Exception):
+    """Why a source did not give a file; `again`: another try may help; `host`: its host will give no other file."""
+
+    def __init__(self, cause: str, *, again: bool = False, host: bool = False) -> None:
+        super().__init__(cause)
+        self.again, self.host = again, host
+
+
+def _fetch(file: FileSpec, path: Path, useless: dict[str, _SourceError], report: Report | None) -> list[str]:
+    """Try the sources in turn; return why each failed, or nothing. Hosts that are down are noted in `useless`."""
+    check_writable(path.parent, fix=ELSEWHERE)
+    causes = []
+    for url in file.urls:
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        try:
+            if host in useless:
+                raise useless[host]
+            if report:
+                report(f"downloading {path.name} ({file.size / 1e6:.1f} MB) from {host}")
+            _download_patiently(url, file, path)
+            return []
+        except _SourceError as error:
+            causes.append(f"{host}: {error}")
+            if error.host:
+                useless[host] = error
+    return causes or ["no source is declared"]
+
+
+def _download_patiently(url: str, file: FileSpec, path: Path) -> None:
+    for attempt in range(TRIES):
+        try:
+            return _download(url, file, path)
+        except _SourceError as error:
+            if not error.again or attempt == TRIES - 1:
+                raise
+            time.sleep(BACK_OFF * 2**attempt)
+
+
+def _download(url: str, file: FileSpec, path: Path) -> None:
+    """Download once, check, then write; raise _SourceError or StorageError."""
+    from pooch import HTTPDownloader  # type: ignore[import-untyped]
+    from requests import RequestException
+    from urllib3.exceptions import HTTPError
+
+    with SpooledTemporaryFile(SPOOL, dir=str(path.parent)) as spool, closing(_Transfer(file, spool)) as transfer:
+        options = {"headers": {"Accept-Encoding": "identity"}, "hooks": {"response": transfer.check_response}}
+        try:
+            HTTPDownloader(False, CHUNK, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), **options)(url, transfer, None)
+            transfer.check_whole()
+            spool.seek(0)
+            write_file(path, iter(lambda: spool.read(CHUNK), b""), what=path.name)
+        except StorageError as error:
+            raise StorageError(error.what, error.why, ELSEWHERE) from error
+        except (RequestException, HTTPError, ValueError) as error:
+            raise _explain(error) from error
+        except OSError as error:
+            raise StorageError(f"cannot download into {path.parent}", describe(error), ELSEWHERE) from error
+
+
+class _Transfer:
+    """One download: requests shows it each response before a redirect is followed, pooch writes into it."""
+
+    def __init__(self, file: FileSpec, spool: IO[bytes]) -> None:
+        self.file, self.spool = file, spool
+        self.size, self.head, self.digest = 0, b"", hashlib.sha256()
+        self.close: Callable[[], None] = lambda: None
+        self.flush = self.close  # pooch asks for it after each chunk
+
+    def check_response(self, response: Any, **_: object) -> None:
+        """Refuse a redirect that leaves https (or this machine, for a local server)."""
+        self.close = response.close
+        # Take the bytes as stored: some servers call the packing of a .gz file an encoding, to be undone on arrival.
+        response.raw.headers.pop("Content-Encoding", None)
+        if response.is_redirect:
+            response.close()  # requests would read the body of a redirect to its end, if it has one
+            here, there = urlsplit(response.url), urlsplit(urljoin(response.url, response.headers["Location"]))
+            local = here.scheme == there.scheme == "http" and there.hostname in ("127.0.0.1", "localhost")
+            if there.scheme != "https" and not local:
+                raise _SourceError(f"refused a redirect to {there.scheme}://{there.hostname or ''}")
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes; raise _SourceError when there are more than declared."""
+        self.head = self.head or chunk[:512].lower()
+        self.size += len(chunk)
+        if self.size > self.file.size:
+            raise self._wrong(f"sent more than the {self.file.size} bytes expected")
+        self.digest.update(chunk)
+        self.spool.write(chunk)
+
+    def check_whole(self) -> None:
+        """Raise _SourceError when the bytes are not those declared."""
+        if self.size < self.file.size:
+            raise self._wrong(f"sent {self.size} of {self.file.size} bytes", again=True)
+        if (got := self.digest.hexdigest()) != self.file.sha256:
+            raise self._wrong(f"expected SHA-256 {self.file.sha256}, got {got}")
+
+    def _wrong(self, cause: str, again: bool = False) -> _SourceError:
+        if b"<!doctype html" in self.head or b"<html" in self.head:
+            cause, again = f"{cause}; it looks like a web page (a login?)", False
+        return _SourceError(cause, again=again)
+
+
+def _explain(error: Exception) -> _SourceError:
+    """Say in plain words what went wrong; the library's own text may hold the password of a proxy."""
+    from requests import exceptions as failed
+    from urllib3.exceptions import NewConnectionError, ReadTimeoutError
+
+    if isinstance(error, failed.HTTPError) and error.response is not None:
+        status = error.response.status_code
+        return _SourceError(f"HTTP {status}", again=status in (408, 429) or status >= 500)
+    first = error.args[0] if error.args else None
+    chain = (error, first, getattr(first, "reason", None))
+    # The first row that fits, with what it means: another try may help, the host is of no use.
+    for kinds, cause, again, host in (
+        (failed.TooManyRedirects, "redirects in a circle", False, False),
+        (failed.SSLError, "no secure connection: is the certificate valid, is the clock right?", False, True),
+        (failed.ProxyError, "no connection through the proxy", False, True),
+        (failed.ConnectTimeout, f"no connection in {CONNECT_TIMEOUT:g} s", False, True),
+        ((failed.Timeout, ReadTimeoutError), f"nothing came for {READ_TIMEOUT:g} s", True, True),
+        (NewConnectionError, "no connection: unknown host, refused, or no network", False, True),
+        ((failed.ConnectionError, failed.ChunkedEncodingError), "the connection was cut", True, False),
+    ):
+        if any(isinstance(link, kinds) for link in chain):
+            return _SourceError(cause, again=again, host=host)
+    return _SourceError(f"an answer without sense ({type(error).__name__})")

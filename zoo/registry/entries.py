@@ -1,0 +1,296 @@
+"""The registry: entries by kind and name from all plugins. `zoo.registry.factories` builds what they declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar, overload
+
+from zoo.errors import (
+    AmbiguousNameError,
+    UnknownNameError,
+    UsageError,
+    ZooError,
+    closest,
+    quote,
+)
+from zoo.registry.index import find_names, find_specs, learn
+from zoo.registry.loading import load_specs
+from zoo.registry.plugins import FIRST_PARTY, Plugin, find_plugins, plugin_from_object, plugin_from_specs
+from zoo.registry.specs import SPEC_CLASSES, AnySpec, DatasetSpec, Kind, MetricSpec, ModelSpec, WeightsSpec
+
+S_co = TypeVar("S_co", bound=AnySpec, covariant=True)
+
+
+@dataclass(frozen=True)
+class Entry(Generic[S_co]):
+    """A spec plus where it came from."""
+
+    spec: S_co
+    plugin: Plugin
+
+    @property
+    def name(self) -> str:
+        """The bare name."""
+        return self.spec.name
+
+    @property
+    def qualified_name(self) -> str:
+        """`plugin/name`, which always works."""
+        return f"{self.plugin.name}/{self.spec.name}"
+
+    @property
+    def short_name(self) -> str:
+        """The shortest name that will always mean this entry, whatever else gets installed."""
+        return self.name if self.is_first_party else self.qualified_name
+
+    @property
+    def is_first_party(self) -> bool:
+        """Whether it is zoo's own: first-party entries win a bare name."""
+        return self.plugin.name == FIRST_PARTY
+
+
+class Registry:
+    """All entries of a set of plugins.
+
+    `Registry()` is empty, for programs that add their own; `Registry.discover()` holds what is installed.
+    """
+
+    def __init__(self, plugins: Iterable[Plugin] = ()) -> None:
+        self.plugins = list(plugins)
+
+    @classmethod
+    def discover(cls, plugins: Sequence[str | Path | object] = (), disabled: Iterable[str] = ()) -> Registry:
+        """Return a registry of first-party and installed plugins and of `plugins`: paths, or objects with hooks.
+
+        Raises:
+            UsageError, ManifestError, PluginError: a plugin given here or in `ZOO_PLUGINS` does not work. Installed
+                ones that are broken are only recorded, see `problems`.
+        """
+        paths = [plugin for plugin in plugins if isinstance(plugin, str | Path)]
+        objects = [plugin for plugin in plugins if not isinstance(plugin, str | Path)]
+        registry = cls([*find_plugins(paths, disabled), *map(plugin_from_object, objects)])
+        for plugin in registry.plugins:
+            if not plugin.installed:
+                load_specs(plugin)
+                if plugin.problem is not None:
+                    raise plugin.problem
+        return registry
+
+    def add(self, *specs: AnySpec, plugin: str = "local") -> None:
+        """Add specs by hand, as entries of a plugin called `plugin`.
+
+        Raises:
+            UsageError: `plugin` cannot name a plugin.
+            PluginError: a name is declared twice.
+        """
+        earlier = [spec for known in self.plugins if known.name == plugin for spec in known.specs or ()]
+        added = plugin_from_specs(plugin, [*earlier, *specs])
+        load_specs(added)
+        if added.problem is not None:
+            raise added.problem
+        added.specs = list(specs)
+        self.plugins.append(added)
+
+    @property
+    def problems(self) -> list[ZooError]:
+        """What is wrong with the broken plugins met so far: those looked at for a list or a name."""
+        return [plugin.problem for plugin in self.plugins if plugin.problem is not None]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is odd about plugins met so far that work."""
+        return [f"plugin {quote(plugin.label)}: {text}" for plugin in self.plugins for text in self.warnings_of(plugin)]
+
+    def warnings_of(self, plugin: Plugin) -> list[str]:
+        """Return what is odd about a plugin that works: hooks nobody knows, names that are zoo's own."""
+        found = list(plugin.warnings)
+        if plugin.name == FIRST_PARTY or plugin.qualified_only:
+            return found
+        for kind in SPEC_CLASSES:
+            own = {name for first in self._own for names in find_names(first, kind) for name in names}
+            for name, *aliases in find_names(plugin, kind):
+                shadowed = ", ".join(sorted(own & {name, *aliases}))
+                if shadowed:
+                    found.append(f"{kind} {shadowed} is zoo's own; this plugin's is {plugin.name}/{name}")
+        return found
+
+    def retry(self, plugin: Plugin) -> None:
+        """Give an installed plugin that is broken another chance."""
+        learn(plugin)
+        if plugin.problem is not None:
+            learn(plugin, fresh=True)
+
+    def names_of(self, plugin: Plugin, kind: Kind) -> list[str]:
+        """Return the names by which the entries of one plugin are always known."""
+        prefix = "" if plugin.name == FIRST_PARTY else f"{plugin.name}/"
+        return [f"{prefix}{name}" for name, *_ in find_names(plugin, kind)]
+
+    @property
+    def _own(self) -> list[Plugin]:
+        return [plugin for plugin in self.plugins if plugin.name == FIRST_PARTY]
+
+    def count_catalogues(self, kind: Kind) -> dict[str, int]:
+        """Return how many entries each catalogue has: plugins of so many that they answer to `plugin/name` only."""
+        counts = {plugin.name: len(find_names(plugin, kind)) for plugin in self.plugins if _is_catalogue(plugin)}
+        return {name: count for name, count in counts.items() if count}
+
+    def list_entries(self, kind: Kind, pattern: str = "") -> list[Entry[Any]]:
+        """Return the entries of a kind whose bare or qualified name matches the shell pattern: first-party ones first,
+        then by name. A pattern without wildcards matches anywhere in the name. Entries of catalogues are there when
+        there is a pattern, `"*"` for all.
+        """
+        plugins = [plugin for plugin in self.plugins if pattern or not _is_catalogue(plugin)]
+        if not any(character in pattern for character in "*?["):
+            pattern = f"*{pattern}*"
+        entries = [entry for plugin in plugins for entry in _find(plugin, kind, pattern)]
+        return sorted(entries, key=lambda entry: (not entry.is_first_party, entry.qualified_name))
+
+    @overload
+    def get(self, kind: Literal["model"], name: str) -> Entry[ModelSpec]: ...
+    @overload
+    def get(self, kind: Literal["dataset"], name: str) -> Entry[DatasetSpec]: ...
+    @overload
+    def get(self, kind: Literal["metric"], name: str) -> Entry[MetricSpec]: ...
+    @overload
+    def get(self, kind: Literal["weights"], name: str) -> Entry[WeightsSpec]: ...
+    @overload
+    def get(self, kind: Kind, name: str) -> Entry[Any]: ...
+
+    def get(self, kind: Kind, name: str) -> Entry[Any]:
+        """Return the entry called `name`, an alias of it, or `plugin/name`.
+
+        First-party entries win a bare name; for other plugins it must be unique; those of catalogues have none. No code
+        of an installed plugin runs in this process.
+
+        Raises:
+            UnknownNameError: there is none; broken plugins that might have it are mentioned.
+            AmbiguousNameError: several plugins claim the bare name.
+            UsageError: plugins that share their name share this one as well.
+            PluginError: the plugin asked for is broken.
+        """
+        prefix, slash, bare = str(name).rpartition("/")
+        others = [plugin for plugin in self.plugins if plugin.name != FIRST_PARTY]
+        for plugins in (self._own, others):
+            if slash:
+                found = _find_qualified([plugin for plugin in plugins if plugin.name == prefix], kind, bare)
+            else:
+                found = [entry for plugin in plugins if not _is_catalogue(plugin) for entry in _get(plugin, kind, bare)]
+            if len(found) == 1:
+                return found[0]
+            candidates = [entry.qualified_name for entry in found]
+            if len(candidates) != len(set(candidates)):
+                origins = ", ".join(dict.fromkeys(entry.plugin.origin for entry in found))
+                twice = quote(found[0].plugin.name)
+                raise UsageError(f"{kind} {quote(name)} is declared twice in plugin {twice}", origins, "Rename one")
+            if found:
+                raise AmbiguousNameError(kind, name, candidates)
+        raise self._unknown(kind, name)
+
+    def _unknown(self, kind: Kind, name: str) -> UnknownNameError:
+        meant: dict[str, list[str]] = {}
+        for entry in self.list_entries(kind):
+            meant[entry.short_name] = [entry.short_name]
+            meant.setdefault(entry.name, [entry.name])
+        for plugin in self.plugins:
+            # Names of catalogues are suggested as they must be written, when the bare one was given too.
+            for bare, *_ in find_names(plugin, kind) if _is_catalogue(plugin) else ():
+                meant[f"{plugin.name}/{bare}"] = [f"{plugin.name}/{bare}"]
+                if bare not in meant or meant[bare] != [bare]:
+                    meant.setdefault(bare, []).append(f"{plugin.name}/{bare}")
+        near = closest(name, meant)
+        notes = [f"Broken: {problem}." for problem in self.problems]
+        fix = f"Did you mean {' or '.join(map(quote, meant[near]))}?" if near else ""
+        known = dict.fromkeys(name for names in meant.values() for name in names)
+        return UnknownNameError(kind, name, list(known), notes, fix)
+
+
+def choose_registry(registry: Registry | None, plugins: Sequence[str | Path | object]) -> Registry:
+    """Return the registry given, else what is installed with `plugins`.
+
+    Raises:
+        UsageError: both were given.
+        ZooError: see `Registry.discover`.
+    """
+    if registry is None:
+        return Registry.discover(plugins)
+    if plugins:
+        raise UsageError("registry= and plugins= were both given", "a registry has its plugins", "Give one of them")
+    return registry
+
+
+def list_models(
+    search: str = "", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
+) -> list[str]:
+    """Return the names of the models that match a shell pattern, as `zoo list models` shows them."""
+    return _list_names("model", search, plugins, registry)
+
+
+def list_datasets(
+    search: str = "", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
+) -> list[str]:
+    """Return the names of the data sets that match a shell pattern, as `zoo list datasets` shows them."""
+    return _list_names("dataset", search, plugins, registry)
+
+
+def list_metrics(
+    search: str = "", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
+) -> list[str]:
+    """Return the names of the metrics that match a shell pattern, as `zoo list metrics` shows them."""
+    return _list_names("metric", search, plugins, registry)
+
+
+def list_weights(
+    search: str = "", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
+) -> list[str]:
+    """Return the names of the weights that match a shell pattern, as `zoo list weights` shows them."""
+    return _list_names("weights", search, plugins, registry)
+
+
+def _list_names(
+    kind: Kind, search: str, plugins: Sequence[str | Path | object], registry: Registry | None
+) -> list[str]:
+    return [entry.short_name for entry in choose_registry(registry, plugins).list_entries(kind, search)]
+
+
+def _is_catalogue(plugin: Plugin) -> bool:
+    learn(plugin)
+    return plugin.qualified_only
+
+
+def _find(plugin: Plugin, kind: Kind, pattern: str) -> list[Entry[Any]]:
+    def is_wanted(name: str, *aliases: str) -> bool:
+        return fnmatchcase(name, pattern) or fnmatchcase(f"{plugin.name}/{name}", pattern)
+
+    return [Entry(spec, plugin) for spec in find_specs(plugin, kind, is_wanted)]
+
+
+def _get(plugin: Plugin, kind: Kind, name: str) -> list[Entry[Any]]:
+    return [Entry(spec, plugin) for spec in find_specs(plugin, kind, lambda *names: name in names)]
+
+
+def _find_qualified(plugins: Sequence[Plugin], kind: Kind, name: str) -> list[Entry[Any]]:
+    """Return the entries of one plugin, which may have several parts, that are called `name`."""
+    for fresh in (False, True):
+        if fresh:  # its index may have failed or be older than what the plugin finds, in a folder of models say
+            for plugin in plugins:
+                learn(plugin, fresh=True)
+        found = [entry for plugin in plugins for entry in _get(plugin, kind, name)]
+        if found:
+            return found
+    for plugin in plugins:
+        if plugin.problem is not None:
+            raise plugin.problem
+    return []
+
+
+def describe_plugin(entry: Entry[Any]) -> dict[str, str]:
+    """Return where an entry comes from, as weights and runs record it."""
+    plugin = entry.plugin
+    if plugin.installed or entry.is_first_party:
+        source = "installed"
+    else:
+        source = str(plugin.source) if isinstance(plugin.source, Path) else plugin.origin
+    return {"name": plugin.name, "version": plugin.version, "source": source}

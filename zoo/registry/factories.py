@@ -1,0 +1,102 @@
+"""Factories: the calls that build what entries declare, with the arguments fixed for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from zoo.errors import PluginError, UsageError, ZooError, describe, is_out_of_memory, quote
+from zoo.registry.entries import Entry
+from zoo.registry.imports import import_object
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zoo.training.metrics import Metric
+
+
+def load_factory(entry: Entry[Any]) -> Callable[..., Any]:
+    """Import the factory of an entry.
+
+    Raises:
+        ZooError: what the module raises in zoo's own words.
+        PluginError: the import fails, or what it names cannot be called.
+    """
+    factory: Any = entry.spec.factory
+    if isinstance(factory, str):
+        source = entry.plugin.source
+        try:
+            factory = import_object(
+                factory, source if not entry.plugin.installed and isinstance(source, Path) else None
+            )
+        except (ZooError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise entry.plugin.broken(f"{entry.spec.factory} cannot be loaded", describe(error)) from error
+    if not callable(factory):
+        raise entry.plugin.broken(f"{entry.spec.factory} is not a factory", f"expected a callable, got {factory!r}")
+    return cast("Callable[..., Any]", factory)
+
+
+def build_model(
+    entry: Entry[Any], *, input_shape: tuple[int, ...], num_classes: int, params: Mapping[str, Any]
+) -> nn.Module:
+    """Build a model: from inputs `(N, *input_shape)` to logits `(N, num_classes)`.
+
+    Raises:
+        PluginError: the factory fails or gives something else than an `nn.Module` with parameters.
+    """
+    from torch import nn
+
+    model = call_factory(entry, input_shape=input_shape, num_classes=num_classes, **params)
+    if not isinstance(model, nn.Module):
+        raise entry.plugin.broken(f"model {quote(entry.name)}", f"expected an nn.Module, got {type(model).__name__}")
+    if next(model.parameters(), None) is None:
+        raise entry.plugin.broken(f"model {quote(entry.name)}", "it has no parameters, so there is nothing to train")
+    return model
+
+
+def build_metric(entry: Entry[Any], *, num_classes: int, params: Mapping[str, Any]) -> Metric:
+    """Build a metric for `num_classes` classes.
+
+    Raises:
+        PluginError: the factory fails, or gives something without `update`, `compute` and `reset`.
+    """
+    metric = call_factory(entry, num_classes=num_classes, **params)
+    missing = [name for name in ("update", "compute", "reset") if not callable(getattr(metric, name, None))]
+    if missing:
+        raise entry.plugin.broken(
+            f"metric {quote(entry.name)}", f"expected update, compute and reset, lacks {missing[0]}"
+        )
+    return cast("Metric", metric)
+
+
+def call_factory(entry: Entry[Any], **arguments: Any) -> Any:
+    """Call the factory of an entry.
+
+    Raises:
+        ZooError: what the factory raises in zoo's own words.
+        PluginError: it cannot be loaded, or fails otherwise; memory that runs out is nobody's fault and passes.
+    """
+    factory = load_factory(entry)
+    try:
+        return factory(**arguments)
+    except (ZooError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        if is_out_of_memory(error):
+            raise
+        raise entry.plugin.broken(f"{entry.spec.kind} {quote(entry.name)} cannot be built", describe(error)) from error
+
+
+@contextmanager
+def refuse_params(given: bool) -> Iterator[None]:
+    """Turn a factory's ValueError into a usage error when params were given: it refuses one of them."""
+    try:
+        yield
+    except PluginError as error:
+        if given and isinstance(error.__cause__, ValueError):
+            raise UsageError(error.what, str(error.__cause__)) from error
+        raise

@@ -1,0 +1,40 @@
+"""The hooks a plugin may implement: nouns that yield specs and take no arguments.
+
+A plugin module implements them with `@zoo.hookimpl`; a manifest answers the same hooks (see `zoo.registry.manifest`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec, WeightsSpec
+
+PROJECT = "zoo"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def zoo_models() -> Iterable[ModelSpec]:  # type: ignore[empty-body]
+    """Yield the models this plugin provides."""
+
+
+@hookspec
+def zoo_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
+    """Yield the data sets this plugin provides."""
+
+
+@hookspec
+def zoo_metrics() -> Iterable[MetricSpec]:  # type: ignore[empty-body]
+    """Yield the metrics this plugin provides."""
+
+
+@hookspec
+def zoo_weights() -> Iterable[WeightsSpec]:  # type: ignore[empty-body]
+    """Yield the trained weights this plugin provides."""
+
+
+HOOKS = {"model": "zoo_models", "dataset": "zoo_datasets", "metric": "zoo_metrics", "weights": "zoo_weights"}
+"""The hook of each kind."""

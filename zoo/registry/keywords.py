@@ -1,0 +1,23 @@
+"""The settings as keywords: a type checker then sees a misspelt one in a call of `zoo.run`.
+
+Made from zoo/registry/settings.py by `python tests/whole/test_docs.py`; a test holds both equal.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+
+class Settings(TypedDict, total=False):
+    """What `zoo.run`, `zoo.run_seeds` and `zoo.check` take as `**settings`; None means not given."""
+
+    epochs: int | None
+    batch_size: int | None
+    lr: float | None
+    optimizer: Literal["sgd", "adam", "adamw"] | None
+    momentum: float | None
+    weight_decay: float | None
+    seed: int | None
+    device: str | None
+    threads: int | None
+    workers: int | None

@@ -1,0 +1,146 @@
+"""Load plugins: run their code, call their hooks and check what these give, each in a `try` of its own."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from zoo.errors import ManifestError, ZooError, closest, describe, quote
+from zoo.registry import hookspecs
+from zoo.registry.imports import import_file
+from zoo.registry.manifest import Manifest, read_manifest
+from zoo.registry.plugins import Plugin
+from zoo.registry.specs import SPEC_ATTRIBUTE, SPEC_CLASSES, AnySpec
+from zoo.version import __version__
+
+# More entries than any catalogue has: a hook that never stops yielding is cut off here.
+MAX_SPECS = 100_000
+
+
+def load_specs(plugin: Plugin) -> list[AnySpec]:
+    """Return the specs of a plugin, running its code when it has any; once per plugin.
+
+    A plugin that fails is marked with its `problem` and has no specs. Nothing is raised but KeyboardInterrupt.
+    """
+    if plugin.specs is None:
+        specs: list[AnySpec] = []
+        try:
+            if plugin.problem is None:
+                _check_requires(plugin)
+                specs = _call_hooks(plugin, _load(plugin))
+        except ZooError as error:
+            plugin.problem = error
+        plugin.specs = specs
+    return plugin.specs
+
+
+def _check_requires(plugin: Plugin) -> None:
+    """Refuse a plugin whose metadata asks for another zoo: an installer would have, but need not have been asked."""
+    for text in plugin.requires:
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        try:
+            needed = Requirement(text)
+        except InvalidRequirement as error:
+            raise plugin.broken(f"its metadata requires {quote(text)}", describe(error)) from error
+        applies = needed.marker is None or needed.marker.evaluate({"extra": ""})
+        if applies and not needed.specifier.contains(__version__, prereleases=True):
+            fix = f"Fix: pip install -U {needed.name} {plugin.name}"
+            raise plugin.broken(f"needs {needed.name} {needed.specifier}", f"this is {__version__}", fix)
+
+
+def _load(plugin: Plugin) -> object:
+    """Return the object that answers the hooks."""
+    source = plugin.source
+    if isinstance(source, Path) and source.suffix == ".toml":
+        try:
+            return read_manifest(source)
+        except ManifestError as error:
+            if not plugin.installed:
+                raise
+            raise plugin.broken("its manifest is not usable", str(error)) from error
+    if not isinstance(source, str | Path):
+        return source
+    started = time.perf_counter()
+    try:
+        return import_file(source) if isinstance(source, Path) else importlib.import_module(source)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise plugin.broken("importing it failed", describe(error)) from error
+    finally:
+        plugin.seconds = time.perf_counter() - started
+
+
+def _call_hooks(plugin: Plugin, provider: object) -> list[AnySpec]:
+    """Call each hook of one plugin and check what it gives; pluggy checks the hooks' names and arguments."""
+    import pluggy
+
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(provider, plugin.name)
+        plugin.warnings += _find_unknown_hooks(manager)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise plugin.broken("its hooks are not usable", describe(error)) from error
+    if isinstance(provider, Manifest):
+        plugin.qualified_only = provider.qualified_only
+    specs = [spec for kind in hookspecs.HOOKS for spec in _call_hook(plugin, manager, kind)]
+    if isinstance(provider, ModuleType):
+        specs += _decorated(provider)
+    seen = set()
+    for spec in specs:
+        for name in (spec.name, *spec.aliases):
+            if (spec.kind, name) in seen:
+                raise plugin.broken(f"{spec.kind} {quote(name)}", "declared twice")
+            seen.add((spec.kind, name))
+    return specs
+
+
+def _find_unknown_hooks(manager: Any) -> list[str]:
+    """Name functions that are marked as hooks and are none, misspelt or of a newer zoo: nothing ever calls them."""
+    known = list(hookspecs.HOOKS.values())
+    callers = [caller for provider in manager.get_plugins() for caller in manager.get_hookcallers(provider) or ()]
+    warnings = []
+    for name in sorted(caller.name for caller in callers if caller.name not in known):
+        near = closest(name, known)
+        hint = f"did you mean {quote(near)}?" if near else f"known hooks: {', '.join(known)}"
+        warnings.append(f"unknown hook {quote(name)} is never called; {hint}")
+    return warnings
+
+
+def _call_hook(plugin: Plugin, manager: Any, kind: str) -> list[AnySpec]:
+    hook, wanted = hookspecs.HOOKS[kind], SPEC_CLASSES[kind]
+    specs: list[AnySpec] = []
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
+        try:
+            given = implementation.function()
+            if not isinstance(given, Iterable):
+                raise TypeError(f"expected to yield {wanted.__name__} objects, got {type(given).__name__}")
+            for spec in given:
+                if not isinstance(spec, wanted):
+                    raise TypeError(f"expected to yield {wanted.__name__} objects, got {type(spec).__name__}")
+                specs.append(spec)
+                if len(specs) > MAX_SPECS:
+                    raise ValueError(f"more than {MAX_SPECS} specs")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise plugin.broken(f"{hook}() failed", describe(error)) from error
+    return specs
+
+
+def _decorated(module: ModuleType) -> list[AnySpec]:
+    """Return the specs that decorators attached to objects of this very module, in the order of definition."""
+    # getattr_static: a module may hold objects that do anything when an attribute is asked for.
+    marked = [value for value in vars(module).values() if inspect.getattr_static(value, SPEC_ATTRIBUTE, None)]
+    own = [value for value in marked if getattr(value, "__module__", None) == module.__name__]
+    unique = {id(value): value for value in own if SPEC_ATTRIBUTE in getattr(value, "__dict__", {})}
+    return [spec for value in unique.values() for spec in getattr(value, SPEC_ATTRIBUTE)]

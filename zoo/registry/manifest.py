@@ -1,0 +1,165 @@
+"""Manifests: specs as data in a `registry.toml`. Reading one imports nothing of what it names.
+
+    schema = 1
+
+    [models.baseline]
+    factory = "zoo_plugins.models.baseline:Baseline"
+    params = { hidden_units = 10 }
+
+Tables are `models`, `datasets`, `metrics` and `weights`; keys are the fields of the specs, the table's name is the
+name. With `qualified_only = true` at the top the entries answer to `plugin/name` only, as fits a large catalogue.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import ManifestError, closest, describe, quote
+from zoo.registry.fields import MAX_SHOWN, show
+from zoo.registry.hookspecs import hookimpl
+from zoo.registry.specs import SPEC_CLASSES, AnySpec, DatasetSpec, FileSpec, MetricSpec, ModelSpec, WeightsSpec
+
+MANIFEST_FILE = "registry.toml"
+SCHEMA = 1
+# tomllib is quadratic in the parts of a dotted key and recurses into nested arrays; real manifests stay far below.
+MAX_BYTES = 4_000_000
+MAX_DOTS_SQUARED = 4_000_000
+TABLES = {"models": "model", "datasets": "dataset", "metrics": "metric", "weights": "weights"}
+NEEDED = {"weights": {"model": "a name", "dataset": "a name"}}
+
+
+class Manifest:
+    """The specs of one manifest; as a pluggy plugin it answers the same hooks as a module."""
+
+    def __init__(self, specs: tuple[AnySpec, ...], *, qualified_only: bool = False) -> None:
+        self.specs, self.qualified_only = specs, qualified_only
+
+    @hookimpl
+    def zoo_models(self) -> Iterator[ModelSpec]:
+        """Yield the models."""
+        return (spec for spec in self.specs if isinstance(spec, ModelSpec))
+
+    @hookimpl
+    def zoo_datasets(self) -> Iterator[DatasetSpec]:
+        """Yield the data sets."""
+        return (spec for spec in self.specs if isinstance(spec, DatasetSpec))
+
+    @hookimpl
+    def zoo_metrics(self) -> Iterator[MetricSpec]:
+        """Yield the metrics."""
+        return (spec for spec in self.specs if isinstance(spec, MetricSpec))
+
+    @hookimpl
+    def zoo_weights(self) -> Iterator[WeightsSpec]:
+        """Yield the weights."""
+        return (spec for spec in self.specs if isinstance(spec, WeightsSpec))
+
+
+def first_party_path() -> Path:
+    """Return zoo's own manifest: inside the package when installed, one level above it in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / MANIFEST_FILE
+    return installed if installed.is_file() else package.parent / MANIFEST_FILE
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check a manifest.
+
+    Raises:
+        ManifestError: the file cannot be read, is not TOML, is of a newer schema, or declares something unknown or
+            wrong; the message names file, table and key.
+    """
+    document = _parse(path, _read_text(path))
+    schema = document.pop("schema", None)
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise ManifestError(path, "", f"schema: expected schema = {SCHEMA} at the top, got {show(schema)}")
+    if schema > SCHEMA:
+        raise ManifestError(
+            path, "", f"schema {show(schema)} is newer than this zoo reads ({SCHEMA}). Fix: pip install -U zoo-torch"
+        )
+    qualified_only = document.pop("qualified_only", False)
+    if not isinstance(qualified_only, bool):
+        raise ManifestError(path, "", f"qualified_only: expected true or false, got {show(qualified_only)}")
+    specs: list[AnySpec] = []
+    for table, entries in document.items():
+        if table not in TABLES:
+            raise ManifestError(path, "", _unknown(table, [*TABLES, "qualified_only", "schema"]))
+        if not isinstance(entries, dict):
+            raise ManifestError(path, table, f"expected tables [{table}.NAME], got {show(entries)}")
+        specs.extend(_read_spec(path, table, name, entry) for name, entry in entries.items())
+    return Manifest(tuple(specs), qualified_only=qualified_only)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ManifestError(path, "", f"cannot be read: {error.strerror or describe(error)}") from error
+    if len(data) > MAX_BYTES:
+        raise ManifestError(path, "", f"larger than {MAX_BYTES // 1_000_000} MB, which no manifest needs")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ManifestError(path, "", f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    cost = 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        cost += line.count(".") ** 2
+        if cost > MAX_DOTS_SQUARED:
+            raise ManifestError(path, "", f"line {number}: more dots than any manifest needs")
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(path, "", f"is not TOML: {describe(error)}") from error
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    near = closest(key[:MAX_SHOWN], known)
+    hint = f"did you mean {quote(near)}? " if near else ""
+    shown = key if key.isidentifier() and len(key) <= MAX_SHOWN else show(key)
+    return f"{shown}: unknown key; {hint}known keys: {', '.join(sorted(known))}"
+
+
+def _read_spec(path: Path, kinds: str, name: str, entry: object) -> AnySpec:
+    table = f"{kinds}.{name[:MAX_SHOWN]}"
+    if not isinstance(entry, dict):
+        raise ManifestError(path, table, f"expected a table, got {show(entry)}")
+    spec_class = SPEC_CLASSES[TABLES[kinds]]
+    known = [key for key in spec_class.field_names() if key != "name"]
+    _check_keys(path, table, entry, known)
+    for key, form in NEEDED.get(kinds, {"factory": "'package.module:object'"}).items():
+        if key not in entry:
+            raise ManifestError(path, table, f"{key}: missing; expected {form}")
+    if isinstance(entry.get("files"), list):
+        files = enumerate(entry["files"])
+        entry = {**entry, "files": tuple(_read_file(path, f"{table}.files.{number}", file) for number, file in files)}
+    try:
+        return spec_class(name=name, **entry)
+    except ValueError as error:
+        raise ManifestError(path, table, str(error)) from error
+
+
+def _read_file(path: Path, table: str, entry: object) -> FileSpec:
+    if not isinstance(entry, dict):
+        raise ManifestError(path, table, f"expected a table, got {show(entry)}")
+    known = list(FileSpec.__dataclass_fields__)
+    _check_keys(path, table, entry, known)
+    for key in known[:4]:
+        if key not in entry:
+            raise ManifestError(path, table, f"{key}: missing")
+    try:
+        return FileSpec(**entry)
+    except ValueError as error:
+        raise ManifestError(path, table, str(error)) from error
+
+
+def _check_keys(path: Path, table: str, entry: Mapping[str, object], known: list[str]) -> None:
+    for key in entry:
+        if key not in known:
+            raise ManifestError(path, table, _unknown(key, known))

@@ -1,0 +1,211 @@
+"""Params: what a factory takes besides the fixed arguments of its kind, and how values of users become those it wants.
+
+pydantic converts and checks; it is imported inside the functions, so that a listing does not wait for it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+from zoo.errors import SettingError, SeveralErrors, UnknownSettingError, ZooError
+from zoo.registry.specs import Spec
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+FIXED = {"model": ("input_shape", "num_classes"), "dataset": ("root",), "metric": ("num_classes",)}
+"""The arguments zoo itself passes to the factory of each kind."""
+
+Check = Callable[[Any, Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a value may be.
+
+    Fields:
+        annotation: Its type, as an annotation that pydantic understands.
+        default: What it is where none is given; `...` where one must be.
+        limits: `ge`, `gt`, `le` and `lt`, those that apply.
+        check: Called with the value and those declared before it; raises ValueError for a value that does not go with
+            them.
+    """
+
+    annotation: Any
+    default: Any = ...
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    check: Check | None = None
+
+
+def resolve_params(spec: Spec, factory: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all params of the factory: given ones over the spec's over the signature's defaults.
+
+    Text is converted to the annotated type; a param without annotation takes the type of its default.
+
+    Raises:
+        SettingError, UnknownSettingError, SeveralErrors: every problem at once.
+    """
+    expected = {}
+    takes_others = False
+    for name, parameter in _signature(factory).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            takes_others = True
+        elif parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            default = ... if parameter.default is parameter.empty else parameter.default
+            expected[name] = Expected(annotation=_annotation(parameter), default=default)
+    for name in FIXED[spec.kind]:
+        expected.pop(name, None)
+    where = f"{spec.kind} {spec.name!r}"
+    return read_values(expected, {**spec.params, **given}, where=where, takes_others=takes_others)
+
+
+def _signature(factory: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(factory, eval_str=True)
+    except Exception:  # noqa: BLE001 evaluating annotations may raise anything
+        # Annotations that only a type checker can resolve, or that are plain words; or no signature (a C function).
+        try:
+            return inspect.signature(factory)
+        except (TypeError, ValueError):
+            return inspect.Signature([inspect.Parameter("params", inspect.Parameter.VAR_KEYWORD)])
+
+
+def _annotation(parameter: inspect.Parameter) -> Any:
+    annotation = parameter.annotation
+    if annotation is parameter.empty or isinstance(annotation, str):
+        return type(parameter.default) if isinstance(parameter.default, bool | int | float | str) else Any
+    return annotation
+
+
+# What people call a setting in other tools.
+ALIASES = {
+    "learning_rate": "lr",
+    "learning-rate": "lr",
+    "batch": "batch_size",
+    "bs": "batch_size",
+    "num_epochs": "epochs",
+    "n_epochs": "epochs",
+    "num_workers": "workers",
+    "optim": "optimizer",
+    "wd": "weight_decay",
+    "random_seed": "seed",
+}
+
+
+def read_values(
+    expected: Mapping[str, Expected], values: Mapping[str, Any], *, where: str, takes_others: bool = False
+) -> dict[str, Any]:
+    """Return a value for each expected name: the given one, text converted as its annotation says, or the default.
+
+    `where` names in errors what has these values. With `takes_others` unknown names pass as they are.
+
+    Raises:
+        SettingError, UnknownSettingError: one problem.
+        SeveralErrors: more than one; each unknown name comes with the closest known one.
+    """
+    from pydantic import ValidationError
+
+    problems: list[ZooError] = []
+    accepted = {}
+    for name, value in values.items():
+        if name in expected:
+            accepted[name] = _unpack_text(value, expected[name].annotation)
+        elif takes_others:
+            accepted[name] = value
+        else:
+            meant = ALIASES.get(name)
+            problems.append(UnknownSettingError(where, name, tuple(expected), meant if meant in expected else None))
+    result = None
+    try:
+        result = _make_model(expected, takes_others).model_validate(accepted)
+    except ValidationError as error:
+        problems.extend(_setting_error(detail) for detail in error.errors(include_url=False))
+    if result is None or problems:
+        raise problems[0] if len(problems) == 1 else SeveralErrors(problems)
+    # Not model_dump(): it would turn objects given from Python into copies.
+    return {**{name: getattr(result, f"value_{name}") for name in expected}, **(result.model_extra or {})}
+
+
+def _make_model(expected: Mapping[str, Expected], takes_others: bool) -> Any:
+    """Return a pydantic model whose fields, under their names as aliases, take the expected values."""
+    from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, create_model
+
+    def wrap(check: Check) -> AfterValidator:
+        def validate(value: Any, info: ValidationInfo) -> Any:
+            check(value, {name.removeprefix("value_"): other for name, other in info.data.items()})
+            return value
+
+        return AfterValidator(validate)
+
+    fields: dict[str, Any] = {}
+    for name, one in expected.items():
+        validators: list[Any] = [Field(**one.limits)] if one.limits else []
+        options = (one.annotation, *get_args(one.annotation))
+        if (int in options or float in options) and bool not in options:
+            validators.append(BeforeValidator(_reject_bool))
+        if one.check is not None:
+            validators.append(wrap(one.check))
+        annotation = Annotated[one.annotation, *validators] if validators else one.annotation
+        # Under a name of our own: a param may be called as something that pydantic needs itself, `copy` say.
+        fields[f"value_{name}"] = (annotation, Field(one.default, alias=name))
+    extra: Literal["allow", "forbid"] = "allow" if takes_others else "forbid"
+    config = ConfigDict(extra=extra, allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=())
+    return create_model("Values", __config__=config, **fields)
+
+
+def _reject_bool(value: object) -> object:
+    """Refuse True and False where a number is meant; pydantic would read them as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+def _unpack_text(value: object, annotation: object) -> object:
+    """Read text for a list-like annotation, JSON (`[1, 2]`) or plain commas (`1,2`), or for a choice of numbers."""
+    if not isinstance(value, str):
+        return value
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    origins = [get_origin(option) or option for option in options]
+    if str in origins:
+        return value
+    for option, origin in zip(options, origins, strict=True):
+        if origin is Literal:
+            return next((choice for choice in get_args(option) if str(choice) == value), value)
+        if origin in (list, tuple, dict, set, Sequence):
+            with suppress(ValueError, RecursionError):
+                read = json.loads(value)
+                if isinstance(read, list | dict):
+                    return read
+            return [part.strip() for part in value.split(",")]
+    return value
+
+
+def _setting_error(detail: ErrorDetails) -> SettingError:
+    name = ".".join(str(part) for part in detail["loc"]) or "settings"
+    context = detail.get("ctx", {})
+    expected = {
+        "missing": "needs a value",
+        "greater_than": "must be above {gt}",
+        "greater_than_equal": "must be at least {ge}",
+        "less_than": "must be below {lt}",
+        "less_than_equal": "must be at most {le}",
+        "finite_number": "must be finite",
+        "literal_error": "must be one of {expected}",
+        "int_parsing": "must be a whole number",
+        "int_parsing_size": "must be a smaller whole number",
+        "int_type": "must be a whole number",
+        "int_from_float": "must be a whole number",
+        "float_parsing": "must be a number",
+        "float_type": "must be a number",
+        "bool_parsing": "must be true or false",
+        "bool_type": "must be true or false",
+        "string_type": "must be text",
+        "value_error": "{error}",
+    }.get(detail["type"], detail["msg"])
+    return SettingError(name, expected.format(**context), ... if detail["type"] == "missing" else detail["input"])

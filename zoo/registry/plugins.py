@@ -1,0 +1,196 @@
+"""Find plugins by their metadata alone. `zoo.registry.index` and `zoo.registry.loading` learn what they provide.
+
+A plugin is the first-party manifest, an installed distribution with entry points in the group `zoo`, a file or manifest
+given by path, or an object given from Python. All of them end as pluggy plugins that answer the hooks of
+`zoo.registry.hookspecs`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import PluginError, UsageError, ZooError, closest, describe, quote
+from zoo.registry.distributions import EntryPoint, find_entry_points, normalize_name
+from zoo.registry.fields import check_name
+from zoo.registry.manifest import MANIFEST_FILE, Manifest, first_party_path
+from zoo.registry.specs import SPEC_CLASSES, AnySpec
+from zoo.version import __version__
+
+GROUP = "zoo"
+FIRST_PARTY = "zoo"
+DISTRIBUTION = "zoo-torch"
+
+
+@dataclass
+class Plugin:
+    """A package, file or object that provides entries, as far as it is known.
+
+    `source` says where its specs come from: the path of a manifest or of a Python file, the name of a module, or the
+    object itself. `requires` are the lines of an installed one's metadata that say which zoo it needs.
+
+    What is learnt later: `problem` is set when it is broken; a broken plugin provides nothing and stops nothing.
+    `warnings` are lines about what is odd but works. `qualified_only`: its entries have no bare names. `seconds` is how
+    long importing its code took. `indexed` are its specs as `zoo.registry.index` has them: kind and fields; `specs` are
+    those that its code or manifest gave in this process.
+    """
+
+    name: str
+    version: str
+    origin: str
+    source: Path | str | object
+    installed: bool = False
+    requires: tuple[str, ...] = ()
+    problem: ZooError | None = None
+    warnings: list[str] = field(default_factory=list)
+    qualified_only: bool = False
+    seconds: float | None = None
+    indexed: list[tuple[str, dict[str, Any]]] | None = field(default=None, repr=False)
+    specs: list[AnySpec] | None = field(default=None, repr=False)
+
+    @property
+    def label(self) -> str:
+        """Name and version, as messages show them."""
+        return f"{self.name} {self.version}".strip()
+
+    def broken(self, what: str, cause: str, fix: str = "") -> PluginError:
+        """Return an error that names this plugin."""
+        return PluginError(self.name, self.version, what, cause, fix)
+
+
+def find_plugins(paths: Sequence[str | Path] = (), disabled: Iterable[str] = ()) -> list[Plugin]:
+    """Return all plugins without importing any: first-party, installed ones, then files given by path.
+
+    `paths` come before those of `ZOO_PLUGINS`; `disabled` adds to `ZOO_DISABLE_PLUGINS`, where `all` means all
+    installed ones.
+
+    Raises:
+        UsageError: a path does not exist or is neither a `.py` file nor a `.toml` manifest, or `disabled` names a
+            plugin that is not there.
+    """
+    unwanted = {normalize_name(name) for name in disabled}
+    off = unwanted | {
+        normalize_name(name) for name in os.environ.get("ZOO_DISABLE_PLUGINS", "").replace(",", " ").split()
+    }
+    points = find_entry_points(GROUP)
+    environment = [path for path in os.environ.get("ZOO_PLUGINS", "").split(os.pathsep) if path]
+    given = [_from_path(path) for path in dict.fromkeys(_absolute(path) for path in (*paths, *environment))]
+    known = [*map(_point_name, points), *(plugin.name for plugin in given)]
+    for name in unwanted - {"all", *map(normalize_name, known)}:
+        near = closest(name, known)
+        fix = f"Did you mean {quote(near)}?" if near else "See: zoo plugins"
+        raise UsageError(f"no plugin {quote(name)} to leave out", fix=fix)
+    found = [Plugin(FIRST_PARTY, __version__, "zoo itself", first_party_path())]
+    if "all" not in off:
+        found += [_installed(point) for point in points if normalize_name(_point_name(point)) not in off]
+    return [*found, *(plugin for plugin in given if normalize_name(plugin.name) not in off)]
+
+
+def is_installed(name: str) -> bool:
+    """Tell whether a plugin of that name is installed, left out or not."""
+    return any(_point_name(point) == name for point in find_entry_points(GROUP))
+
+
+def plugin_from_object(source: object) -> Plugin:
+    """Return a plugin for a module or object with hook functions, given from Python.
+
+    Raises:
+        UsageError: its name cannot name a plugin.
+    """
+    name = getattr(source, "__name__", type(source).__name__).rpartition(".")[2]
+    return Plugin(_plugin_name(name), "", "given from Python", source)
+
+
+def plugin_from_specs(name: str, specs: Sequence[AnySpec]) -> Plugin:
+    """Return a plugin that provides exactly these specs.
+
+    Raises:
+        UsageError: `name` cannot name a plugin.
+        TypeError: one of them is no spec.
+    """
+    for spec in specs:
+        if not isinstance(spec, tuple(SPEC_CLASSES.values())):
+            raise TypeError(f"expected specs, got {type(spec).__name__}")
+    return Plugin(_check_plugin_name(name), "", "given from Python", Manifest(tuple(specs)))
+
+
+def _point_name(point: EntryPoint) -> str:
+    """A plugin is called as its distribution; the catalogues that zoo's own distribution brings, as its entry point."""
+    return point.name if point.distribution == DISTRIBUTION else point.distribution
+
+
+def _installed(point: EntryPoint) -> Plugin:
+    """Make a plugin of an entry point: `"pkg:registry.toml"` is a manifest, `"pkg.hooks"` a module."""
+    origin = f"installed: {point.distribution} {point.version}".strip()
+    module, _, target = (part.strip() for part in point.value.partition(":"))
+    requires = tuple(line for line in point.requires if normalize_name(re.split(r"[^\w.-]", line)[0]) == DISTRIBUTION)
+    plugin = Plugin(_point_name(point), point.version, origin, module, installed=True, requires=requires)
+    try:
+        _check_plugin_name(plugin.name)
+    except UsageError as error:
+        plugin.problem = plugin.broken("its name cannot name a plugin", error.why)
+        # Nothing else may go by the name of zoo's own.
+        plugin.name = f"{plugin.name} (installed)" if plugin.name == FIRST_PARTY else plugin.name
+        return plugin
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", module) or (
+        target and not re.fullmatch(r"[\w-][\w.-]*\.toml", target)
+    ):
+        expected = f"expected 'pkg:registry.toml' or 'pkg.hooks', got {point.value!r}"
+        plugin.problem = plugin.broken(f"entry point {quote(point.name)}", expected)
+    elif target:
+        found, why = None, "no such file in the installed package"
+        try:
+            found = _find_manifest(module, target)
+        except Exception as error:  # noqa: BLE001 finders of editable installations are foreign code
+            why = describe(error)
+        plugin.source = found or module
+        plugin.problem = None if found else plugin.broken(f"manifest {quote(point.value)}", why)
+    return plugin
+
+
+def _find_manifest(package: str, name: str) -> Path | None:
+    top, *rest = package.split(".")
+    spec = importlib.util.find_spec(top)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    return next((path for folder in folders if (path := Path(folder, *rest, name)).is_file()), None)
+
+
+def _absolute(path: str | Path) -> Path:
+    try:
+        # One spelling for one file: `..` is taken out, links stay as they are.
+        return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100
+    except RuntimeError as error:
+        raise UsageError(f"plugin {quote(path)}", describe(error)) from error
+
+
+def _from_path(path: Path) -> Plugin:
+    fix = "Give a Python file or a registry.toml"
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"plugin {quote(path)}: cannot be read", why, fix) from error
+    if not path.is_file() or path.suffix not in (".py", ".toml"):
+        raise UsageError(f"plugin {quote(path)}: neither a .py file nor a .toml manifest", fix=fix)
+    stem = path.parent.name if path.name == MANIFEST_FILE else path.stem
+    return Plugin(_plugin_name(stem), "", str(path), path)
+
+
+def _plugin_name(text: str) -> str:
+    return _check_plugin_name(re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-."))
+
+
+def _check_plugin_name(name: str) -> str:
+    what, fix = f"plugin {quote(name)}: its name cannot name a plugin", "Rename it"
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise UsageError(what, str(error), fix) from error
+    if name == FIRST_PARTY:
+        raise UsageError(what, "it is the name of zoo's own", fix)
+    return name

@@ -1,0 +1,161 @@
+"""Settings: everything a training can be told, each declared once: type, default, range, help.
+
+The options of `zoo run` and `zoo check`, the pages made from them, the checks of `TrainConfig` and the keywords that a
+type checker knows (`zoo/registry/keywords.py`) are made from the fields here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, Literal, get_type_hints
+
+from zoo.registry.params import Expected, read_values
+
+DEFAULT_LR: dict[str, float] = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}
+"""The learning rate when none is asked for: the course's for SGD, the default of torch.optim for the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is declared of one setting beside its name, its type and its default.
+
+    Fields:
+        help: A sentence for `--help`, without the default.
+        metavar: What stands for its value there.
+        shown_default: The default in words, where the value alone does not say it.
+        limits: `ge`, `gt`, `le` and `lt`, those that apply.
+        optimizer: The only optimizer that has it, empty for a setting of all.
+        follows_optimizer: Whether a recommended value holds for the recommended optimizer only.
+    """
+
+    help: str
+    metavar: str
+    shown_default: str = ""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    optimizer: str = ""
+    follows_optimizer: bool = False
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    metavar: str = "N",
+    shown_default: str = "",
+    optimizer: str = "",
+    follows_optimizer: bool = False,
+    **limits: float,
+) -> Any:
+    """Declare a setting as a field of `TrainConfig`; see `Setting`."""
+    declared = Setting(
+        help=help,
+        metavar=metavar,
+        shown_default=shown_default or ("" if default is None else str(default)),
+        limits=limits,
+        optimizer=optimizer,
+        follows_optimizer=follows_optimizer,
+    )
+    return field(default=default, metadata={"setting": declared})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The settings of a training; also what a model's manifest entry may recommend under `train`.
+
+    Text is converted; None means the default.
+
+    Raises:
+        SettingError, SeveralErrors: values of another type or out of their range.
+    """
+
+    epochs: int = setting(3, "Passes over the training data; 0 only evaluates.", ge=0, le=1_000_000)
+    batch_size: int = setting(32, "Samples per training step.", ge=1)
+    lr: float = setting(
+        None,
+        "Learning rate.",
+        metavar="RATE",
+        shown_default="0.1 for sgd, 0.001 for the others",
+        gt=0.0,
+        follows_optimizer=True,
+    )
+    optimizer: Literal["sgd", "adam", "adamw"] = setting("sgd", "sgd, adam or adamw.", metavar="NAME")
+    momentum: float = setting(
+        0.0,
+        "Momentum of sgd, from 0 to below 1.",
+        metavar="X",
+        shown_default="0",
+        ge=0,
+        lt=1,
+        optimizer="sgd",
+        follows_optimizer=True,
+    )
+    weight_decay: float = setting(
+        0.0, "Decay of the weights in every step.", metavar="X", shown_default="0", ge=0, follows_optimizer=True
+    )
+    seed: int = setting(42, "Seed of the initial weights and of the data order.", ge=0, lt=2**63)
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps ...", metavar="NAME")
+    threads: int | None = setting(None, "CPU threads.", shown_default="from the work of a step", ge=1, le=4096)
+    workers: int = setting(0, "Processes that read data sets which are not tensors.", ge=0, le=1024)
+
+    def __post_init__(self) -> None:
+        given = {name: getattr(self, name) for name in list_settings() if getattr(self, name) is not None}
+        for name, value in read_settings(given, where="training").items():
+            object.__setattr__(self, name, value)
+
+
+def list_settings() -> dict[str, Setting]:
+    """Return what is declared of each setting, by name, in order."""
+    return {each.name: each.metadata["setting"] for each in fields(TrainConfig)}
+
+
+def read_settings(given: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """Return the value of every setting: the given one, checked and converted, or the default.
+
+    Raises:
+        SettingError, UnknownSettingError, SeveralErrors: every problem at once.
+    """
+    values = read_values(_list_expected(), given, where=where)
+    if values["lr"] is None:
+        values["lr"] = DEFAULT_LR[values["optimizer"]]
+    return values
+
+
+@cache
+def _list_expected() -> dict[str, Expected]:
+    types = get_type_hints(TrainConfig)
+    return {
+        each.name: Expected(
+            annotation=types[each.name],
+            default=each.default,
+            limits=each.metadata["setting"].limits,
+            check=_make_check(each.metadata["setting"].optimizer),
+        )
+        for each in fields(TrainConfig)
+    }
+
+
+def _make_check(optimizer: str) -> Any:
+    def check(value: Any, others: Mapping[str, Any]) -> None:
+        if value and others.get("optimizer", optimizer) != optimizer:
+            raise ValueError(f"is a setting of {optimizer}, not of {others['optimizer']}")
+
+    return check if optimizer else None
+
+
+def resolve_config(recommended: Mapping[str, Any], given: Mapping[str, Any], *, where: str = "training") -> TrainConfig:
+    """Combine settings: given ones win over the model's recommendation, which wins over the defaults.
+
+    The recommended lr, momentum and weight decay belong to the recommended optimizer: with another one they do not
+    apply. A given None counts as not given.
+
+    Raises:
+        SettingError, UnknownSettingError, SeveralErrors: every problem at once.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    default = TrainConfig.optimizer
+    if given.get("optimizer", recommended.get("optimizer", default)) != recommended.get("optimizer", default):
+        own = [name for name, declared in list_settings().items() if declared.follows_optimizer]
+        recommended = {name: value for name, value in recommended.items() if name not in own}
+    return TrainConfig(**read_settings({**recommended, **given}, where=where))

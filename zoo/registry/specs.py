@@ -1,0 +1,316 @@
+"""What a plugin declares: frozen specs of plain data, on the standard library alone.
+
+A spec says what a thing is called, where its factory lives and what can be known about it without importing it.
+Specs come from a manifest (see `zoo.registry.manifest`), from hooks (see `zoo.registry.hookspecs`) or from decorators
+(see `zoo.registry.decorators`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal
+
+from zoo.registry.fields import (
+    check_int,
+    check_name,
+    check_relative,
+    check_sha256,
+    check_text,
+    check_url,
+    freeze_map,
+    freeze_texts,
+    read_list,
+    show,
+)
+
+Kind = Literal["model", "dataset", "metric", "weights"]
+"""The kinds of things a zoo holds."""
+
+PACKAGE_PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+FACTORY_PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+SPEC_ATTRIBUTE = "__zoo_specs__"
+
+Factory = Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSpec:
+    """One file of a data set: where it belongs, what it must be, where it can be had.
+
+    Fields:
+        path: Place under the data folder: plain names joined by `/`.
+        size: Its size in bytes.
+        sha256: Its SHA-256, 64 lower-case hexadecimal digits.
+        urls: Addresses that have it, tried in this order: https, or http on this very machine.
+        unpacked_size: For a `.gz` file: the size of the unpacked file. Beside it (same path without `.gz`) that one is
+            then as good as the packed one, and checked as strictly. Both of these or none.
+        unpacked_sha256: The SHA-256 of the unpacked file.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    urls: tuple[str, ...]
+    unpacked_size: int | None = None
+    unpacked_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        check_relative("path", self.path)
+        check_int("size", self.size, 0)
+        check_sha256("sha256", self.sha256)
+        freeze_texts(self, "urls")
+        for url in self.urls:
+            check_url("urls", url)
+        if (self.unpacked_size is None) != (self.unpacked_sha256 is None):
+            raise ValueError("unpacked_size and unpacked_sha256: expected both or none")
+        if self.unpacked_sha256 is not None:
+            check_int("unpacked_size", self.unpacked_size, 0)
+            check_sha256("unpacked_sha256", self.unpacked_sha256)
+            if not self.path.endswith(".gz"):
+                raise ValueError(f"unpacked_sha256: only for a path that ends in .gz, got {show(self.path)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """These fields are the same for all that is built: models, data sets and metrics.
+
+    Fields:
+        name: What users type. Lower-case letters, digits, `.`, `_` and `-`, at most 64; in a manifest the table's name,
+            in a decorator an argument.
+        factory: The callable that builds the object, `"package.module:object"`; in code also the callable itself. A
+            decorator knows it.
+        description: One line for `zoo list`.
+        aliases: Further names for the same thing.
+        params: The factory's own keyword arguments with the values they have unless a user gives others. They are shown
+            by `zoo show`; what is not listed keeps the default of the signature.
+        task: What it is for. One value today.
+    """
+
+    kind: ClassVar[Kind]
+
+    name: str
+    factory: str | Factory
+    description: str = ""
+    aliases: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    task: str = "classification"
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if not callable(self.factory) and not (
+            isinstance(self.factory, str) and FACTORY_PATTERN.fullmatch(self.factory)
+        ):
+            raise ValueError(f"factory: expected 'package.module:object' or a callable, got {show(self.factory)}")
+        check_text(self, "description", "task")
+        if self.task != "classification":
+            raise ValueError(f"task: expected 'classification', got {show(self.task)}")
+        freeze_texts(self, "aliases")
+        for alias in self.aliases:
+            check_name(alias)
+        freeze_map(self, "params")
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """Return the names that may be declared."""
+        return tuple(f.name for f in fields(cls))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(Spec):
+    """A model: `factory(*, input_shape, num_classes, **params)` gives an `nn.Module`.
+
+    It maps float inputs `(N, *input_shape)` to logits `(N, num_classes)`.
+
+    Fields:
+        input_shape: Pattern of what it takes, channels first without the batch axis: `(3, "*", "*")` is RGB of any
+            size. None takes anything. Checked before anything is fetched or built.
+        adapt: What zoo may do to the data to make them fit: `"channels"` turns grey to RGB or back, `"resize"` scales
+            to the size of the pattern. It is printed, and stored with the weights.
+        train: Recommended settings, such as `{"epochs": 5, "lr": 0.01}`. They replace zoo's defaults; what a user gives
+            replaces them.
+    """
+
+    kind: ClassVar[Kind] = "model"
+
+    input_shape: tuple[int | str, ...] | None = None
+    adapt: tuple[str, ...] = ()
+    train: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.input_shape is not None:
+            shape = read_list("input_shape", self.input_shape)
+            for size in shape:
+                if size != "*":
+                    check_int("input_shape", size, 1)
+            object.__setattr__(self, "input_shape", shape)
+        freeze_texts(self, "adapt")
+        for adaptation in self.adapt:
+            if adaptation not in ("channels", "resize"):
+                raise ValueError(f"adapt: expected 'channels' or 'resize', got {show(adaptation)}")
+        freeze_map(self, "train")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A data set: `factory(*, root, **params)` gives `DataSplits`.
+
+    `root` is the data folder. The first four fields are claims: shown without loading anything, and checked against
+    what the factory gives when no params are given.
+
+    Fields:
+        input_shape: Shape of one raw image, channels first.
+        num_classes: Number of classes; follows from `class_names` where those are given.
+        class_names: Their names, in the order of the targets.
+        samples: Number of samples by split: `train`, `validation`, `test`.
+        files: The files it is read from. They are fetched and verified before the factory runs; what is there already
+            is used, so it works offline.
+        homepage: Where it comes from.
+        license: Under which terms it may be used.
+    """
+
+    kind: ClassVar[Kind] = "dataset"
+
+    input_shape: tuple[int, ...] | None = None
+    num_classes: int | None = None
+    class_names: tuple[str, ...] = ()
+    samples: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[FileSpec, ...] = ()
+    homepage: str = ""
+    license: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.input_shape is not None:
+            shape = read_list("input_shape", self.input_shape)
+            for size in shape:
+                check_int("input_shape", size, 1)
+            object.__setattr__(self, "input_shape", shape)
+        if self.num_classes is not None:
+            check_int("num_classes", self.num_classes, 1)
+        freeze_texts(self, "class_names")
+        if self.class_names and self.num_classes is None:
+            object.__setattr__(self, "num_classes", len(self.class_names))
+        if self.class_names and len(self.class_names) != self.num_classes:
+            raise ValueError(f"class_names: expected {self.num_classes} names, got {len(self.class_names)}")
+        freeze_map(self, "samples")
+        for split, count in self.samples.items():
+            if split not in ("train", "validation", "test"):
+                raise ValueError(f"samples: expected train, validation or test, got {show(split)}")
+            check_int(f"samples.{split}", count, 0)
+        files = read_list("files", self.files)
+        if not all(isinstance(file, FileSpec) for file in files):
+            raise ValueError(f"files: expected FileSpec objects, got {show(files)}")
+        object.__setattr__(self, "files", files)
+        check_text(self, "homepage", "license")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec(Spec):
+    """A metric: `factory(*, num_classes, **params)` gives an object with `update`, `compute` and `reset`.
+
+    Fields:
+        higher_is_better: False where less is better, as for errors.
+        bounds: Lowest and highest value it can have, `(0, 1)` for a share; `inf` where there is no end.
+    """
+
+    kind: ClassVar[Kind] = "metric"
+
+    higher_is_better: bool = True
+    bounds: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.higher_is_better, bool):
+            raise ValueError(f"higher_is_better: expected true or false, got {show(self.higher_is_better)}")
+        if self.bounds is not None:
+            bounds = read_list("bounds", self.bounds)
+            numbers = len(bounds) == 2 and all(type(value) in (int, float) for value in bounds)
+            if not numbers or not bounds[0] < bounds[1]:
+                raise ValueError(f"bounds: expected lowest and highest value, got {show(self.bounds)}")
+            object.__setattr__(self, "bounds", bounds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsSpec:
+    """Trained weights that a plugin ships or points to.
+
+    They are in a file as `zoo run` and `zoo.save` write it. Either `file` is given, or `url` with `size` and `sha256`.
+
+    Fields:
+        name: What users type; `MODEL@DATASET` finds them too.
+        model: The model's name, `plugin/name` where it is another plugin's.
+        dataset: The name of the data set they were trained on, in the same way.
+        description: One line for `zoo list`: how they were trained, say.
+        aliases: Further names for the same thing.
+        file: Where they lie, `"package:path/in/it.safetensors"`; in a manifest given by path also a path beside it.
+        url: Address that has them, https, or http on this very machine. They are fetched when they are used.
+        size: Size of the file there, in bytes.
+        sha256: Its SHA-256, 64 lower-case hexadecimal digits.
+        metrics: How good they are, by the name of the metric, measured on the test split.
+        homepage: Where they come from.
+        license: Under which terms they may be used.
+    """
+
+    kind: ClassVar[Kind] = "weights"
+
+    name: str
+    model: str
+    dataset: str
+    description: str = ""
+    aliases: tuple[str, ...] = ()
+    file: str = ""
+    url: str = ""
+    size: int | None = None
+    sha256: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    homepage: str = ""
+    license: str = ""
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        check_text(self, "model", "dataset", "description", "homepage", "license")
+        for key in ("model", "dataset"):
+            parts = getattr(self, key).split("/")
+            if len(parts) > 2:
+                raise ValueError(f"{key}: expected a name or plugin/name, got {show(getattr(self, key))}")
+            for part in parts:
+                check_name(part, key)
+        freeze_texts(self, "aliases")
+        for alias in self.aliases:
+            check_name(alias)
+        if bool(self.file) == bool(self.url):
+            raise ValueError("file, url: expected one of them")
+        if self.file:
+            if not isinstance(self.file, str):
+                raise ValueError(f"file: expected text, got {show(self.file)}")
+            package, colon, path = self.file.rpartition(":")
+            check_relative("file", path)
+            if colon and not PACKAGE_PATTERN.fullmatch(package):
+                raise ValueError(f"file: expected 'package:path' or a path, got {show(self.file)}")
+            if self.size is not None or self.sha256:
+                raise ValueError("size, sha256: only together with url")
+        else:
+            check_url("url", self.url)
+            check_int("size", self.size, 1)
+            check_sha256("sha256", self.sha256)
+        freeze_map(self, "metrics")
+        for name, value in self.metrics.items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"metrics.{name}: expected a number, got {show(value)}")
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """Return the names that may be declared."""
+        return tuple(f.name for f in fields(cls))
+
+
+AnySpec = ModelSpec | DatasetSpec | MetricSpec | WeightsSpec
+SPEC_CLASSES: dict[str, type[AnySpec]] = {
+    "model": ModelSpec,
+    "dataset": DatasetSpec,
+    "metric": MetricSpec,
+    "weights": WeightsSpec,
+}

@@ -1,0 +1,171 @@
+"""Templates: the texts of a new plugin that works as it is, and the one function that writes them.
+
+Nothing here imports what it writes: a plugin is text until somebody runs it.
+"""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from zoo.errors import StorageError, UsageError, quote
+from zoo.registry.fields import check_name
+from zoo.registry.manifest import first_party_path, read_manifest
+from zoo.registry.templates import dataset, metric, model, package
+from zoo.storage import files as storage
+
+TEXTS = {"model": model, "dataset": dataset, "metric": metric}
+ELSEWHERE = "Choose another place with --output"
+# What a plugin's own module must not be called: it would be found in its place, or be taken for it.
+TAKEN = {
+    "zoo",
+    "zoo_plugins",
+    "torch",
+    "torchvision",
+    "torchmetrics",
+    "timm",
+    "numpy",
+    "pytest",
+    *sys.stdlib_module_names,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewPlugin:
+    """What was written: a folder or a file, the files in it by their relative paths, and what to call next."""
+
+    path: Path
+    files: tuple[str, ...]
+    commands: tuple[str, ...]
+
+
+def write_plugin(
+    name: str, kind: str, *, single_file: bool = False, output: str | os.PathLike[str] | None = None
+) -> NewPlugin:
+    """Write a new plugin that provides one model, data set or metric called `name`, and return what was written.
+
+    A package becomes the folder `zoo-NAME`, a single file `NAME.py`; `output` is another path for it. Nothing that
+    exists is touched, and a write that fails or is stopped leaves nothing under that path.
+
+    Raises:
+        UsageError: the name cannot name a plugin, or is taken; the path exists, or cannot be imported.
+        StorageError: the path cannot be written.
+    """
+    words = _choose_words(name, kind)
+    if single_file:
+        target = Path(output) if output is not None else Path(f"{words['module']}.py")
+        _check_file(target)
+        files = {target.name: _code(kind, words, single_file=True)}
+    else:
+        target = Path(output) if output is not None else Path(words["project"])
+        if words["project"] == "zoo-torch" or words["package"] in TAKEN:
+            raise UsageError(f"name: {quote(words['project'])} is zoo's own", fix="Choose another name")
+        files = _package(kind, words)
+    if os.path.lexists(target):
+        raise UsageError(f"{quote(target)} exists", "nothing is overwritten", ELSEWHERE)
+    storage.check_writable(target.parent, fix=ELSEWHERE)
+    try:
+        if single_file:
+            _write(target, files[target.name])
+        else:
+            _write_folder(target, files)
+    except StorageError as error:
+        fix = error.fix.replace(storage.ELSEWHERE, f"{ELSEWHERE}.")
+        raise StorageError(f"cannot write {target}", error.why, fix) from error
+    return NewPlugin(path=target, files=tuple(files), commands=_next(kind, words, target, single_file))
+
+
+def _choose_words(name: str, kind: str) -> dict[str, str]:
+    """Return what the texts are filled with: one name in the spellings of each place."""
+    try:
+        bare = check_name(re.sub("^zoo[-_.]+", "", check_name(name)))
+        project = check_name("zoo-" + re.sub("[-_.]+", "-", bare))
+    except ValueError as error:
+        near = re.sub("[^a-z0-9]+", "-", name.lower())[:40].strip("-")
+        raise UsageError(str(error), fix=f"Did you mean {quote(near)}?" if near not in ("", name) else "") from None
+    own = [spec for spec in read_manifest(first_party_path()).specs if spec.kind == kind]
+    if any(bare in (spec.name, *spec.aliases) for spec in own):
+        raise UsageError(
+            f"name: zoo itself has a {kind} called {quote(bare)}", "zoo's own win a bare name", "Choose another name"
+        )
+    return {
+        "name": bare,
+        "key": quote(bare) if "." in bare else bare,  # a dot would split a key of TOML
+        "project": project,
+        "package": project.replace("-", "_"),
+        "module": re.sub("[-.]", "_", bare),
+        "kind": kind,
+        "noun": TEXTS[kind].NOUN,
+        "options": TEXTS[kind].OPTIONS.format(bare),
+    }
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a file that Python could not import, or would import in the place of something else."""
+    module = path.stem
+    if path.suffix != ".py" or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", module) or keyword.iskeyword(module):
+        why = "expected a module that Python can import, like my_model.py"
+        raise UsageError(f"file {quote(path.name)}", why, "Give one with --output")
+    if module in TAKEN:
+        raise UsageError(f"file {quote(path.name)}", f"it would hide the module {quote(module)}", ELSEWHERE)
+
+
+def _code(kind: str, words: Mapping[str, str], *, single_file: bool) -> str:
+    """Return the module: as a single file it declares itself with a decorator, in a package the manifest does it."""
+    declared = {
+        "decorator": Template(TEXTS[kind].DECORATOR).substitute(words) if single_file else "",
+        "zoo": "import zoo\n" if single_file or kind == "dataset" else "",
+    }
+    return Template(TEXTS[kind].CODE).substitute({**words, **declared})
+
+
+def _package(kind: str, words: Mapping[str, str]) -> dict[str, str]:
+    """Return the files of a package by their relative paths."""
+    folder = words["package"]
+    texts = {
+        "README.md": package.README,
+        "pyproject.toml": package.PROJECT,
+        f"tests/test_{words['module']}.py": TEXTS[kind].TESTS,
+        f"{folder}/__init__.py": package.INIT,
+        f"{folder}/registry.toml": TEXTS[kind].MANIFEST,
+    }
+    filled = {path: Template(text).substitute(words) for path, text in texts.items()}
+    return {**filled, f"{folder}/{kind}.py": _code(kind, words, single_file=False)}
+
+
+def _write(path: Path, text: str) -> None:
+    storage.write_file(path, text.encode(), what="the plugin")
+
+
+def _write_folder(target: Path, files: Mapping[str, str]) -> None:
+    """Write all files into a hidden folder beside the target and rename that: the target is there whole or not."""
+    part = storage.create_folder(target.parent, f".{target.name}.part")
+    try:
+        for path, text in files.items():
+            (part / path).parent.mkdir(exist_ok=True)
+            _write(part / path, text)
+        part.rename(target)
+    except OSError as error:
+        raise StorageError("", error.strerror or str(error), ELSEWHERE) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _next(kind: str, words: Mapping[str, str], target: Path, single_file: bool) -> tuple[str, ...]:
+    """Return the commands that run what was written, from the current folder."""
+    if single_file:
+        return (f"zoo run --plugin {shlex.quote(target.as_posix())} {words['options']}",)
+    here = target.as_posix() if target.is_absolute() else f"./{target.as_posix()}"
+    return (
+        f"pip install -e {shlex.quote(f'{here}[test]')}",
+        f"zoo run {words['options']}",
+        f"python -m pytest {shlex.quote(here)}",
+    )

@@ -1,0 +1,1 @@
+"""Results: what was trained, read again, compared and shown."""

@@ -1,0 +1,280 @@
+"""Comparison: results side by side, and two questions kept apart.
+
+Do two files differ? That is a question about two fixed sets of predictions, answered on the same samples. Is one model
+better than another? That is a question about trainings to come, and only several seeds of each can answer it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from zoo.errors import UsageError
+from zoo.records.header import read_header
+from zoo.records.references import find_weights
+from zoo.records.runs import to_json_data
+from zoo.registry.entries import Registry, choose_registry
+from zoo.results.reading import Result, read_results
+from zoo.results.seeds import Group, GroupPair, compare_groups, group_results
+from zoo.results.significance import adjust_p, mcnemar_p, wilson_interval
+from zoo.storage import folders
+
+COURSE_BATCH = 32
+"""Samples a batch of the course's test loader."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One result.
+
+    Fields:
+        name: unique in its comparison.
+        weights, run: the file, and the folder of its run where it lies in one.
+        model, dataset, seed: what was trained; None where the file does not say.
+        parameters: those of the model as its run counted them, else the values in the file, buffers included.
+        size: of the file, in bytes.
+        correct, samples, accuracy: right predictions on the test split, of how many, and their share from 0 to 1.
+        low, high: the 95 % Wilson interval of `accuracy`.
+        course_accuracy: the mean over batches of 32 samples of each batch's own accuracy.
+        training_seconds: of all epochs, without the evaluations; None where no run says it.
+        prediction_seconds: one sample's share of the run's last evaluation; None likewise.
+        timing: where the two times were measured, or why they are not known.
+    """
+
+    name: str
+    weights: Path
+    run: Path | None
+    model: str
+    dataset: str | None
+    seed: int | None
+    parameters: int
+    size: int
+    correct: int
+    samples: int
+    accuracy: float
+    low: float
+    high: float
+    course_accuracy: float
+    training_seconds: float | None
+    prediction_seconds: float | None
+    timing: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two results on the same samples: do these files differ?
+
+    Of the samples, `first` alone is right on `gained` and `second` alone on `lost`. `p` is that of the exact McNemar
+    test; `adjusted_p` takes into account that all pairs of the comparison were tested.
+    """
+
+    first: str
+    second: str
+    gained: int
+    lost: int
+    p: float
+    adjusted_p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Results on the same samples: `rows` and `groups` the best first, and each pair of them."""
+
+    dataset: str
+    split: str
+    samples: int
+    digest: str | None
+    rows: tuple[Row, ...]
+    pairs: tuple[Pair, ...]
+    groups: tuple[Group, ...]
+    group_pairs: tuple[GroupPair, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        data = asdict(self)
+        for row in data["rows"]:
+            row |= {"weights": str(row["weights"]), "run": None if row["run"] is None else str(row["run"])}
+        data["group_pairs"] = [{**pair, **pair.pop("test")} for pair in data["group_pairs"]]
+        plain: dict[str, Any] = to_json_data(data)
+        return plain
+
+
+def compare(
+    references: Sequence[str | os.PathLike[str]],
+    *,
+    registry: Registry | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    runs_dir: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    offline: bool | None = None,
+    progress: bool = False,
+) -> Comparison:
+    """Compare trained weights on the test split that they share; the references are those of `load`.
+
+    What a run recorded is taken from it; other weights are evaluated. References to one file count once.
+
+    Raises:
+        UsageError: no reference, or results on different data, which are never compared silently.
+        WeightsError, ZooError: see `read_results`.
+    """
+    places: dict[str, Any] = {"runs_dir": runs_dir, "data_dir": data_dir, "offline": offline, "progress": progress}
+    return compare_results(find_results(references, choose_registry(registry, plugins), **places))
+
+
+def find_results(
+    references: Sequence[str | os.PathLike[str]],
+    registry: Registry,
+    *,
+    runs_dir: str | Path | None,
+    data_dir: str | Path | None,
+    offline: bool | None,
+    progress: bool,
+) -> list[Result]:
+    """Read the results of references, each file once."""
+    if not references:
+        raise UsageError("nothing to compare", "expected references to weights", "Give run folders, or MODEL@DATASET")
+    folder, no_network = folders.runs_dir(runs_dir), folders.offline(offline)
+    paths = [find_weights(each, registry=registry, runs_dir=folder, offline=no_network) for each in references]
+    files = list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
+    return read_results(
+        files, registry=registry, runs_dir=folder, data_dir=data_dir, offline=no_network, progress=progress
+    )
+
+
+def compare_results(results: Sequence[Result]) -> Comparison:
+    """Compare results that have their outcomes.
+
+    Raises:
+        UsageError: they are not of the same samples; says which are of which.
+    """
+    _check_same_samples(results)
+    ranked = sorted(results, key=lambda result: -_outcomes(result).accuracy)
+    groups = group_results(ranked)
+    facts = _outcomes(ranked[0]).facts
+    return Comparison(
+        dataset=facts["dataset"],
+        split=facts["split"],
+        samples=len(_outcomes(ranked[0])),
+        digest=facts["digest"],
+        rows=tuple(_describe(result) for result in ranked),
+        pairs=_compare_files(ranked),
+        groups=groups,
+        group_pairs=compare_groups(groups),
+    )
+
+
+def count_course_accuracy(correct: NDArray[numpy.bool_]) -> float:
+    """Return the mean of the accuracies of batches of 32, as the course prints it; `correct` is bool `(N,)`.
+
+    A last batch that is not full counts as much as a full one, so this is not the share of right predictions.
+    """
+    full = len(correct) // COURSE_BATCH * COURSE_BATCH
+    shares = correct[:full].reshape(-1, COURSE_BATCH).mean(axis=1)
+    if full < len(correct):
+        shares = numpy.append(shares, correct[full:].mean())
+    return float(shares.mean())
+
+
+def _outcomes(result: Result) -> Any:
+    if result.outcomes is None:
+        raise ValueError(f"{result.name} was read without its outcomes")
+    return result.outcomes
+
+
+def _check_same_samples(results: Sequence[Result]) -> None:
+    groups: list[list[Result]] = []
+    for result in results:
+        same = next((group for group in groups if _are_same_samples(group[0], result)), None)
+        if same is None:
+            groups.append([result])
+        else:
+            same.append(result)
+    if len(groups) > 1:
+        why = "; ".join(f"{_describe_samples(group[0])}: {', '.join(each.name for each in group)}" for group in groups)
+        fix = "Compare those of the same data with each other"
+        raise UsageError("these results are not about the same samples", why, fix)
+
+
+def _are_same_samples(first: Result, second: Result) -> bool:
+    one, other = _outcomes(first), _outcomes(second)
+    # Without a digest, the name and the targets must do.
+    facts = ("split", "digest") if one.facts["digest"] and other.facts["digest"] else ("split", "dataset")
+    return (
+        all(one.facts[fact] == other.facts[fact] for fact in facts)
+        and one.class_names == other.class_names
+        and numpy.array_equal(one.arrays["targets"], other.arrays["targets"])
+    )
+
+
+def _describe_samples(result: Result) -> str:
+    outcomes = _outcomes(result)
+    facts = outcomes.facts
+    digest = f"digest {facts['digest'][:8]}" if facts["digest"] else "no digest"
+    return f"{len(outcomes)} samples of {facts['dataset']}, split {facts['split']}, {digest}"
+
+
+def _describe(result: Result) -> Row:
+    outcomes, metadata, header = _outcomes(result), result.metadata, read_header(result.weights)
+    samples, correct = len(outcomes), int(outcomes.hits.sum())
+    low, high = wilson_interval(correct, samples)
+    values = sum(prod(tensor.shape) for tensor in header.tensors.values())
+    parameters = (result.record or {}).get("parameters")
+    training, prediction, timing = _find_times(result, samples)
+    return Row(
+        name=result.name,
+        weights=result.weights,
+        run=result.run,
+        model=metadata["model"],
+        dataset=(metadata.get("dataset") or {}).get("name"),
+        seed=metadata.get("seed"),
+        parameters=parameters if type(parameters) is int else values,
+        size=header.size,
+        correct=correct,
+        samples=samples,
+        accuracy=correct / samples,
+        low=low,
+        high=high,
+        course_accuracy=count_course_accuracy(outcomes.hits),
+        training_seconds=training,
+        prediction_seconds=prediction,
+        timing=timing,
+    )
+
+
+def _find_times(result: Result, samples: int) -> tuple[float | None, float | None, str]:
+    """Return the seconds of the training, those of one prediction, and where they come from."""
+    if result.record is None:
+        return None, None, "not known: the weights lie in no run folder"
+    history = result.record.get("history")
+    if not history:
+        return None, None, "not known: the run trained for no epoch"
+    training = [epoch["seconds"].get("train") for epoch in history]
+    prediction = history[-1]["seconds"].get("test")
+    threads = result.record.get("threads")
+    where = result.record.get("device_name") or result.record.get("device") or "a device not recorded"
+    where += f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
+    return (
+        None if None in training else sum(training),
+        None if prediction is None else prediction / samples,
+        f"measured by the run, prediction in its last evaluation: {where}",
+    )
+
+
+def _compare_files(results: Sequence[Result]) -> tuple[Pair, ...]:
+    # Doubles count exactly, and a product of matrices counts all pairs at once.
+    correct = numpy.stack([_outcomes(result).hits for result in results]).astype(numpy.float64)
+    alone = (correct @ (1 - correct).T).astype(int).tolist()
+    found = [(i, j, alone[i][j], alone[j][i]) for i, j in combinations(range(len(results)), 2)]
+    values = [mcnemar_p(gained, lost) for *_, gained, lost in found]
+    return tuple(
+        Pair(first=results[i].name, second=results[j].name, gained=gained, lost=lost, p=p, adjusted_p=adjusted)
+        for (i, j, gained, lost), p, adjusted in zip(found, values, adjust_p(values), strict=True)
+    )

@@ -1,0 +1,1 @@
+"""Plots: figures of data, trainings and predictions."""

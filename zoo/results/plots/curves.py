@@ -1,0 +1,135 @@
+"""Curves: loss and metric of trainings by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import UsageError
+from zoo.results.plots.style import INK, drawing, fit_text, make_figure, measure_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from zoo.results.reading import Result
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+"""The palette of M. Okabe and K. Ito, Color Universal Design (2008), without its yellow, which white swallows."""
+
+MARKERS = ("o", "s", "^", "D", "v", "*", "P", "<", "X")
+"""What tells runs apart in grey. Nine, not as many as colours, so that a pair of both comes back after 63 runs."""
+
+PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 290, 230, 58
+"""Points: a panel of the curves, and what its labels need beside it."""
+
+MARKED = 15
+"""Markers on a curve, at most about."""
+
+
+def plot_curves(results: Sequence[Result]) -> Figure:
+    """Draw loss and accuracy by epoch of one or several runs: training dashed, test solid.
+
+    The second panel has the first metric that all runs have; without one there is the loss alone.
+
+    Raises:
+        UsageError: a result is no run, so that nothing is known of its epochs, or its run had none.
+    """
+    histories = [_read_history(result) for result in results]
+    if not histories:
+        raise UsageError("no runs to draw")
+    metric = _find_metric(histories)
+    panels = ["loss", metric] if metric else ["loss"]
+    with drawing():
+        from matplotlib.lines import Line2D
+        from matplotlib.ticker import MaxNLocator
+
+        width = len(panels) * (PANEL_WIDTH + MARGIN) + 24
+        single = len(results) == 1
+        names = [fit_text(result.name, 9, (width - 24) / (1 if single else 2) - 60) for result in results]
+        columns = max(1, int((width - 24) // (max(measure_text(name, 9) for name in names) + 60)))
+        rows = 1 if single else 1 + ceil(len(names) / columns)
+        bottom, top = 46 + rows * 18, 44 if single else 28
+        height = bottom + PANEL_HEIGHT + top
+        figure = make_figure(width, height)
+        for number, name in enumerate(panels):
+            left = MARGIN + number * (PANEL_WIDTH + MARGIN)
+            box = (left / width, bottom / height, PANEL_WIDTH / width, PANEL_HEIGHT / height)
+            axes = figure.add_axes(box, title=name, xlabel="epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+            axes.grid(color="#E5E5E5", linewidth=0.6)
+            axes.set_axisbelow(True)
+            for index, history in enumerate(histories):
+                _draw_curve(axes, history, name, index)
+        if single:
+            figure.suptitle(names[0], x=MARGIN / width, y=1 - 8 / height, ha="left", va="top", fontsize=11)
+        styles = [
+            Line2D(
+                [],
+                [],
+                color=INK,
+                linestyle=line,
+                label=split,
+                marker="o",
+                markersize=4.5,
+                markerfacecolor=_FACES[split],
+            )
+            for split, line in _STYLES.items()
+        ]
+        runs = [
+            Line2D([], [], label=name, color=COLORS[index % len(COLORS)], marker=MARKERS[index % len(MARKERS)])
+            for index, name in enumerate(names)
+        ]
+        options: dict[str, Any] = {"frameon": False, "fontsize": 9, "borderpad": 0, "borderaxespad": 0}
+        middle: dict[str, Any] = {"loc": "upper center", "handlelength": 2.6, "columnspacing": 1.5, "labelspacing": 0.6}
+        place = (0.5, (rows * 18 + 2) / height)
+        figure.legend(handles=styles, bbox_to_anchor=place, ncols=2, **middle, **options)
+        if not single:
+            place = (0.5, ((rows - 1) * 18 + 2) / height)
+            figure.legend(handles=runs, bbox_to_anchor=place, ncols=columns, **middle, **options)
+    return figure
+
+
+_STYLES: dict[str, Any] = {"train": (0, (4, 1.5)), "test": "-"}
+_FACES = {"train": "white", "test": None}
+"""Hollow markers for the training: of a run of one epoch there is nothing else to see."""
+
+
+def _read_history(result: Result) -> list[dict[str, Any]]:
+    history = (result.record or {}).get("history")
+    if history:
+        return list(history)
+    if result.run is None:
+        why = "it is weights alone, and how they were trained is known of runs only"
+    else:
+        why = f"its record in {result.run} has no epochs"
+    raise UsageError(f"no curves of {result.name}", why, "Give a run folder or @last, after zoo run")
+
+
+def _find_metric(histories: Sequence[Sequence[dict[str, Any]]]) -> str | None:
+    """Return the first metric, in the order of the first run, that each run has."""
+    return next(
+        (name for name in histories[0][0]["test"] if name != "loss" and all(name in h[0]["test"] for h in histories)),
+        None,
+    )
+
+
+def _draw_curve(axes: Axes, history: Sequence[dict[str, Any]], name: str, index: int) -> None:
+    epochs = [epoch["epoch"] for epoch in history]
+    for split, style in _STYLES.items():
+        values = [epoch[split].get(name) for epoch in history]
+        if all(value is None for value in values):
+            continue
+        axes.plot(
+            epochs,
+            [float("nan") if value is None else value for value in values],
+            color=COLORS[index % len(COLORS)],
+            marker=MARKERS[index % len(MARKERS)],
+            markerfacecolor=_FACES[split],
+            markersize=4.5,
+            markevery=ceil(len(epochs) / MARKED),
+            linestyle=style,
+            linewidth=1.5,
+            label=f"{split} {name}",
+        )

@@ -1,0 +1,76 @@
+"""Pictures: from references to weights to a figure of what they learnt, or of what they make of the test split."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.data.samples import choose_samples
+from zoo.errors import UsageError, closest, quote
+from zoo.registry.entries import Registry, choose_registry
+from zoo.results.plots.confusion import plot_confusion
+from zoo.results.plots.curves import plot_curves
+from zoo.results.plots.images import find_wrong, plot_predictions, plot_wrong
+from zoo.results.plots.style import check_grid, drawing
+from zoo.results.reading import read_results, read_samples
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+KINDS = ("curves", "confusion", "predictions", "wrong")
+
+
+def plot(
+    references: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    kind: str = "curves",
+    *,
+    grid: tuple[int, int] = (3, 3),
+    seed: int = 42,
+    data_dir: str | Path | None = None,
+    runs_dir: str | Path | None = None,
+    offline: bool | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    registry: Registry | None = None,
+    progress: bool = False,
+) -> Figure:
+    """Draw what references to weights, those of `load`, mean: `curves` of any number, else of one.
+
+    `curves` are loss and metric by epoch; `confusion` is the confusion matrix of the test split; `predictions` are test
+    images that `seed` chooses, `wrong` the most wrong ones, in a grid of rows and columns. See the functions
+    `plot_curves`, `plot_confusion`, `plot_predictions` and `plot_wrong`.
+
+    Raises:
+        UsageError: matplotlib is missing, or there is nothing to draw: curves of weights without their run, mistakes of
+            a model without any.
+        ZooError: see `evaluate`, which finds the predictions that no run kept.
+    """
+    if kind not in KINDS:
+        near = closest(kind, KINDS)
+        raise UsageError(
+            f"no kind of picture named {quote(kind)}",
+            fix=f"Did you mean {quote(near)}?" if near else f"Use one of: {', '.join(KINDS)}",
+        )
+    wanted = [references] if isinstance(references, str | os.PathLike) else list(references)
+    if not wanted or (kind != "curves" and len(wanted) != 1):
+        expected = "at least one reference" if kind == "curves" else "one reference"
+        raise UsageError(f"{kind}: expected {expected}, got {len(wanted)}")
+    count = check_grid(grid)
+    with drawing():
+        pass  # nothing is evaluated for a picture that cannot be drawn
+    shared: dict[str, Any] = {"registry": choose_registry(registry, plugins), "data_dir": data_dir, "offline": offline}
+    curves = kind == "curves"
+    results = read_results(wanted, runs_dir=runs_dir, outcomes=not curves, progress=progress, **shared)
+    outcomes = results[0].outcomes
+    if curves or outcomes is None:
+        return plot_curves(results)
+    if kind == "confusion":
+        return plot_confusion(outcomes)
+    if kind == "predictions":
+        indices = choose_samples(len(outcomes.targets), count, seed)
+        return plot_predictions(read_samples(results[0], indices, **shared), outcomes, indices, columns=grid[1])
+    indices = find_wrong(outcomes, count)
+    if not indices:
+        raise UsageError(f"{results[0].name} has no mistakes to show", f"all {len(outcomes.targets)} are right")
+    return plot_wrong(read_samples(results[0], indices, **shared), outcomes, indices, columns=grid[1])

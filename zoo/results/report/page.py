@@ -1,0 +1,234 @@
+"""Reports: one HTML page about results, to read and to send. It needs no network and no other file.
+
+The page is made of report.html.jinja with everything escaped, report.css and report.js. Its policy lets a browser run
+that script alone and load nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo.data.samples import choose_samples
+from zoo.errors import UsageError, ZooError, describe, one_line
+from zoo.records.repeat import write_recipe
+from zoo.registry.entries import Registry, choose_registry
+from zoo.results.comparison import Comparison, compare_results, find_results
+from zoo.results.conclusions import (
+    compare_models,
+    describe_group,
+    find_pairs_of_best,
+    judge_pair,
+    show_p,
+    show_percent,
+    show_seconds,
+    show_size,
+    write_verdict,
+)
+from zoo.results.plots.images import find_wrong
+from zoo.results.reading import Result, read_samples
+from zoo.results.report.charts import Chart, draw_chart
+from zoo.results.report.thumbnails import draw_matrix, make_thumbnails
+from zoo.storage.files import write_file
+from zoo.training.confusion import list_confusions, score_classes
+from zoo.version import __version__
+
+log = logging.getLogger("zoo")
+
+RANDOM, MOST_WRONG, ALL_WRONG = 12, 12, 120
+"""Pictures: random samples, the most wrong ones of a result, and those of all results together."""
+MAX_CELLS, MAX_PIXELS = 20, 200
+"""Classes: up to so many the confusion matrix is a table with counts, then a picture, then left to words."""
+STYLES = 8
+"""Looks of a line; report.css has as many."""
+
+
+def report(
+    references: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    registry: Registry | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    runs_dir: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    offline: bool | None = None,
+    progress: bool = False,
+) -> Path:
+    """Write one self-contained HTML page about trained weights, compared as `compare` does; return its path.
+
+    Samples are shown where the data set can be had; where not, the page says why they are missing, and a warning too.
+
+    Raises:
+        UsageError: jinja2 is not installed; nothing to report, or results on different data.
+        WeightsError, ZooError: see `read_results`.
+        StorageError: the page cannot be written; an older one stays.
+    """
+    template = _load_template()
+    chosen = choose_registry(registry, plugins)
+    results = find_results(references, chosen, runs_dir=runs_dir, data_dir=data_dir, offline=offline, progress=progress)
+    comparison = compare_results(results)
+    named = {result.name: result for result in results}
+    ranked = [named[row.name] for row in comparison.rows]
+    samples = _gather_samples(ranked, registry=chosen, data_dir=data_dir, offline=offline)
+    page = template.render(_describe(comparison, ranked, samples))
+    write_file(Path(output), page.encode(), what="the report", fix="Write elsewhere with --output.")
+    return Path(output)
+
+
+def _load_template() -> Any:
+    try:
+        import jinja2
+    except ImportError as error:
+        raise UsageError("a report needs jinja2", describe(error), "pip install 'zoo-torch[plots]'") from error
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": show_percent, "p": show_p, "seconds": show_seconds, "size": show_size}
+    return environment.from_string(_read("report.html.jinja"))
+
+
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def _describe(comparison: Comparison, results: Sequence[Result], samples: dict[str, Any]) -> dict[str, Any]:
+    """Return everything that the template shows."""
+    style, script = _read("report.css"), _read("report.js")
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
+    return {
+        "style": style,
+        "script": script,
+        "style_digest": next(digests),
+        "script_digest": next(digests),
+        "version": __version__,
+        "made": time.strftime("%Y-%m-%d %H:%M %Z"),
+        "comparison": comparison,
+        "verdict": write_verdict(comparison),
+        "rows": list(zip(comparison.rows, results, strict=True)),
+        "pairs": [(pair, judge_pair(pair)) for pair in find_pairs_of_best(comparison)],
+        "groups": [(group, describe_group(group)) for group in comparison.groups],
+        "has_seeds": any(group.deviation is not None for group in comparison.groups),
+        "models": compare_models(comparison),
+        "charts": _draw_charts(results),
+        "styles": STYLES,
+        "without_record": [result.name for result in results if not (result.record or {}).get("history")],
+        "samples": samples,
+        "details": [_describe_result(result) for result in results],
+    }
+
+
+def _draw_charts(results: Sequence[Result]) -> list[Chart]:
+    """Return the curves: loss of training and test, and the first metric."""
+    histories = [
+        (result.name, index % STYLES, (result.record or {}).get("history") or [])
+        for index, result in enumerate(results)
+    ]
+    metrics = dict.fromkeys(name for *_, history in histories for epoch in history for name in epoch["test"])
+    wanted = [("train", "loss", "train loss"), ("test", "loss", "test loss")]
+    wanted += [("test", name, f"test {name}") for name in metrics if name != "loss"][:1]
+    charts = []
+    for split, metric, title in wanted:
+        series = [
+            (name, style, [(epoch["epoch"], epoch[split].get(metric)) for epoch in history])
+            for name, style, history in histories
+            if history
+        ]
+        charts.append(draw_chart(title, series))
+    return [chart for chart in charts if chart is not None]
+
+
+def _gather_samples(results: Sequence[Result], **places: Any) -> dict[str, Any]:
+    """Return random samples that all results share and the most wrong ones of each, or why there are none."""
+    count = max(2, min(MOST_WRONG, ALL_WRONG // len(results)))
+    outcomes = [result.outcomes for result in results if result.outcomes is not None]
+    shared = choose_samples(len(outcomes[0].targets), RANDOM, seed=42)
+    wrong = [find_wrong(each, count) for each in outcomes]
+    indices = list(dict.fromkeys([*shared, *(index for each in wrong for index in each)]))
+    try:
+        pictures = dict(zip(indices, make_thumbnails(read_samples(results[0], indices, **places)), strict=True))
+    except ZooError as error:
+        log.warning("the report shows no samples: %s", error)
+        return {"missing": one_line(str(error)), "random": [], "wrong": [[] for _ in results]}
+    names = outcomes[0].class_names
+    random = [
+        {
+            "index": index,
+            "picture": pictures[index],
+            "truth": names[int(outcomes[0].targets[index])],
+            "predictions": [
+                (names[int(each.predictions[index])], float(each.probabilities[index]), bool(each.correct[index]))
+                for each in outcomes
+            ],
+        }
+        for index in shared
+    ]
+    return {
+        "missing": "",
+        "random": random,
+        "wrong": [
+            [
+                {
+                    "index": index,
+                    "picture": pictures[index],
+                    "truth": names[int(each.targets[index])],
+                    "truth_probability": float(each.target_probabilities[index]),
+                    "predicted": names[int(each.predictions[index])],
+                    "probability": float(each.probabilities[index]),
+                }
+                for index in chosen
+            ]
+            for each, chosen in zip(outcomes, wrong, strict=True)
+        ],
+    }
+
+
+def _describe_result(result: Result) -> dict[str, Any]:
+    """Return confusion, scores, settings and recipe of one result."""
+    outcomes, facts = result.outcomes, result.record or result.metadata
+    if outcomes is None:
+        raise ValueError(f"{result.name} was read without its outcomes")
+    matrix = outcomes.matrix
+    shares = matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
+    names, size = outcomes.class_names, len(outcomes.class_names)
+    scores = score_classes(matrix, names)
+    shown = scores if size <= MAX_CELLS else sorted(scores, key=lambda score: (score.f1 is None, score.f1))[:MAX_CELLS]
+    config = {key: value for key, value in (facts.get("train_config") or {}).items() if value is not None}
+    dataset = facts.get("dataset") or {}
+    settings = {
+        "model": facts.get("model"),
+        **{f"model {key}": value for key, value in (facts.get("params") or {}).items()},
+        "data set": dataset.get("name"),
+        **{f"data set {key}": value for key, value in (dataset.get("params") or {}).items()},
+        **{f"{split} samples": f"{count:,}" for split, count in (dataset.get("samples") or {}).items()},
+        "digest of the data": dataset.get("digest"),
+        **{key.replace("_", " "): value for key, value in config.items()},
+        "started from": (facts.get("init") or {}).get("path"),
+        "frozen": ", ".join(facts.get("frozen") or []),
+    }
+    environment = {
+        "started": facts.get("started"),
+        "device": facts.get("device_name") or facts.get("device"),
+        "threads": facts.get("threads"),
+        **(facts.get("versions") or {}),
+        "weights": result.weights,
+        "digest of the tensors": (result.metadata.get("digests") or {}).get("tensors"),
+    }
+    return {
+        "names": names,
+        "table": list(zip(names, matrix.tolist(), (shares * 10).round().int().tolist(), strict=True))
+        if size <= MAX_CELLS
+        else [],
+        "picture": draw_matrix(shares.numpy()) if MAX_CELLS < size <= MAX_PIXELS else "",
+        "confusions": list_confusions(matrix, names),
+        "scores": shown,
+        "all_scores": size <= MAX_CELLS,
+        "settings": {key: value for key, value in settings.items() if value not in (None, "")},
+        "environment": {key: value for key, value in environment.items() if value is not None},
+        "recipe": write_recipe(facts),
+    }

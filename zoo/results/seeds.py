@@ -1,0 +1,139 @@
+"""Groups: runs that differ in the seed alone. What a seed changes is what a difference of models is held against."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from zoo.results.reading import Result
+from zoo.results.significance import Difference, adjust_p, mean_and_deviation, mean_interval, welch_test
+
+NOT_THE_MODEL = {"seed", "device", "threads", "workers"}
+"""Settings of a training in which the runs of a group may differ: none makes another model of it."""
+FACTS = ("model", "plugin", "params", "dataset", "input_shape", "preprocess", "init", "frozen", "adapted_from")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Runs that differ in the seed alone.
+
+    Fields:
+        name: `MODEL@DATASET`, with what tells it from other groups of the same pair.
+        results, seeds: the names of the results that count, and their seeds; None where a file does not say it.
+        repeats: further results of a seed that is there already; a seed counts once.
+        accuracies: of `results`, from 0 to 1.
+        mean, deviation: of the accuracies; the sample's standard deviation (n - 1), None for a single seed.
+        low, high: the 95 % t interval of the mean, None likewise.
+    """
+
+    name: str
+    results: tuple[str, ...]
+    seeds: tuple[int | None, ...]
+    repeats: tuple[str, ...]
+    accuracies: tuple[float, ...]
+    mean: float
+    deviation: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupPair:
+    """Two groups of several seeds each: is one model better?
+
+    `test` compares their mean accuracies, `adjusted_p` takes into account that all pairs of groups were tested.
+    """
+
+    first: str
+    second: str
+    test: Difference
+    adjusted_p: float | None
+
+
+def group_results(results: Sequence[Result]) -> tuple[Group, ...]:
+    """Return the groups of results that have their outcomes, the best mean first."""
+    found: dict[str, list[Result]] = {}
+    settings: dict[str, dict[str, str]] = {}
+    for result in results:
+        facts = _find_settings(result.metadata)
+        # What names no seed is not known to differ in nothing but that.
+        key = json.dumps([facts, None if _find_seed(result) is not None else str(result.weights)], sort_keys=True)
+        found.setdefault(key, []).append(result)
+        settings[key] = facts
+    names = _name_all(found, settings)
+    groups = [_describe(name, group) for name, group in zip(names, found.values(), strict=True)]
+    return tuple(sorted(groups, key=lambda group: -group.mean))
+
+
+def compare_groups(groups: Sequence[Group]) -> tuple[GroupPair, ...]:
+    """Return each pair of the groups that have several seeds."""
+    several = [group for group in groups if group.deviation is not None]
+    pairs = list(combinations(several, 2))
+    tests = [welch_test(first.accuracies, second.accuracies) for first, second in pairs]
+    adjusted = iter(adjust_p([test.p for test in tests if test.p is not None]))
+    return tuple(
+        GroupPair(
+            first=first.name,
+            second=second.name,
+            test=test,
+            adjusted_p=None if test.p is None else next(adjusted),
+        )
+        for (first, second), test in zip(pairs, tests, strict=True)
+    )
+
+
+def _find_seed(result: Result) -> int | None:
+    seed = result.metadata.get("seed")
+    return seed if type(seed) is int else None
+
+
+def _find_settings(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return all that makes a model besides its seed, one text for each setting."""
+    settings = {fact: metadata.get(fact) for fact in FACTS}
+    settings |= {key: value for key, value in (metadata.get("train_config") or {}).items() if key not in NOT_THE_MODEL}
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        flat |= {f"{key}.{name}" if name else key: json.dumps(each, sort_keys=True) for name, each in inner}
+    return flat
+
+
+def _name_all(found: Mapping[str, Sequence[Result]], settings: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return a name for each group, all different."""
+    pairs: dict[str, list[str]] = {}
+    for key, group in found.items():
+        metadata = group[0].metadata
+        dataset = (metadata.get("dataset") or {}).get("name")
+        pairs.setdefault(f"{metadata['model']}@{dataset}" if dataset else metadata["model"], []).append(key)
+    names: dict[str, str] = {}
+    for pair, keys in pairs.items():
+        known = dict.fromkeys(setting for key in keys for setting in settings[key])
+        telling = [name for name in known if len({settings[key].get(name) for key in keys}) > 1]
+        for key in keys:
+            told = ", ".join(f"{name}={settings[key][name]}" for name in telling if name in settings[key])
+            names[key] = pair if len(keys) == 1 else f"{pair} ({told})" if told else f"{pair} ({found[key][0].name})"
+    return [names[key] for key in found]
+
+
+def _describe(name: str, group: Sequence[Result]) -> Group:
+    first: dict[int | None, Result] = {}
+    for result in group:
+        first.setdefault(_find_seed(result), result)
+    counted = [first[seed] for seed in sorted(first, key=lambda seed: seed or 0)]
+    accuracies = [result.outcomes.accuracy for result in counted if result.outcomes is not None]
+    mean, deviation = mean_and_deviation(accuracies)
+    low, high = mean_interval(accuracies) or (None, None)
+    return Group(
+        name=name,
+        results=tuple(result.name for result in counted),
+        seeds=tuple(_find_seed(result) for result in counted),
+        repeats=tuple(result.name for result in group if result not in counted),
+        accuracies=tuple(accuracies),
+        mean=mean,
+        deviation=deviation,
+        low=low,
+        high=high,
+    )

@@ -1,0 +1,1 @@
+"""Storage: files, folders and other processes."""

@@ -1,0 +1,242 @@
+"""Folders, locks and the one way zoo writes a file: whole or not at all.
+
+A file is written beside its target under a name of its own, brought to the disk and renamed over the target. So whoever
+reads the target sees the former content or the new one, and after a return the new one survives a crash.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from zoo.errors import StorageError, quote
+
+ON_WINDOWS = os.name == "nt"
+PART_PATTERN = re.compile(r"\..*\.([0-9]{1,9})-[0-9a-f]{8}\.part", re.DOTALL)
+# What is no plain name on some operating system: separators, wildcards, a trailing dot or space, names of devices.
+UNSAFE_NAME = re.compile(r'|.*[\\/:*?"<>|\x00-\x1f].*|.*[. ]|(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.DOTALL | re.I)
+ELSEWHERE = "Write elsewhere with --runs-dir."
+REASONS = {
+    "EIO": "the disk reported an error (EIO)",
+    "ENOENT": "the folder does not exist",
+    "ENOSPC": "the disk is full",
+    "EROFS": "the folder is read-only",
+}
+
+
+def write_file(
+    path: str | Path,
+    data: bytes | Iterable[bytes | memoryview],
+    *,
+    what: str,
+    fix: str = ELSEWHERE,
+    check: Callable[[Path], None] | None = None,
+) -> None:
+    """Write `data` to `path` and return once it is safe on the disk; `what` names it in errors, `fix` is their advice.
+
+    `check` gets the written file before it takes the place of the old one; what it raises leaves that as it was.
+    Raise StorageError (full, read-only, permission, no such folder, not a regular file) and leave `path` as it was;
+    only where the disk fails to make the rename durable, `path` is new already: an error means "not known to be safe".
+    A symbolic link stays one, the file it leads to is replaced; an existing file keeps its permission bits. Errors
+    of the iterable `data` and of `check` pass unchanged: a failed download is no disk error.
+    """
+    path = Path(path)
+    foreign: list[Exception] = []
+    try:
+        mode, target = _find_mode(path), Path(os.path.realpath(path))
+        with _part_file(target, _watch(data, foreign), mode) as part:
+            if check is not None:
+                _call(check, part, foreign)
+            _replace(part, target)
+            _sync_folder(target.parent)
+    except (OSError, ValueError) as error:
+        if error in foreign:
+            raise
+        size = len(data) if isinstance(data, bytes) else None
+        raise _explain(f"cannot save {what} to {path}", error, path.parent, fix, size) from error
+
+
+def check_writable(folder: str | Path, *, fix: str) -> None:
+    """Make `folder` if it is missing and prove that a file can be written there; raise StorageError with `fix`."""
+    folder = Path(folder)
+    try:
+        _make_folder(folder)
+        with _part_file(folder / "check", (b"zoo",), None):
+            pass
+    except (OSError, ValueError) as error:
+        raise _explain(f"cannot write to {folder}", error, folder, fix) from error
+
+
+def create_folder(parent: str | Path, name: str) -> Path:
+    """Create `parent/name`, or `name-2`, `name-3`, ... when taken, and return it; raise StorageError if none can be."""
+    parent = Path(parent)
+    if UNSAFE_NAME.fullmatch(name):
+        raise StorageError(f"cannot create a folder in {parent}", f"expected a plain name, got {quote(name)}")
+    try:
+        _make_folder(parent)
+        for number in itertools.count(1):
+            folder = parent / (name if number == 1 else f"{name}-{number}")
+            with suppress(FileExistsError):
+                folder.mkdir()
+                break
+        _sync_folder(parent)
+    except (OSError, ValueError) as error:
+        raise _explain(f"cannot create folder {quote(name)} in {parent}", error, parent, ELSEWHERE) from error
+    return folder
+
+
+@contextmanager
+def lock(path: str | Path, *, timeout: float) -> Iterator[None]:
+    """Hold the lock file `path` while the body runs; raise StorageError after `timeout` seconds of waiting."""
+    from filelock import FileLock, Timeout
+
+    path = Path(path)
+    try:
+        _make_folder(path.parent)
+        held = FileLock(path)
+        held.acquire(timeout=timeout)
+    except Timeout as error:
+        raise StorageError(f"cannot lock {path}", f"still held elsewhere after {timeout:g} s", "Try later.") from error
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise _explain(f"cannot lock {path}", error, path.parent, "Choose another place with ZOO_HOME.") from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _find_mode(path: Path) -> int | None:
+    """Return the permission bits of an existing file, None when there is none."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):  # a device would become a plain file, for every program on the machine
+        raise OSError("it is not a regular file")
+    return mode & 0o777
+
+
+def _watch(data: bytes | Iterable[bytes | memoryview], failures: list[Exception]) -> Iterator[bytes | memoryview]:
+    """Yield the chunks of `data`; note an error that comes from there and not from the disk."""
+    try:
+        if isinstance(data, bytes):
+            yield data
+        else:
+            yield from data
+    except Exception as error:
+        failures.append(error)
+        raise
+
+
+def _call(check: Callable[[Path], None], part: Path, failures: list[Exception]) -> None:
+    try:
+        check(part)
+    except Exception as error:
+        failures.append(error)
+        raise
+
+
+@contextmanager
+def _part_file(target: Path, chunks: Iterable[bytes | memoryview], mode: int | None) -> Iterator[Path]:
+    """Give a new file beside `target`, written and safe on the disk; remove it at the end unless it was renamed."""
+    _sweep(target.parent)
+    stem = target.name.encode(errors="ignore")[:100].decode(errors="ignore")  # so that the longer name fits as well
+    part = target.with_name(f".{stem}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+    file = os.open(part, flags, 0o666 if mode is None else mode)
+    try:
+        try:
+            # Only for bits that the umask took: some file systems have no permissions and refuse the call.
+            if mode is not None and not ON_WINDOWS and os.fstat(file).st_mode & 0o777 != mode:
+                os.fchmod(file, mode)
+            for chunk in chunks:
+                rest = memoryview(chunk)
+                while rest:
+                    rest = rest[os.write(file, rest) :]
+            os.fsync(file)
+        finally:
+            os.close(file)
+        yield part
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def _replace(part: Path, target: Path) -> None:
+    """Rename; on Windows wait up to half a second for a program that has `target` open."""
+    for _ in range(10 if ON_WINDOWS else 0):
+        with suppress(PermissionError):
+            part.replace(target)
+            return
+        time.sleep(0.05)
+    part.replace(target)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable, where a folder can be opened (not on Windows) and synced."""
+    try:
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers left in `folder` more than a day ago; never an error."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if match := PART_PATTERN.fullmatch(entry.name):
+                with suppress(OSError):
+                    age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+                    if age > 24 * 3600 and (ON_WINDOWS or not _is_running(int(match[1]))):
+                        Path(entry.path).unlink()
+
+
+def _is_running(pid: int) -> bool:
+    """Tell whether the process exists; not on Windows, where this call would end it."""
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        folder.stat()  # a loop of links, or a link to nowhere, says so itself
+        raise NotADirectoryError(errno.ENOTDIR, "not a folder") from None
+
+
+def _explain(what: str, error: Exception, folder: Path, fix: str, size: int | None = None) -> StorageError:
+    """Build the error that says in plain words why the system refused."""
+    code = errno.errorcode.get(getattr(error, "errno", None) or 0, "")
+    why = REASONS.get(code) or getattr(error, "strerror", None) or str(error)
+    if code == "ENOSPC":
+        fix, needed = f"Free some space. {fix}", "" if size is None else f"{size / 1e6:.1f} MB to write, "
+        with suppress(OSError, AttributeError):  # Windows has no statvfs
+            disk = os.statvfs(folder)
+            free = f"{disk.f_bavail * disk.f_frsize / 1e6:.1f} MB free"
+            why = "no inodes left" if disk.f_files and not disk.f_favail else f"the disk is full ({needed}{free})"
+    return StorageError(what, why, fix)
+
+
+def describe_file(path: str | Path) -> list[int] | None:
+    """Return what changes when a file does: its time and size."""
+    try:
+        state = Path(path).stat()
+    except OSError:
+        return None
+    return [state.st_mtime_ns, state.st_size]

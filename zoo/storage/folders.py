@@ -1,0 +1,55 @@
+"""Folders: where data, runs and cache lie, and whether the network may be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from zoo.errors import SettingError
+
+
+def zoo_home() -> Path:
+    """Return the folder of the user's data and cache: `ZOO_HOME`, else the place the system has for it."""
+    if home := _find_folder("home", None):
+        return home
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("zoo", appauthor=False))
+
+
+def data_dir(given: str | Path | None = None) -> Path:
+    """Return the folder of the data sets: `given`, else `ZOO_DATA_DIR`, else `data` in `zoo_home()`."""
+    return _find_folder("data_dir", given) or zoo_home() / "data"
+
+
+def runs_dir(given: str | Path | None = None) -> Path:
+    """Return the folder of the runs: `given`, else `ZOO_RUNS_DIR`, else `runs` in the current folder."""
+    return _find_folder("runs_dir", given) or Path("runs")
+
+
+def _find_folder(setting: str, given: str | Path | None) -> Path | None:
+    """Return `given` or what the environment has for it, None when that is unset or empty."""
+    if given is None:
+        setting = f"ZOO_{setting.upper()}"
+        if not (given := os.environ.get(setting)):
+            return None
+    if not str(given).strip() or "\0" in str(given):
+        raise SettingError(setting, "expected the path of a folder", str(given))
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:
+        raise SettingError(setting, "expected a user that exists after '~'", str(given)) from None
+
+
+def offline(given: bool | None = None) -> bool:
+    """Tell whether the network is off limits: `given`, else `ZOO_OFFLINE`."""
+    return read_flag("ZOO_OFFLINE") if given is None else given
+
+
+def read_flag(variable: str) -> bool:
+    """Read a switch from the environment, where unset or empty is off; raise SettingError for an unclear value."""
+    on, off = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+    value = os.environ.get(variable, "")
+    if value.strip().lower() not in on + off:
+        raise SettingError(variable, "expected 1, true, yes, on, 0, false, no or off", value)
+    return value.strip().lower() in on

@@ -1,0 +1,1 @@
+"""Training: from names and settings to epochs, scores and a record."""

@@ -1,0 +1,151 @@
+"""Evaluation: saved weights on a data set, with exact loss and metrics."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zoo.data.splits import count_samples, find_digest, find_input_shape
+from zoo.errors import DivergedError, IncompatibleError, UsageError, quote
+from zoo.models.device import use_seed, use_threads
+from zoo.models.predictor import Predictor, load_path
+from zoo.records.references import find_weights
+from zoo.records.runs import to_json_data
+from zoo.registry.entries import Registry, choose_registry
+from zoo.storage import folders
+from zoo.training.confusion import ClassScore, score_classes
+from zoo.training.plan import make_plan
+from zoo.training.predictions import OutcomeCollector, Outcomes
+from zoo.training.progress import bar, no_progress
+from zoo.training.setup import build_metrics, find_threads, load_splits, make_test_batches
+from zoo.training.trainer import evaluate as evaluate_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How weights do on the test split of a data set: `metrics` holds the mean cross-entropy as `loss` too.
+
+    `outcomes` are the predictions for each sample.
+    """
+
+    weights: Path
+    model: str
+    dataset: str
+    metrics: dict[str, float]
+    samples: int
+    device: str
+    seconds: float
+    outcomes: Outcomes = field(repr=False, compare=False)
+
+    @property
+    def per_class(self) -> list[ClassScore]:
+        """Precision, recall, F1 and support of each class."""
+        return score_classes(self.outcomes.matrix, self.outcomes.class_names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data, without the outcomes."""
+        data = {key: value for key, value in vars(self).items() if key != "outcomes"}
+        per_class = [asdict(score) for score in self.per_class]
+        plain: dict[str, Any] = to_json_data({**data, "weights": str(self.weights), "per_class": per_class})
+        return plain
+
+
+def evaluate(
+    reference: str | os.PathLike[str],
+    dataset: str | None = None,
+    *,
+    metrics: str | Sequence[str] = ("accuracy",),
+    dataset_params: Mapping[str, Any] | None = None,
+    metric_params: Mapping[str, Mapping[str, Any]] | None = None,
+    data_dir: str | Path | None = None,
+    runs_dir: str | Path | None = None,
+    offline: bool | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    registry: Registry | None = None,
+    progress: bool = False,
+    **settings: Any,
+) -> Evaluation:
+    """Evaluate weights on the test split of a data set, by default the one they were trained on.
+
+    Images are preprocessed as the weights say. `settings` are `device`, `threads` and `workers`. The mean loss is per
+    sample, counts are exact, and neither depends on the batch size.
+
+    Raises:
+        WeightsError, PluginError: see `load`.
+        UsageError: the data set has other classes than the weights, or images that do not fit them.
+        DataError, DownloadError: the data cannot be had or used.
+    """
+    chosen = choose_registry(registry, plugins)
+    no_network = folders.offline(offline)
+    path = find_weights(reference, registry=chosen, runs_dir=folders.runs_dir(runs_dir), offline=no_network)
+    predictor = load_path(path, chosen)
+    metadata, trained = predictor.metadata, predictor.metadata.get("dataset") or {}
+    if dataset is None and not trained.get("name"):
+        raise UsageError(f"{path} names no data set", fix="Give one with --dataset")
+    own = f"{trained['plugin']['name']}/{trained['name']}" if trained.get("plugin") else trained.get("name")
+    wanted = chosen.get("dataset", dataset or str(own))
+    same = wanted.qualified_name == own
+    plan = make_plan(
+        chosen,
+        f"{metadata['plugin']['name']}/{metadata['model']}",
+        wanted.qualified_name,
+        [metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics)),
+        metadata["params"],
+        dataset_params or (trained.get("params") or {} if same else {}),
+        metric_params or {},
+        {key: value for key, value in settings.items() if value is not None},
+    )
+    with use_seed(plan.config.seed), use_threads(plan.config.threads or 1):
+        splits = load_splits(plan, folders.data_dir(data_dir), offline=no_network)
+        _check_fit(predictor, plan.dataset.name, splits.class_names, find_input_shape(plan.dataset.name, splits))
+        predictor.model.to(plan.device)
+        built = build_metrics(plan, len(splits.class_names))
+        find_threads(plan, predictor.model, predictor.input_shape)
+        shape = find_input_shape(plan.dataset.name, splits)
+        batches = make_test_batches(plan, splits, splits.test, predictor.preprocess, shape)
+        collector = OutcomeCollector()
+        show = bar if progress else no_progress
+        started = time.perf_counter()
+        try:
+            scores = evaluate_model(predictor.model, batches, built, show=show, outcomes=collector)
+        except DivergedError as error:
+            raise DivergedError(error.what, error.why, f"See: zoo verify {path}") from error
+        seconds = time.perf_counter() - started
+    facts = {
+        "model": metadata["model"],
+        "dataset": plan.dataset.name,
+        "split": "test",
+        "digest": find_digest(splits),
+        "weights": (metadata.get("digests") or {}).get("tensors"),
+    }
+    return Evaluation(
+        weights=path,
+        model=metadata["model"],
+        dataset=plan.dataset.name,
+        metrics=scores,
+        samples=count_samples(splits.test),
+        device=str(plan.device),
+        seconds=seconds,
+        outcomes=collector.collect(splits.class_names, facts),
+    )
+
+
+def _check_fit(predictor: Predictor, dataset: str, class_names: Sequence[str], shape: tuple[int, ...]) -> None:
+    """Refuse a data set that these weights cannot be measured on."""
+    model = predictor.metadata["model"]
+    if tuple(class_names) != predictor.class_names:
+        ours, theirs = predictor.class_names, tuple(class_names)
+        if len(ours) != len(theirs):
+            why = f"the weights are for {len(ours)} classes, the data set has {len(theirs)}"
+        else:
+            first = next(index for index, name in enumerate(ours) if name != theirs[index])
+            why = f"class {first} is {ours[first]!r} in the weights, {theirs[first]!r} in the data set"
+        raise UsageError(f"weights of {quote(model)} do not fit dataset {quote(dataset)}", why)
+    made = predictor.preprocess.output_shape(shape)
+    if made != predictor.input_shape:
+        needed = f"inputs of {'x'.join(map(str, predictor.input_shape))}"
+        raise IncompatibleError(model, dataset, needed, "x".join(map(str, made)))

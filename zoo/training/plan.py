@@ -1,0 +1,97 @@
+"""Plan: what a run is about to do, every name resolved and every setting checked, nothing loaded yet."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from zoo.errors import ErrorCollector, SettingError, quote
+from zoo.models.device import resolve_device
+from zoo.registry.compatibility import adapt_preprocess
+from zoo.registry.entries import Entry, Registry
+from zoo.registry.factories import load_factory
+from zoo.registry.params import resolve_params
+from zoo.registry.preprocess import Preprocess
+from zoo.registry.settings import TrainConfig, resolve_config
+from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec
+
+log = logging.getLogger("zoo")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run is about to do: every name resolved, every setting checked, nothing loaded yet."""
+
+    model: Entry[ModelSpec]
+    dataset: Entry[DatasetSpec]
+    metrics: dict[str, Entry[MetricSpec]]
+    params: dict[str, Any]
+    dataset_params: dict[str, Any]
+    metric_params: dict[str, dict[str, Any]]
+    given_params: bool
+    given_dataset_params: bool
+    config: TrainConfig
+    device: torch.device
+
+
+def make_plan(
+    registry: Registry,
+    model: str,
+    dataset: str,
+    metrics: Sequence[str],
+    params: Mapping[str, Any],
+    dataset_params: Mapping[str, Any],
+    metric_params: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Any],
+) -> Plan:
+    """Resolve names, params and settings and check the declared shapes.
+
+    Raises:
+        ZooError: every problem found, together.
+    """
+    errors = ErrorCollector()
+    found: dict[str, Any] = {"metrics": {}, "metric_params": {}}
+    with errors.catch():
+        found["model"] = registry.get("model", model)
+    with errors.catch():
+        found["dataset"] = registry.get("dataset", dataset)
+    for name in metrics:
+        with errors.catch():
+            found["metrics"][name] = registry.get("metric", name)
+    recommended = found["model"].spec.train if "model" in found else {}
+    with errors.catch():
+        found["config"] = resolve_config(recommended, settings)
+        found["device"] = resolve_device(found["config"].device)
+    for kind, given, target in (("model", params, "params"), ("dataset", dataset_params, "dataset_params")):
+        if kind in found:
+            with errors.catch():
+                found[target] = _read_params(found[kind], given)
+    for name in metric_params:
+        if name not in metrics:
+            with errors.catch():
+                raise SettingError(f"metric param of {quote(name)}", "that metric is not part of this run")
+    for name, entry in found["metrics"].items():
+        with errors.catch():
+            found["metric_params"][name] = _read_params(entry, metric_params.get(name, {}))
+    if "model" in found and "dataset" in found and not dataset_params:
+        declared = found["dataset"].spec.input_shape
+        if declared is not None:
+            with errors.catch():
+                adapt_preprocess(found["model"].spec, found["dataset"].name, declared, Preprocess())
+    errors.raise_any()
+    return Plan(given_params=bool(params), given_dataset_params=bool(dataset_params), **found)
+
+
+def _read_params(entry: Entry[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    params = resolve_params(entry.spec, load_factory(entry), given)
+    for name, value in params.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise SettingError(name, "must be plain data, so that the weights can be rebuilt from it", value) from None
+    return params

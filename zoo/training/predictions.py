@@ -1,0 +1,236 @@
+"""Outcomes: what a model predicted for each sample of a split, and the small file that keeps it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy
+from numpy.typing import ArrayLike, NDArray
+
+from zoo.errors import WeightsError, describe
+from zoo.records.header import Header, expect, is_text, read_header
+from zoo.registry.fields import SHA256_PATTERN
+from zoo.storage.files import ELSEWHERE, write_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 1
+AGAIN = "Delete it: it can be computed again from the weights"
+SMALL = 256
+"""Up to so many classes an index is one byte in the file, else four."""
+
+
+class Outcomes:
+    """What a model predicted for the N samples of a split, in their order.
+
+    It keeps numpy arrays, so that results can be compared without torch, and gives tensors of the same memory.
+
+    Fields:
+        targets, predictions: class indices, int64 `(N,)`; of equal logits the first class is predicted.
+        target_probabilities, probabilities: of the target and of the prediction, float32 `(N,)`.
+        class_names: the C classes.
+        facts: `format`, `model`, `dataset`, `split`; `digest`, the SHA-256 of the data, None where it is not known;
+            `weights`, the SHA-256 of the model's tensors, None likewise.
+    """
+
+    def __init__(
+        self,
+        *,
+        targets: ArrayLike,
+        predictions: ArrayLike,
+        target_probabilities: ArrayLike,
+        probabilities: ArrayLike,
+        class_names: tuple[str, ...],
+        facts: dict[str, Any],
+    ) -> None:
+        self.arrays: dict[str, NDArray[Any]] = {
+            "targets": numpy.asarray(targets, dtype=numpy.int64),
+            "predictions": numpy.asarray(predictions, dtype=numpy.int64),
+            "target_probabilities": numpy.asarray(target_probabilities, dtype=numpy.float32),
+            "probabilities": numpy.asarray(probabilities, dtype=numpy.float32),
+        }
+        self.class_names, self.facts = class_names, facts
+
+    def __len__(self) -> int:
+        return len(self.arrays["targets"])
+
+    @property
+    def targets(self) -> Tensor:
+        """The class of each sample: int64 `(N,)`."""
+        return self._tensor("targets")
+
+    @property
+    def predictions(self) -> Tensor:
+        """The class predicted for each sample: int64 `(N,)`."""
+        return self._tensor("predictions")
+
+    @property
+    def target_probabilities(self) -> Tensor:
+        """The probability of each sample's class: float32 `(N,)`."""
+        return self._tensor("target_probabilities")
+
+    @property
+    def probabilities(self) -> Tensor:
+        """The probability of each prediction: float32 `(N,)`."""
+        return self._tensor("probabilities")
+
+    @property
+    def matrix(self) -> Tensor:
+        """How often each class was taken for each: int64 `(C, C)`, rows are targets, columns predictions."""
+        from zoo.training.confusion import count_confusion
+
+        return count_confusion(self.targets, self.predictions, len(self.class_names))
+
+    @property
+    def correct(self) -> Tensor:
+        """Which predictions are right: bool `(N,)`."""
+        return self.targets == self.predictions
+
+    @property
+    def hits(self) -> NDArray[numpy.bool_]:
+        """Which predictions are right, without torch: bool `(N,)`."""
+        found: NDArray[numpy.bool_] = self.arrays["targets"] == self.arrays["predictions"]
+        return found
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right predictions, an exact count divided by N."""
+        return int(self.hits.sum()) / len(self)
+
+    def _tensor(self, name: str) -> Tensor:
+        import torch
+
+        return torch.from_numpy(self.arrays[name])
+
+
+class OutcomeCollector:
+    """Collects outcomes over the batches of an evaluation; they stay on the device and are read once, at the end."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self.indices: list[Tensor] = []
+        self.probabilities: list[Tensor] = []
+
+    def update(self, logits: Tensor, targets: Tensor) -> None:
+        """Take in one batch of logits `(N, C)` and targets `(N,)`."""
+        import torch
+
+        indices = torch.stack([targets.to(torch.int64), logits.argmax(dim=1)], dim=1)
+        self.indices.append(indices)
+        self.probabilities.append(logits.to(torch.float32).softmax(dim=1).gather(1, indices))
+
+    def collect(self, class_names: Sequence[str], facts: Mapping[str, Any]) -> Outcomes:
+        """Return the outcomes of all batches since the last reset, on the CPU; `facts` are those of `Outcomes`."""
+        import torch
+
+        targets, predictions = torch.cat(self.indices).cpu().T.contiguous()
+        target_probabilities, probabilities = torch.cat(self.probabilities).cpu().T.contiguous()
+        return Outcomes(
+            targets=targets,
+            predictions=predictions,
+            target_probabilities=target_probabilities,
+            probabilities=probabilities,
+            class_names=tuple(class_names),
+            facts={"format": FORMAT, "digest": None, "weights": None, **facts},
+        )
+
+
+def save_outcomes(path: Path, outcomes: Outcomes, *, fix: str = ELSEWHERE) -> None:
+    """Write outcomes, 10 or 16 bytes a sample; `fix` is the advice where that fails.
+
+    Raises:
+        StorageError: the file cannot be written; an older one stays.
+    """
+    import safetensors.numpy
+
+    index_type = numpy.uint8 if len(outcomes.class_names) <= SMALL else numpy.int32
+    indices = {name: outcomes.arrays[name].astype(index_type) for name in ("targets", "predictions")}
+    tensors = {**outcomes.arrays, **indices}
+    facts = {**outcomes.facts, "class_names": list(outcomes.class_names)}
+    text = json.dumps({"format": facts.pop("format"), "predictions": facts}, allow_nan=False)
+    write_file(path, safetensors.numpy.save(tensors, {"zoo": text}), what="predictions", fix=fix)
+
+
+def read_outcomes(path: Path) -> Outcomes:
+    """Read outcomes, checked as a stranger's: nothing executed, sizes and ranges as they must be.
+
+    Raises:
+        WeightsError: the file cannot be read, is damaged or something else, or was written by a newer zoo.
+    """
+    header = read_header(path)
+    try:
+        facts = _check_facts(header.metadata.get("predictions"))
+        names = tuple(facts.pop("class_names"))
+        index_type = _check_tensors(header, len(names))
+        data = _read_data(path, header)
+        tensors = {}
+        for name, info in header.tensors.items():
+            dtype, high = ("<f4", 1) if info.dtype == "F32" else (index_type, len(names) - 1)
+            tensors[name] = numpy.frombuffer(data[info.start : info.end], dtype=dtype)
+            _check_range(name, tensors[name], high)
+    except ValueError as error:
+        raise WeightsError(f"{path} cannot be used as predictions", str(error), AGAIN) from error
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read", describe(error)) from error
+    return Outcomes(
+        targets=tensors["targets"],
+        predictions=tensors["predictions"],
+        target_probabilities=tensors["target_probabilities"],
+        probabilities=tensors["probabilities"],
+        class_names=names,
+        facts={"format": header.metadata["format"], **facts},
+    )
+
+
+def _check_facts(facts: Any) -> dict[str, Any]:
+    """Return what the metadata say of the predictions."""
+    expect(isinstance(facts, dict), "expected a table of what was predicted", facts)
+    for key in ("model", "dataset", "split"):
+        expect(is_text(facts.get(key)), f"{key}: expected a name", facts.get(key))
+    for key in ("digest", "weights"):
+        value = facts.setdefault(key, None)
+        good = value is None or (is_text(value) and SHA256_PATTERN.fullmatch(value))
+        expect(good, f"{key}: expected a SHA-256", value)
+    names = facts.get("class_names")
+    good = isinstance(names, list) and len(names) >= 2 and all(map(is_text, names))
+    expect(good, "class_names: expected a list of at least two texts", names)
+    return dict(facts)
+
+
+def _check_tensors(header: Header, num_classes: int) -> str:
+    """Check names, dtypes and shapes; return the dtype of class indices."""
+    index, index_type = ("U8", "u1") if num_classes <= SMALL else ("I32", "<i4")
+    forms = {"targets": index, "predictions": index, "target_probabilities": "F32", "probabilities": "F32"}
+    expect(header.tensors.keys() == forms.keys(), f"expected the tensors {', '.join(forms)}", list(header.tensors))
+    samples = header.tensors["targets"].shape
+    expect(len(samples) == 1 and samples[0] > 0, "targets: expected at least one sample", list(samples))
+    for name, dtype in forms.items():
+        info = header.tensors[name]
+        expect(info.dtype == dtype, f"{name}: expected {dtype}", info.dtype)
+        expect(info.shape == samples, f"{name}: expected the shape {list(samples)}", list(info.shape))
+    return index_type
+
+
+def _read_data(path: Path, header: Header) -> bytearray:
+    """Return the bytes of the tensors."""
+    data = bytearray(header.size - header.data_start)
+    # Read, not mapped: a mapped file that another process cuts would end this one.
+    with path.open("rb") as file:
+        file.seek(header.data_start)
+        found = file.readinto(data)
+    expect(found == len(data), f"expected {len(data)} bytes of tensors", found)
+    return data
+
+
+def _check_range(name: str, values: NDArray[Any], high: int) -> None:
+    good = (values >= 0) & (values <= high)  # of NaN neither is true
+    if not bool(good.all()):
+        sample = int((~good).nonzero()[0][0])
+        raise ValueError(f"{name}: expected 0 to {high} for sample {sample}, got {values[sample].item()}")

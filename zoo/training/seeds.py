@@ -1,0 +1,95 @@
+"""Seeds: one training repeated with several seeds, because a single one says little about a model."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Unpack
+
+from zoo.errors import SettingError, SeveralErrors, UsageError, ZooError
+from zoo.records.runs import RunResult
+from zoo.registry.entries import Registry, choose_registry
+from zoo.registry.keywords import Settings
+from zoo.registry.settings import resolve_config
+from zoo.training.run import run
+from zoo.training.trainer import Epoch
+
+
+class RunArguments(Settings, total=False):
+    """What `run_seeds` hands on to each `run` beside the names, for a type checker."""
+
+    init: str | Path | None
+    freeze: str | Sequence[str] | None
+    metrics: str | Sequence[str]
+    params: Mapping[str, Any] | None
+    dataset_params: Mapping[str, Any] | None
+    metric_params: Mapping[str, Mapping[str, Any]] | None
+    data_dir: str | Path | None
+    runs_dir: str | Path | None
+    offline: bool | None
+    progress: bool
+    on_epoch: Callable[[Epoch], None] | None
+
+
+def run_seeds(
+    seeds: int,
+    model: str | None = None,
+    dataset: str | None = None,
+    *,
+    plugins: Sequence[str | Path | object] = (),
+    registry: Registry | None = None,
+    on_run: Callable[[RunResult], None] | None = None,
+    **arguments: Unpack[RunArguments],
+) -> list[RunResult]:
+    """Train as `run` does with each of so many seeds, `seed` (42) and the next ones, one after the other.
+
+    Each is a run with a folder of its own. The other arguments are those of `run`.
+
+    Raises:
+        ZooError: see `run`; of a run that fails it says the seed, and which runs were finished before.
+    """
+    count, first = _read_count(seeds), resolve_config({}, {"seed": arguments.pop("seed", None)}).seed
+    resolve_config({}, {"seed": first + count - 1})  # the last one must be a seed too
+    chosen = choose_registry(registry, plugins)
+    results: list[RunResult] = []
+    for number in range(first, first + count):
+        try:
+            arguments["seed"] = number
+            results.append(run(model, dataset, registry=chosen, **arguments))
+        except (UsageError, SeveralErrors):
+            raise  # nothing that one seed is the reason of
+        except ZooError as error:
+            error.what = f"seed {number}: {error.what}"
+            error.fix = " ".join(filter(None, [error.fix and f"{error.fix.rstrip('.')}.", _list_finished(results)]))
+            raise
+        except BaseException as error:
+            error.add_note(_list_finished(results))
+            raise
+        if on_run is not None:
+            on_run(results[-1])
+    return results
+
+
+def summarise_runs(results: Sequence[RunResult]) -> dict[str, dict[str, Any]]:
+    """Return `mean`, `sd` and `n` of each metric over runs; `sd` divides by n - 1 and is None for a single run."""
+    summary = {}
+    for name in results[0].metrics:
+        values = [result.metrics[name] for result in results]
+        sd = statistics.stdev(values) if len(values) > 1 else None
+        summary[name] = {"mean": statistics.fmean(values), "sd": sd, "n": len(values)}
+    return summary
+
+
+def _read_count(seeds: Any) -> int:
+    """Return the number of seeds, which the command line gives as text."""
+    text = str(seeds)
+    if isinstance(seeds, bool) or not text.isascii() or not text.isdigit() or int(text[:9]) < 1 or len(text) > 9:
+        raise SettingError("seeds", "must be a whole number of at least 1", seeds)
+    return int(text)
+
+
+def _list_finished(results: Sequence[RunResult]) -> str:
+    if not results:
+        return "No run was finished before"
+    return "Finished before: " + ", ".join(f"seed {result.seed} in {result.run}" for result in results)

@@ -1,0 +1,207 @@
+"""Preparation: from a plan to everything a training needs, each part checked before the next is built."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.data.batches import Batches, make_batches
+from zoo.data.loading import find_false_claims, load_dataset
+from zoo.data.splits import DataSplits, Split, count_samples, find_input_shape
+from zoo.errors import DataError, PluginError, quote
+from zoo.models.device import choose_threads
+from zoo.models.pretrained import Start
+from zoo.models.probe import check_model, count_flop
+from zoo.models.transfer import Transfer, freeze
+from zoo.registry.compatibility import adapt_preprocess
+from zoo.registry.factories import build_metric, build_model, refuse_params
+from zoo.registry.preprocess import Preprocess
+from zoo.training.metrics import Metric, check_metrics
+from zoo.training.plan import Plan
+
+log = logging.getLogger("zoo")
+
+MAX_TEST_BATCH = 1024
+TEST_BATCH_ELEMENTS = 1 << 20
+"""Evaluation keeps no activations for a backward pass, so its batches may be larger than those of training: up to 1024
+samples or a million input values, whichever is less. Neither counts nor losses depend on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """The parts of a training, on their device; `adapted` says what was done to the data to fit the model.
+
+    `transfer` is what the model took from the file it starts from, `frozen` the parameters that are not trained.
+    """
+
+    splits: DataSplits
+    preprocess: Preprocess
+    adapted: list[str]
+    input_shape: tuple[int, ...]
+    model: nn.Module
+    metrics: dict[str, Metric]
+    threads: int
+    train: Batches
+    test: Batches
+    validation: Batches | None
+    transfer: Transfer | None
+    frozen: list[str]
+
+
+def prepare(
+    plan: Plan, root: Path, *, offline: bool, start: Start | None = None, frozen: Sequence[str] = ()
+) -> Preparation:
+    """Load the data, build model and metrics, and make the batches.
+
+    The model is built right after seeding torch, then takes what fits of `start`; what matches `frozen` is frozen.
+    On return torch uses the number of threads chosen for the work.
+
+    Raises:
+        ZooError: the data cannot be had or used, a factory fails, or the model does not fit the data.
+    """
+    splits = load_splits(plan, root, offline=offline)
+    raw_shape = find_input_shape(plan.dataset.name, splits)
+    check_claims(plan, splits, raw_shape)
+    declared = splits.preprocess or Preprocess()
+    if start is not None:
+        declared = start.choose_preprocess(plan.model, plan.dataset.name, splits, raw_shape, declared)
+    preprocess, adapted = adapt_preprocess(plan.model.spec, plan.dataset.name, raw_shape, declared)
+    for note in adapted:
+        log.info("adapted the data to %s: %s", plan.model.name, note)
+    input_shape = preprocess.output_shape(raw_shape)
+    classes = len(splits.class_names)
+
+    torch.manual_seed(plan.config.seed)
+    with refuse_params(plan.given_params):
+        model = build_model(plan.model, input_shape=input_shape, num_classes=classes, params=plan.params)
+    transfer = start.give(model, plan.model, plan.params, input_shape, splits.class_names) if start else None
+    frozen_names = freeze(model, frozen, new=transfer.new if transfer else ())
+    if start and transfer:
+        log.info("started from %s: %s", start.path, transfer.describe(frozen_names))
+    model.to(plan.device)
+    names = {"name": plan.model.name, "dataset": plan.dataset.name}
+    check_model(model, **names, input_shape=input_shape, num_classes=classes, device=plan.device)
+    metrics = build_metrics(plan, classes)
+    threads = find_threads(plan, model, input_shape)
+    return Preparation(
+        splits=splits,
+        preprocess=preprocess,
+        adapted=adapted,
+        input_shape=input_shape,
+        model=model,
+        metrics=metrics,
+        threads=threads,
+        train=_make_train_batches(plan, splits, model, preprocess, raw_shape),
+        test=make_test_batches(plan, splits, splits.test, preprocess, raw_shape),
+        validation=_make_validation_batches(plan, splits, preprocess, raw_shape),
+        transfer=transfer,
+        frozen=frozen_names,
+    )
+
+
+def build_metrics(plan: Plan, num_classes: int) -> dict[str, Metric]:
+    """Build the metrics of a plan on its device and try each of them.
+
+    Raises:
+        MetricError, PluginError, UsageError.
+    """
+    metrics = {}
+    for name, entry in plan.metrics.items():
+        with refuse_params(bool(plan.metric_params[name])):
+            metrics[name] = build_metric(entry, num_classes=num_classes, params=plan.metric_params[name])
+        _move(metrics[name], plan.device)
+    check_metrics(metrics, num_classes, plan.device)
+    return metrics
+
+
+def find_threads(plan: Plan, model: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Set and return the number of CPU threads for batches of a plan."""
+    flop = count_flop(model, input_shape, plan.device) * plan.config.batch_size if plan.device.type == "cpu" else 0
+    threads = choose_threads(flop, plan.config.threads)
+    torch.set_num_threads(threads)
+    return threads
+
+
+def load_splits(plan: Plan, root: Path, *, offline: bool) -> DataSplits:
+    """Fetch, load and check the data set of a plan.
+
+    Raises:
+        DataError, DownloadError, PluginError, UsageError.
+    """
+    return load_dataset(plan.dataset, root, plan.dataset_params, given=plan.given_dataset_params, offline=offline)
+
+
+def check_claims(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> None:
+    """Compare the data set's spec with what was loaded; params may change the data, so only without any."""
+    if plan.given_dataset_params:
+        return
+    for false in find_false_claims(plan.dataset.spec, splits, raw_shape)[:1]:
+        plugin = plan.dataset.plugin
+        what = f"dataset {quote(plan.dataset.name)} is not what it declares"
+        raise PluginError(plugin.name, plugin.version, what, false)
+
+
+def _move(metric: Metric, device: torch.device) -> None:
+    """Move a metric that keeps its state in tensors of its own, as those of TorchMetrics do."""
+    if device.type != "cpu" and hasattr(metric, "to"):
+        metric.to(device)
+
+
+def _make_train_batches(
+    plan: Plan, splits: DataSplits, model: nn.Module, preprocess: Preprocess, raw_shape: tuple[int, ...]
+) -> Batches:
+    config, samples = plan.config, count_samples(splits.train)
+    name = quote(plan.dataset.name)
+    # Batch normalisation has no variance for one sample.
+    normalised = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    if normalised and min(samples, config.batch_size) == 1:
+        raise DataError(
+            f"model {quote(plan.model.name)} normalises over the batch",
+            "a training batch of one sample has no variance",
+        )
+    if normalised and samples % config.batch_size == 1:
+        log.info("the last training batch would hold one sample; it joins the batch before")
+    if config.epochs and config.batch_size > samples:
+        log.warning("dataset %s has %d training samples, so a batch holds %d", name, samples, samples)
+    return make_batches(
+        splits.train,
+        preprocess,
+        batch_size=config.batch_size,
+        shuffle_seed=config.seed,
+        merge_single=normalised,
+        **_describe_batches(plan, splits, raw_shape),
+    )
+
+
+def make_test_batches(
+    plan: Plan, splits: DataSplits, split: Split, preprocess: Preprocess, raw_shape: tuple[int, ...]
+) -> Batches:
+    """Return the batches of one of the splits for evaluation, as large as is quick."""
+    elements = max(1, torch.Size(preprocess.output_shape(raw_shape)).numel())
+    size = max(plan.config.batch_size, min(MAX_TEST_BATCH, TEST_BATCH_ELEMENTS // elements))
+    return make_batches(split, preprocess, batch_size=size, **_describe_batches(plan, splits, raw_shape))
+
+
+def _make_validation_batches(
+    plan: Plan, splits: DataSplits, preprocess: Preprocess, raw_shape: tuple[int, ...]
+) -> Batches | None:
+    if splits.validation is None:
+        return None
+    return make_test_batches(plan, splits, splits.validation, preprocess, raw_shape)
+
+
+def _describe_batches(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        "name": plan.dataset.name,
+        "num_classes": len(splits.class_names),
+        "device": plan.device,
+        "workers": plan.config.workers,
+        "loader_seed": plan.config.seed,
+        "image_shape": raw_shape,
+    }
