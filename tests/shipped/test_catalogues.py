@@ -26,13 +26,13 @@ import torch
 from torch import nn
 
 import zoo
-from zoo.models import saving
 from zoo.records.header import read_header
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.factories import build_model
 from zoo.registry.manifest import read_manifest
 from zoo.registry.params import resolve_params
 from zoo.registry.specs import ModelSpec
+from zoo.training import run
 from zoo_plugins.datasets.fashionmnist import CLASS_NAMES, fashionmnist
 
 LIBRARIES = ("torchvision", "timm")
@@ -365,13 +365,13 @@ SMALL = {"train_size": 64, "test_size": 32}
 def saved(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
     """Return a list of the models that runs save, as they are in memory."""
     models: list[nn.Module] = []
-    save = saving.save_proven
+    save = run.save_proven
 
     def note(path: Path, model: nn.Module, *facts: Any) -> None:
         models.append(model)
         save(path, model, *facts)
 
-    monkeypatch.setattr(saving, "save_proven", note)
+    monkeypatch.setattr(run, "save_proven", note)
     return models
 
 
