@@ -13,12 +13,13 @@ from time import perf_counter
 import torch
 from measure import alternate, check_ratio, find_ratio, make_parser
 
-from zoo.data.batches import TensorBatches, make_inputs
+from zoo.data.batches import BatchSettings, TensorBatches, make_inputs
 from zoo.registry.preprocess import Preprocess
 
 LIMIT = 1.25
 BATCH = 32
 CPU = torch.device("cpu")
+SETTINGS = BatchSettings(batch_size=BATCH, device=CPU, shuffle_seed=42)
 DATA = {"fashionmnist": (60000, 1, 28, 28), "cifar": (50000, 3, 32, 32)}
 
 
@@ -32,7 +33,7 @@ def list_preprocesses(channels: int) -> dict[str, Preprocess]:
 
 def make_raw(images: torch.Tensor, targets: torch.Tensor, preprocess: Preprocess) -> TensorBatches:
     """Return batches that are preprocessed one by one, whatever the rule says."""
-    batches = TensorBatches(images, targets, Preprocess(), BATCH, CPU, 42, merge_single=False)
+    batches = TensorBatches(images, targets, Preprocess(), SETTINGS)
     batches.preprocess = preprocess
     return batches
 
@@ -40,14 +41,14 @@ def make_raw(images: torch.Tensor, targets: torch.Tensor, preprocess: Preprocess
 def make_ready(images: torch.Tensor, targets: torch.Tensor, preprocess: Preprocess) -> TensorBatches:
     """Return batches whose inputs are all made ahead, whatever the rule says."""
     inputs = make_inputs(images, preprocess, CPU)
-    batches = TensorBatches(inputs, targets, Preprocess(), BATCH, CPU, 42, merge_single=False)
+    batches = TensorBatches(inputs, targets, Preprocess(), SETTINGS)
     batches.preprocess = None
     return batches
 
 
 def chooses_ready(images: torch.Tensor, targets: torch.Tensor, preprocess: Preprocess) -> bool:
     """Tell what the rule does."""
-    return TensorBatches(images, targets, preprocess, BATCH, CPU, 42, merge_single=False).preprocess is None
+    return TensorBatches(images, targets, preprocess, SETTINGS).preprocess is None
 
 
 def time_epochs(make: partial[TensorBatches], epochs: int) -> float:

@@ -15,11 +15,13 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import FashionMNIST
 from torchvision.transforms import ToTensor
 
-from zoo.data.batches import epoch_order, make_batches
+from zoo.data.batches import BatchSettings, epoch_order, make_batches
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
+from zoo.training.losses import Losses
 from zoo.training.progress import no_progress
-from zoo.training.trainer import Losses, Trainer, make_step, train_one_epoch
+from zoo.training.step import TrainStep
+from zoo.training.trainer import Trainer, train_one_epoch
 from zoo_plugins.datasets.fashionmnist import fashionmnist
 from zoo_plugins.models.baseline import Baseline
 
@@ -49,10 +51,14 @@ class Contest:
         trainer = Trainer(build(), TrainConfig(batch_size=BATCH, lr=LR), CPU)
         split = (self.images, self.targets)
         batches = make_batches(
-            split, Preprocess(), name="", num_classes=10, batch_size=BATCH, device=CPU, shuffle_seed=SEED
+            split,
+            Preprocess(),
+            BatchSettings(batch_size=BATCH, device=CPU, shuffle_seed=SEED),
+            name="",
+            num_classes=10,
         )
         started = perf_counter()
-        step = make_step(trainer.model, trainer.loss_function, trainer.optimizer)
+        step = TrainStep(trainer.model, trainer.loss_function, trainer.optimizer)
         self.losses["zoo"] = train_one_epoch(trainer.model, step, batches, Losses(CPU), 0, no_progress)
         return perf_counter() - started
 

@@ -17,7 +17,7 @@ from unittest.mock import patch
 from measure import Times, alternate, check_ratio, find_ratio, make_parser
 
 import zoo
-from zoo.training import run as run_module
+from zoo.training import recording
 from zoo.training.predictions import OutcomeCollector
 
 WRITING_LIMIT = 1.02
@@ -55,7 +55,7 @@ def measure_writing(options: argparse.Namespace, folder: Path) -> list[bool]:
         started = perf_counter()
         with (
             patch.object(OutcomeCollector, "update", added.watch(OutcomeCollector.update)),
-            patch.object(run_module, "_save_outcomes", added.watch(run_module._save_outcomes)),
+            patch.object(recording, "save_predictions", added.watch(recording.save_predictions)),
         ):
             zoo.run("baseline", **settings)
         times["with"].append(perf_counter() - started)

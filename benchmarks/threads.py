@@ -21,7 +21,8 @@ from torch import nn
 from zoo.models.device import THREAD_FLOP
 from zoo.models.probe import count_flop
 from zoo.registry.settings import TrainConfig
-from zoo.training.trainer import Step, build_optimizer, make_step
+from zoo.training.optimizers import build_optimizer
+from zoo.training.step import TrainStep
 from zoo_plugins.models.baseline import Baseline
 from zoo_plugins.models.tinyvgg import TinyVGG
 
@@ -44,7 +45,7 @@ def neighbours(count: int) -> Iterator[None]:
             process.wait()
 
 
-def time_steps(step: Step, inputs: torch.Tensor, targets: torch.Tensor, seconds: float, threads: int) -> float:
+def time_steps(step: TrainStep, inputs: torch.Tensor, targets: torch.Tensor, seconds: float, threads: int) -> float:
     """Return the time of one step with this many threads."""
     torch.set_num_threads(threads)
     step(inputs, targets)
@@ -70,7 +71,7 @@ def main() -> int:
     for name, width, batch in CASES[: options.cases]:
         model: nn.Module = MODELS[name](input_shape=SHAPE, num_classes=10, hidden_units=width)
         flop = count_flop(model, SHAPE, torch.device("cpu")) * batch
-        step = make_step(model, nn.functional.cross_entropy, build_optimizer(model, TrainConfig(lr=1e-6)))
+        step = TrainStep(model, nn.functional.cross_entropy, build_optimizer(model, TrainConfig(lr=1e-6)))
         inputs, targets = torch.rand(batch, *SHAPE), torch.randint(10, (batch,))
         contenders = {
             str(threads): partial(time_steps, step, inputs, targets, options.seconds, threads) for threads in (1, most)

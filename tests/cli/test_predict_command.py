@@ -25,7 +25,7 @@ from PIL import Image
 import zoo
 from zoo.cli.main import main
 from zoo.data.loading import build_dataset
-from zoo.models.weights import save_weights
+from zoo.models.weights import save_table
 from zoo.records.header import read_header
 from zoo.registry.entries import Registry
 
@@ -484,7 +484,7 @@ def test_probabilities_that_are_no_numbers_are_never_printed(capsys, weights, pi
         for parameter in predictor.model.parameters():
             parameter.fill_(3e38)
     metadata = {key: value for key, value in predictor.metadata.items() if key not in ("golden", "digests", "format")}
-    save_weights(Path("huge.safetensors"), predictor.model, {**metadata, "image": None})
+    save_table(Path("huge.safetensors"), predictor.model, {**metadata, "image": None})
     assert main(["predict", "huge.safetensors", "pictures/00.png", *([] if form == "plain" else [form])]) == 4
     out, err = capsys.readouterr()
     assert "nan" not in out and "not finite" in only_line(err)
@@ -501,7 +501,7 @@ def test_weights_for_other_inputs_than_images_say_so(capsys, pictures):
         "class_names": ["a", "b"],
         "preprocess": zoo.Preprocess().to_dict(),
     }
-    save_weights(Path("flat.safetensors"), model, metadata)
+    save_table(Path("flat.safetensors"), model, metadata)
     assert main(["predict", "flat.safetensors", "pictures"]) == 3
     assert "is for inputs of shape 4" in only_line(capsys.readouterr().err)
 

@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -24,6 +25,7 @@ import zoo
 from zoo.data import batches as batches_module
 from zoo.data.batches import (
     BatchReader,
+    BatchSettings,
     LoaderBatches,
     TensorBatches,
     epoch_generator,
@@ -88,10 +90,10 @@ def course(train, test, seed, workers=0):
 
 
 def ours(train, test, seed, workers=0, epochs=range(EPOCHS)):
-    shared = {"name": "d", "num_classes": CLASSES, "batch_size": 32, "device": CPU, "workers": workers}
+    settings = BatchSettings(batch_size=32, device=CPU, loader_seed=seed, workers=workers)
     both = (
-        make_batches(train, Preprocess(), shuffle_seed=seed, loader_seed=seed, **shared),
-        make_batches(test, Preprocess(), loader_seed=seed, **shared),
+        make_batches(train, Preprocess(), replace(settings, shuffle_seed=seed), name="d", num_classes=CLASSES),
+        make_batches(test, Preprocess(), settings, name="d", num_classes=CLASSES),
     )
     return [[list(batches.epoch(epoch)) for batches in both] for epoch in epochs]
 
@@ -110,7 +112,8 @@ def assert_same(left, right):
 
 def loader_batches(sample, workers, size=40, preprocess=None, batch_size=4, shape=None):
     reader = BatchReader(Samples(sample, size), "pets", 3, shape)
-    return LoaderBatches(reader, preprocess or Preprocess(), batch_size, CPU, None, 0, workers, False)
+    settings = BatchSettings(batch_size=batch_size, device=CPU, workers=workers)
+    return LoaderBatches(reader, preprocess or Preprocess(), settings)
 
 
 @pytest.mark.parametrize("seed", [0, 42, 2**63 - 1])
@@ -195,12 +198,9 @@ def test_a_last_single_sample_can_join_the_batch_before(form, seed):
         make_batches(
             form(split),
             Preprocess(),
+            BatchSettings(batch_size=8, device=CPU, shuffle_seed=seed, merge_single=merge),
             name="d",
             num_classes=CLASSES,
-            batch_size=8,
-            device=CPU,
-            shuffle_seed=seed,
-            merge_single=merge,
         )
         for merge in (False, True)
     )
@@ -228,11 +228,12 @@ def test_every_path_gives_the_same_bits(preprocess, dtype, seed, monkeypatch):
     images, targets = draw(50, dtype)
     order = torch.arange(50) if seed is None else epoch_order(50, seed, 1)
     expected = list(zip(preprocess(images)[order].split(8), targets[order].split(8), strict=True))
-    arguments = (images, targets, preprocess, 8, CPU, seed, False)
+    settings = BatchSettings(batch_size=8, device=CPU, shuffle_seed=seed)
+    arguments = (images, targets, preprocess, settings)
     assert_same(list(TensorBatches(*arguments).epoch(1)), expected)
     reader = BatchReader(map_style((images, targets)), "d", CLASSES)
     for workers in (0, 2) if seed else (0,):
-        assert_same(list(LoaderBatches(reader, preprocess, 8, CPU, seed, 0, workers, False).epoch(1)), expected)
+        assert_same(list(LoaderBatches(reader, preprocess, replace(settings, workers=workers)).epoch(1)), expected)
     monkeypatch.setattr(batches_module, "MEMORY_BUDGET", 10)
     assert_same(list(TensorBatches(*arguments).epoch(1)), expected)
 
@@ -248,7 +249,7 @@ def test_inputs_are_made_ahead_only_within_the_memory_budget(monkeypatch):
 
     def count(preprocess):
         made.clear()
-        batches = TensorBatches(images, targets, preprocess, 20, CPU, 3, False)
+        batches = TensorBatches(images, targets, preprocess, BatchSettings(batch_size=20, device=CPU, shuffle_seed=3))
         for epoch in (0, 1):
             list(batches.epoch(epoch))
         return made.copy()
@@ -270,7 +271,7 @@ def test_a_model_that_works_in_place_leaves_the_data_alone(dtype, seed, preproce
     monkeypatch.setattr(batches_module, "MEMORY_BUDGET", budget)
     split = draw(20, dtype)
     kept = copy.deepcopy(split)
-    batches = TensorBatches(*split, preprocess, 8, CPU, seed, False)
+    batches = TensorBatches(*split, preprocess, BatchSettings(batch_size=8, device=CPU, shuffle_seed=seed))
     first = [inputs.clone() for inputs, _ in batches.epoch(0)]
     for inputs, _ in batches.epoch(0):
         nn.ReLU(inplace=True)(inputs.neg_())
@@ -282,7 +283,9 @@ def test_a_model_that_works_in_place_leaves_the_data_alone(dtype, seed, preproce
 def test_targets_are_int64(dtype):
     images, targets = draw(10)
     for split in ((images, targets.to(dtype)), Samples(lambda i: (images[i], targets[i].to(dtype)), 10)):
-        batches = make_batches(split, Preprocess(), name="d", num_classes=CLASSES, batch_size=4, device=CPU)
+        batches = make_batches(
+            split, Preprocess(), BatchSettings(batch_size=4, device=CPU), name="d", num_classes=CLASSES
+        )
         assert_same(torch.cat([found for _, found in batches.epoch(0)]), targets)
 
 
@@ -367,7 +370,7 @@ def test_a_sample_of_another_size_is_named_where_it_begins_a_batch():
 def test_a_bad_sample_is_named_by_its_own_number_when_shuffled():
     reader = BatchReader(Samples(with_bad(raise_error)), "pets", 3)
     with pytest.raises(DataError, match="sample 17: "):
-        list(LoaderBatches(reader, Preprocess(), 4, CPU, 5, 5, 0, False).epoch(3))
+        list(LoaderBatches(reader, Preprocess(), BatchSettings(batch_size=4, device=CPU, shuffle_seed=5)).epoch(3))
 
 
 def test_images_with_a_gradient_come_out_of_workers():
@@ -470,7 +473,11 @@ def test_lengths_match_the_batches():
         split = draw(size)
         for form in (tuple, map_style):
             batches = make_batches(
-                form(split), Preprocess(), name="d", num_classes=CLASSES, batch_size=batch_size, device=CPU
+                form(split),
+                Preprocess(),
+                BatchSettings(batch_size=batch_size, device=CPU),
+                name="d",
+                num_classes=CLASSES,
             )
             counts = [len(targets) for _, targets in batches.epoch(0)]
             assert len(counts) == len(batches) == -(-size // batch_size)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset
 
-from zoo.data.splits import DataSplits, check_splits, count_samples, find_digest, find_input_shape, to_image
+from zoo.data.splits import DataSplits, check_splits, count_samples, find_input_shape, hash_splits, to_image
 from zoo.errors import DataError
 from zoo.registry.preprocess import Preprocess
 
@@ -149,14 +149,14 @@ def test_count_samples():
 
 
 def test_equal_data_has_the_same_digest():
-    digest = find_digest(splits())
+    digest = hash_splits(splits())
     assert len(digest) == 64
     # Whatever its layout in memory, and whatever tensors it shares.
     images, targets = split()
     other = images.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
     assert not other.is_contiguous()
-    assert find_digest(splits((other, targets))) == digest
-    assert find_digest(splits(class_names=list(NAMES))) == digest
+    assert hash_splits(splits((other, targets))) == digest
+    assert hash_splits(splits(class_names=list(NAMES))) == digest
 
 
 def test_any_change_of_the_data_changes_the_digest():
@@ -179,12 +179,12 @@ def test_any_change_of_the_data_changes_the_digest():
         splits(class_names=("cat", "dog", "eel", "fox")),
         splits(class_names=("cat", "dog", "\u00e4el")),
     ]
-    digests = [find_digest(each) for each in changed]
+    digests = [hash_splits(each) for each in changed]
     assert len(set(digests)) == len(changed)
 
 
 def test_a_dataset_has_no_digest():
-    assert find_digest(splits(test=Pictures((torch.zeros(1, 4, 5), 0)))) is None
+    assert hash_splits(splits(test=Pictures((torch.zeros(1, 4, 5), 0)))) is None
 
 
 def test_find_input_shape_of_tensors():

@@ -20,7 +20,7 @@ from zoo.errors import SeveralErrors
 from zoo.models.transfer import freeze, transfer_tensors
 from zoo.records.header import read_header
 from zoo.registry.settings import TrainConfig
-from zoo.training.trainer import build_optimizer
+from zoo.training.optimizers import build_optimizer
 
 SMALL = {"train_size": 320, "test_size": 100}
 SMALL_OPTIONS = ["--dataset-param", "train_size=320", "--dataset-param", "test_size=100"]

@@ -20,7 +20,7 @@ from torch import nn
 import zoo
 from zoo.data.loading import build_dataset
 from zoo.errors import DataError, UsageError, WeightsError
-from zoo.models.weights import save_weights
+from zoo.models.weights import save_table
 from zoo.records.header import read_header
 from zoo.registry.entries import Registry
 
@@ -239,7 +239,7 @@ def reseal(path: Path, change) -> None:
             parent = getattr(parent, part)
         parent.register_buffer(name.rpartition(".")[2], value)
     header.metadata.pop("digests")
-    save_weights(path, model, header.metadata)
+    save_table(path, model, header.metadata)
 
 
 def swap(metadata: dict) -> None:

@@ -13,7 +13,7 @@ from weights_files import DTYPES, refuse, rewrite
 import zoo
 from zoo.errors import PluginError, StorageError
 from zoo.models import weights
-from zoo.models.weights import check_digests, save_weights
+from zoo.models.weights import check_digests, save_table
 from zoo.records.header import read_header
 
 
@@ -45,7 +45,7 @@ class Odd(nn.Module):
 
 
 def save(path, model, /, **metadata):
-    save_weights(path, model, metadata)
+    save_table(path, model, metadata)
     return path
 
 
@@ -141,14 +141,14 @@ class Extra(nn.Linear):
 def test_what_cannot_be_saved_is_named_and_leaves_the_old_file(model, text, tmp_path):
     path = save(tmp_path / "w.safetensors", Plain(a=torch.ones(2)))
     old = path.read_bytes()
-    assert text in refuse(save_weights, path, model, {})
+    assert text in refuse(save_table, path, model, {})
     assert path.read_bytes() == old
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_folder_that_is_missing_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError, match="cannot save weights to"):
-        save_weights(tmp_path / "gone" / "w.safetensors", Plain(a=torch.ones(2)), {})
+        save_table(tmp_path / "gone" / "w.safetensors", Plain(a=torch.ones(2)), {})
 
 
 @pytest.fixture(scope="module")

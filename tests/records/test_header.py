@@ -29,8 +29,9 @@ from weights_files import DTYPES, refuse, rewrite
 
 import zoo
 from zoo.errors import WeightsError
+from zoo.records.forms import MAX_GOLDEN, OPTIONAL, REQUIRED
 from zoo.records.header import MAX_DEPTH, MAX_HEADER, MAX_METADATA, MAX_TENSORS, read_header
-from zoo.records.metadata import MAX_GOLDEN, OPTIONAL, REQUIRED, check_metadata
+from zoo.records.metadata import read_metadata
 from zoo_plugins.models.baseline import Baseline
 
 ROOT = Path(__file__).parents[2]
@@ -319,9 +320,9 @@ def test_reading_a_header_imports_nothing_heavy():
         import sys
         from pathlib import Path
         from zoo.records.header import read_header
-        from zoo.records.metadata import check_metadata
+        from zoo.records.metadata import read_metadata
         path = Path(sys.argv[1])
-        check_metadata(path, read_header(path).metadata)
+        read_metadata(path, read_header(path).metadata)
         print(*sys.modules)
     """
     command = [sys.executable, "-c", re.sub(r"^ +", "", code, flags=re.MULTILINE), str(SHIPPED)]
@@ -394,7 +395,7 @@ def test_a_file_of_another_program_has_no_metadata_of_zoo(metadata, path):
     read = read_header(path)
     assert read.metadata == {}
     assert list(read.tensors) == ["w"]
-    for refused in (lambda: check_metadata(path, read.metadata), lambda: zoo.load(path)):
+    for refused in (lambda: read_metadata(path, read.metadata), lambda: zoo.load(path)):
         assert "was not written by zoo: its metadata names no model" in refuse(refused)
 
 
@@ -422,22 +423,22 @@ def put_in(metadata, key, value):
 def test_good_metadata_passes_with_and_without_what_is_optional():
     path = Path("w")
     assert GOOD.keys() == {"format", *REQUIRED, *OPTIONAL}
-    check_metadata(path, GOOD)
-    check_metadata(path, {**GOOD, "unknown": [1, {}]})
-    check_metadata(path, put_in(GOOD, "golden.stride", ...))
+    read_metadata(path, GOOD)
+    read_metadata(path, {**GOOD, "unknown": [1, {}]})
+    read_metadata(path, put_in(GOOD, "golden.stride", ...))
     for key in OPTIONAL:
-        check_metadata(path, put_in(GOOD, key, ...))
-        check_metadata(path, put_in(GOOD, key, None))
-    check_metadata(path, {key: value for key, value in GOOD.items() if key not in OPTIONAL})
+        read_metadata(path, put_in(GOOD, key, ...))
+        read_metadata(path, put_in(GOOD, key, None))
+    read_metadata(path, {key: value for key, value in GOOD.items() if key not in OPTIONAL})
 
 
 @pytest.mark.parametrize("key", REQUIRED)
 @pytest.mark.parametrize("value", [..., None, True, 3, 0.5, [], [None], {}, {"a": 1}, [[]], ""])
 def test_what_is_required_is_checked_by_name(key, value):
     if key == "params" and isinstance(value, dict):
-        check_metadata(Path("w"), put_in(GOOD, key, value))
+        read_metadata(Path("w"), put_in(GOOD, key, value))
         return
-    text = refuse(check_metadata, Path("w"), put_in(GOOD, key, value))
+    text = refuse(read_metadata, Path("w"), put_in(GOOD, key, value))
     if key == "model" and value is ...:
         assert "was not written by zoo" in text
     else:
@@ -485,7 +486,7 @@ WRONG = {
 @pytest.mark.parametrize("key", WRONG)
 def test_a_wrong_form_is_refused_and_named(key):
     for value in WRONG[key]:
-        text = refuse(check_metadata, Path("w"), put_in(GOOD, key, value))
+        text = refuse(read_metadata, Path("w"), put_in(GOOD, key, value))
         assert f"w cannot be used: its metadata is wrong: {key.partition('.')[0]}: " in text, value
         assert len(text) < 1000
 
@@ -500,7 +501,7 @@ def test_a_wrong_form_is_refused_and_named(key):
     ],
 )
 def test_images_that_do_not_become_inputs_are_refused(changes, said):
-    assert said in refuse(check_metadata, Path("w"), {**GOOD, **changes})
+    assert said in refuse(read_metadata, Path("w"), {**GOOD, **changes})
 
 
 @pytest.mark.parametrize(
@@ -516,15 +517,13 @@ def test_images_that_do_not_become_inputs_are_refused(changes, said):
     ],
 )
 def test_preprocessing_that_does_not_exist_is_refused(steps):
-    text = refuse(check_metadata, Path("w"), {**GOOD, "preprocess": {**GOOD["preprocess"], **steps}})
+    text = refuse(read_metadata, Path("w"), {**GOOD, "preprocess": {**GOOD["preprocess"], **steps}})
     assert "its metadata is wrong: " in text
 
 
 @pytest.mark.parametrize("key", ["scale", "channels", "resize", "mean", "std"])
 def test_each_step_of_preprocessing_is_stated(key):
-    assert "preprocess: expected a table of" in refuse(
-        check_metadata, Path("w"), put_in(GOOD, f"preprocess.{key}", ...)
-    )
+    assert "preprocess: expected a table of" in refuse(read_metadata, Path("w"), put_in(GOOD, f"preprocess.{key}", ...))
 
 
 def test_golden_samples_that_are_too_large_are_refused():
@@ -535,7 +534,7 @@ def test_golden_samples_that_are_too_large_are_refused():
     }
     shape = golden["shape"][1:]
     image = {"shape": shape, "dtype": "uint8", "range": [0, 255]}
-    text = refuse(check_metadata, Path("w"), {**GOOD, "input_shape": shape, "image": image, "golden": golden})
+    text = refuse(read_metadata, Path("w"), {**GOOD, "input_shape": shape, "image": image, "golden": golden})
     assert f"golden: expected at most {MAX_GOLDEN} bytes" in text
 
 
@@ -548,7 +547,7 @@ def written(tmp_path_factory):
 def test_what_a_run_writes_passes(written, path):
     read = check(path, written.read_bytes())
     assert read is not None
-    check_metadata(written, read.metadata)
+    read_metadata(written, read.metadata)
     assert read.metadata["format"] == 1
     rewrite(path)
     assert read_header(path).metadata == read.metadata, "other writers keep it"
@@ -579,7 +578,7 @@ def survive(path, data):
     """Read and check the data; only a WeightsError may escape, on one line."""
     put(path, data)
     try:
-        check_metadata(path, read_header(path).metadata)
+        read_metadata(path, read_header(path).metadata)
     except WeightsError as error:
         assert str(error).isprintable()
 

@@ -27,6 +27,7 @@ from zoo.errors import (
 )
 from zoo.records.references import find_weights
 from zoo.registry.entries import Registry
+from zoo.registry.places import open_places
 from zoo.storage.folders import zoo_home
 
 SHA = hashlib.sha256(b"weights").hexdigest()
@@ -55,7 +56,7 @@ def make_run(runs: Path, name: str, *, weights: bool = True, **facts: Any) -> Pa
 
 
 def find(reference: Any, runs: Path, registry: Registry | None = None, **options: Any) -> Path:
-    return find_weights(reference, registry=registry or Registry.discover(), runs_dir=runs, **options)
+    return find_weights(reference, open_places(registry or Registry.discover(), runs_dir=runs, **options))
 
 
 def refused(reference: Any, runs: Path, registry: Registry | None = None, kind: type = WeightsError) -> str:

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -174,8 +175,8 @@ def test_targets_tell_samples_apart_where_the_data_have_no_digest(runs, tmp_path
         path = folder / "predictions.safetensors"
         known = read_outcomes(path)
         changed = {"targets": numpy.roll(known.arrays["targets"], shift)}
-        facts = {**known.facts, "digest": None}
-        save_outcomes(path, Outcomes(**{**known.arrays, **changed}, class_names=known.class_names, facts=facts))
+        origin = replace(known.origin, digest=None)
+        save_outcomes(path, Outcomes(**{**known.arrays, **changed}, class_names=known.class_names, origin=origin))
 
     for folder in folders:
         rewrite(folder, 0)

@@ -24,11 +24,14 @@ from torch import Tensor
 import zoo
 from zoo.data.samples import choose_samples
 from zoo.errors import DataError, SettingError, StorageError, UsageError
+from zoo.records.metadata import WeightsMetadata
+from zoo.records.runs import RunRecord
+from zoo.registry.origin import Origin
 from zoo.results.plots.images import MAX_SIDE, find_wrong, to_pictures
 from zoo.results.plots.style import RIGHT, WRONG, drawing, fit_text, measure_text, render_figure, save_figure, wrap_text
 from zoo.results.reading import Result
 from zoo.training.confusion import list_confusions
-from zoo.training.predictions import Outcomes
+from zoo.training.predictions import OutcomeOrigin, Outcomes
 
 HOSTILE = {
     "$x^2$": "$x^2$",
@@ -59,18 +62,28 @@ def make_outcomes(names: Sequence[str], samples: int = 400, right: float = 0.8, 
         target_probabilities=torch.where(targets == predictions, given, 1 - given),
         probabilities=given,
         class_names=tuple(names),
-        facts={"format": 1, "model": "net", "dataset": "things", "split": "test", "digest": None, "weights": None},
+        origin=OutcomeOrigin(model="net", dataset="things", split="test"),
     )
 
 
 def fields_of(outcomes: Outcomes) -> dict[str, Any]:
-    return {**outcomes.arrays, "class_names": outcomes.class_names, "facts": outcomes.facts}
+    return {**outcomes.arrays, "class_names": outcomes.class_names, "origin": outcomes.origin}
+
+
+METADATA = WeightsMetadata(
+    model="net",
+    plugin=Origin(name="zoo"),
+    params={},
+    input_shape=(1,),
+    class_names=("a", "b"),
+    preprocess=zoo.Preprocess(),
+)
 
 
 def make_result(name: str, history: Sequence[dict[str, Any]] | None) -> Result:
-    record = None if history is None else {"history": list(history)}
+    record = None if history is None else RunRecord(history=list(history))
     run = None if history is None else Path(name)
-    return Result(name=name, weights=Path("w"), run=run, record=record, metadata={}, outcomes=None)
+    return Result(name=name, weights=Path("w"), run=run, run_record=record, weights_metadata=METADATA, outcomes=None)
 
 
 def make_history(epochs: int, start: float = 1.0, metric: str = "accuracy") -> list[dict[str, Any]]:

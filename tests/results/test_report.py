@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 import zipfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,7 +23,9 @@ from PIL import Image
 import zoo
 from zoo.cli.main import main
 from zoo.data.samples import choose_samples
+from zoo.records.metadata import FileOrigin
 from zoo.records.repeat import write_recipe
+from zoo.records.runs import RunRecord, read_record
 from zoo.results.plots.images import find_wrong
 from zoo.results.report.charts import choose_ticks, draw_chart
 
@@ -204,14 +207,15 @@ def test_the_recipe_trains_the_same_weights_again(page, runs, tmp_path, capsys):
 
 def test_a_recipe_names_files_of_plugins_and_what_no_command_can_say_has_none(plugin, tmp_path):
     run = zoo.run(dataset="hostile", plugins=[plugin], dataset_params={"classes": 4}, epochs=1, runs_dir=tmp_path)
-    facts = json.loads((run.run / "run.json").read_bytes())
-    recipe = shlex.split(write_recipe(facts))
+    record = read_record(run.run / "run.json")
+    recipe = shlex.split(write_recipe(record))
     assert recipe[recipe.index("--plugin") + 1] == str(plugin)
     assert recipe[recipe.index("--dataset-param") + 1] == "classes=4"
-    assert write_recipe({**facts, "params": {"sizes": [1, 2]}}) is None
-    assert write_recipe({**facts, "plugin": {**facts["plugin"], "source": "an object"}}) is None
-    assert write_recipe({"model": "baseline", "plugin": facts["plugin"]}) is None
-    switch = write_recipe({**facts, "params": {"deep": True}, "init": {"path": "my weights"}})
+    assert write_recipe(replace(record, params={"sizes": [1, 2]})) is None
+    assert write_recipe(replace(record, plugin=replace(record.plugin, source="an object"))) is None
+    assert write_recipe(RunRecord(model="baseline", plugin=record.plugin)) is None
+    init = FileOrigin(path="my weights", digest="")
+    switch = write_recipe(replace(record, params={"deep": True}, init=init))
     assert "--param deep=true" in switch and "--init 'my weights' --freeze none" in switch
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from torch import Tensor
 
 from zoo.errors import StorageError, WeightsError
 from zoo.records.header import read_header
-from zoo.training.predictions import OutcomeCollector, Outcomes, read_outcomes, save_outcomes
+from zoo.training.predictions import OutcomeCollector, OutcomeOrigin, Outcomes, read_outcomes, save_outcomes
 
 FACTS = {"model": "m", "dataset": "d", "split": "test"}
+ORIGIN = OutcomeOrigin(**FACTS)
 FIELDS = ("targets", "predictions", "target_probabilities", "probabilities")
 
 
@@ -33,7 +35,7 @@ def collect(logits: Tensor, targets: Tensor, size: int = 1000, **facts: Any) -> 
     with torch.inference_mode():
         for part in zip(logits.split(size), targets.split(size), strict=True):
             collector.update(*part)
-    return collector.collect([f"class {index}" for index in range(logits.shape[1])], {**FACTS, **facts})
+    return collector.collect([f"class {index}" for index in range(logits.shape[1])], replace(ORIGIN, **facts))
 
 
 def same(left: Outcomes, right: Outcomes) -> bool:
@@ -86,7 +88,7 @@ def test_collecting_reads_nothing_back() -> None:
     with NoReading():
         for _ in range(3):
             collector.update(logits, targets)
-    assert len(collector.collect("abc", FACTS).targets) == 60
+    assert len(collector.collect("abc", ORIGIN).targets) == 60
 
 
 def test_a_reset_forgets() -> None:
@@ -95,7 +97,7 @@ def test_a_reset_forgets() -> None:
     collector.update(logits, targets)
     collector.reset()
     collector.update(logits[:4], targets[:4])
-    assert collector.collect("abc", FACTS).targets.tolist() == targets[:4].tolist()
+    assert collector.collect("abc", ORIGIN).targets.tolist() == targets[:4].tolist()
 
 
 @pytest.mark.parametrize(("classes", "bytes_each"), [(2, 10), (256, 10), (257, 16), (1000, 16)])

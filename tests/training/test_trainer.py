@@ -8,14 +8,17 @@ import torch
 from reading_back import NoReading
 from torch import nn
 
-from zoo.data.batches import TensorBatches
+from zoo.data.batches import BatchSettings, TensorBatches
 from zoo.errors import DivergedError, ZooError
 from zoo.models.device import use_threads
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
+from zoo.training.losses import Losses
 from zoo.training.metrics import MetricError, compute_metrics
+from zoo.training.optimizers import build_optimizer
 from zoo.training.predictions import OutcomeCollector
-from zoo.training.trainer import Losses, Trainer, build_optimizer, evaluate, make_step
+from zoo.training.step import TrainStep
+from zoo.training.trainer import Trainer, evaluate
 from zoo_plugins.metrics.accuracy import Accuracy
 
 CPU = torch.device("cpu")
@@ -36,7 +39,7 @@ def draw(samples, seed=0):
 
 
 def batches(split, size, seed=None):
-    return TensorBatches(*split, Preprocess(), size, CPU, seed, False)
+    return TensorBatches(*split, Preprocess(), BatchSettings(batch_size=size, device=CPU, shuffle_seed=seed))
 
 
 def linear():
@@ -347,7 +350,7 @@ def test_the_status_is_the_latest_loss():
 def test_a_step_reads_nothing_back():
     # Not so with Adam, which reads its count of steps; that one is on the CPU for a model on any device.
     model, losses = normal().train(), waiting()
-    step = make_step(model, nn.functional.cross_entropy, build_optimizer(model, config(momentum=0.9)))
+    step = TrainStep(model, nn.functional.cross_entropy, build_optimizer(model, config(momentum=0.9)))
     inputs, targets = draw(10)
     with NoReading():
         for _ in range(3):

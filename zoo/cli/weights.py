@@ -11,7 +11,8 @@ from typing import Any
 
 from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.records.header import Header, read_header
-from zoo.records.metadata import check_metadata
+from zoo.records.metadata import DatasetOrigin, WeightsMetadata, read_metadata
+from zoo.records.plain import to_json_data
 from zoo.records.runs import RECORD_FILE, WEIGHTS_FILE
 
 FILES = (WEIGHTS_FILE, RECORD_FILE)
@@ -37,9 +38,7 @@ def show_weights(path: Path, *, as_json: bool) -> None:
         WeightsError: the file is missing, damaged, or no weights file.
     """
     header = read_header(path)
-    metadata = header.metadata
-    if metadata:
-        check_metadata(path, metadata)
+    metadata = read_metadata(path, header.metadata) if header.metadata else None
     if as_json:
         _write_json(path, header)
         return
@@ -47,9 +46,9 @@ def show_weights(path: Path, *, as_json: bool) -> None:
     facts = [("tensors", f"{len(header.tensors):,} with {count:,} values"), ("size", f"{header.size:,} bytes")]
     name = escape(str(path))
     if metadata:
-        plugin = metadata["plugin"]
-        write_result(f"{name}: weights of {metadata['model']} of plugin {_join([plugin['name'], plugin['version']])}")
-        write_table([row for row in [*_read_rows(metadata), *facts] if row[1]], indent="  ")
+        plugin = _join([metadata.plugin.name, metadata.plugin.version])
+        write_result(f"{name}: weights of {metadata.model} of plugin {plugin}")
+        write_table([row for row in [*_list_rows(metadata), *facts] if row[1]], indent="  ")
     else:
         write_result(f"{name}: weights of another program, their metadata name no model")
         rows = [(key, tensor.dtype, _shape(tensor.shape) or "scalar") for key, tensor in header.tensors.items()]
@@ -58,40 +57,39 @@ def show_weights(path: Path, *, as_json: bool) -> None:
 
 
 def _write_json(path: Path, header: Header) -> None:
-    metadata = dict(header.metadata)
-    if metadata.get("golden"):
-        metadata["golden"] = {key: value for key, value in metadata["golden"].items() if key != "images"}
+    told = dict(header.metadata)
+    if golden := told.get("golden"):
+        told["golden"] = {key: value for key, value in golden.items() if key != "images"}
     tensors = {name: {"dtype": tensor.dtype, "shape": tensor.shape} for name, tensor in header.tensors.items()}
-    write_json({"path": str(path), "size": header.size, "metadata": metadata, "tensors": tensors})
+    write_json({"path": str(path), "size": header.size, "metadata": told, "tensors": tensors})
 
 
-def _read_rows(metadata: dict[str, Any]) -> list[tuple[str, str]]:
+def _list_rows(metadata: WeightsMetadata) -> list[tuple[str, str]]:
     """Return what metadata say. Foreign, and checked only as far as loading needs it: any value can be shown."""
-    names, golden, dataset = metadata["class_names"], metadata.get("golden"), metadata.get("dataset") or {}
-    image = metadata.get("image") or {}
-    low, high = image.get("range", (0, 0))
+    names, golden, image = metadata.class_names, metadata.golden, metadata.image
+    dataset = metadata.dataset or DatasetOrigin(name="")
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    steps = {key: value for key, value in metadata["preprocess"].items() if value not in (None, [])}
+    steps = {key: value for key, value in to_json_data(metadata.preprocess).items() if value not in (None, [])}
     return [
-        ("params", _show(metadata["params"]) or "none"),
-        ("input shape", _shape(metadata["input_shape"])),
-        ("images", f"{_shape(image['shape'])} {image['dtype']}, {low:g} to {high:g}" if image else ""),
+        ("params", _show(metadata.params) or "none"),
+        ("input shape", _shape(metadata.input_shape)),
+        ("images", f"{_shape(image.shape)} {image.dtype}, {image.range[0]:g} to {image.range[1]:g}" if image else ""),
         ("preprocess", _show(steps) or "divided by the range of their dtype"),
-        ("classes", f"{len(names):,}: {_show(names[:SHOWN])}{more}"),
-        ("started from", _show((metadata.get("init") or {}).get("path"))),
-        ("adapted from", _show((metadata.get("adapted_from") or {}).get("path"))),
-        ("frozen", _show(metadata.get("frozen"))),
-        ("dataset", _show(dataset.get("name"))),
-        ("dataset params", _show(dataset.get("params"))),
-        ("dataset digest", _show(dataset.get("digest"))),
-        ("metrics", _show(metadata.get("metrics"))),
-        ("trained with", _show(metadata.get("train_config"))),
-        ("seed", _show(metadata.get("seed"))),
-        ("device", _show(metadata.get("device"))),
-        ("threads", _show(metadata.get("threads"))),
-        ("versions", _show(metadata.get("versions"))),
-        ("format", _show(metadata["format"])),
-        ("golden samples", str(len(golden["labels"])) if golden else "none: zoo verify cannot prove its predictions"),
+        ("classes", f"{len(names):,}: {_show(list(names[:SHOWN]))}{more}"),
+        ("started from", escape(metadata.init.path) if metadata.init else ""),
+        ("adapted from", escape(metadata.adapted_from.path) if metadata.adapted_from else ""),
+        ("frozen", _show(list(metadata.frozen))),
+        ("dataset", escape(dataset.name)),
+        ("dataset params", _show(dataset.params)),
+        ("dataset digest", _show(dataset.digest)),
+        ("metrics", _show(metadata.metrics)),
+        ("trained with", _show(metadata.train_config)),
+        ("seed", _show(metadata.seed)),
+        ("device", _show(metadata.device)),
+        ("threads", _show(metadata.threads)),
+        ("versions", _show(metadata.versions)),
+        ("format", _show(metadata.format)),
+        ("golden samples", str(len(golden.labels)) if golden else "none: zoo verify cannot prove its predictions"),
     ]
 
 

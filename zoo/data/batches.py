@@ -1,4 +1,10 @@
-"""Batches: two ways to the same ones, from memory or through a DataLoader. Their order: `zoo.data.batches`."""
+"""Batches: which samples form which batch of which epoch, from memory or through a DataLoader.
+
+A generator seeded with the run's seed gives three int64 draws per epoch: the base seed of the training loader's
+workers, the seed of the permutation, the base seed of the test loader's workers. Two plain `DataLoader`s take the same
+draws from the global generator, so the batches are those of a hand-written loop; and epoch `e` is a function of seed
+and `e` alone.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -28,6 +35,7 @@ more. On an accelerator each operation of a step counts. See benchmarks/gather.p
 MADE_AT_ONCE = 256
 """Images that are made into inputs at once: few enough to stay in a processor's cache."""
 
+DRAWS_PER_EPOCH = 3
 SIGNAL_WAIT = 1
 """Seconds to wait for the system to tell that a worker process ended."""
 
@@ -44,28 +52,44 @@ class Batches(Protocol):
         """Yield the batches of an epoch, counted from 0."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings:
+    """How the samples of a split become batches.
+
+    Fields:
+        batch_size: Samples of a batch.
+        device: Where the batches are.
+        shuffle_seed: Seed of the order of the samples; None leaves them as they lie.
+        loader_seed: Seed of the workers where samples are not shuffled.
+        workers: Processes that read a Dataset; 0 reads it in this one.
+        merge_single: Whether a last batch of one sample joins the one before it.
+    """
+
+    batch_size: int
+    device: torch.device
+    shuffle_seed: int | None = None
+    loader_seed: int = 0
+    workers: int = 0
+    merge_single: bool = False
+
+
 def make_batches(
     split: Split,
     preprocess: Preprocess,
+    settings: BatchSettings,
     *,
     name: str,
     num_classes: int,
-    batch_size: int,
-    device: torch.device,
-    shuffle_seed: int | None = None,
-    loader_seed: int = 0,
-    workers: int = 0,
-    merge_single: bool = False,
     image_shape: tuple[int, ...] | None = None,
 ) -> Batches:
-    """Return the batches of a split, in the order of `shuffle_seed`, or as the samples lie when it is None.
+    """Return the batches of a split.
 
-    `image_shape` is what each raw image of a Dataset must have; None compares those of a batch only.
+    `name` is that of the data set, for errors. `image_shape` is what each raw image of a Dataset must have; None
+    compares those of a batch only.
     """
     if isinstance(split, tuple):
-        return TensorBatches(*split, preprocess, batch_size, device, shuffle_seed, merge_single)
-    reader = BatchReader(split, name, num_classes, image_shape)
-    return LoaderBatches(reader, preprocess, batch_size, device, shuffle_seed, loader_seed, workers, merge_single)
+        return TensorBatches(*split, preprocess, settings)
+    return LoaderBatches(BatchReader(split, name, num_classes, image_shape), preprocess, settings)
 
 
 def make_inputs(images: Tensor, preprocess: Preprocess, device: torch.device) -> Tensor:
@@ -85,15 +109,13 @@ class TensorBatches:
         images: Tensor,
         targets: Tensor,
         preprocess: Preprocess,
-        batch_size: int,
-        device: torch.device,
-        shuffle_seed: int | None,
-        merge_single: bool,
+        settings: BatchSettings,
     ) -> None:
+        device = settings.device
         self.samples = len(targets)
         self.device = device
-        self.shuffle_seed = shuffle_seed
-        self.sizes = split_sizes(self.samples, batch_size, merge_single=merge_single)
+        self.shuffle_seed = settings.shuffle_seed
+        self.sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
         self.preprocess: Preprocess | None = preprocess
         self.images, self.targets = images, targets.to(torch.int64)
         shape = preprocess.output_shape(images.shape[1:])
@@ -150,27 +172,22 @@ class LoaderBatches:
         self,
         reader: BatchReader,
         preprocess: Preprocess,
-        batch_size: int,
-        device: torch.device,
-        shuffle_seed: int | None,
-        loader_seed: int,
-        workers: int,
-        merge_single: bool,
+        settings: BatchSettings,
     ) -> None:
         self.samples = len(reader)
-        self.reader, self.preprocess, self.device = reader, preprocess, device
-        self.seed = loader_seed if shuffle_seed is None else shuffle_seed
-        self.draw = 2 if shuffle_seed is None else 0
-        sizes = split_sizes(self.samples, batch_size, merge_single=merge_single)
-        self.sampler = OrderSampler(self.samples, sizes, shuffle_seed)
+        self.reader, self.preprocess, self.device = reader, preprocess, settings.device
+        seed = settings.shuffle_seed
+        self.seed, self.draw = (settings.loader_seed, 2) if seed is None else (seed, 0)
+        sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
+        self.sampler = OrderSampler(self.samples, sizes, seed)
         self.generator = torch.Generator()
         self.loader = DataLoader(
             reader,
             batch_size=None,
             sampler=self.sampler,
-            num_workers=workers,
+            num_workers=settings.workers,
             collate_fn=_as_it_is,
-            pin_memory=device.type == "cuda",
+            pin_memory=settings.device.type == "cuda",
             generator=self.generator,
         )
 
@@ -230,9 +247,6 @@ def name_dead_worker(dataset: str) -> Iterator[None]:
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-DRAWS_PER_EPOCH = 3
 
 
 def epoch_generator(seed: int, epoch: int, draw: int = 0) -> torch.Generator:

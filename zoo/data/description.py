@@ -1,4 +1,4 @@
-"""Inspection: what a data set holds, found by loading it, before anything is trained."""
+"""Description: what a data set holds, found by loading it, before anything is trained."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ import torch
 from torch import Tensor
 
 from zoo.data.batches import split_sizes
-from zoo.data.loading import load_dataset
+from zoo.data.loading import open_dataset
 from zoo.data.reader import BatchReader, Failure
 from zoo.data.splits import Split, count_samples, find_input_shape
 from zoo.errors import DataError, quote
-from zoo.registry.entries import Registry, choose_registry
-from zoo.registry.factories import load_factory
-from zoo.registry.params import resolve_params
+from zoo.registry.entries import Registry
+from zoo.registry.places import open_places
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import resolve_config
-from zoo.storage import folders
 
 READ_AT_ONCE = 64
 """Samples of a Dataset that are read together."""
@@ -67,13 +65,9 @@ def describe_dataset(
         UnknownNameError, UsageError: no such data set, or a param or batch size it cannot have.
         DataError, DownloadError, PluginError: the data cannot be had or used.
     """
-    entry = choose_registry(registry, plugins).get("dataset", dataset)
     size = resolve_config({}, {"batch_size": batch_size}).batch_size
-    given = dataset_params or {}
-    params = resolve_params(entry.spec, load_factory(entry), given)
-    splits = load_dataset(
-        entry, folders.data_dir(data_dir), params, given=bool(given), offline=folders.offline(offline)
-    )
+    places = open_places(registry, plugins, data_dir=data_dir, offline=offline)
+    entry, splits = open_dataset(dataset, dataset_params, places)
     raw_shape = find_input_shape(entry.name, splits)
     shape = (splits.preprocess or Preprocess()).output_shape(raw_shape)
     described = {}

@@ -84,8 +84,8 @@ def to_pixels(image: Image.Image) -> Tensor:
     return pixels.unsqueeze(0) if mode == "L" else pixels.permute(2, 0, 1).contiguous()
 
 
-def fit_image(image: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Return an image with the channels and size of `shape`; its dtype is kept, integers are rounded and clamped."""
+def fit_image(image: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return an image with the channels and size of `shape` `(C, H, W)`; its dtype is kept, integers are rounded."""
     if tuple(image.shape) == tuple(shape):
         return image.contiguous()
     channels, height, width = shape

@@ -10,10 +10,11 @@ from typing import Any
 from zoo.data.splits import DataSplits, check_splits, count_samples
 from zoo.errors import quote
 from zoo.registry.downloads import fetch_files
-from zoo.registry.entries import Entry, Registry, choose_registry
-from zoo.registry.factories import call_factory, refuse_params
+from zoo.registry.entries import Entry, Registry
+from zoo.registry.factories import call_factory, load_factory, refuse_params
+from zoo.registry.params import resolve_params
+from zoo.registry.places import Places, open_places
 from zoo.registry.specs import DatasetSpec
-from zoo.storage import folders
 
 log = logging.getLogger("zoo")
 
@@ -55,6 +56,18 @@ def load_dataset(
     return splits
 
 
+def open_dataset(name: str, params: Mapping[str, Any] | None, places: Places) -> tuple[Entry[DatasetSpec], DataSplits]:
+    """Return the entry of a data set by its name, and its splits built with the given params.
+
+    Raises:
+        UnknownNameError, UsageError: no such data set, or a param that it cannot have.
+        DataError, DownloadError, PluginError: the data cannot be had or used.
+    """
+    entry = places.registry.get("dataset", name)
+    values = resolve_params(entry.spec, load_factory(entry), params or {})
+    return entry, load_dataset(entry, places.data_dir, values, given=bool(params), offline=places.offline)
+
+
 def find_false_claims(spec: DatasetSpec, splits: DataSplits, raw_shape: tuple[int, ...]) -> list[str]:
     """Return in words which facts that the spec declares are not those of the loaded data."""
     loaded = {name: count_samples(split) for name, split in splits.items()}
@@ -84,7 +97,6 @@ def fetch(
     Raises:
         UnknownNameError, DataError, DownloadError, StorageError.
     """
-    entry = choose_registry(registry, plugins).get("dataset", dataset)
-    root = folders.data_dir(data_dir)
-    fetch_dataset(entry, root, offline=folders.offline(offline))
-    return root
+    places = open_places(registry, plugins, data_dir=data_dir, offline=offline)
+    fetch_dataset(places.registry.get("dataset", dataset), places.data_dir, offline=places.offline)
+    return places.data_dir

@@ -18,13 +18,11 @@ from dataclasses import dataclass
 from operator import index as to_index
 from pathlib import Path
 
-from zoo.data.loading import load_dataset
+from zoo.data.loading import open_dataset
 from zoo.data.splits import Split, count_samples, to_image
 from zoo.errors import closest, describe, quote
-from zoo.registry.entries import Registry, choose_registry
-from zoo.registry.factories import load_factory
-from zoo.registry.params import resolve_params
-from zoo.storage import folders
+from zoo.registry.entries import Registry
+from zoo.registry.places import open_places
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,11 +74,8 @@ def load_samples(
     """
     if count < 1:
         raise SettingError("count", "must be at least 1", count)
-    entry = choose_registry(registry, plugins).get("dataset", dataset)
-    given = dataset_params or {}
-    params = resolve_params(entry.spec, load_factory(entry), given)
-    folder, no_network = folders.data_dir(data_dir), folders.offline(offline)
-    splits = load_dataset(entry, folder, params, given=bool(given), offline=no_network)
+    places = open_places(registry, plugins, data_dir=data_dir, offline=offline)
+    entry, splits = open_dataset(dataset, dataset_params, places)
     there = dict(splits.items())
     if split not in there:
         near = closest(split, there)

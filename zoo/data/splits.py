@@ -1,4 +1,4 @@
-"""Data: the splits of a data set, their checks and their digest. How batches are made of them: `zoo.data.batches`."""
+"""Splits: what a data set gives, its checks and its digest."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def find_input_shape(name: str, splits: DataSplits) -> tuple[int, ...]:
     return tuple(image.shape)
 
 
-def find_digest(splits: DataSplits) -> str | None:
+def hash_splits(splits: DataSplits) -> str | None:
     """Return the SHA-256 of everything a run computes from: dtypes, shapes and bytes of each split, class names.
 
     None when a split is a Dataset: reading all of it once more would cost as much as an epoch.

@@ -15,16 +15,18 @@ from zoo.errors import SettingError, StorageError, UsageError, quote
 from zoo.models.device import use_seed
 from zoo.models.golden import make_golden
 from zoo.models.predictor import load_path
-from zoo.models.pretrained import read_start
+from zoo.models.pretrained import read_pretrained
 from zoo.models.saving import save_proven
 from zoo.models.transfer import freeze as freeze_parameters
+from zoo.records.metadata import DatasetOrigin, ImageForm, WeightsMetadata
+from zoo.records.plain import to_json_data
 from zoo.records.references import find_weights
-from zoo.records.runs import to_json_data
-from zoo.registry.entries import Registry, choose_registry, describe_plugin
+from zoo.registry.entries import Registry
 from zoo.registry.factories import build_model, load_factory
+from zoo.registry.origin import find_origin
 from zoo.registry.params import resolve_params
-from zoo.registry.preprocess import Preprocess
-from zoo.storage import files, folders
+from zoo.registry.places import open_places
+from zoo.storage import files
 from zoo.version import __version__
 
 SEED = 0
@@ -76,43 +78,39 @@ def adapt(
         WeightsError, PluginError: see `load`.
         StorageError: the new file cannot be written; an older one stays.
     """
-    chosen = choose_registry(registry, plugins)
-    names, facts = _find_classes(chosen, num_classes, class_names, dataset)
+    places = open_places(registry, plugins, runs_dir=runs_dir, offline=offline)
+    names, data = _find_classes(places.registry, num_classes, class_names, dataset)
     patterns = [freeze] if isinstance(freeze, str) else list(freeze)
-    path = find_weights(
-        reference, registry=chosen, runs_dir=folders.runs_dir(runs_dir), offline=folders.offline(offline)
-    )
+    path = find_weights(reference, places)
     target = Path(output)
     if target.exists() and target.samefile(path):
         raise UsageError(f"output {target} is the file to adapt", fix="Write to another one with --output")
-    load_path(path, chosen)  # whatever is wrong with the file or its model is named here
-    start = read_start(path)
-    metadata, shape = start.metadata, tuple(start.metadata["input_shape"])
-    entry = chosen.get("model", f"{metadata['plugin']['name']}/{metadata['model']}")
-    params = resolve_params(entry.spec, load_factory(entry), metadata["params"])
+    load_path(path, places.registry)  # whatever is wrong with the file or its model is named here
+    pretrained = read_pretrained(path)
+    metadata, shape = pretrained.metadata, pretrained.metadata.input_shape
+    entry = places.registry.get("model", metadata.qualified_model)
+    params = resolve_params(entry.spec, load_factory(entry), metadata.params)
     with use_seed(SEED):
         model = build_model(entry, input_shape=shape, num_classes=len(names), params=params)
-    transfer = start.give(model, entry, params, shape, names)
+    transfer = pretrained.transfer_to(model, entry, params, shape, names)
     frozen = freeze_parameters(model, patterns, new=transfer.new)
-    preprocess = Preprocess.from_dict(metadata["preprocess"])
-    image = {"shape": list(shape), "dtype": "uint8", "range": [0.0, 255.0], **(metadata.get("image") or {})}
-    described = {
-        "model": entry.name,
-        "plugin": describe_plugin(entry),
-        "params": params,
-        "input_shape": list(shape),
-        "class_names": names,
-        "preprocess": preprocess.to_dict(),
-        "image": image,
-        "seed": SEED,
-        "versions": {"zoo": __version__, "torch": str(torch.__version__)},
-        "adapted_from": start.origin,
-        **facts,
-        **({"frozen": patterns} if patterns else {}),
-        "golden": make_golden(model, preprocess, _make_noise(image), names),
-    }
+    adapted = WeightsMetadata(
+        model=entry.name,
+        plugin=find_origin(entry),
+        params=params,
+        input_shape=shape,
+        class_names=tuple(names),
+        preprocess=metadata.preprocess,
+        image=metadata.raw_image,
+        seed=SEED,
+        versions={"zoo": __version__, "torch": str(torch.__version__)},
+        adapted_from=pretrained.origin,
+        dataset=data,
+        frozen=tuple(patterns),
+        golden=make_golden(model, metadata.preprocess, _make_noise(metadata.raw_image), names),
+    )
     try:
-        save_proven(target, model, entry, to_json_data(described))
+        save_proven(target, model, entry, adapted)
     except StorageError as error:
         fix = error.fix.replace(files.ELSEWHERE, "Write elsewhere with --output.")
         raise StorageError(error.what, error.why, fix) from error
@@ -121,30 +119,30 @@ def adapt(
 
 def _find_classes(
     registry: Registry, num_classes: int | None, class_names: Sequence[str] | None, dataset: str | None
-) -> tuple[list[str], dict[str, Any]]:
-    """Return the names of the new classes, and the data set they come from as metadata."""
+) -> tuple[list[str], DatasetOrigin | None]:
+    """Return the names of the new classes, and the data set that they come from."""
     if sum(wish is not None for wish in (num_classes, class_names, dataset)) != 1:
         raise UsageError("the new classes are not clear", "expected one of num_classes, class_names, dataset")
     if num_classes is not None:
         if type(num_classes) is not int or num_classes < 2:
             raise SettingError("num_classes", "must be a whole number of at least 2", num_classes)
-        return [f"class {index}" for index in range(num_classes)], {}
+        return [f"class {index}" for index in range(num_classes)], None
     if class_names is not None:
         names = [class_names] if isinstance(class_names, str) else list(class_names)
         if len(names) < 2 or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
             raise SettingError("class_names", "expected at least two different texts", names)
-        return names, {}
+        return names, None
     entry = registry.get("dataset", str(dataset))
     if not entry.spec.class_names:
         why = "its classes are known only when it is loaded"
         fix = "Give class_names in Python, or their number with --num-classes"
         raise UsageError(f"dataset {quote(entry.name)} declares no class names", why, fix)
-    return list(entry.spec.class_names), {"dataset": {"name": entry.name, "plugin": describe_plugin(entry)}}
+    return list(entry.spec.class_names), DatasetOrigin(name=entry.name, plugin=find_origin(entry))
 
 
-def _make_noise(image: dict[str, Any]) -> Tensor:
+def _make_noise(image: ImageForm) -> Tensor:
     """Return raw images to prove the file with: there are none of the new classes yet."""
-    low, high = image["range"]
-    unit = torch.rand(8, *image["shape"], generator=torch.Generator().manual_seed(SEED), dtype=torch.float64)
-    images: Tensor = (low + unit * (high - low)).to(getattr(torch, image["dtype"]))
+    low, high = image.range
+    unit = torch.rand(8, *image.shape, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64)
+    images: Tensor = (low + unit * (high - low)).to(getattr(torch, image.dtype))
     return images

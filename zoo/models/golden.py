@@ -6,13 +6,13 @@ Replaying them runs decoding, preprocessing, model and order of the classes; eac
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from zoo.errors import WeightsError
+from zoo.records.metadata import GoldenSamples, WeightsMetadata
 from zoo.registry.preprocess import Preprocess
 
 TOLERANCE = 1e-4
@@ -27,8 +27,8 @@ MAX_PROBABILITIES = 8192
 
 def make_golden(
     model: nn.Module, preprocess: Preprocess, images: Tensor, class_names: Sequence[str]
-) -> dict[str, Any] | None:
-    """Return raw images `(N, C, H, W)` with the model's probabilities as plain data, as many as there is room for.
+) -> GoldenSamples | None:
+    """Return raw images `(N, C, H, W)` with the model's probabilities, as many as there is room for.
 
     Of images too large every `stride`-th pixel is kept, and repeated when they are replayed.
     """
@@ -41,44 +41,43 @@ def make_golden(
     count = min(len(kept), MAX_BYTES // (kept[:1].numel() * kept.element_size()), MAX_PROBABILITIES // len(class_names))
     kept = kept[:count]
     probabilities = predict_probabilities(model, preprocess(_repeat(kept, stride, images.shape[1:])))
-    return {
-        "dtype": str(kept.dtype).removeprefix("torch."),
-        "shape": list(kept.shape),
-        "stride": stride,
-        "images": base64.b64encode(kept.flatten().view(torch.uint8).numpy().tobytes()).decode(),
-        "probabilities": [[float(f"{value:.7g}") for value in row] for row in probabilities.tolist()],
-        "labels": [class_names[index] for index in probabilities.argmax(dim=1).tolist()],
-    }
+    return GoldenSamples(
+        dtype=str(kept.dtype).removeprefix("torch."),
+        shape=tuple(kept.shape),
+        stride=stride,
+        images=base64.b64encode(kept.flatten().view(torch.uint8).numpy().tobytes()).decode(),
+        probabilities=tuple(tuple(float(f"{value:.7g}") for value in row) for row in probabilities.tolist()),
+        labels=tuple(class_names[index] for index in probabilities.argmax(dim=1).tolist()),
+    )
 
 
-def check_golden(where: object, model: nn.Module, metadata: Mapping[str, Any]) -> float:
+def check_golden(where: object, model: nn.Module, metadata: WeightsMetadata) -> float:
     """Replay the golden samples on the CPU; return the largest difference of a probability.
 
     Raises:
         WeightsError: a probability differs by more than TOLERANCE, or a class has another name.
     """
-    golden = metadata["golden"]
-    dtype = getattr(torch, golden["dtype"])
-    raw = torch.frombuffer(bytearray(base64.b64decode(golden["images"])), dtype=torch.uint8)
-    kept = raw.view(dtype).view(golden["shape"])
-    images = _repeat(
-        kept, golden.get("stride", 1), metadata["image"]["shape"] if metadata.get("image") else kept.shape[1:]
-    )
+    golden = metadata.golden
+    if golden is None:
+        raise WeightsError(f"{where} has no golden samples", "nothing proves its predictions")
+    raw = torch.frombuffer(bytearray(base64.b64decode(golden.images)), dtype=torch.uint8)
+    kept = raw.view(getattr(torch, golden.dtype)).view(golden.shape)
+    images = _repeat(kept, golden.stride, metadata.image.shape if metadata.image else kept.shape[1:])
     what = f"{where} no longer gives the predictions it was saved with"
     try:
-        inputs = Preprocess.from_dict(metadata["preprocess"])(images)
+        inputs = metadata.preprocess(images)
         probabilities = predict_probabilities(model, inputs)
     except (RuntimeError, ValueError, TypeError) as error:
         raise WeightsError(what, f"its golden samples cannot be replayed ({error})") from error
-    expected = torch.tensor(golden["probabilities"])
+    expected = torch.tensor(golden.probabilities)
     difference = (
         float((probabilities - expected).abs().max()) if expected.shape == probabilities.shape else float("nan")
     )
     if not difference <= TOLERANCE:
         why = f"a probability of its golden samples is off by {difference:.2g}, at most {TOLERANCE:g} is right"
         raise WeightsError(what, f"{why}: tensors, params, preprocess or the code of the model have changed")
-    for row, label in zip(expected, golden["labels"], strict=True):
-        name = metadata["class_names"][int(row.argmax())]
+    for row, label in zip(expected, golden.labels, strict=True):
+        name = metadata.class_names[int(row.argmax())]
         if name != label:
             raise WeightsError(what, f"class_names: class {int(row.argmax())} is {name!r}, it was {label!r}")
     return difference

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,11 @@ from zoo.models.drift import find_oddity
 from zoo.models.golden import TOLERANCE, check_golden
 from zoo.models.weights import check_digests, read_model
 from zoo.records.header import read_header
-from zoo.records.metadata import check_metadata
+from zoo.records.metadata import WeightsMetadata, read_metadata
 from zoo.records.references import find_weights
-from zoo.registry.entries import Registry, choose_registry
+from zoo.registry.entries import Registry
+from zoo.registry.places import open_places
 from zoo.registry.preprocess import Preprocess
-from zoo.storage import folders
 
 log = logging.getLogger("zoo")
 
@@ -91,18 +91,24 @@ class Predictions:
 class Predictor:
     """A model as a weights file has it: `predictor(images)` gives `Predictions`.
 
-    `model` is a plain `nn.Module` in eval mode on `device`; `class_names`, `preprocess`, `params` and `metadata` are
-    those of the file.
+    `model` is a plain `nn.Module` in eval mode on `device`; `class_names`, `preprocess`, `params` and `input_shape`
+    are those of the file.
     """
 
-    def __init__(self, model: nn.Module, metadata: Mapping[str, Any], device: torch.device) -> None:
-        self.model, self.metadata, self.device = model.to(device).eval(), dict(metadata), device
-        self.class_names = tuple(metadata["class_names"])
-        self.preprocess = Preprocess.from_dict(metadata["preprocess"])
-        self.params: dict[str, Any] = metadata["params"]
-        self.input_shape = tuple(metadata["input_shape"])
-        # Of a raw image; files of other writers may not say it, and then preprocessing changes no shape.
-        self.image = {"shape": self.input_shape, "dtype": "uint8", "range": [0, 255], **(metadata.get("image") or {})}
+    def __init__(self, model: nn.Module, weights: WeightsMetadata, device: torch.device) -> None:
+        self.model, self.weights, self.device = model.to(device).eval(), weights, device
+        self.class_names, self.params = weights.class_names, dict(weights.params)
+        self.preprocess, self.input_shape = weights.preprocess, weights.input_shape
+
+    @property
+    def image(self) -> dict[str, Any]:
+        """The form of a raw image: `shape`, `dtype` and `range`."""
+        return asdict(self.weights.raw_image)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the file says of itself, as its JSON table."""
+        return self.weights.to_json()
 
     def __call__(
         self, images: Images, *, value_range: tuple[float, float] | None = None, channels_last: bool = False
@@ -134,7 +140,7 @@ class Predictor:
             results.append(torch.zeros(0, len(self.class_names)))
         probabilities = torch.cat(results)
         if not bool(torch.isfinite(probabilities).all()):
-            raise WeightsError(f"model {quote(self.metadata['model'])}", "it gives probabilities that are not finite")
+            raise WeightsError(f"model {quote(self.weights.model)}", "it gives probabilities that are not finite")
         return Predictions(probabilities.numpy(), self.class_names)
 
     def _prepare(self, images: Images, value_range: tuple[float, float] | None, channels_last: bool) -> list[Tensor]:
@@ -145,9 +151,9 @@ class Predictor:
                 return [torch.cat(singles)] if singles else []
             return singles
         if isinstance(images, str | os.PathLike | bytes) or hasattr(images, "getbands"):
-            if len(self.image["shape"]) != 3:
+            if len(self.weights.raw_image.shape) != 3:
                 raise DataError("images", f"the model takes inputs of {self.input_shape}, which no picture has")
-            return [fit_image(read_image(images), self.image["shape"]).unsqueeze(0)]
+            return [fit_image(read_image(images), self.weights.raw_image.shape).unsqueeze(0)]
         raw = torch.as_tensor(images)
         dimensions = len(self.input_shape)
         if raw.ndim not in (dimensions, dimensions + 1):
@@ -170,7 +176,7 @@ class Predictor:
         return [batch]
 
     def _check_shape(self, batch: Tensor) -> None:
-        shape, wanted = tuple(batch.shape[1:]), tuple(self.image["shape"])
+        shape, wanted = tuple(batch.shape[1:]), self.weights.raw_image.shape
         if shape == wanted or (self.preprocess.resize is not None and shape[0] == wanted[0] and min(shape) > 0):
             return
         if (shape[-1], *shape[:-1]) == wanted:
@@ -178,14 +184,14 @@ class Predictor:
         raise DataError("images", self._expected(batch), "Give the files or PIL images instead, they are fitted")
 
     def _expected(self, raw: Tensor) -> str:
-        shape = tuple(self.image["shape"])
+        shape = self.weights.raw_image.shape
         return f"expected {shape} or (N, {', '.join(map(str, shape))}), got {tuple(raw.shape)}"
 
     def _to_inputs(self, raw: Tensor, value_range: tuple[float, float] | None) -> Tensor:
         """Preprocess raw images of any range as the training's were."""
         dtype = str(raw.dtype).removeprefix("torch.")
-        trained = getattr(torch, self.image["dtype"])
-        if dtype == self.image["dtype"] and not raw.is_floating_point():
+        trained = getattr(torch, self.weights.raw_image.dtype)
+        if dtype == self.weights.raw_image.dtype and not raw.is_floating_point():
             return self.preprocess(raw)
         if raw.is_floating_point():
             low, high = value_range or (0, 1)
@@ -194,13 +200,13 @@ class Predictor:
             unit = Preprocess()(raw)
         if not trained.is_floating_point and self.preprocess.scale is None:
             return replace(self.preprocess, scale=1.0)(unit)
-        low, high = self.image["range"]
+        low, high = self.weights.raw_image.range
         return self.preprocess(unit * (high - low) + low)
 
     def _warn(self, inputs: Tensor) -> None:
-        statistics = self.metadata.get("statistics")
+        statistics = self.weights.statistics
         if statistics is not None and len(inputs) and (oddity := find_oddity(inputs.cpu(), statistics)):
-            log.warning("the images may be not what %s was trained on: %s", self.metadata["model"], oddity)
+            log.warning("the images may be not what %s was trained on: %s", self.weights.model, oddity)
 
 
 def load(
@@ -224,16 +230,14 @@ def load(
         DeviceError: the device is not here.
     """
     target = resolve_device(device)
-    chosen = choose_registry(registry, plugins)
-    folder = folders.runs_dir(runs_dir)
-    path = find_weights(reference, registry=chosen, runs_dir=folder, offline=folders.offline(offline))
-    return load_path(path, chosen, target, verify=verify)
+    places = open_places(registry, plugins, runs_dir=runs_dir, offline=offline)
+    return load_path(find_weights(reference, places), places.registry, target, verify=verify)
 
 
 def load_path(path: Path, registry: Registry, device: torch.device | None = None, *, verify: bool = False) -> Predictor:
     """Load a weights file."""
-    model, metadata, _ = _load_file(path, registry, verify=verify)
-    return Predictor(model, metadata, device or torch.device("cpu"))
+    model, weights, _ = _load_file(path, registry, verify=verify)
+    return Predictor(model, weights, device or torch.device("cpu"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,36 +262,33 @@ def verify(
         WeightsError: names what is missing or has changed.
         PluginError: the plugin that provides the model is missing or broken.
     """
-    chosen = choose_registry(registry, plugins)
-    folder = folders.runs_dir(runs_dir)
-    path = find_weights(reference, registry=chosen, runs_dir=folder, offline=folders.offline(offline))
-    return Verification(path=path, checks=_load_file(path, chosen, verify=True)[2])
+    places = open_places(registry, plugins, runs_dir=runs_dir, offline=offline)
+    path = find_weights(reference, places)
+    return Verification(path=path, checks=_load_file(path, places.registry, verify=True)[2])
 
 
-def _load_file(path: Path, registry: Registry, *, verify: bool) -> tuple[nn.Module, dict[str, Any], dict[str, str]]:
-    """Return model, metadata and what was checked of a file."""
+def _load_file(path: Path, registry: Registry, *, verify: bool) -> tuple[nn.Module, WeightsMetadata, dict[str, str]]:
+    """Return the model of a file, its metadata, and what was checked of it."""
     header = read_header(path)
-    metadata = header.metadata
-    check_metadata(path, metadata)
-    checks = {"header": f"format {metadata['format']}, {len(header.tensors)} tensors, {header.size} bytes"}
+    weights = read_metadata(path, header.metadata)
+    checks = {"header": f"format {weights.format}, {len(header.tensors)} tensors, {header.size} bytes"}
     if verify:
         check_digests(path, header)
-        checks["digests"] = ", ".join(metadata.get("digests") or {}) or "none in this file"
+        checks["digests"] = ", ".join(weights.digests) or "none in this file"
     try:
-        model = read_model(path, header, registry)
+        model = read_model(path, weights, registry)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        what = f"{path}: not enough memory for its model {quote(metadata['model'])}"
+        what = f"{path}: not enough memory for its model {quote(weights.model)}"
         raise OutOfMemoryError(what, describe(error), f"See its params: zoo show {path}") from error
-    checks["model"] = f"{metadata['model']} of plugin {metadata['plugin']['name']}, rebuilt with its params"
-    if verify and metadata.get("golden") is not None:
-        difference = check_golden(path, model, metadata)
-        count = len(metadata["golden"]["labels"])
+    checks["model"] = f"{weights.model} of plugin {weights.plugin.name}, rebuilt with its params"
+    if verify and weights.golden is not None:
+        difference, count = check_golden(path, model, weights), len(weights.golden.labels)
         checks["golden samples"] = f"{count} replayed, probabilities within {difference:.1g} of {TOLERANCE:g} allowed"
     elif verify:
         checks["golden samples"] = "none in this file: nothing proves its predictions"
-    return model, metadata, checks
+    return model, weights, checks
 
 
 def load_model(reference: str | os.PathLike[str], **options: Any) -> nn.Module:

@@ -1,11 +1,10 @@
-"""Start: the file that a training starts from, and what of it a model for other data can use."""
+"""Pretrained: the weights file that a training starts from, and what of it a model for other data can use."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.data.splits import DataSplits, to_image
-from zoo.errors import PluginError, UsageError, ZooError, is_out_of_memory, quote
+from zoo.errors import PluginError, is_out_of_memory, quote
 from zoo.models.device import use_seed
 from zoo.models.transfer import Transfer, transfer_tensors
-from zoo.models.weights import find_model, hash_tensors, read_tensors
+from zoo.models.weights import hash_tensors, read_tensors
 from zoo.records.header import read_header
-from zoo.records.metadata import check_metadata
-from zoo.records.runs import to_json_data
-from zoo.registry.entries import Entry, Registry
+from zoo.records.metadata import FileOrigin, WeightsMetadata, read_metadata
+from zoo.records.plain import to_json_data
+from zoo.registry.entries import Entry
 from zoo.registry.factories import build_model
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.specs import ModelSpec
@@ -31,51 +30,22 @@ Table = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class Pretrained:
     """A weights file to start from: where it is, what it says of itself, its tensors and the SHA-256 of their data."""
 
     path: Path
-    metadata: dict[str, Any]
+    metadata: WeightsMetadata
     tensors: dict[str, Tensor]
     digest: str
 
     @property
-    def origin(self) -> dict[str, str]:
+    def origin(self) -> FileOrigin:
         """What runs and weights made from it record."""
-        return {"path": str(self.path), "digest": self.digest}
-
-    @property
-    def frozen(self) -> list[str]:
-        """The patterns of what is frozen in this file."""
-        return list(self.metadata.get("frozen") or ())
+        return FileOrigin(path=str(self.path), digest=self.digest)
 
     def is_of(self, entry: Entry[ModelSpec]) -> bool:
         """Tell whether the file is of this model."""
-        return f"{self.metadata['plugin']['name']}/{self.metadata['model']}" == entry.qualified_name
-
-    def complete(
-        self, registry: Registry, model: str | None, dataset: str | None, params: Table, dataset_params: Table
-    ) -> tuple[str, str, Table, Table]:
-        """Return what was asked for, with the file's own model, data set and their params where none is named.
-
-        Raises:
-            PluginError: the plugin that provides the file's model is missing or broken.
-            UsageError: no data set is named, not by the file either.
-        """
-        if model is None:
-            model = find_model(self.path, self.metadata, registry).qualified_name
-            params = {**self.metadata["params"], **params}
-        trained = self.metadata.get("dataset") or {}
-        plugin = trained.get("plugin")
-        own = f"{plugin['name']}/{trained['name']}" if isinstance(plugin, dict) else trained.get("name")
-        if dataset is None:
-            if own is None:
-                raise UsageError(f"{self.path} names no data set", fix="Give one with --dataset")
-            dataset = str(own)
-        with suppress(ZooError):  # a name that does not exist is reported with all others
-            if not dataset_params and own in (dataset, registry.get("dataset", dataset).qualified_name):
-                dataset_params = trained.get("params") or {}
-        return model, dataset, params, dataset_params
+        return self.metadata.qualified_model == entry.qualified_name
 
     def check(self, entry: Entry[ModelSpec], params: Table) -> None:
         """Check, before any data is there, that the model asked for can use the file: built for the file's own data.
@@ -84,7 +54,7 @@ class Start:
             UsageError: it can use nothing; names the params that differ.
         """
         if causes := self._find_causes(entry, params):
-            shape, classes = tuple(self.metadata["input_shape"]), len(self.metadata["class_names"])
+            shape, classes = self.metadata.input_shape, len(self.metadata.class_names)
             try:
                 with use_seed(0):
                     model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
@@ -96,7 +66,7 @@ class Start:
                 raise
             transfer_tensors(model, self.tensors, where=self.path, causes=causes)
 
-    def give(
+    def transfer_to(
         self,
         model: nn.Module,
         entry: Entry[ModelSpec],
@@ -109,14 +79,14 @@ class Start:
         Raises:
             UsageError: nothing fits; names what differs.
         """
-        ours, theirs = list(self.metadata["class_names"]), list(class_names)
+        ours, theirs = self.metadata.class_names, tuple(class_names)
         refused = {}
         if len(ours) == len(theirs) and ours != theirs:
             names = _find_head(model, entry, params, input_shape, len(theirs))
             refused = dict.fromkeys(names, "its classes are others than in the file")
         causes = self._find_causes(entry, params)
-        if list(input_shape) != self.metadata["input_shape"]:
-            causes.append(f"inputs: file {tuple(self.metadata['input_shape'])}, data {tuple(input_shape)}")
+        if tuple(input_shape) != self.metadata.input_shape:
+            causes.append(f"inputs: file {self.metadata.input_shape}, data {tuple(input_shape)}")
         if ours != theirs:
             causes.append("the classes are others" if refused else f"classes: file {len(ours)}, data {len(theirs)}")
         return transfer_tensors(model, self.tensors, where=self.path, refused=refused, causes=causes)
@@ -128,15 +98,15 @@ class Start:
 
         Tensors are of use for inputs like those they were trained on.
         """
-        saved = Preprocess.from_dict(self.metadata["preprocess"])
+        saved = self.metadata.preprocess
         image = splits.train[0] if isinstance(splits.train, tuple) else to_image(splits.train[0][0])
         dtype = str(image.dtype).removeprefix("torch.")
-        trained = self.metadata.get("dataset") or {}
+        trained = self.metadata.dataset
         # Floats of another data set may mean anything.
-        same = trained.get("name") == dataset or not image.dtype.is_floating_point
-        form = (self.metadata.get("image") or {}).get("dtype", "uint8")
-        made = list(saved.output_shape(raw_shape))
-        if not (self.is_of(entry) and same and dtype == form and made == self.metadata["input_shape"]):
+        same = (trained is not None and trained.name == dataset) or not image.dtype.is_floating_point
+        made = saved.output_shape(raw_shape)
+        like_the_file = dtype == self.metadata.raw_image.dtype and made == self.metadata.input_shape
+        if not (self.is_of(entry) and same and like_the_file):
             return declared
         if saved != declared:
             log.info("inputs are made as for %s: %s", self.path, saved)
@@ -145,8 +115,8 @@ class Start:
     def _find_causes(self, entry: Entry[ModelSpec], params: Table) -> list[str]:
         """Return how the model asked for differs from the file's."""
         if not self.is_of(entry):
-            return [f"model: file {self.metadata['model']}, requested {entry.name}"]
-        saved, asked = self.metadata["params"], to_json_data(params)
+            return [f"model: file {self.metadata.model}, requested {entry.name}"]
+        saved, asked = self.metadata.params, to_json_data(params)
         return [
             f"{name}: file {json.dumps(saved.get(name))}, requested {json.dumps(asked.get(name))}"
             for name in {**saved, **asked}
@@ -154,15 +124,15 @@ class Start:
         ]
 
 
-def read_start(path: Path) -> Start:
+def read_pretrained(path: Path) -> Pretrained:
     """Read a weights file to start from.
 
     Raises:
         WeightsError: it is missing, damaged, or not zoo's.
     """
     header = read_header(path)
-    check_metadata(path, header.metadata)
-    return Start(path=path, metadata=header.metadata, tensors=read_tensors(path), digest=hash_tensors(path, header))
+    metadata = read_metadata(path, header.metadata)
+    return Pretrained(path=path, metadata=metadata, tensors=read_tensors(path), digest=hash_tensors(path, header))
 
 
 def _find_head(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from zoo.models.golden import check_golden, make_golden
 from zoo.models.probe import check_model
 from zoo.models.weights import read_model, save_weights
 from zoo.records.header import read_header
-from zoo.records.metadata import check_metadata
-from zoo.records.runs import to_json_data
-from zoo.registry.entries import Entry, Registry, choose_registry, describe_plugin
+from zoo.records.metadata import GoldenSamples, ImageForm, InputStatistics, WeightsMetadata, read_metadata
+from zoo.records.plain import to_json_data
+from zoo.registry.entries import Entry, Registry, choose_registry
 from zoo.registry.factories import load_factory
+from zoo.registry.origin import find_origin
 from zoo.registry.params import resolve_params
 from zoo.registry.preprocess import Preprocess
 from zoo.version import __version__
@@ -32,7 +34,7 @@ READ_SAMPLES = 256
 """Samples of a Dataset that are read once more for the statistics; those of tensors cost nothing to look at."""
 
 
-def save_proven(path: Path, model: nn.Module, entry: Entry[Any], metadata: Mapping[str, Any]) -> None:
+def save_proven(path: Path, model: nn.Module, entry: Entry[Any], metadata: WeightsMetadata) -> None:
     """Write weights; the file takes the place of an older one only when it gives the golden samples' predictions back.
 
     Raises:
@@ -41,38 +43,45 @@ def save_proven(path: Path, model: nn.Module, entry: Entry[Any], metadata: Mappi
     """
 
     def check(part: Path) -> None:
-        header = read_header(part)
-        check_metadata(path, header.metadata)
+        saved = read_metadata(path, read_header(part).metadata)
         try:
-            written = read_model(part, header, Registry([entry.plugin]), mapped=True)
+            written = read_model(part, saved, Registry([entry.plugin]), mapped=True)
         except WeightsError as error:
             why = f"{error.what.replace(str(part), 'the file')}: {error.why}"
             raise WeightsError(f"{path} was not saved", why) from error
         try:
-            check_golden(path, written, header.metadata)
+            check_golden(path, written, saved)
         except WeightsError as error:
             what = f"{path} was not saved: what it holds does not give the predictions back"
             why = "the model keeps something outside its state dict, is random in eval mode, or another than named"
             raise WeightsError(what, why) from error
 
-    save_weights(path, model, metadata, check=check if metadata.get("golden") else None)
+    save_weights(path, model, metadata, check=check if metadata.golden else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleFacts:
+    """What of a weights file comes from the data: the form of raw images, the statistics of inputs, golden samples."""
+
+    image: ImageForm
+    statistics: InputStatistics
+    golden: GoldenSamples | None
 
 
 def describe_samples(
     model: nn.Module, preprocess: Preprocess, class_names: Sequence[str], train: Split, test: Split
-) -> dict[str, Any]:
-    """Return the metadata that come from data: form of the raw images, statistics of the inputs, golden samples."""
+) -> SampleFacts:
+    """Return what a weights file says of the data: statistics are of training samples, golden samples of test ones."""
     inputs: list[Tensor] = []
     raw = take_images(train, SAMPLES if isinstance(train, tuple) else READ_SAMPLES)
     for batch in raw:
         inputs += [preprocess(part) for part in batch.split(256)]
-    golden = next(iter(take_images(test, 8)))
-    image = describe_images(golden, raw)
-    return {
-        "image": image,
-        "statistics": measure_inputs(inputs),
-        "golden": on_cpu(model, lambda: make_golden(model, preprocess, golden, class_names)),
-    }
+    images = next(iter(take_images(test, 8)))
+    return SampleFacts(
+        image=describe_images(images, raw),
+        statistics=measure_inputs(inputs),
+        golden=on_cpu(model, lambda: make_golden(model, preprocess, images, class_names)),
+    )
 
 
 def take_images(split: Split, count: int) -> list[Tensor]:
@@ -86,7 +95,7 @@ def take_images(split: Split, count: int) -> list[Tensor]:
     return [torch.cat([image for image in images if (image.shape, image.dtype) == form]) for form in forms]
 
 
-def describe_images(image: Tensor, seen: Iterable[Tensor]) -> dict[str, Any]:
+def describe_images(image: Tensor, seen: Iterable[Tensor]) -> ImageForm:
     """Return shape, dtype and range of raw images `(N, C, H, W)`; of floats the usual range that holds all."""
     if not image.dtype.is_floating_point:
         low, high = (0.0, 1.0) if image.dtype == torch.bool else (0.0, float(torch.iinfo(image.dtype).max))
@@ -97,7 +106,7 @@ def describe_images(image: Tensor, seen: Iterable[Tensor]) -> dict[str, Any]:
                 low, high = usual
                 break
     dtype = str(image.dtype).removeprefix("torch.")
-    return {"shape": list(image.shape[1:]), "dtype": dtype, "range": [low, high]}
+    return ImageForm(shape=tuple(image.shape[1:]), dtype=dtype, range=(low, high))
 
 
 def on_cpu(model: nn.Module, call: Callable[[], Any]) -> Any:
@@ -147,22 +156,22 @@ def save(
     names = {"name": entry.name, "dataset": "class_names"}
     shape = tuple(input_shape)
     check_model(module, **names, input_shape=shape, num_classes=len(class_names), device=device)
-    metadata = {
+    statistics = measure_inputs([chosen(part) for part in images.split(256)]) if images is not None else None
+    table = {
         "model": entry.name,
-        "plugin": describe_plugin(entry),
+        "plugin": find_origin(entry),
         "params": resolve_params(entry.spec, load_factory(entry), params or {}),
-        "input_shape": list(input_shape),
-        "class_names": list(class_names),
-        "preprocess": chosen.to_dict(),
+        "input_shape": input_shape,
+        "class_names": class_names,
+        "preprocess": chosen,
         "versions": {"zoo": __version__, "torch": str(torch.__version__)},
         **facts,
         "image": describe_images(raw, [raw]),
         "golden": on_cpu(module, lambda: make_golden(module, chosen, raw, list(class_names))),
+        "statistics": statistics,
     }
-    if images is not None:
-        metadata["statistics"] = measure_inputs([chosen(part) for part in images.split(256)])
     target = Path(path)
-    save_proven(target, module, entry, to_json_data(metadata))
+    save_proven(target, module, entry, read_metadata(target, to_json_data(table)))
     return target
 
 

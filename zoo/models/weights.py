@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import PluginError, SeveralErrors, UnknownNameError, UsageError, WeightsError, describe, quote
 from zoo.records.header import FORMAT, Header
+from zoo.records.metadata import WeightsMetadata
+from zoo.records.plain import hash_json
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.factories import build_model, load_factory
 from zoo.registry.plugins import is_installed
@@ -39,27 +41,35 @@ SEALED = ("model", "params", "input_shape", "image", "class_names", "preprocess"
 
 
 def save_weights(
-    path: Path, model: nn.Module, metadata: Mapping[str, Any], *, check: Callable[[Path], None] | None = None
+    path: Path, model: nn.Module, metadata: WeightsMetadata, *, check: Callable[[Path], None] | None = None
 ) -> None:
     """Write the model's state dict and the metadata, whole or not at all; `check` gets the file before it counts.
-
-    Tensors that share memory (tied weights) are written under each of their names, so that any program can load the
-    file with `load_state_dict`.
 
     Raises:
         WeightsError: the state dict holds something that is no tensor.
         StorageError: the file cannot be written.
     """
+    save_table(path, model, metadata.to_json(), check=check)
+
+
+def save_table(
+    path: Path, model: nn.Module, table: Mapping[str, Any], *, check: Callable[[Path], None] | None = None
+) -> None:
+    """Write the model's state dict and a table of metadata as `save_weights` does, with the digests of both.
+
+    Tensors that share memory (tied weights) are written under each of their names, so that any program can load the
+    file with `load_state_dict`.
+    """
     data = _list_tensors(path, model)
     # Hashing takes about as long as writing, so both go on at once; the digest gets into the header at the end.
     with ThreadPoolExecutor(1) as pool:
         hashing = pool.submit(_hash, [raw for *_, raw in data])
-        sealed = {key: find_digest(metadata[key]) for key in SEALED if key in metadata}
-        header = _make_header(data, {**metadata, "digests": {"tensors": "0" * 64, **sealed}})
+        sealed = {key: hash_json(table[key]) for key in SEALED if key in table}
+        header = _make_header(data, {**table, "digests": {"tensors": "0" * 64, **sealed}})
 
         def finish(part: Path) -> None:
             digest = hashing.result()
-            final = _make_header(data, {**metadata, "digests": {"tensors": digest, **sealed}})
+            final = _make_header(data, {**table, "digests": {"tensors": digest, **sealed}})
             with part.open("rb+") as file:
                 file.write(final)
                 file.flush()
@@ -107,11 +117,6 @@ def _hash(parts: Iterable[memoryview]) -> str:
     return digest.hexdigest()
 
 
-def find_digest(value: Any) -> str:
-    """Return the SHA-256 of plain data, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
 def check_digests(path: Path, header: Header) -> None:
     """Compare tensors and metadata with the digests they were saved with.
 
@@ -120,7 +125,7 @@ def check_digests(path: Path, header: Header) -> None:
     """
     digests = header.metadata.get("digests") or {}
     for key, digest in digests.items():
-        if key != "tensors" and find_digest(header.metadata.get(key)) != digest:
+        if key != "tensors" and hash_json(header.metadata.get(key)) != digest:
             raise WeightsError(f"{path} has changed since it was saved", f"its {key} is not what was saved")
     if "tensors" in digests and hash_tensors(path, header) != digests["tensors"]:
         raise WeightsError(f"{path} has changed since it was saved", "its tensors are not what was saved")
@@ -140,7 +145,7 @@ def hash_tensors(path: Path, header: Header) -> str:
         raise WeightsError(f"{path} cannot be read", describe(error)) from error
 
 
-def read_model(path: Path, header: Header, registry: Registry, *, mapped: bool = False) -> nn.Module:
+def read_model(path: Path, metadata: WeightsMetadata, registry: Registry, *, mapped: bool = False) -> nn.Module:
     """Rebuild the model of a file by its registered name and give it the file's tensors; on the CPU, in eval mode.
 
     `mapped` leaves the tensors in the file: quicker, and only right for a file that nobody else can change.
@@ -152,19 +157,18 @@ def read_model(path: Path, header: Header, registry: Registry, *, mapped: bool =
     from zoo.models.device import use_seed
     from zoo.registry.params import resolve_params
 
-    metadata = header.metadata
     entry = find_model(path, metadata, registry)
     try:
-        params = resolve_params(entry.spec, load_factory(entry), metadata["params"])
+        params = resolve_params(entry.spec, load_factory(entry), metadata.params)
     except (UsageError, SeveralErrors) as error:
         raise WeightsError(f"{path} does not fit model {quote(entry.name)}", str(error)) from error
-    shape, classes = tuple(metadata["input_shape"]), len(metadata["class_names"])
+    shape, classes = metadata.input_shape, len(metadata.class_names)
     try:
         with use_seed(0), _skipping_init():
             model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
     except PluginError as error:
         # What a factory says of params that it cannot use.
-        if metadata["params"] and isinstance(error.__cause__, ValueError | TypeError):
+        if metadata.params and isinstance(error.__cause__, ValueError | TypeError):
             raise WeightsError(f"{path} does not fit model {quote(entry.name)}", str(error)) from error
         raise
     load_tensors(path, model, read_tensors(path, mapped=mapped))
@@ -265,21 +269,21 @@ def _skipping_init() -> Any:
     return SkippingInit()
 
 
-def find_model(path: Path, metadata: Mapping[str, Any], registry: Registry) -> Entry[ModelSpec]:
+def find_model(path: Path, metadata: WeightsMetadata, registry: Registry) -> Entry[ModelSpec]:
     """Return the entry of the model that a file names.
 
     Raises:
         PluginError: its plugin is not here, is broken, or no longer has it.
     """
-    name, plugin = metadata["model"], metadata["plugin"]
-    what = f"{path} needs its model {quote(name)}"
+    plugin = metadata.plugin
+    what = f"{path} needs its model {quote(metadata.model)}"
     try:
-        return registry.get("model", f"{plugin['name']}/{name}")
+        return registry.get("model", metadata.qualified_model)
     except UnknownNameError as error:
-        if any(found.name == plugin["name"] for found in registry.plugins):
-            raise PluginError(plugin["name"], plugin["version"], what, str(error)) from error
-        advice = _advise(plugin["name"], plugin["source"])
-        raise PluginError(plugin["name"], plugin["version"], what, "no such plugin here", advice) from error
+        if any(found.name == plugin.name for found in registry.plugins):
+            raise PluginError(plugin.name, plugin.version, what, str(error)) from error
+        advice = _advise(plugin.name, plugin.source)
+        raise PluginError(plugin.name, plugin.version, what, "no such plugin here", advice) from error
 
 
 def _advise(name: str, source: str) -> str:

@@ -2,193 +2,226 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable, Mapping
-from math import prod
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import WeightsError
-from zoo.records.header import are_sizes, expect, is_text
-from zoo.registry.fields import MAX_NAME, NAME_PATTERN, SHA256_PATTERN
+from zoo.records.forms import REQUIRED, check_forms, is_table
+from zoo.records.header import FORMAT, is_text
+from zoo.records.plain import to_json_data
+from zoo.registry.origin import Origin
 from zoo.registry.preprocess import Preprocess
 
-MAX_GOLDEN = 256 * 1024
-"""Bytes of the golden samples, as JSON."""
-MAX_VALUES = 2**31
-"""Values of one image or input: more would exhaust the memory of whoever rebuilds the model."""
-IMAGE_BYTES = {
-    **{"bool": 1, "uint8": 1, "int8": 1, "uint16": 2, "int16": 2, "uint32": 4, "int32": 4, "uint64": 8, "int64": 8},
-    **{"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8},
-}
-"""Dtypes of raw images, by their names in torch, and the bytes of one value."""
+
+@dataclass(frozen=True, kw_only=True)
+class ImageForm:
+    """The form of a raw image: shape `(C, H, W)`, dtype as torch names it, and the values of black and white."""
+
+    shape: tuple[int, ...]
+    dtype: str = "uint8"
+    range: tuple[float, float] = (0.0, 255.0)
 
 
-def check_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
-    """Check that the metadata says how to rebuild and feed the model; what is optional is of its form when there.
+@dataclass(frozen=True, kw_only=True)
+class GoldenSamples:
+    """A few raw images and what the model made of them when it was saved.
+
+    Fields:
+        dtype: Of the raw images, as torch names it.
+        shape: `(N, C, H, W)` of what is stored.
+        stride: Only every `stride`-th row and column of the images is stored.
+        images: Their bytes in base64, contiguous and little-endian.
+        probabilities: One row of `num_classes` probabilities for each image.
+        labels: The name of the most probable class of each image.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    stride: int = 1
+    images: str
+    probabilities: tuple[tuple[float, ...], ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputStatistics:
+    """What training inputs look like after preprocessing.
+
+    `low` and `high` are the extreme values; `mean` and `contrast` are the mean and the standard deviation, over the
+    samples, of each sample's own mean and of its own standard deviation.
+    """
+
+    low: float
+    high: float
+    mean: tuple[float, float]
+    contrast: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOrigin:
+    """The weights file that something was made from: where it was, and the SHA-256 of its tensors."""
+
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetOrigin:
+    """The data set that something was made with.
+
+    Fields:
+        name: Its name without its plugin.
+        plugin: The plugin that provides it, None where that is not known.
+        params: The params that it was built with.
+        digest: SHA-256 of all samples and class names, None where it is not known.
+        samples: How many samples each split has.
+        others: What else a file says of it.
+    """
+
+    name: str
+    plugin: Origin | None = None
+    params: Mapping[str, Any] | None = None
+    digest: str | None = None
+    samples: Mapping[str, int] | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def qualified_name(self) -> str:
+        """`plugin/name`, or the bare name where the plugin is not known."""
+        return self.plugin.qualify(self.name) if self.plugin else self.name
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> DatasetOrigin:
+        """Read a table whose `name` is known to be text; what else has another form counts as not known."""
+        plugin, params = table.get("plugin"), table.get("params")
+        digest, samples = table.get("digest"), table.get("samples")
+        return cls(
+            name=table["name"],
+            plugin=Origin.from_json(plugin) if plugin and is_table(plugin, name=is_text) else None,
+            params=params if isinstance(params, dict) else None,
+            digest=digest if is_text(digest) else None,
+            samples=samples if isinstance(samples, dict) else None,
+            others={key: value for key, value in table.items() if key not in {part.name for part in fields(cls)}},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table that files hold; what is not known is left out."""
+        table = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "others"}
+        return {key: to_json_data(value) for key, value in {**table, **self.others}.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsMetadata:
+    """What a weights file says of itself beside its tensors; None and empty mean that it is not known.
+
+    docs/reference/weights-format.md says what each key means. `others` are keys that this zoo does not know.
+    """
+
+    model: str
+    plugin: Origin
+    params: Mapping[str, Any]
+    dataset: DatasetOrigin | None = None
+    metrics: Mapping[str, float | None] | None = None
+    train_config: Mapping[str, Any] | None = None
+    seed: int | None = None
+    device: str | None = None
+    threads: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    init: FileOrigin | None = None
+    adapted_from: FileOrigin | None = None
+    frozen: tuple[str, ...] = ()
+    input_shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+    preprocess: Preprocess
+    image: ImageForm | None = None
+    statistics: InputStatistics | None = None
+    golden: GoldenSamples | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def qualified_model(self) -> str:
+        """`plugin/name` of the model."""
+        return self.plugin.qualify(self.model)
+
+    @property
+    def title(self) -> str:
+        """`MODEL@DATASET`, or the model alone where no data set is named."""
+        return f"{self.model}@{self.dataset.name}" if self.dataset else self.model
+
+    @property
+    def raw_image(self) -> ImageForm:
+        """The form of a raw image; where the file does not say it, preprocessing changes no shape."""
+        return self.image or ImageForm(shape=self.input_shape)
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> WeightsMetadata:
+        """Read the metadata of a file and check that they say how to rebuild the model and to feed it.
+
+        What is optional has its form where it is there.
+
+        Raises:
+            ValueError: a part is missing or of another form; says which, what was expected and what is there.
+        """
+        check_forms(table)
+        known = {part.name for part in fields(cls)}
+        parts = {key: value for key, value in table.items() if key in known and value is not None}
+        for key, read in PARTS.items():
+            if key in parts:
+                parts[key] = read(parts[key])
+        return cls(**parts, others={key: value for key, value in table.items() if key not in known})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table that a file holds; what is not known is left out."""
+        table = {"format": self.format}
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if part.name not in ("format", "others") and (value or part.name in REQUIRED or value == 0):
+                table[part.name] = to_json_data(value)
+        return {**table, **to_json_data(self.others)}
+
+
+def read_metadata(path: Path, table: Mapping[str, Any]) -> WeightsMetadata:
+    """Read the metadata that the header of a file holds.
 
     Raises:
         WeightsError: another program's file, or one changed by hand.
     """
-    if "predictions" in metadata:
+    if "predictions" in table:
         raise WeightsError(f"{path} holds predictions, not weights", fix="Give the weights file beside it")
-    if "model" not in metadata:
+    if "model" not in table:
         raise WeightsError(f"{path} was not written by zoo", "its metadata names no model")
     try:
-        for key, (form, good) in {**REQUIRED, **OPTIONAL}.items():
-            value = metadata.get(key)
-            expect((value is None and key in OPTIONAL) or good(value), f"{key}: expected {form}", value)
-        _check_preprocess(metadata)
-        if metadata.get("golden") is not None:
-            _check_golden(metadata, metadata["golden"])
+        return WeightsMetadata.from_json(table)
     except ValueError as error:
         raise WeightsError(f"{path} cannot be used", f"its metadata is wrong: {error}") from error
 
 
-def _check_preprocess(metadata: Mapping[str, Any]) -> None:
-    """Check that preprocessing makes inputs of the stated shape."""
-    try:
-        preprocess = Preprocess.from_dict(metadata["preprocess"])
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"preprocess: {error}") from error
-    shape = tuple(metadata["input_shape"])
-    channels = len(preprocess.mean) or shape[0]
-    expect(channels == shape[0], f"preprocess: expected mean and std of {shape[0]} channels", channels)
-    image = metadata.get("image") or {"shape": shape}
-    for key, start in {"input_shape": shape, "image": image["shape"]}.items():
-        made = preprocess.output_shape(start)
-        expect(made == shape, f"{key}: expected preprocess to make {list(shape)} of it", list(made))
-
-
-def _check_golden(metadata: Mapping[str, Any], golden: Mapping[str, Any]) -> None:
-    """Check that the golden samples fit the images, the classes and each other."""
-    names, image = metadata["class_names"], metadata.get("image")
-    rows, labels = golden["probabilities"], golden["labels"]
-    size = len(json.dumps(golden))
-    expect(size <= MAX_GOLDEN, f"golden: expected at most {MAX_GOLDEN} bytes", size)
-    count, *shape = golden["shape"]
-    stride = golden.get("stride", 1)
-    full = image["shape"] if image is not None else shape
-    expect(stride <= max(full), f"golden: expected a stride of at most {max(full)}", stride)
-    kept = full[:-2] + [-(-size // stride) for size in full[-2:]]
-    expect(kept == shape, f"golden: expected images of shape {kept}", shape)
-    if image is not None:
-        expect(golden["dtype"] == image["dtype"], f"golden: expected images of {image['dtype']}", golden["dtype"])
-    try:
-        found = len(base64.b64decode(golden["images"], validate=True))
-    except ValueError as error:
-        raise ValueError(f"golden: images: {error}") from error
-    wanted = prod(golden["shape"]) * IMAGE_BYTES[golden["dtype"]]
-    expect(found == wanted, f"golden: expected images of {wanted} bytes", found)
-    expect(len(rows) == count, f"golden: expected probabilities of {count} images", len(rows))
-    for row in rows:
-        good = isinstance(row, list) and len(row) == len(names) and all(_is_number(p) and 0 <= p <= 1 for p in row)
-        expect(good and abs(sum(row) - 1) < 1e-3, f"golden: expected {len(names)} probabilities that sum to 1", row)
-    good = len(labels) == count and set(labels) <= set(names)
-    expect(good, f"golden: expected {count} labels, all of class_names", labels)
-
-
-def _is_table(value: Any, **forms: Callable[[Any], object]) -> bool:
-    return isinstance(value, dict) and all(good(value.get(key)) for key, good in forms.items())
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-def _is_name(value: Any) -> bool:
-    # Messages advise `pip install NAME`: it can be nothing but a name.
-    return is_text(value) and len(value) <= MAX_NAME and NAME_PATTERN.fullmatch(value) is not None
-
-
-def _is_digest(value: Any) -> bool:
-    return is_text(value) and SHA256_PATTERN.fullmatch(value) is not None
-
-
-def _is_shape(value: Any) -> bool:
-    return are_sizes(value, 1) and len(value) > 0 and prod(value) <= MAX_VALUES
-
-
-def _is_dtype(value: Any) -> bool:
-    return is_text(value) and value in IMAGE_BYTES
-
-
-def _is_pair(value: Any) -> bool:
-    return _is_list(value) and len(value) == 2 and all(map(_is_number, value))
-
-
-def _is_range(value: Any) -> bool:
-    return _is_pair(value) and value[0] <= value[1]
-
-
-def _is_positive(value: Any) -> bool:
-    return type(value) is int and value >= 1
-
-
-def _are_texts(value: Any) -> bool:
-    return _is_list(value) and len(value) > 0 and all(map(is_text, value))
-
-
-def _is_plugin_or_none(value: Any) -> bool:
-    return value is None or _is_table(value, name=_is_name)
-
-
-def _is_table_or_none(value: Any) -> bool:
-    return value is None or _is_table(value)
-
-
-STEPS = ("scale", "channels", "resize", "mean", "std")
-# What each part must be, in words and as a check.
-REQUIRED: dict[str, tuple[str, Callable[[Any], object]]] = {
-    "model": ("a name", _is_name),
-    "plugin": (
-        "a name, a version and a source",
-        lambda value: _is_table(value, name=_is_name, version=is_text, source=is_text),
+PARTS: dict[str, Callable[[Any], Any]] = {
+    "plugin": Origin.from_json,
+    "dataset": DatasetOrigin.from_json,
+    "init": lambda table: FileOrigin(path=table["path"], digest=table["digest"]),
+    "adapted_from": lambda table: FileOrigin(path=table["path"], digest=table["digest"]),
+    "frozen": tuple,
+    "input_shape": tuple,
+    "class_names": tuple,
+    "preprocess": Preprocess.from_dict,
+    "image": lambda table: ImageForm(
+        shape=tuple(table["shape"]), dtype=table["dtype"], range=(table["range"][0], table["range"][1])
     ),
-    "params": ("a table", _is_table),
-    "input_shape": ("a list of sizes of at least 1", _is_shape),
-    "class_names": ("a list of texts", _are_texts),
-    "preprocess": (f"a table of {', '.join(STEPS)}", lambda value: _is_table(value) and value.keys() >= set(STEPS)),
-}
-OPTIONAL: dict[str, tuple[str, Callable[[Any], object]]] = {
-    "image": (
-        "a shape, a dtype and a range",
-        lambda value: _is_table(value, shape=_is_shape, dtype=_is_dtype, range=_is_range),
+    "statistics": lambda table: InputStatistics(
+        low=table["low"], high=table["high"], mean=tuple(table["mean"]), contrast=tuple(table["contrast"])
     ),
-    "init": ("a path and a digest", lambda value: _is_table(value, path=is_text, digest=is_text)),
-    "adapted_from": ("a path and a digest", lambda value: _is_table(value, path=is_text, digest=is_text)),
-    "frozen": ("a list of texts", lambda value: _is_list(value) and all(map(is_text, value))),
-    "dataset": (
-        "a table with a name, a plugin and params",
-        lambda value: _is_table(value, name=is_text, plugin=_is_plugin_or_none, params=_is_table_or_none),
-    ),
-    "metrics": (
-        "a table of numbers",
-        lambda value: _is_table(value) and all(score is None or _is_number(score) for score in value.values()),
-    ),
-    "train_config": ("a table", _is_table),
-    "seed": ("a whole number", lambda value: type(value) is int),
-    "device": ("text", is_text),
-    "threads": ("a whole number of at least 1", _is_positive),
-    "versions": ("a table of texts", lambda value: _is_table(value) and all(map(is_text, value.values()))),
-    "digests": ("a table of SHA-256", lambda value: _is_table(value) and all(map(_is_digest, value.values()))),
-    "golden": (
-        "dtype, shape, images, probabilities and labels",
-        lambda value: (
-            _is_table(
-                value, dtype=_is_dtype, shape=_is_shape, images=is_text, probabilities=_is_list, labels=_are_texts
-            )
-            and len(value["shape"]) > 1
-            and _is_positive(value.get("stride", 1))
-        ),
-    ),
-    "statistics": (
-        "low, high, mean and contrast",
-        lambda value: _is_table(value, low=_is_number, high=_is_number, mean=_is_pair, contrast=_is_pair),
+    "golden": lambda table: GoldenSamples(
+        dtype=table["dtype"],
+        shape=tuple(table["shape"]),
+        stride=table.get("stride", 1),
+        images=table["images"],
+        probabilities=tuple(map(tuple, table["probabilities"])),
+        labels=tuple(table["labels"]),
     ),
 }
+"""How a part that was checked becomes its record."""

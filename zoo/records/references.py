@@ -8,21 +8,20 @@ import re
 from contextlib import suppress
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from zoo.errors import DownloadError, StorageError, UnknownNameError, WeightsError, ZooError, describe, quote
-from zoo.records.runs import WEIGHTS_FILE, list_runs
+from zoo.records.runs import WEIGHTS_FILE, RunRecord, list_runs
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.index import find_names
+from zoo.registry.places import Places
 from zoo.registry.specs import FileSpec, WeightsSpec
 from zoo.storage import folders
 
 REFERENCE = re.compile(r"[\w.-]*(/[\w.-]+)?(@[\w.-]*(/[\w.-]+)?)?", re.ASCII)
 
 
-def find_weights(
-    reference: str | os.PathLike[str], *, registry: Registry, runs_dir: Path | None = None, offline: bool = False
-) -> Path:
+def find_weights(reference: str | os.PathLike[str], places: Places) -> Path:
     """Return the weights file that a reference means; registered weights that lie elsewhere are fetched.
 
     A path that exists wins. `MODEL`, `DATASET` and the name of an entry may be `plugin/name`.
@@ -47,18 +46,18 @@ def find_weights(
     missing = WeightsError(f"no weights at {quote(path)}", "no such file", fix)
     if not isinstance(reference, str) or not REFERENCE.fullmatch(text) or is_folder or text.endswith(".safetensors"):
         raise missing
-    runs_dir = runs_dir or folders.runs_dir()
+    registry, runs_dir = places.registry, places.runs_dir
     if text == "@last":
         return _find_last(runs_dir)
     if text == "@best":
         return _find_best(runs_dir, registry)
     model, at, dataset = text.rpartition("@")
     if at and model and dataset:
-        return _find_pair(model, dataset, registry, runs_dir, offline=offline)
+        return _find_pair(model, dataset, places)
     if at:
         raise WeightsError(f"no weights are called {quote(text)}", fix="Give @last, @best or MODEL@DATASET")
     try:
-        return resolve_file(registry.get("weights", text), offline=offline)
+        return resolve_file(registry.get("weights", text), offline=places.offline)
     except UnknownNameError:
         if "/" in text:  # as likely a path
             raise missing from None
@@ -132,21 +131,19 @@ def _find_best(runs_dir: Path, registry: Registry) -> Path:
     return max(values, key=lambda folder: values[folder]) / WEIGHTS_FILE
 
 
-def _read_scores(record: dict[str, Any]) -> dict[str, float]:
+def _read_scores(record: RunRecord) -> dict[str, float]:
     """Return the validation scores of a run that are finite numbers."""
-    given = record.get("validation")
-    scores = given if isinstance(given, dict) else {}
     # Compared, not converted: JSON may hold whole numbers that are too large for a float.
-    return {name: value for name, value in scores.items() if type(value) in (int, float) and -inf < value < inf}
+    return {name: value for name, value in record.validation.items() if value is not None and -inf < value < inf}
 
 
-def _is_higher_better(name: str, record: dict[str, Any], registry: Registry) -> bool:
+def _is_higher_better(name: str, record: RunRecord, registry: Registry) -> bool:
     """Ask the metric of the very plugin that scored the run; one with several values calls them `metric.key`."""
+    owners = [given for given in record.metric_plugins if f"{name}.".startswith(f"{given}.")]
     metric = name
-    with suppress(AttributeError, KeyError, TypeError, ValueError):  # a record that is not like ours
-        plugins = record["metric_plugins"]
-        given = max((key for key in plugins if f"{name}.".startswith(f"{key}.")), key=len)
-        metric = f"{plugins[given]['name']}/{given.rpartition('/')[2]}"
+    if owners:
+        given = max(owners, key=len)
+        metric = record.metric_plugins[given].qualify(given.rpartition("/")[2])
     try:
         return registry.get("metric", metric).spec.higher_is_better
     except ZooError as error:
@@ -178,22 +175,20 @@ def _resolve(kind: Literal["model", "dataset"], entry: Entry[WeightsSpec], regis
     return registry.get(kind, name).qualified_name
 
 
-def _find_pair(model: str, dataset: str, registry: Registry, runs_dir: Path, *, offline: bool) -> Path:
+def _find_pair(model: str, dataset: str, places: Places) -> Path:
     """Return registered weights of a model trained on a data set, else those of the newest finished run of both."""
+    registry, runs_dir = places.registry, places.runs_dir
     entries = find_entries(model, dataset, registry)
     chosen = [entry for entry in entries if entry.is_first_party] or entries
     if len(chosen) > 1:
         names = ", ".join(entry.short_name for entry in chosen)
         raise WeightsError(f"several weights are {model}@{dataset}", fix=f"Use one of: {names}")
     if chosen:
-        return resolve_file(chosen[0], offline=offline)
+        return resolve_file(chosen[0], offline=places.offline)
     wanted = registry.get("model", model).qualified_name, registry.get("dataset", dataset).qualified_name
     for folder, record in reversed(list_runs(runs_dir)):
-        with suppress(TypeError, KeyError, AttributeError):
-            trained = f"{record['plugin']['name']}/{record['model']}"
-            data = f"{record['dataset']['plugin']['name']}/{record['dataset']['name']}"
-            if wanted == (trained, data):
-                return Path(folder, WEIGHTS_FILE)
+        if record.trained == wanted:
+            return folder / WEIGHTS_FILE
     what = f"no weights of {quote(model)} trained on {quote(dataset)}"
     fix = f"Train them: zoo run --model {model} --dataset {dataset}"
     raise WeightsError(what, f"neither registered nor in {runs_dir}", fix)

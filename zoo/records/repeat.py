@@ -1,64 +1,66 @@
-"""Recipes: the command that repeats a run, from what its record or its weights say."""
+"""Repeat: the command that trains the same again, from what a run's record or its weights say."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from zoo.records.metadata import WeightsMetadata
+from zoo.records.runs import RunRecord
+from zoo.registry.origin import Origin
 from zoo.registry.plugins import FIRST_PARTY
 
 
-def write_recipe(facts: Mapping[str, Any]) -> str | None:
+def write_recipe(told: RunRecord | WeightsMetadata) -> str | None:
     """Return the `zoo run` that trains the same again, on the device and with the threads that it had.
 
-    `facts` are a run's record, or the metadata of weights. None where they do not say enough: of weights of another
-    program, of what was attached from Python, and of params that a command line cannot spell.
+    None where the record or the metadata do not say enough: of weights of another program, of what was attached from
+    Python, and of params that a command line cannot spell.
     """
-    config, dataset = facts.get("train_config"), facts.get("dataset")
-    if not config or not dataset or not dataset.get("plugin") or not facts.get("plugin"):
-        return None
     words = ["zoo", "run"]
     try:
-        for option, value in _list_options(facts, config, dataset):
+        for option, value in _list_options(told):
             words += [option, _spell(value)]
     except ValueError:
         return None
     return shlex.join(words)
 
 
-def _list_options(facts: Mapping[str, Any], config: Mapping[str, Any], dataset: Any) -> Iterator[tuple[str, Any]]:
-    metrics = facts.get("metric_plugins") or {}
-    plugins = [facts["plugin"], dataset["plugin"], *metrics.values()]
-    sources = dict.fromkeys(plugin["source"] for plugin in plugins if plugin.get("source", "installed") != "installed")
-    for source in sources:
+def _list_options(told: RunRecord | WeightsMetadata) -> Iterator[tuple[str, Any]]:
+    metrics, metric_params = (told.metric_plugins, told.metric_params) if isinstance(told, RunRecord) else ({}, {})
+    if not told.train_config or not told.model or not told.plugin or not told.dataset or not told.dataset.plugin:
+        raise ValueError("what was trained is not known")
+    plugins = [told.plugin, told.dataset.plugin, *metrics.values()]
+    for source in dict.fromkeys(plugin.source for plugin in plugins if plugin.source not in ("installed", "")):
         if not source.endswith((".py", ".toml")):
             raise ValueError(source)
         yield "--plugin", source
-    yield "--model", _qualify(facts["plugin"], facts["model"])
-    yield "--dataset", _qualify(dataset["plugin"], dataset["name"])
-    if facts.get("init"):
-        yield "--init", facts["init"]["path"]
-    for pattern in facts.get("frozen") or (["none"] if facts.get("init") else []):
+    yield "--model", _shorten(told.plugin, told.model)
+    yield "--dataset", _shorten(told.dataset.plugin, told.dataset.name)
+    if told.init:
+        yield "--init", told.init.path
+    for pattern in told.frozen or (["none"] if told.init else []):
         yield "--freeze", pattern
     for name, plugin in metrics.items():
-        yield "--metric", _qualify(plugin, name)
-    for key, value in (facts.get("params") or {}).items():
+        yield "--metric", _shorten(plugin, name)
+    for key, value in told.params.items():
         yield "--param", f"{key}={_spell(value)}"
-    for key, value in (dataset.get("params") or {}).items():
+    for key, value in (told.dataset.params or {}).items():
         yield "--dataset-param", f"{key}={_spell(value)}"
-    for name, params in (facts.get("metric_params") or {}).items():
+    for name, params in metric_params.items():
         for key, value in params.items():
             yield "--metric-param", f"{name}.{key}={_spell(value)}"
     # The device and the threads that the training had, not what was asked for: other ones round differently.
-    known = {**config, **{key: facts[key] for key in ("device", "threads") if facts.get(key)}}
-    for key, value in known.items():
+    had = {key: value for key, value in (("device", told.device), ("threads", told.threads)) if value}
+    for key, value in {**told.train_config, **had}.items():
         if value is not None:
             yield f"--{key.replace('_', '-')}", value
 
 
-def _qualify(plugin: Mapping[str, Any], name: str) -> str:
-    return name if plugin["name"] == FIRST_PARTY else f"{plugin['name']}/{name}"
+def _shorten(plugin: Origin, name: str) -> str:
+    """Return the shortest name that means an entry of a plugin: zoo's own win a bare name."""
+    return name if plugin.name == FIRST_PARTY else plugin.qualify(name)
 
 
 def _spell(value: Any) -> str:

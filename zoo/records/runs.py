@@ -1,30 +1,35 @@
-"""Run folders: one per training, never used again, with its settings, history and outcome in `run.json`."""
+"""Runs: a folder for each training, never used again, with its settings, history and outcome in `run.json`."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from math import inf
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import (
-    WeightsError,
-    describe,
-)
+from zoo.errors import WeightsError, describe
+from zoo.records.forms import are_all, are_scores, is_file, is_list, is_number, is_table
 from zoo.records.header import expect, is_text
+from zoo.records.history import Epoch
+from zoo.records.metadata import DatasetOrigin, FileOrigin
+from zoo.records.plain import to_json_data
+from zoo.registry.origin import Origin
 from zoo.storage.files import create_folder, write_file
+
+Form = Callable[[Any], object]
+"""Tells whether a value has a form."""
 
 RECORD_FILE = "run.json"
 WEIGHTS_FILE = "weights.safetensors"
 PREDICTIONS_FILE = "predictions.safetensors"
-FORMAT = 1
+RECORD_FORMAT = 1
+"""The number of the form of `run.json`."""
 # A list of plain numbers as indentation spreads it; a text has no line break of its own in JSON.
 NUMBERS = re.compile(r"\[\n\s+([^\[\]{}\"]+?)\n\s*\]")
 
@@ -44,13 +49,113 @@ class RunResult:
     dataset_params: dict[str, Any]
     train_config: dict[str, Any]
     metrics: dict[str, float]
-    history: list[dict[str, Any]]
+    history: list[Epoch]
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
         data: dict[str, Any] = to_json_data({**asdict(self), "run": str(self.run), "weights": str(self.weights)})
         return data
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What is known of a run, as its `run.json` says it. A key that is missing means that it is not known.
+
+    Fields:
+        init: The weights file that the training started from: its `path`, and the `digest` of its tensors.
+        transfer: What the model took over from that file: `kept` tensors, `new` ones with the reason, `unused` ones.
+        frozen: Shell patterns; parameters with such names were not trained.
+        status: `running`, `finished`, `diverged`, `interrupted` or `failed`. `running` is written before the first
+            step, so a run that says it may have been ended from outside.
+        started: When the run began, in ISO 8601 with milliseconds and time zone.
+        model: The bare name of the model.
+        plugin: The plugin that provides it: `name`, `version` and `source`.
+        params: The params that the model was built with, defaults included.
+        dataset: `name`, `plugin`, `params`, `digest` (SHA-256 of all samples and class names) and `samples` of each
+            split.
+        metrics: The scores on the test split after the last epoch; `loss` is the mean cross-entropy. A score that was
+            not finite is null.
+        metric_plugins: The plugin of each metric, like `plugin`.
+        metric_params: The params of each metric.
+        train_config: The settings of the training as they were asked for.
+        adapted: What was done to the images so that they fit the model, in words.
+        seed: The seed of the initial weights and of the order of the samples.
+        device: The device that trained, as torch names it.
+        device_name: The model of an accelerator, else the kind of the device.
+        threads: The CPU threads that trained.
+        parameters: How many parameters the model has.
+        versions: The versions of `zoo`, `torch`, `python` and of the package that the model's code is from.
+        history: A table for each epoch: `epoch` from 1 on, `train` with the mean `loss`, `test` with the scores on the
+            test split, `seconds` of both.
+        seconds: How long training and evaluating took together.
+        validation: The scores on the validation split, where there is one; `@best` goes by these.
+        confusion: How often each class was predicted for each: rows are targets, columns are predictions. Left out for
+            more than 1000 classes.
+        per_class: `name`, `support`, `precision`, `recall` and `f1` of each class on the test split. Left out likewise.
+        error: What ended a run that did not finish, in words.
+    """
+
+    init: FileOrigin | None = None
+    transfer: Mapping[str, Any] | None = None
+    frozen: tuple[str, ...] = ()
+    status: str | None = None
+    started: str | None = None
+    model: str | None = None
+    plugin: Origin | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    dataset: DatasetOrigin | None = None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    metric_plugins: Mapping[str, Origin] = field(default_factory=dict)
+    metric_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    train_config: Mapping[str, Any] = field(default_factory=dict)
+    adapted: tuple[str, ...] = ()
+    seed: int | None = None
+    device: str | None = None
+    device_name: str | None = None
+    threads: int | None = None
+    parameters: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    history: Sequence[Epoch] = ()
+    seconds: float | None = None
+    validation: Mapping[str, float | None] = field(default_factory=dict)
+    confusion: Sequence[Sequence[int]] = ()
+    per_class: Sequence[Mapping[str, Any]] = ()
+    error: str | None = None
+
+    @property
+    def trained(self) -> tuple[str, str] | None:
+        """The model and the data set, each as `plugin/name`; None where the record does not name them."""
+        if not self.model or not self.plugin or not self.dataset:
+            return None
+        return self.plugin.qualify(self.model), self.dataset.qualified_name
+
+    @classmethod
+    def from_json(cls, table: Any) -> RunRecord:
+        """Read the table of a `run.json`.
+
+        Keys that this zoo does not know are left out, and so are parts of a strange form that no result is made of.
+
+        Raises:
+            ValueError: a part that results are made of has another form than it is written in; says which, what was
+                expected and what is there.
+        """
+        expect(isinstance(table, dict), "expected a table", table)
+        for key, (form, good) in RECORD_FORMS.items():
+            expect(key not in table or good(table[key]), f"{key}: expected {form}", table.get(key))
+        parts: dict[str, Any] = {}
+        for part in fields(cls):
+            if part.name in table:
+                has_form, read = OTHER_FORMS.get(part.name, (is_anything, None))
+                if has_form(table[part.name]):
+                    parts[part.name] = read(table[part.name]) if read else table[part.name]
+        return cls(**parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table of a `run.json`; what is not known yet is left out."""
+        table = {part.name: getattr(self, part.name) for part in fields(self)}
+        kept = {key: value for key, value in table.items() if key in ALWAYS or value not in (None, (), [], {})}
+        return {"format": RECORD_FORMAT, **to_json_data(kept)}
 
 
 def create_run(runs: Path, model: str, dataset: str) -> Path:
@@ -63,97 +168,105 @@ def create_run(runs: Path, model: str, dataset: str) -> Path:
     return create_folder(runs, name)
 
 
-def save_record(folder: Path, record: Mapping[str, Any]) -> None:
+def save_record(folder: Path, record: RunRecord) -> None:
     """Write what is known of a run.
 
     Raises:
         StorageError: it cannot be written; the record before stays.
     """
-    spread = json.dumps(to_json_data({"format": FORMAT, **record}), indent=2)
+    spread = json.dumps(record.to_json(), indent=2)
     text = NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", spread)
     write_file(folder / RECORD_FILE, f"{text}\n".encode(), what="the record of the run")
 
 
-def to_json_data(value: Any) -> Any:
-    """Return `value` with tuples as lists and numbers that are not finite as None, as JSON has neither."""
-    if isinstance(value, Mapping):
-        return {str(key): to_json_data(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json_data(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Return the record of a run, its parts of the form that they are written in.
+def read_record(path: Path) -> RunRecord:
+    """Return the record of a run.
 
     Raises:
         WeightsError: it cannot be read, or was changed by hand.
     """
     try:
-        record = json.loads(path.read_bytes())
-        expect(isinstance(record, dict), "expected a table", record)
-        for key, (form, good) in RECORD_FORMS.items():
-            expect(key not in record or good(record[key]), f"{key}: expected {form}", record.get(key))
+        return RunRecord.from_json(json.loads(path.read_bytes()))
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} cannot be used as the record of a run", describe(error)) from error
-    return dict(record)
 
 
-def _is_table(value: Any) -> bool:
-    return isinstance(value, dict)
+def list_runs(runs_dir: Path) -> list[tuple[Path, RunRecord]]:
+    """Return the finished runs that have their weights, with their records, the oldest first.
 
-
-def _is_scores(value: Any) -> bool:
-    return _is_table(value) and all(score is None or _is_number(score) for score in value.values())
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-def _is_epoch(value: Any) -> bool:
-    return (
-        _is_table(value)
-        and type(value.get("epoch")) is int
-        and all(_is_scores(value.get(key)) for key in ("train", "test", "seconds"))
-    )
-
-
-RECORD_FORMS: dict[str, tuple[str, Callable[[Any], object]]] = {
-    "history": ("a list of epochs", lambda value: isinstance(value, list) and all(map(_is_epoch, value))),
-    "metrics": ("a table of numbers", _is_scores),
-    "validation": ("a table of numbers", _is_scores),
-    "train_config": ("a table", _is_table),
-    "params": ("a table", _is_table),
-    "dataset": ("a table with a name", lambda value: _is_table(value) and is_text(value.get("name"))),
-    "versions": ("a table", _is_table),
-    "seconds": ("a number", _is_number),
-    **dict.fromkeys(("seed", "parameters"), ("a whole number", lambda value: type(value) is int)),
-    **dict.fromkeys(("status", "started", "model", "device", "device_name"), ("text", is_text)),
-}
-
-
-def list_runs(runs_dir: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Return the finished runs that have their weights, with their records, the oldest first."""
-    found: list[tuple[Path, dict[str, Any]]] = []
+    A folder whose record cannot be read is passed over.
+    """
+    found: list[tuple[Path, RunRecord]] = []
     for folder in _list_folders(runs_dir):
-        with suppress(OSError, ValueError, RecursionError):
+        with suppress(OSError, WeightsError):
             if not (folder / RECORD_FILE).is_file():
                 continue  # reading a pipe waits for its other end
-            record = json.loads((folder / RECORD_FILE).read_bytes())
-            if isinstance(record, dict) and record.get("status") == "finished" and (folder / WEIGHTS_FILE).is_file():
+            record = read_record(folder / RECORD_FILE)
+            if record.status == "finished" and (folder / WEIGHTS_FILE).is_file():
                 found.append((folder, record))
     # Of runs started at one time the longer name is the newer: NAME, NAME-2, ... NAME-10.
     return sorted(found, key=lambda run: (_read_start(run[1]), len(run[0].name), run[0].name))
 
 
-def _read_start(record: dict[str, Any]) -> float:
-    """Return when a run started: as text, times of two zones (summer and winter) would not sort."""
+def _read_start(record: RunRecord) -> float:
+    """Return when a run started, in seconds: as text, times of two zones (summer and winter) would not sort."""
     with suppress(ValueError, OverflowError, OSError):
-        return datetime.fromisoformat(str(record.get("started"))).timestamp()
+        return datetime.fromisoformat(str(record.started)).timestamp()
     return -inf
 
 
 def _list_folders(runs_dir: Path) -> Iterator[Path]:
     with suppress(OSError):
         yield from sorted(path for path in runs_dir.iterdir() if path.is_dir())
+
+
+def _is_epoch(value: Any) -> bool:
+    return is_table(value, epoch=is_whole, train=are_scores, test=are_scores, seconds=are_scores)
+
+
+def _is_plugin(value: Any) -> bool:
+    return is_table(value, name=is_text)
+
+
+def is_anything(value: Any) -> bool:
+    """Tell that any value is good."""
+    return True
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether it is a whole number."""
+    return type(value) is int
+
+
+RECORD_FORMS: dict[str, tuple[str, Form]] = {
+    "history": ("a list of epochs", are_all(_is_epoch)),
+    "dataset": ("a table with a name", lambda value: is_table(value, name=is_text)),
+    "seconds": ("a number", is_number),
+    **dict.fromkeys(("metrics", "validation"), ("a table of numbers", are_scores)),
+    **dict.fromkeys(("train_config", "params", "versions"), ("a table", is_table)),
+    **dict.fromkeys(("seed", "parameters"), ("a whole number", is_whole)),
+    **dict.fromkeys(("status", "started", "model", "device", "device_name"), ("text", is_text)),
+}
+"""What each part must be that results are made of, in words and as a check."""
+OTHER_FORMS: dict[str, tuple[Form, Callable[[Any], Any] | None]] = {
+    "init": (is_file, lambda table: FileOrigin(path=table["path"], digest=table["digest"])),
+    "plugin": (_is_plugin, Origin.from_json),
+    "dataset": (is_table, DatasetOrigin.from_json),
+    "metric_plugins": (
+        is_table,
+        lambda table: {name: Origin.from_json(plugin) for name, plugin in table.items() if _is_plugin(plugin)},
+    ),
+    "metric_params": (lambda value: is_table(value) and all(map(is_table, value.values())), None),
+    "transfer": (is_table, None),
+    "confusion": (are_all(is_list), None),
+    "per_class": (are_all(is_table), None),
+    "threads": (is_whole, None),
+    "error": (is_text, None),
+    **dict.fromkeys(("frozen", "adapted"), (are_all(is_text), tuple)),
+}
+"""The form of the other parts, and how a part becomes its record."""
+ALWAYS = (
+    *("status", "started", "model", "plugin", "params", "dataset", "metrics", "metric_plugins", "metric_params"),
+    *("train_config", "adapted", "seed", "device", "device_name", "threads", "parameters", "versions", "history"),
+)
+"""What is written even where it is empty, for people who read the file."""

@@ -284,13 +284,3 @@ def _find_qualified(plugins: Sequence[Plugin], kind: Kind, name: str) -> list[En
         if plugin.problem is not None:
             raise plugin.problem
     return []
-
-
-def describe_plugin(entry: Entry[Any]) -> dict[str, str]:
-    """Return where an entry comes from, as weights and runs record it."""
-    plugin = entry.plugin
-    if plugin.installed or entry.is_first_party:
-        source = "installed"
-    else:
-        source = str(plugin.source) if isinstance(plugin.source, Path) else plugin.origin
-    return {"name": plugin.name, "version": plugin.version, "source": source}

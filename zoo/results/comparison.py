@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from zoo.errors import UsageError
 from zoo.records.header import read_header
+from zoo.records.plain import to_json_data
 from zoo.records.references import find_weights
-from zoo.records.runs import to_json_data
-from zoo.registry.entries import Registry, choose_registry
-from zoo.results.reading import Result, read_results
+from zoo.registry.entries import Registry
+from zoo.registry.places import Places, open_places
+from zoo.results.reading import Result, gather_results
 from zoo.results.seeds import Group, GroupPair, compare_groups, group_results
 from zoo.results.significance import adjust_p, mcnemar_p, wilson_interval
-from zoo.storage import folders
+from zoo.training.predictions import Outcomes
 
 COURSE_BATCH = 32
 """Samples a batch of the course's test loader."""
@@ -125,28 +126,17 @@ def compare(
         UsageError: no reference, or results on different data, which are never compared silently.
         WeightsError, ZooError: see `read_results`.
     """
-    places: dict[str, Any] = {"runs_dir": runs_dir, "data_dir": data_dir, "offline": offline, "progress": progress}
-    return compare_results(find_results(references, choose_registry(registry, plugins), **places))
+    places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
+    return compare_results(find_results(references, places, progress=progress))
 
 
-def find_results(
-    references: Sequence[str | os.PathLike[str]],
-    registry: Registry,
-    *,
-    runs_dir: str | Path | None,
-    data_dir: str | Path | None,
-    offline: bool | None,
-    progress: bool,
-) -> list[Result]:
+def find_results(references: Sequence[str | os.PathLike[str]], places: Places, *, progress: bool) -> list[Result]:
     """Read the results of references, each file once."""
     if not references:
         raise UsageError("nothing to compare", "expected references to weights", "Give run folders, or MODEL@DATASET")
-    folder, no_network = folders.runs_dir(runs_dir), folders.offline(offline)
-    paths = [find_weights(each, registry=registry, runs_dir=folder, offline=no_network) for each in references]
+    paths = [find_weights(each, places) for each in references]
     files = list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
-    return read_results(
-        files, registry=registry, runs_dir=folder, data_dir=data_dir, offline=no_network, progress=progress
-    )
+    return gather_results(files, places, progress=progress)
 
 
 def compare_results(results: Sequence[Result]) -> Comparison:
@@ -158,12 +148,12 @@ def compare_results(results: Sequence[Result]) -> Comparison:
     _check_same_samples(results)
     ranked = sorted(results, key=lambda result: -_outcomes(result).accuracy)
     groups = group_results(ranked)
-    facts = _outcomes(ranked[0]).facts
+    origin = _outcomes(ranked[0]).origin
     return Comparison(
-        dataset=facts["dataset"],
-        split=facts["split"],
+        dataset=origin.dataset,
+        split=origin.split,
         samples=len(_outcomes(ranked[0])),
-        digest=facts["digest"],
+        digest=origin.digest,
         rows=tuple(_describe(result) for result in ranked),
         pairs=_compare_files(ranked),
         groups=groups,
@@ -183,7 +173,7 @@ def count_course_accuracy(correct: NDArray[numpy.bool_]) -> float:
     return float(shares.mean())
 
 
-def _outcomes(result: Result) -> Any:
+def _outcomes(result: Result) -> Outcomes:
     if result.outcomes is None:
         raise ValueError(f"{result.name} was read without its outcomes")
     return result.outcomes
@@ -206,9 +196,9 @@ def _check_same_samples(results: Sequence[Result]) -> None:
 def _are_same_samples(first: Result, second: Result) -> bool:
     one, other = _outcomes(first), _outcomes(second)
     # Without a digest, the name and the targets must do.
-    facts = ("split", "digest") if one.facts["digest"] and other.facts["digest"] else ("split", "dataset")
+    facts = ("split", "digest") if one.origin.digest and other.origin.digest else ("split", "dataset")
     return (
-        all(one.facts[fact] == other.facts[fact] for fact in facts)
+        all(getattr(one.origin, fact) == getattr(other.origin, fact) for fact in facts)
         and one.class_names == other.class_names
         and numpy.array_equal(one.arrays["targets"], other.arrays["targets"])
     )
@@ -216,26 +206,26 @@ def _are_same_samples(first: Result, second: Result) -> bool:
 
 def _describe_samples(result: Result) -> str:
     outcomes = _outcomes(result)
-    facts = outcomes.facts
-    digest = f"digest {facts['digest'][:8]}" if facts["digest"] else "no digest"
-    return f"{len(outcomes)} samples of {facts['dataset']}, split {facts['split']}, {digest}"
+    origin = outcomes.origin
+    digest = f"digest {origin.digest[:8]}" if origin.digest else "no digest"
+    return f"{len(outcomes)} samples of {origin.dataset}, split {origin.split}, {digest}"
 
 
 def _describe(result: Result) -> Row:
-    outcomes, metadata, header = _outcomes(result), result.metadata, read_header(result.weights)
+    outcomes, metadata, header = _outcomes(result), result.weights_metadata, read_header(result.weights)
     samples, correct = len(outcomes), int(outcomes.hits.sum())
     low, high = wilson_interval(correct, samples)
     values = sum(prod(tensor.shape) for tensor in header.tensors.values())
-    parameters = (result.record or {}).get("parameters")
+    parameters = result.run_record.parameters if result.run_record else None
     training, prediction, timing = _find_times(result, samples)
     return Row(
         name=result.name,
         weights=result.weights,
         run=result.run,
-        model=metadata["model"],
-        dataset=(metadata.get("dataset") or {}).get("name"),
-        seed=metadata.get("seed"),
-        parameters=parameters if type(parameters) is int else values,
+        model=metadata.model,
+        dataset=metadata.dataset.name if metadata.dataset else None,
+        seed=metadata.seed,
+        parameters=values if parameters is None else parameters,
         size=header.size,
         correct=correct,
         samples=samples,
@@ -251,18 +241,19 @@ def _describe(result: Result) -> Row:
 
 def _find_times(result: Result, samples: int) -> tuple[float | None, float | None, str]:
     """Return the seconds of the training, those of one prediction, and where they come from."""
-    if result.record is None:
+    record = result.run_record
+    if record is None:
         return None, None, "not known: the weights lie in no run folder"
-    history = result.record.get("history")
+    history = record.history
     if not history:
         return None, None, "not known: the run trained for no epoch"
-    training = [epoch["seconds"].get("train") for epoch in history]
+    training = [epoch["seconds"]["train"] for epoch in history if "train" in epoch["seconds"]]
     prediction = history[-1]["seconds"].get("test")
-    threads = result.record.get("threads")
-    where = result.record.get("device_name") or result.record.get("device") or "a device not recorded"
+    threads = record.threads
+    where = record.device_name or record.device or "a device not recorded"
     where += f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
     return (
-        None if None in training else sum(training),
+        sum(training) if len(training) == len(history) else None,
         None if prediction is None else prediction / samples,
         f"measured by the run, prediction in its last evaluation: {where}",
     )

@@ -5,22 +5,17 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError, UsageError, describe, quote
-from zoo.records import runs
 from zoo.records.header import read_header
-from zoo.records.metadata import check_metadata
+from zoo.records.metadata import WeightsMetadata, read_metadata
 from zoo.records.references import find_weights
-from zoo.records.runs import (
-    RECORD_FILE,
-    WEIGHTS_FILE,
-    read_record,
-)
-from zoo.registry.entries import Registry, choose_registry
-from zoo.storage import folders
+from zoo.records.runs import PREDICTIONS_FILE, RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
+from zoo.registry.entries import Registry
+from zoo.registry.places import Places, open_places
 from zoo.training.predictions import Outcomes, read_outcomes
 
 if TYPE_CHECKING:
@@ -36,17 +31,27 @@ class Result:
             same call has it.
         weights: The file.
         run: The folder of the run that made it, None when it does not lie in one.
-        record: The `run.json` of that folder.
-        metadata: What the file says of itself.
+        run_record: What that folder's `run.json` says; `record` is the same as a table.
+        weights_metadata: What the file says of itself; `metadata` is the same as a table.
         outcomes: The predictions on the test split, None when they were not asked for.
     """
 
     name: str
     weights: Path
     run: Path | None
-    record: dict[str, Any] | None
-    metadata: dict[str, Any]
+    run_record: RunRecord | None
+    weights_metadata: WeightsMetadata
     outcomes: Outcomes | None
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """The `run.json` of the run, None where the weights lie in no run folder."""
+        return self.run_record.to_json() if self.run_record else None
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the weights file says of itself."""
+        return self.weights_metadata.to_json()
 
 
 def read_results(
@@ -69,23 +74,28 @@ def read_results(
         WeightsError: a file is missing, damaged or not zoo's.
         ZooError: see `evaluate`.
     """
-    chosen = choose_registry(registry, plugins)
-    folder, no_network = folders.runs_dir(runs_dir), folders.offline(offline)
-    paths = [find_weights(each, registry=chosen, runs_dir=folder, offline=no_network) for each in references]
-    found: list[dict[str, Any]] = []
+    places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
+    paths = [find_weights(each, places) for each in references]
+    return gather_results(paths, places, outcomes=outcomes, progress=progress)
+
+
+def gather_results(paths: Sequence[Path], places: Places, *, outcomes: bool = True, progress: bool) -> list[Result]:
+    """Return what is known of each of the weights files; see `read_results`."""
+    found: list[Result] = []
     for path in paths:
-        metadata = read_header(path).metadata
-        check_metadata(path, metadata)
+        metadata = read_metadata(path, read_header(path).metadata)
         run = path.parent if path.name == WEIGHTS_FILE and (path.parent / RECORD_FILE).is_file() else None
         record = read_record(run / RECORD_FILE) if run else None
         kept = _read_kept(run, metadata) if run and outcomes else None
         if kept is None and outcomes:
             from zoo.training.evaluation import evaluate  # most results come from a run and need none of it
 
-            kept = evaluate(path, registry=chosen, data_dir=data_dir, offline=no_network, progress=progress).outcomes
-        found.append({"weights": path, "run": run, "record": record, "metadata": metadata, "outcomes": kept})
-    names = _name_all([(each["weights"], each["run"], each["metadata"]) for each in found])
-    return [Result(name=name, **each) for name, each in zip(names, found, strict=True)]
+            data_dir, offline = places.given_data_dir, places.offline
+            done = evaluate(path, registry=places.registry, data_dir=data_dir, offline=offline, progress=progress)
+            kept = done.outcomes
+        result = Result(name="", weights=path, run=run, run_record=record, weights_metadata=metadata, outcomes=kept)
+        found.append(result)
+    return [replace(result, name=name) for name, result in zip(_name_all(found), found, strict=True)]
 
 
 def read_samples(
@@ -104,23 +114,20 @@ def read_samples(
         DataError: the data cannot be had, or are others than those of the outcomes.
         DownloadError, PluginError: see `fetch`.
     """
-    from zoo.data.loading import load_dataset
-    from zoo.data.splits import count_samples, find_digest, to_image
-    from zoo.registry.factories import load_factory
-    from zoo.registry.params import resolve_params
+    return gather_samples(result, indices, open_places(registry, plugins, data_dir=data_dir, offline=offline))
 
-    trained = result.metadata.get("dataset") or {}
-    if not trained.get("name"):
+
+def gather_samples(result: Result, indices: Sequence[int], places: Places) -> list[Tensor]:
+    """Return the raw images of samples of the test split; see `read_samples`."""
+    from zoo.data.loading import open_dataset
+    from zoo.data.splits import count_samples, hash_splits, to_image
+
+    trained = result.weights_metadata.dataset
+    if trained is None:
         raise UsageError(f"{result.weights} names no data set")
-    plugin = trained.get("plugin")
-    chosen = choose_registry(registry, plugins)
-    entry = chosen.get("dataset", f"{plugin['name']}/{trained['name']}" if plugin else trained["name"])
-    given = trained.get("params") or {}
-    params = resolve_params(entry.spec, load_factory(entry), given)
-    root, no_network = folders.data_dir(data_dir), folders.offline(offline)
-    splits = load_dataset(entry, root, params, given=bool(given), offline=no_network)
-    known = result.outcomes.facts["digest"] if result.outcomes else None
-    if known is not None and find_digest(splits) != known:
+    entry, splits = open_dataset(trained.qualified_name, trained.params, places)
+    known = result.outcomes.origin.digest if result.outcomes else None
+    if known is not None and hash_splits(splits) != known:
         what = f"dataset {quote(entry.name)} is not the one of the predictions of {result.name}"
         raise DataError(what, "its content has changed", f"Evaluate it anew: zoo evaluate {result.weights}")
     split = splits.test
@@ -136,26 +143,24 @@ def read_samples(
         raise DataError(f"dataset {quote(entry.name)}: a sample cannot be read", describe(error)) from error
 
 
-def _read_kept(run: Path, metadata: dict[str, Any]) -> Outcomes | None:
+def _read_kept(run: Path, metadata: WeightsMetadata) -> Outcomes | None:
     """Return the outcomes kept in a run folder, None when there are none or they are of other weights."""
-    path = run / runs.PREDICTIONS_FILE
+    path = run / PREDICTIONS_FILE
     if not path.exists():
         return None
-    kept, digest = read_outcomes(path), (metadata.get("digests") or {}).get("tensors")
-    belongs = digest is not None and kept.facts["weights"] == digest
-    return kept if belongs and list(kept.class_names) == metadata["class_names"] else None
+    kept, digest = read_outcomes(path), metadata.digests.get("tensors")
+    belongs = digest is not None and kept.origin.weights == digest
+    return kept if belongs and kept.class_names == metadata.class_names else None
 
 
-def _name_all(results: Sequence[tuple[Path, Path | None, dict[str, Any]]]) -> list[str]:
+def _name_all(results: Sequence[Result]) -> list[str]:
     """Return a name for each result, all different."""
-    pairs = []
-    for _, _, metadata in results:
-        dataset = (metadata.get("dataset") or {}).get("name")
-        pairs.append(f"{metadata['model']}@{dataset}" if dataset else metadata["model"])
-    taken = Counter(pairs)
+    titles = [result.weights_metadata.title for result in results]
+    taken = Counter(titles)
     names: list[str] = []
-    for pair, (path, run, _) in zip(pairs, results, strict=True):
-        base = name = pair if taken[pair] == 1 else run.resolve().name if run else path.stem
+    for title, result in zip(titles, results, strict=True):
+        unique = result.run.resolve().name if result.run else result.weights.stem
+        base = name = title if taken[title] == 1 else unique
         number = 1
         while name in names:
             number += 1

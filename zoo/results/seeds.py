@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
+from zoo.records.metadata import WeightsMetadata
 from zoo.results.reading import Result
 from zoo.results.significance import Difference, adjust_p, mean_and_deviation, mean_interval, welch_test
 
@@ -58,7 +58,7 @@ def group_results(results: Sequence[Result]) -> tuple[Group, ...]:
     found: dict[str, list[Result]] = {}
     settings: dict[str, dict[str, str]] = {}
     for result in results:
-        facts = _find_settings(result.metadata)
+        facts = _find_settings(result.weights_metadata)
         # What names no seed is not known to differ in nothing but that.
         key = json.dumps([facts, None if _find_seed(result) is not None else str(result.weights)], sort_keys=True)
         found.setdefault(key, []).append(result)
@@ -86,14 +86,14 @@ def compare_groups(groups: Sequence[Group]) -> tuple[GroupPair, ...]:
 
 
 def _find_seed(result: Result) -> int | None:
-    seed = result.metadata.get("seed")
-    return seed if type(seed) is int else None
+    return result.weights_metadata.seed
 
 
-def _find_settings(metadata: Mapping[str, Any]) -> dict[str, str]:
+def _find_settings(metadata: WeightsMetadata) -> dict[str, str]:
     """Return all that makes a model besides its seed, one text for each setting."""
-    settings = {fact: metadata.get(fact) for fact in FACTS}
-    settings |= {key: value for key, value in (metadata.get("train_config") or {}).items() if key not in NOT_THE_MODEL}
+    table = metadata.to_json()
+    settings = {fact: table.get(fact) for fact in FACTS}
+    settings |= {key: value for key, value in (metadata.train_config or {}).items() if key not in NOT_THE_MODEL}
     flat: dict[str, str] = {}
     for key, value in settings.items():
         inner = value.items() if isinstance(value, dict) else [("", value)]
@@ -105,9 +105,7 @@ def _name_all(found: Mapping[str, Sequence[Result]], settings: Mapping[str, Mapp
     """Return a name for each group, all different."""
     pairs: dict[str, list[str]] = {}
     for key, group in found.items():
-        metadata = group[0].metadata
-        dataset = (metadata.get("dataset") or {}).get("name")
-        pairs.setdefault(f"{metadata['model']}@{dataset}" if dataset else metadata["model"], []).append(key)
+        pairs.setdefault(group[0].weights_metadata.title, []).append(key)
     names: dict[str, str] = {}
     for pair, keys in pairs.items():
         known = dict.fromkeys(setting for key in keys for setting in settings[key])

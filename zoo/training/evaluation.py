@@ -9,17 +9,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.data.splits import count_samples, find_digest, find_input_shape
+from zoo.data.splits import count_samples, find_input_shape, hash_splits
 from zoo.errors import DivergedError, IncompatibleError, UsageError, quote
 from zoo.models.device import use_seed, use_threads
 from zoo.models.predictor import Predictor, load_path
+from zoo.records.plain import to_json_data
 from zoo.records.references import find_weights
-from zoo.records.runs import to_json_data
-from zoo.registry.entries import Registry, choose_registry
-from zoo.storage import folders
+from zoo.registry.entries import Registry
+from zoo.registry.places import open_places
 from zoo.training.confusion import ClassScore, score_classes
-from zoo.training.plan import make_plan
-from zoo.training.predictions import OutcomeCollector, Outcomes
+from zoo.training.plan import Wanted, make_plan
+from zoo.training.predictions import OutcomeCollector, OutcomeOrigin, Outcomes
 from zoo.training.progress import bar, no_progress
 from zoo.training.setup import build_metrics, find_threads, load_splits, make_test_batches
 from zoo.training.trainer import evaluate as evaluate_model
@@ -79,28 +79,30 @@ def evaluate(
         UsageError: the data set has other classes than the weights, or images that do not fit them.
         DataError, DownloadError: the data cannot be had or used.
     """
-    chosen = choose_registry(registry, plugins)
-    no_network = folders.offline(offline)
-    path = find_weights(reference, registry=chosen, runs_dir=folders.runs_dir(runs_dir), offline=no_network)
-    predictor = load_path(path, chosen)
-    metadata, trained = predictor.metadata, predictor.metadata.get("dataset") or {}
-    if dataset is None and not trained.get("name"):
-        raise UsageError(f"{path} names no data set", fix="Give one with --dataset")
-    own = f"{trained['plugin']['name']}/{trained['name']}" if trained.get("plugin") else trained.get("name")
-    wanted = chosen.get("dataset", dataset or str(own))
-    same = wanted.qualified_name == own
+    places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
+    path = find_weights(reference, places)
+    predictor = load_path(path, places.registry)
+    trained = predictor.weights.dataset
+    if dataset is None:
+        if trained is None:
+            raise UsageError(f"{path} names no data set", fix="Give one with --dataset")
+        dataset = trained.qualified_name
+    wanted = places.registry.get("dataset", dataset)
+    own_params = trained.params if trained and trained.qualified_name == wanted.qualified_name else None
     plan = make_plan(
-        chosen,
-        f"{metadata['plugin']['name']}/{metadata['model']}",
-        wanted.qualified_name,
-        [metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics)),
-        metadata["params"],
-        dataset_params or (trained.get("params") or {} if same else {}),
-        metric_params or {},
-        {key: value for key, value in settings.items() if value is not None},
+        Wanted(
+            model=predictor.weights.qualified_model,
+            dataset=wanted.qualified_name,
+            metrics=[metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics)),
+            params=predictor.params,
+            dataset_params=dataset_params or own_params or {},
+            metric_params=metric_params or {},
+            settings=settings,
+        ),
+        places.registry,
     )
     with use_seed(plan.config.seed), use_threads(plan.config.threads or 1):
-        splits = load_splits(plan, folders.data_dir(data_dir), offline=no_network)
+        splits = load_splits(plan, places.data_dir, offline=places.offline)
         _check_fit(predictor, plan.dataset.name, splits.class_names, find_input_shape(plan.dataset.name, splits))
         predictor.model.to(plan.device)
         built = build_metrics(plan, len(splits.class_names))
@@ -115,28 +117,28 @@ def evaluate(
         except DivergedError as error:
             raise DivergedError(error.what, error.why, f"See: zoo verify {path}") from error
         seconds = time.perf_counter() - started
-    facts = {
-        "model": metadata["model"],
-        "dataset": plan.dataset.name,
-        "split": "test",
-        "digest": find_digest(splits),
-        "weights": (metadata.get("digests") or {}).get("tensors"),
-    }
+    origin = OutcomeOrigin(
+        model=predictor.weights.model,
+        dataset=plan.dataset.name,
+        split="test",
+        digest=hash_splits(splits),
+        weights=predictor.weights.digests.get("tensors"),
+    )
     return Evaluation(
         weights=path,
-        model=metadata["model"],
+        model=predictor.weights.model,
         dataset=plan.dataset.name,
         metrics=scores,
         samples=count_samples(splits.test),
         device=str(plan.device),
         seconds=seconds,
-        outcomes=collector.collect(splits.class_names, facts),
+        outcomes=collector.collect(splits.class_names, origin),
     )
 
 
 def _check_fit(predictor: Predictor, dataset: str, class_names: Sequence[str], shape: tuple[int, ...]) -> None:
     """Refuse a data set that these weights cannot be measured on."""
-    model = predictor.metadata["model"]
+    model = predictor.weights.model
     if tuple(class_names) != predictor.class_names:
         ours, theirs = predictor.class_names, tuple(class_names)
         if len(ours) != len(theirs):

@@ -24,6 +24,19 @@ log = logging.getLogger("zoo")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is wanted by name; None for a model or a data set means that something else names it."""
+
+    model: str | None
+    dataset: str | None
+    metrics: Sequence[str]
+    params: Mapping[str, Any]
+    dataset_params: Mapping[str, Any]
+    metric_params: Mapping[str, Mapping[str, Any]]
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a run is about to do: every name resolved, every setting checked, nothing loaded yet."""
 
@@ -39,16 +52,7 @@ class Plan:
     device: torch.device
 
 
-def make_plan(
-    registry: Registry,
-    model: str,
-    dataset: str,
-    metrics: Sequence[str],
-    params: Mapping[str, Any],
-    dataset_params: Mapping[str, Any],
-    metric_params: Mapping[str, Mapping[str, Any]],
-    settings: Mapping[str, Any],
-) -> Plan:
+def make_plan(wanted: Wanted, registry: Registry) -> Plan:
     """Resolve names, params and settings and check the declared shapes.
 
     Raises:
@@ -57,34 +61,37 @@ def make_plan(
     errors = ErrorCollector()
     found: dict[str, Any] = {"metrics": {}, "metric_params": {}}
     with errors.catch():
-        found["model"] = registry.get("model", model)
+        found["model"] = registry.get("model", str(wanted.model))
     with errors.catch():
-        found["dataset"] = registry.get("dataset", dataset)
-    for name in metrics:
+        found["dataset"] = registry.get("dataset", str(wanted.dataset))
+    for name in wanted.metrics:
         with errors.catch():
             found["metrics"][name] = registry.get("metric", name)
     recommended = found["model"].spec.train if "model" in found else {}
     with errors.catch():
-        found["config"] = resolve_config(recommended, settings)
+        found["config"] = resolve_config(recommended, wanted.settings)
         found["device"] = resolve_device(found["config"].device)
-    for kind, given, target in (("model", params, "params"), ("dataset", dataset_params, "dataset_params")):
+    for kind, given, target in (
+        ("model", wanted.params, "params"),
+        ("dataset", wanted.dataset_params, "dataset_params"),
+    ):
         if kind in found:
             with errors.catch():
                 found[target] = _read_params(found[kind], given)
-    for name in metric_params:
-        if name not in metrics:
+    for name in wanted.metric_params:
+        if name not in wanted.metrics:
             with errors.catch():
                 raise SettingError(f"metric param of {quote(name)}", "that metric is not part of this run")
     for name, entry in found["metrics"].items():
         with errors.catch():
-            found["metric_params"][name] = _read_params(entry, metric_params.get(name, {}))
-    if "model" in found and "dataset" in found and not dataset_params:
+            found["metric_params"][name] = _read_params(entry, wanted.metric_params.get(name, {}))
+    if "model" in found and "dataset" in found and not wanted.dataset_params:
         declared = found["dataset"].spec.input_shape
         if declared is not None:
             with errors.catch():
                 adapt_preprocess(found["model"].spec, found["dataset"].name, declared, Preprocess())
     errors.raise_any()
-    return Plan(given_params=bool(params), given_dataset_params=bool(dataset_params), **found)
+    return Plan(given_params=bool(wanted.params), given_dataset_params=bool(wanted.dataset_params), **found)
 
 
 def _read_params(entry: Entry[Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Outcomes: what a model predicted for each sample of a split, and the small file that keeps it."""
+"""Predictions: what a model predicted for each sample of a split, and the small file that keeps it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,21 @@ SMALL = 256
 """Up to so many classes an index is one byte in the file, else four."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OutcomeOrigin:
+    """What was predicted with what: `digest` is the SHA-256 of the data, `weights` that of the tensors.
+
+    Either is None where it is not known.
+    """
+
+    format: int = FORMAT
+    model: str
+    dataset: str
+    split: str
+    digest: str | None = None
+    weights: str | None = None
+
+
 class Outcomes:
     """What a model predicted for the N samples of a split, in their order.
 
@@ -33,8 +49,7 @@ class Outcomes:
         targets, predictions: class indices, int64 `(N,)`; of equal logits the first class is predicted.
         target_probabilities, probabilities: of the target and of the prediction, float32 `(N,)`.
         class_names: the C classes.
-        facts: `format`, `model`, `dataset`, `split`; `digest`, the SHA-256 of the data, None where it is not known;
-            `weights`, the SHA-256 of the model's tensors, None likewise.
+        origin: which model, data set and split they are of, and the digests of the data and of the model's tensors.
     """
 
     def __init__(
@@ -45,7 +60,7 @@ class Outcomes:
         target_probabilities: ArrayLike,
         probabilities: ArrayLike,
         class_names: tuple[str, ...],
-        facts: dict[str, Any],
+        origin: OutcomeOrigin,
     ) -> None:
         self.arrays: dict[str, NDArray[Any]] = {
             "targets": numpy.asarray(targets, dtype=numpy.int64),
@@ -53,7 +68,12 @@ class Outcomes:
             "target_probabilities": numpy.asarray(target_probabilities, dtype=numpy.float32),
             "probabilities": numpy.asarray(probabilities, dtype=numpy.float32),
         }
-        self.class_names, self.facts = class_names, facts
+        self.class_names, self.origin = class_names, origin
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The origin as a table."""
+        return asdict(self.origin)
 
     def __len__(self) -> int:
         return len(self.arrays["targets"])
@@ -126,8 +146,8 @@ class OutcomeCollector:
         self.indices.append(indices)
         self.probabilities.append(logits.to(torch.float32).softmax(dim=1).gather(1, indices))
 
-    def collect(self, class_names: Sequence[str], facts: Mapping[str, Any]) -> Outcomes:
-        """Return the outcomes of all batches since the last reset, on the CPU; `facts` are those of `Outcomes`."""
+    def collect(self, class_names: Sequence[str], origin: OutcomeOrigin) -> Outcomes:
+        """Return the outcomes of all batches since the last reset, on the CPU."""
         import torch
 
         targets, predictions = torch.cat(self.indices).cpu().T.contiguous()
@@ -138,7 +158,7 @@ class OutcomeCollector:
             target_probabilities=target_probabilities,
             probabilities=probabilities,
             class_names=tuple(class_names),
-            facts={"format": FORMAT, "digest": None, "weights": None, **facts},
+            origin=origin,
         )
 
 
@@ -153,8 +173,8 @@ def save_outcomes(path: Path, outcomes: Outcomes, *, fix: str = ELSEWHERE) -> No
     index_type = numpy.uint8 if len(outcomes.class_names) <= SMALL else numpy.int32
     indices = {name: outcomes.arrays[name].astype(index_type) for name in ("targets", "predictions")}
     tensors = {**outcomes.arrays, **indices}
-    facts = {**outcomes.facts, "class_names": list(outcomes.class_names)}
-    text = json.dumps({"format": facts.pop("format"), "predictions": facts}, allow_nan=False)
+    told = {**outcomes.facts, "class_names": list(outcomes.class_names)}
+    text = json.dumps({"format": told.pop("format"), "predictions": told}, allow_nan=False)
     write_file(path, safetensors.numpy.save(tensors, {"zoo": text}), what="predictions", fix=fix)
 
 
@@ -166,8 +186,7 @@ def read_outcomes(path: Path) -> Outcomes:
     """
     header = read_header(path)
     try:
-        facts = _check_facts(header.metadata.get("predictions"))
-        names = tuple(facts.pop("class_names"))
+        names, origin = _read_origin(header.metadata.get("predictions"), header.metadata.get("format", FORMAT))
         index_type = _check_tensors(header, len(names))
         data = _read_data(path, header)
         tensors = {}
@@ -185,23 +204,24 @@ def read_outcomes(path: Path) -> Outcomes:
         target_probabilities=tensors["target_probabilities"],
         probabilities=tensors["probabilities"],
         class_names=names,
-        facts={"format": header.metadata["format"], **facts},
+        origin=origin,
     )
 
 
-def _check_facts(facts: Any) -> dict[str, Any]:
-    """Return what the metadata say of the predictions."""
-    expect(isinstance(facts, dict), "expected a table of what was predicted", facts)
+def _read_origin(table: Any, number: int) -> tuple[tuple[str, ...], OutcomeOrigin]:
+    """Return the class names, and what the file says was predicted with what."""
+    expect(isinstance(table, dict), "expected a table of what was predicted", table)
     for key in ("model", "dataset", "split"):
-        expect(is_text(facts.get(key)), f"{key}: expected a name", facts.get(key))
+        expect(is_text(table.get(key)), f"{key}: expected a name", table.get(key))
     for key in ("digest", "weights"):
-        value = facts.setdefault(key, None)
+        value = table.get(key)
         good = value is None or (is_text(value) and SHA256_PATTERN.fullmatch(value))
         expect(good, f"{key}: expected a SHA-256", value)
-    names = facts.get("class_names")
+    names = table.get("class_names")
     good = isinstance(names, list) and len(names) >= 2 and all(map(is_text, names))
     expect(good, "class_names: expected a list of at least two texts", names)
-    return dict(facts)
+    known = {part.name: table.get(part.name) for part in fields(OutcomeOrigin) if part.name != "format"}
+    return tuple(names), OutcomeOrigin(format=number, **known)
 
 
 def _check_tensors(header: Header, num_classes: int) -> str:

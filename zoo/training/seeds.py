@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from zoo.errors import SettingError, SeveralErrors, UsageError, ZooError
+from zoo.records.history import Epoch
 from zoo.records.runs import RunResult
 from zoo.registry.entries import Registry, choose_registry
 from zoo.registry.keywords import Settings
 from zoo.registry.settings import resolve_config
 from zoo.training.run import run
-from zoo.training.trainer import Epoch
 
 
 class RunArguments(Settings, total=False):

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from zoo.data.batches import Batches, make_batches
+from zoo.data.batches import Batches, BatchSettings, make_batches
 from zoo.data.loading import find_false_claims, load_dataset
 from zoo.data.splits import DataSplits, Split, count_samples, find_input_shape
 from zoo.errors import DataError, PluginError, quote
 from zoo.models.device import choose_threads
-from zoo.models.pretrained import Start
 from zoo.models.probe import check_model, count_flop
 from zoo.models.transfer import Transfer, freeze
 from zoo.registry.compatibility import adapt_preprocess
@@ -24,6 +22,7 @@ from zoo.registry.factories import build_metric, build_model, refuse_params
 from zoo.registry.preprocess import Preprocess
 from zoo.training.metrics import Metric, check_metrics
 from zoo.training.plan import Plan
+from zoo.training.request import Request
 
 log = logging.getLogger("zoo")
 
@@ -54,23 +53,22 @@ class Preparation:
     frozen: list[str]
 
 
-def prepare(
-    plan: Plan, root: Path, *, offline: bool, start: Start | None = None, frozen: Sequence[str] = ()
-) -> Preparation:
+def prepare(request: Request) -> Preparation:
     """Load the data, build model and metrics, and make the batches.
 
-    The model is built right after seeding torch, then takes what fits of `start`; what matches `frozen` is frozen.
-    On return torch uses the number of threads chosen for the work.
+    The model is built right after seeding torch, then takes what fits of the request's pretrained weights; what is to
+    be frozen is frozen. On return torch uses the number of threads chosen for the work.
 
     Raises:
         ZooError: the data cannot be had or used, a factory fails, or the model does not fit the data.
     """
-    splits = load_splits(plan, root, offline=offline)
+    plan, pretrained = request.plan, request.pretrained
+    splits = load_splits(plan, request.places.data_dir, offline=request.places.offline)
     raw_shape = find_input_shape(plan.dataset.name, splits)
     check_claims(plan, splits, raw_shape)
     declared = splits.preprocess or Preprocess()
-    if start is not None:
-        declared = start.choose_preprocess(plan.model, plan.dataset.name, splits, raw_shape, declared)
+    if pretrained is not None:
+        declared = pretrained.choose_preprocess(plan.model, plan.dataset.name, splits, raw_shape, declared)
     preprocess, adapted = adapt_preprocess(plan.model.spec, plan.dataset.name, raw_shape, declared)
     for note in adapted:
         log.info("adapted the data to %s: %s", plan.model.name, note)
@@ -80,10 +78,12 @@ def prepare(
     torch.manual_seed(plan.config.seed)
     with refuse_params(plan.given_params):
         model = build_model(plan.model, input_shape=input_shape, num_classes=classes, params=plan.params)
-    transfer = start.give(model, plan.model, plan.params, input_shape, splits.class_names) if start else None
-    frozen_names = freeze(model, frozen, new=transfer.new if transfer else ())
-    if start and transfer:
-        log.info("started from %s: %s", start.path, transfer.describe(frozen_names))
+    transfer = None
+    if pretrained is not None:
+        transfer = pretrained.transfer_to(model, plan.model, plan.params, input_shape, splits.class_names)
+    frozen_names = freeze(model, request.frozen, new=transfer.new if transfer else ())
+    if pretrained is not None and transfer is not None:
+        log.info("started from %s: %s", pretrained.path, transfer.describe(frozen_names))
     model.to(plan.device)
     names = {"name": plan.model.name, "dataset": plan.dataset.name}
     check_model(model, **names, input_shape=input_shape, num_classes=classes, device=plan.device)
@@ -169,14 +169,9 @@ def _make_train_batches(
         log.info("the last training batch would hold one sample; it joins the batch before")
     if config.epochs and config.batch_size > samples:
         log.warning("dataset %s has %d training samples, so a batch holds %d", name, samples, samples)
-    return make_batches(
-        splits.train,
-        preprocess,
-        batch_size=config.batch_size,
-        shuffle_seed=config.seed,
-        merge_single=normalised,
-        **_describe_batches(plan, splits, raw_shape),
-    )
+    settings = _choose_settings(plan, config.batch_size)
+    settings = replace(settings, shuffle_seed=config.seed, merge_single=normalised)
+    return make_batches(splits.train, preprocess, settings, **_describe_samples(plan, splits, raw_shape))
 
 
 def make_test_batches(
@@ -185,7 +180,7 @@ def make_test_batches(
     """Return the batches of one of the splits for evaluation, as large as is quick."""
     elements = max(1, torch.Size(preprocess.output_shape(raw_shape)).numel())
     size = max(plan.config.batch_size, min(MAX_TEST_BATCH, TEST_BATCH_ELEMENTS // elements))
-    return make_batches(split, preprocess, batch_size=size, **_describe_batches(plan, splits, raw_shape))
+    return make_batches(split, preprocess, _choose_settings(plan, size), **_describe_samples(plan, splits, raw_shape))
 
 
 def _make_validation_batches(
@@ -196,12 +191,10 @@ def _make_validation_batches(
     return make_test_batches(plan, splits, splits.validation, preprocess, raw_shape)
 
 
-def _describe_batches(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> dict[str, Any]:
-    return {
-        "name": plan.dataset.name,
-        "num_classes": len(splits.class_names),
-        "device": plan.device,
-        "workers": plan.config.workers,
-        "loader_seed": plan.config.seed,
-        "image_shape": raw_shape,
-    }
+def _choose_settings(plan: Plan, batch_size: int) -> BatchSettings:
+    config = plan.config
+    return BatchSettings(batch_size=batch_size, device=plan.device, loader_seed=config.seed, workers=config.workers)
+
+
+def _describe_samples(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"name": plan.dataset.name, "num_classes": len(splits.class_names), "image_shape": raw_shape}

@@ -24,10 +24,10 @@ from zoo.data.splits import count_samples
 from zoo.errors import ZooError
 from zoo.models.device import use_seed, use_threads
 from zoo.registry.certificates import Finding
-from zoo.registry.entries import Registry, choose_registry
+from zoo.registry.entries import Registry
 from zoo.registry.keywords import Settings
-from zoo.storage import folders
-from zoo.training.plan import make_plan
+from zoo.registry.places import open_places
+from zoo.training.plan import Wanted, make_plan
 from zoo.training.setup import build_metrics
 
 
@@ -78,20 +78,19 @@ def check(
         UsageError: unknown names, params or settings, or images that the model does not take.
         DataError, PluginError: the data set cannot be used.
     """
-    chosen = choose_registry(registry, plugins)
-    names = [metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics))
-    plan = make_plan(
-        chosen,
-        model or "baseline",
-        dataset or "shapes",
-        names,
-        params or {},
-        dataset_params or {},
-        metric_params or {},
-        settings,
+    places = open_places(registry, plugins, data_dir=data_dir)
+    wanted = Wanted(
+        model=model or "baseline",
+        dataset=dataset or "shapes",
+        metrics=[metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics)),
+        params=params or {},
+        dataset_params=dataset_params or {},
+        metric_params=metric_params or {},
+        settings=settings,
     )
+    plan = make_plan(wanted, places.registry)
     with use_seed(plan.config.seed), use_threads(plan.config.threads or 1):
-        subject, data = make_subject(plan, folders.data_dir(data_dir))
+        subject, data = make_subject(plan, places.data_dir)
         checks = {**COMBINATION_CHECKS, **({"overfit": check_overfit} if overfit else {})}
         findings = list(run_checks(checks, subject, gates=GATES, find_line=find_line))
         failed = {found.check for found in findings if found.status == "failed"}

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from zoo.checks.combination.subject import CombinationSubject
 from zoo.data.splits import count_samples
 from zoo.models.probe import count_flop
-from zoo.training.trainer import build_optimizer, make_step
+from zoo.training.optimizers import build_optimizer
+from zoo.training.step import TrainStep
 
 
 def estimate(subject: CombinationSubject) -> dict[str, float]:
@@ -24,7 +25,7 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     size = sum(parameter.nbytes for parameter in trainable)
     states = {"adam": 2, "adamw": 2}.get(plan.config.optimizer, 1 if plan.config.momentum else 0)
     kept = _measure_kept(model.train(), inputs, targets)
-    step = make_step(model, nn.functional.cross_entropy, build_optimizer(model, plan.config))
+    step = TrainStep(model, nn.functional.cross_entropy, build_optimizer(model, plan.config))
     seconds = []
     for _ in range(7):
         started = time.perf_counter()

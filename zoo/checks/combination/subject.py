@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.checks.model.subject import SAMPLES, ModelSubject
-from zoo.data.batches import make_batches
+from zoo.data.batches import BatchSettings, make_batches
 from zoo.data.splits import DataSplits, Split, count_samples, find_input_shape
 from zoo.errors import DownloadError, UsageError, quote
 from zoo.registry.compatibility import adapt_preprocess, show_shape
@@ -95,11 +95,11 @@ def read_inputs(
     batches = make_batches(
         split,
         preprocess,
+        BatchSettings(
+            batch_size=min(64, count_samples(split)), device=torch.device("cpu"), shuffle_seed=plan.config.seed
+        ),
         name=plan.dataset.name,
         num_classes=len(splits.class_names),
-        batch_size=min(64, count_samples(split)),
-        device=torch.device("cpu"),
-        shuffle_seed=plan.config.seed,
         image_shape=raw,
     )
     parts = list(islice(batches.epoch(0), max(1, count // 64)))

@@ -14,8 +14,9 @@ from zoo.checks.base import Fault
 from zoo.checks.combination.subject import CombinationSubject, read_inputs
 from zoo.checks.source import find_definition
 from zoo.data.splits import find_input_shape
+from zoo.training.optimizers import build_optimizer
 from zoo.training.plan import Plan
-from zoo.training.trainer import build_optimizer, make_step
+from zoo.training.step import TrainStep
 
 COST_STEPS, COST_SECONDS, COST_SEEDS, COST_SAMPLES = 300, 4.0, 3, 1000
 """How training with and without an activation on the logits is compared: steps each, processor seconds after which no
@@ -53,7 +54,7 @@ def compare_without(subject: CombinationSubject, path: str) -> str:
 
 
 def _train_briefly(model: nn.Module, plan: Plan, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
-    step = make_step(model.train(), nn.functional.cross_entropy, build_optimizer(model, plan.config))
+    step = TrainStep(model.train(), nn.functional.cross_entropy, build_optimizer(model, plan.config))
     size = max(2, plan.config.batch_size)
     batches = list(zip(train[0].split(size), train[1].split(size), strict=True))
     for inputs, targets in islice(cycle(batches), COST_STEPS):
@@ -74,7 +75,7 @@ def check_overfit(subject: CombinationSubject) -> str:
     for lr in (1e-3, 1e-2):
         model = subject.build(seed=subject.plan.config.seed)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        step = make_step(model.train(), nn.functional.cross_entropy, torch.optim.Adam(parameters, lr=lr, foreach=False))
+        step = TrainStep(model.train(), nn.functional.cross_entropy, torch.optim.Adam(parameters, lr=lr, foreach=False))
         for count in range(1, OVERFIT_STEPS + 1):
             loss = float(step(inputs, targets))
             best = min(best, loss)

@@ -17,8 +17,10 @@ from zoo.checks.source import find_caller, find_definition
 from zoo.errors import WeightsError, describe
 from zoo.models.device import use_seed
 from zoo.models.weights import read_model, save_weights
-from zoo.records.header import read_header
+from zoo.records.metadata import WeightsMetadata
 from zoo.registry.entries import Registry
+from zoo.registry.origin import find_origin
+from zoo.registry.preprocess import Preprocess
 
 
 def check_dtypes(subject: ModelSubject) -> str:
@@ -108,8 +110,6 @@ def check_file(subject: ModelSubject) -> str:
     parameters and buffers is lost. Two training steps are made before, one of a large model.
     Up to 1e-4 of the largest logit may differ.
     """
-    from zoo.registry.entries import describe_plugin
-
     # Built under another seed than the one of loading: what is drawn and not in the file is another one then.
     model = subject.other
     shape, classes = subject.cases[0]
@@ -127,19 +127,20 @@ def check_file(subject: ModelSubject) -> str:
         expected = model.eval()(subject.inputs(samples))
     if not bool(torch.isfinite(expected).all()):
         raise Skip("after two small training steps its logits are not finite, so there is nothing to compare")
-    metadata = {
-        "model": subject.entry.name,
-        "plugin": describe_plugin(subject.entry),
-        "params": subject.params,
-        "input_shape": list(shape),
-        "class_names": [str(index) for index in range(classes)],
-    }
+    metadata = WeightsMetadata(
+        model=subject.entry.name,
+        plugin=find_origin(subject.entry),
+        params=subject.params,
+        input_shape=tuple(shape),
+        class_names=tuple(str(index) for index in range(classes)),
+        preprocess=Preprocess(),
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "weights.safetensors")
         fix = "Keep everything that training changes, or chance decides, in parameters or registered buffers"
         try:
             save_weights(path, model, metadata)
-            loaded = read_model(path, read_header(path), Registry([subject.entry.plugin]))
+            loaded = read_model(path, metadata, Registry([subject.entry.plugin]))
         except WeightsError as error:
             raise Fault(str(error).replace(str(path), "its file"), fix, find_definition(type(model))) from error
         size = path.stat().st_size

@@ -74,8 +74,8 @@ def predict_command(
 
     paths = find_images(images)
     predictor = load(reference, registry=discover(plugins, disabled), **places)
-    if len(predictor.image["shape"]) != 3:
-        shape = "x".join(map(str, predictor.image["shape"]))
+    if len(predictor.weights.raw_image.shape) != 3:
+        shape = "x".join(map(str, predictor.weights.raw_image.shape))
         raise DataError(f"{quote(reference)} is for inputs of shape {shape}", "an image has channels, height and width")
     flop = count_flop(predictor.model, predictor.input_shape, predictor.device) * BATCH
     problems = _Problems(as_json)
@@ -112,7 +112,7 @@ def _read_batches(
         for path in paths:
             with problems.catch():
                 pixels = read_image(path)
-                fitted = fit_image(pixels, predictor.image["shape"])
+                fitted = fit_image(pixels, predictor.weights.raw_image.shape)
                 batch.append((str(path), fitted, make_thumbnail(pixels) if pictures > 0 else None))
                 pictures -= 1
             if len(batch) == BATCH:

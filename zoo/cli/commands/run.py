@@ -17,7 +17,8 @@ from zoo.cli.options import (
     setting_options,
 )
 from zoo.cli.output import write_json, write_note, write_result
-from zoo.records.runs import RunResult, to_json_data
+from zoo.records.plain import to_json_data
+from zoo.records.runs import RunResult
 
 
 @click.command("run")

@@ -17,8 +17,8 @@ from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.cli.weights import is_reference, show_weights
 from zoo.errors import DownloadError, UnknownNameError, UsageError, quote
 from zoo.records.references import find_entries, find_weights
+from zoo.registry.places import open_places
 from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec, WeightsSpec
-from zoo.storage import folders
 
 
 @click.command("show")
@@ -60,7 +60,7 @@ def show_command(
             option, kind = ("--layers", "model") if layers else ("--counts", "data set")
             raise UsageError(f"{option} and weights were both given", fix=f"Give the name of the {kind}")
         try:
-            path = find_weights(name, registry=registry, runs_dir=folders.runs_dir(runs_dir), offline=True)
+            path = find_weights(name, open_places(registry, runs_dir=runs_dir, offline=True))
         except DownloadError:
             # To look at them is no reason to fetch them.
             model, _, dataset_name = name.rpartition("@")

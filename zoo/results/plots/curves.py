@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from zoo.records.history import Epoch, Scored
     from zoo.results.reading import Result
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -91,15 +92,14 @@ def plot_curves(results: Sequence[Result]) -> Figure:
     return figure
 
 
-_STYLES: dict[str, Any] = {"train": (0, (4, 1.5)), "test": "-"}
+_STYLES: dict[Scored, Any] = {"train": (0, (4, 1.5)), "test": "-"}
 _FACES = {"train": "white", "test": None}
 """Hollow markers for the training: of a run of one epoch there is nothing else to see."""
 
 
-def _read_history(result: Result) -> list[dict[str, Any]]:
-    history = (result.record or {}).get("history")
-    if history:
-        return list(history)
+def _read_history(result: Result) -> list[Epoch]:
+    if result.run_record and result.run_record.history:
+        return list(result.run_record.history)
     if result.run is None:
         why = "it is weights alone, and how they were trained is known of runs only"
     else:
@@ -107,7 +107,7 @@ def _read_history(result: Result) -> list[dict[str, Any]]:
     raise UsageError(f"no curves of {result.name}", why, "Give a run folder or @last, after zoo run")
 
 
-def _find_metric(histories: Sequence[Sequence[dict[str, Any]]]) -> str | None:
+def _find_metric(histories: Sequence[Sequence[Epoch]]) -> str | None:
     """Return the first metric, in the order of the first run, that each run has."""
     return next(
         (name for name in histories[0][0]["test"] if name != "loss" and all(name in h[0]["test"] for h in histories)),
@@ -115,7 +115,7 @@ def _find_metric(histories: Sequence[Sequence[dict[str, Any]]]) -> str | None:
     )
 
 
-def _draw_curve(axes: Axes, history: Sequence[dict[str, Any]], name: str, index: int) -> None:
+def _draw_curve(axes: Axes, history: Sequence[Epoch], name: str, index: int) -> None:
     epochs = [epoch["epoch"] for epoch in history]
     for split, style in _STYLES.items():
         values = [epoch[split].get(name) for epoch in history]

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zoo.data.samples import choose_samples
 from zoo.errors import UsageError, closest, quote
-from zoo.registry.entries import Registry, choose_registry
+from zoo.records.references import find_weights
+from zoo.registry.entries import Registry
+from zoo.registry.places import open_places
 from zoo.results.plots.confusion import plot_confusion
 from zoo.results.plots.curves import plot_curves
 from zoo.results.plots.images import find_wrong, plot_predictions, plot_wrong
 from zoo.results.plots.style import check_grid, drawing
-from zoo.results.reading import read_results, read_samples
+from zoo.results.reading import gather_results, gather_samples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,9 +61,10 @@ def plot(
     count = check_grid(grid)
     with drawing():
         pass  # nothing is evaluated for a picture that cannot be drawn
-    shared: dict[str, Any] = {"registry": choose_registry(registry, plugins), "data_dir": data_dir, "offline": offline}
+    places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
     curves = kind == "curves"
-    results = read_results(wanted, runs_dir=runs_dir, outcomes=not curves, progress=progress, **shared)
+    paths = [find_weights(each, places) for each in wanted]
+    results = gather_results(paths, places, outcomes=not curves, progress=progress)
     outcomes = results[0].outcomes
     if curves or outcomes is None:
         return plot_curves(results)
@@ -69,8 +72,8 @@ def plot(
         return plot_confusion(outcomes)
     if kind == "predictions":
         indices = choose_samples(len(outcomes.targets), count, seed)
-        return plot_predictions(read_samples(results[0], indices, **shared), outcomes, indices, columns=grid[1])
+        return plot_predictions(gather_samples(results[0], indices, places), outcomes, indices, columns=grid[1])
     indices = find_wrong(outcomes, count)
     if not indices:
         raise UsageError(f"{results[0].name} has no mistakes to show", f"all {len(outcomes.targets)} are right")
-    return plot_wrong(read_samples(results[0], indices, **shared), outcomes, indices, columns=grid[1])
+    return plot_wrong(gather_samples(results[0], indices, places), outcomes, indices, columns=grid[1])

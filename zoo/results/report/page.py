@@ -17,8 +17,12 @@ from typing import Any
 
 from zoo.data.samples import choose_samples
 from zoo.errors import UsageError, ZooError, describe, one_line
+from zoo.records.history import Epoch, Scored
+from zoo.records.metadata import DatasetOrigin
 from zoo.records.repeat import write_recipe
-from zoo.registry.entries import Registry, choose_registry
+from zoo.records.runs import RunRecord
+from zoo.registry.entries import Registry
+from zoo.registry.places import Places, open_places
 from zoo.results.comparison import Comparison, compare_results, find_results
 from zoo.results.conclusions import (
     compare_models,
@@ -32,7 +36,7 @@ from zoo.results.conclusions import (
     write_verdict,
 )
 from zoo.results.plots.images import find_wrong
-from zoo.results.reading import Result, read_samples
+from zoo.results.reading import Result, gather_samples
 from zoo.results.report.charts import Chart, draw_chart
 from zoo.results.report.thumbnails import draw_matrix, make_thumbnails
 from zoo.storage.files import write_file
@@ -70,12 +74,12 @@ def report(
         StorageError: the page cannot be written; an older one stays.
     """
     template = _load_template()
-    chosen = choose_registry(registry, plugins)
-    results = find_results(references, chosen, runs_dir=runs_dir, data_dir=data_dir, offline=offline, progress=progress)
+    places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
+    results = find_results(references, places, progress=progress)
     comparison = compare_results(results)
     named = {result.name: result for result in results}
     ranked = [named[row.name] for row in comparison.rows]
-    samples = _gather_samples(ranked, registry=chosen, data_dir=data_dir, offline=offline)
+    samples = _collect_samples(ranked, places)
     page = template.render(_describe(comparison, ranked, samples))
     write_file(Path(output), page.encode(), what="the report", fix="Write elsewhere with --output.")
     return Path(output)
@@ -117,7 +121,7 @@ def _describe(comparison: Comparison, results: Sequence[Result], samples: dict[s
         "models": compare_models(comparison),
         "charts": _draw_charts(results),
         "styles": STYLES,
-        "without_record": [result.name for result in results if not (result.record or {}).get("history")],
+        "without_record": [result.name for result in results if not _list_epochs(result)],
         "samples": samples,
         "details": [_describe_result(result) for result in results],
     }
@@ -125,12 +129,9 @@ def _describe(comparison: Comparison, results: Sequence[Result], samples: dict[s
 
 def _draw_charts(results: Sequence[Result]) -> list[Chart]:
     """Return the curves: loss of training and test, and the first metric."""
-    histories = [
-        (result.name, index % STYLES, (result.record or {}).get("history") or [])
-        for index, result in enumerate(results)
-    ]
+    histories = [(result.name, index % STYLES, _list_epochs(result)) for index, result in enumerate(results)]
     metrics = dict.fromkeys(name for *_, history in histories for epoch in history for name in epoch["test"])
-    wanted = [("train", "loss", "train loss"), ("test", "loss", "test loss")]
+    wanted: list[tuple[Scored, str, str]] = [("train", "loss", "train loss"), ("test", "loss", "test loss")]
     wanted += [("test", name, f"test {name}") for name in metrics if name != "loss"][:1]
     charts = []
     for split, metric, title in wanted:
@@ -143,7 +144,7 @@ def _draw_charts(results: Sequence[Result]) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def _gather_samples(results: Sequence[Result], **places: Any) -> dict[str, Any]:
+def _collect_samples(results: Sequence[Result], places: Places) -> dict[str, Any]:
     """Return random samples that all results share and the most wrong ones of each, or why there are none."""
     count = max(2, min(MOST_WRONG, ALL_WRONG // len(results)))
     outcomes = [result.outcomes for result in results if result.outcomes is not None]
@@ -151,7 +152,7 @@ def _gather_samples(results: Sequence[Result], **places: Any) -> dict[str, Any]:
     wrong = [find_wrong(each, count) for each in outcomes]
     indices = list(dict.fromkeys([*shared, *(index for each in wrong for index in each)]))
     try:
-        pictures = dict(zip(indices, make_thumbnails(read_samples(results[0], indices, **places)), strict=True))
+        pictures = dict(zip(indices, make_thumbnails(gather_samples(results[0], indices, places)), strict=True))
     except ZooError as error:
         log.warning("the report shows no samples: %s", error)
         return {"missing": one_line(str(error)), "random": [], "wrong": [[] for _ in results]}
@@ -188,9 +189,13 @@ def _gather_samples(results: Sequence[Result], **places: Any) -> dict[str, Any]:
     }
 
 
+def _list_epochs(result: Result) -> Sequence[Epoch]:
+    return result.run_record.history if result.run_record else ()
+
+
 def _describe_result(result: Result) -> dict[str, Any]:
     """Return confusion, scores, settings and recipe of one result."""
-    outcomes, facts = result.outcomes, result.record or result.metadata
+    outcomes, told = result.outcomes, result.run_record or result.weights_metadata
     if outcomes is None:
         raise ValueError(f"{result.name} was read without its outcomes")
     matrix = outcomes.matrix
@@ -198,26 +203,27 @@ def _describe_result(result: Result) -> dict[str, Any]:
     names, size = outcomes.class_names, len(outcomes.class_names)
     scores = score_classes(matrix, names)
     shown = scores if size <= MAX_CELLS else sorted(scores, key=lambda score: (score.f1 is None, score.f1))[:MAX_CELLS]
-    config = {key: value for key, value in (facts.get("train_config") or {}).items() if value is not None}
-    dataset = facts.get("dataset") or {}
+    config = {key: value for key, value in (told.train_config or {}).items() if value is not None}
+    dataset = told.dataset or DatasetOrigin(name="")
     settings = {
-        "model": facts.get("model"),
-        **{f"model {key}": value for key, value in (facts.get("params") or {}).items()},
-        "data set": dataset.get("name"),
-        **{f"data set {key}": value for key, value in (dataset.get("params") or {}).items()},
-        **{f"{split} samples": f"{count:,}" for split, count in (dataset.get("samples") or {}).items()},
-        "digest of the data": dataset.get("digest"),
+        "model": told.model,
+        **{f"model {key}": value for key, value in told.params.items()},
+        "data set": dataset.name,
+        **{f"data set {key}": value for key, value in (dataset.params or {}).items()},
+        **{f"{split} samples": f"{count:,}" for split, count in (dataset.samples or {}).items()},
+        "digest of the data": dataset.digest,
         **{key.replace("_", " "): value for key, value in config.items()},
-        "started from": (facts.get("init") or {}).get("path"),
-        "frozen": ", ".join(facts.get("frozen") or []),
+        "started from": told.init.path if told.init else None,
+        "frozen": ", ".join(told.frozen),
     }
+    record = result.run_record or RunRecord()
     environment = {
-        "started": facts.get("started"),
-        "device": facts.get("device_name") or facts.get("device"),
-        "threads": facts.get("threads"),
-        **(facts.get("versions") or {}),
+        "started": record.started,
+        "device": record.device_name or told.device,
+        "threads": told.threads,
+        **told.versions,
         "weights": result.weights,
-        "digest of the tensors": (result.metadata.get("digests") or {}).get("tensors"),
+        "digest of the tensors": result.weights_metadata.digests.get("tensors"),
     }
     return {
         "names": names,
@@ -230,5 +236,5 @@ def _describe_result(result: Result) -> dict[str, Any]:
         "all_scores": size <= MAX_CELLS,
         "settings": {key: value for key, value in settings.items() if value not in (None, "")},
         "environment": {key: value for key, value in environment.items() if value is not None},
-        "recipe": write_recipe(facts),
+        "recipe": write_recipe(told),
     }

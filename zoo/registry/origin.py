@@ -1,0 +1,45 @@
+"""Origin: where an entry comes from, as weights and runs record it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.registry.entries import Entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The plugin that provides a model, data set or metric.
+
+    Fields:
+        name: The plugin's name.
+        version: Its version.
+        source: `installed`, the path of a plugin file or folder, or words for a plugin that was given as an object.
+    """
+
+    name: str
+    version: str = ""
+    source: str = ""
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> Origin:
+        """Read a table whose `name` is known to be text; what else is no text counts as not known."""
+        version, source = (value if isinstance(value := table.get(key), str) else "" for key in ("version", "source"))
+        return cls(name=table["name"], version=version, source=source)
+
+    def qualify(self, name: str) -> str:
+        """Return `plugin/name`, which means the plugin's entry whatever else is installed."""
+        return f"{self.name}/{name}"
+
+
+def find_origin(entry: Entry[Any]) -> Origin:
+    """Return where an entry comes from."""
+    plugin = entry.plugin
+    if plugin.installed or entry.is_first_party:
+        source = "installed"
+    else:
+        source = str(plugin.source) if isinstance(plugin.source, Path) else plugin.origin
+    return Origin(name=plugin.name, version=plugin.version, source=source)

@@ -1,0 +1,66 @@
+"""Places: where a public function looks for what it is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.registry.entries import Registry, choose_registry
+from zoo.storage import folders
+
+Folder = str | Path | None
+Plugins = Sequence[str | Path | object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """The registry, the folders of data and runs, and whether the network is off limits.
+
+    The folders are found when they are asked for: a function that needs one of them does not fail for the other.
+    """
+
+    registry: Registry
+    offline: bool
+    given_data_dir: Folder = None
+    given_runs_dir: Folder = None
+
+    @property
+    def data_dir(self) -> Path:
+        """The folder of the data sets.
+
+        Raises:
+            SettingError: what was given for it, or what the environment says, is no folder's path.
+        """
+        return folders.data_dir(self.given_data_dir)
+
+    @property
+    def runs_dir(self) -> Path:
+        """The folder of the runs.
+
+        Raises:
+            SettingError: as for `data_dir`.
+        """
+        return folders.runs_dir(self.given_runs_dir)
+
+
+def open_places(
+    registry: Registry | None = None,
+    plugins: Plugins = (),
+    *,
+    data_dir: Folder = None,
+    runs_dir: Folder = None,
+    offline: bool | None = None,
+) -> Places:
+    """Return the places that the arguments of a public function mean; what is not given comes from the environment.
+
+    Raises:
+        UsageError: a registry and plugins were both given, or a plugin cannot be used.
+        SettingError: the environment says something unclear about the network.
+    """
+    return Places(
+        registry=choose_registry(registry, plugins),
+        offline=folders.offline(offline),
+        given_data_dir=data_dir,
+        given_runs_dir=runs_dir,
+    )

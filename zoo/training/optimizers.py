@@ -1,0 +1,29 @@
+"""Optimizers: the ones that the settings can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.registry.settings import TrainConfig
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
+
+def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Build the optimizer that the settings name, over all parameters that want a gradient."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    settings: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
+    if config.optimizer == "sgd":
+        settings["momentum"] = config.momentum
+    if all(p.device.type == "cpu" for p in parameters):
+        # What torch decides here anyway; deciding it anew at every step is felt in small ones.
+        settings["foreach"] = False
+    return OPTIMIZERS[config.optimizer](parameters, **settings)

@@ -1,0 +1,87 @@
+"""Request: what a run was asked for, completed from the weights it starts from, all names resolved, nothing loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zoo.errors import ErrorCollector, UsageError, ZooError
+from zoo.models.pretrained import Pretrained, read_pretrained
+from zoo.models.transfer import check_patterns
+from zoo.models.weights import find_model
+from zoo.records.references import find_weights
+from zoo.registry.entries import Registry
+from zoo.registry.places import Places
+from zoo.training.plan import Plan, Wanted, make_plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a run was asked for.
+
+    Fields:
+        plan: Model, data set, metrics and settings.
+        places: The registry, the folders, and whether the network is off limits.
+        pretrained: The weights that the model starts from, None for new ones.
+        frozen: Shell patterns; parameters with such names are not trained.
+    """
+
+    plan: Plan
+    places: Places
+    pretrained: Pretrained | None = None
+    frozen: tuple[str, ...] = ()
+
+
+def make_request(
+    wanted: Wanted, places: Places, *, init: str | Path | None = None, freeze: Sequence[str] | None = None
+) -> Request:
+    """Resolve what is wanted; `init` is a reference to weights, `freeze` defaults to what those have frozen.
+
+    Raises:
+        ZooError: every problem found, together, before anything is loaded.
+    """
+    frozen = tuple(freeze or ())
+    pretrained: Pretrained | None = None
+    errors = ErrorCollector()
+    if init is not None:
+        with errors.catch():
+            pretrained = read_pretrained(find_weights(init, places))
+        if not (wanted.model and wanted.dataset):
+            errors.raise_any()  # what else was meant is not known then
+    with errors.catch():
+        if pretrained is not None:
+            with errors.catch():
+                # What the file does not have would stay random for good.
+                check_patterns(frozen, pretrained.tensors)
+            wanted = complete(wanted, pretrained, places.registry)
+        plan = make_plan(wanted, places.registry)
+        if pretrained is not None:
+            pretrained.check(plan.model, plan.params)
+            if freeze is None and pretrained.is_of(plan.model):
+                frozen = pretrained.metadata.frozen
+    errors.raise_any()
+    return Request(plan=plan, places=places, pretrained=pretrained, frozen=frozen)
+
+
+def complete(wanted: Wanted, pretrained: Pretrained, registry: Registry) -> Wanted:
+    """Return what is wanted, with the model, the data set and their params of the weights where none is named.
+
+    Raises:
+        PluginError: the plugin that provides the model of the weights is missing or broken.
+        UsageError: no data set is named, not by the weights either.
+    """
+    metadata, trained = pretrained.metadata, pretrained.metadata.dataset
+    if wanted.model is None:
+        model = find_model(pretrained.path, metadata, registry).qualified_name
+        wanted = replace(wanted, model=model, params={**metadata.params, **wanted.params})
+    if wanted.dataset is None:
+        if trained is None:
+            raise UsageError(f"{pretrained.path} names no data set", fix="Give one with --dataset")
+        wanted = replace(wanted, dataset=trained.qualified_name)
+    with suppress(ZooError):  # a name that does not exist is reported with all others
+        names = (wanted.dataset, registry.get("dataset", str(wanted.dataset)).qualified_name)
+        if trained and not wanted.dataset_params and trained.qualified_name in names:
+            wanted = replace(wanted, dataset_params=trained.params or {})
+    return wanted
