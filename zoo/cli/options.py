@@ -36,17 +36,40 @@ def setting_options(command: F) -> F:
     return command
 
 
-def param_options(command: F) -> F:
-    """Add `--param`, `--dataset-param` and `--metric-param`, given as `read_params` reads them."""
-    command = click.option(
-        "--metric-param", "metric_params", multiple=True, metavar="METRIC.K=V", help="A param of a metric."
-    )(command)
-    command = click.option(
-        "--dataset-param", "dataset_params", multiple=True, metavar="K=V", help="A param of the data set."
-    )(command)
-    return click.option("--param", "params", multiple=True, metavar="K=V", help="A param of the model; repeatable.")(
-        command
-    )
+PARAMS = {
+    "model": ("--param", "params", "K=V", "A param of the model; repeatable."),
+    "dataset": ("--dataset-param", "dataset_params", "K=V", "A param of the data set."),
+    "metric": ("--metric-param", "metric_params", "METRIC.K=V", "A param of a metric."),
+}
+PLACES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "data_dir": ("--data-dir", {"metavar": "DIR"}, "Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]"),
+    "runs_dir": ("--runs-dir", {"metavar": "DIR"}, "Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]"),
+    "offline": ("--offline", {"is_flag": True, "default": None}, "Never use the network. [ZOO_OFFLINE]"),
+}
+
+
+def param_options(*kinds: str) -> Callable[[F], F]:
+    """Add the options for params of these kinds, those of all three where none is named; `read_params` reads them."""
+
+    def add(command: F) -> F:
+        for kind in reversed(kinds or tuple(PARAMS)):
+            option, name, metavar, text = PARAMS[kind]
+            command = click.option(option, name, multiple=True, metavar=metavar, help=text)(command)
+        return command
+
+    return add
+
+
+def place_options(*names: str) -> Callable[[F], F]:
+    """Add the options that say where data and runs lie and whether the network may be used, all where none is named."""
+
+    def add(command: F) -> F:
+        for name in reversed(names or tuple(PLACES)):
+            option, form, text = PLACES[name]
+            command = click.option(option, name, help=text, **form)(command)
+        return command
+
+    return add
 
 
 def output_options(command: F) -> F:

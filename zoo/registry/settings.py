@@ -17,6 +17,10 @@ DEFAULT_LR: dict[str, float] = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}
 """The learning rate when none is asked for: the course's for SGD, the default of torch.optim for the others."""
 
 
+DECLARED = "declared"
+"""Where a field of `TrainConfig` keeps its `Setting`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """What is declared of one setting beside its name, its type and its default.
@@ -57,7 +61,7 @@ def setting(
         optimizer=optimizer,
         follows_optimizer=follows_optimizer,
     )
-    return field(default=default, metadata={"setting": declared})
+    return field(default=default, metadata={DECLARED: declared})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +111,7 @@ class TrainConfig:
 
 def list_settings() -> dict[str, Setting]:
     """Return what is declared of each setting, by name, in order."""
-    return {each.name: each.metadata["setting"] for each in fields(TrainConfig)}
+    return {each.name: each.metadata[DECLARED] for each in fields(TrainConfig)}
 
 
 def read_settings(given: Mapping[str, Any], *, where: str) -> dict[str, Any]:
@@ -129,8 +133,8 @@ def _list_expected() -> dict[str, Expected]:
         each.name: Expected(
             annotation=types[each.name],
             default=each.default,
-            limits=each.metadata["setting"].limits,
-            check=_make_check(each.metadata["setting"].optimizer),
+            limits=each.metadata[DECLARED].limits,
+            check=_make_check(each.metadata[DECLARED].optimizer),
         )
         for each in fields(TrainConfig)
     }

@@ -18,10 +18,11 @@ from zoo.records.references import find_weights
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
 from zoo.training.confusion import ClassScore, score_classes
+from zoo.training.inputs import make_test_batches
 from zoo.training.plan import Wanted, make_plan
 from zoo.training.predictions import OutcomeCollector, OutcomeOrigin, Outcomes
 from zoo.training.progress import bar, no_progress
-from zoo.training.setup import build_metrics, find_threads, load_splits, make_test_batches
+from zoo.training.setup import build_metrics, find_threads, load_splits
 from zoo.training.trainer import evaluate as evaluate_model
 
 

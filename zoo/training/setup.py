@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from zoo.data.batches import Batches, BatchSettings, make_batches
+from zoo.data.batches import Batches
 from zoo.data.loading import find_false_claims, load_dataset
-from zoo.data.splits import DataSplits, Split, count_samples, find_input_shape
-from zoo.errors import DataError, PluginError, quote
+from zoo.data.splits import DataSplits, find_input_shape
+from zoo.errors import PluginError, quote
 from zoo.models.device import choose_threads
 from zoo.models.probe import check_model, count_flop
 from zoo.models.transfer import Transfer, freeze
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.factories import build_metric, build_model, refuse_params
 from zoo.registry.preprocess import Preprocess
+from zoo.training.inputs import make_test_batches, make_train_batches
 from zoo.training.metrics import Metric, check_metrics
 from zoo.training.plan import Plan
 from zoo.training.request import Request
 
 log = logging.getLogger("zoo")
-
-MAX_TEST_BATCH = 1024
-TEST_BATCH_ELEMENTS = 1 << 20
-"""Evaluation keeps no activations for a backward pass, so its batches may be larger than those of training: up to 1024
-samples or a million input values, whichever is less. Neither counts nor losses depend on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +84,9 @@ def prepare(request: Request) -> Preparation:
     check_model(model, **names, input_shape=input_shape, num_classes=classes, device=plan.device)
     metrics = build_metrics(plan, classes)
     threads = find_threads(plan, model, input_shape)
+    validation = None
+    if splits.validation is not None:
+        validation = make_test_batches(plan, splits, splits.validation, preprocess, raw_shape)
     return Preparation(
         splits=splits,
         preprocess=preprocess,
@@ -97,9 +95,9 @@ def prepare(request: Request) -> Preparation:
         model=model,
         metrics=metrics,
         threads=threads,
-        train=_make_train_batches(plan, splits, model, preprocess, raw_shape),
+        train=make_train_batches(plan, splits, model, preprocess, raw_shape),
         test=make_test_batches(plan, splits, splits.test, preprocess, raw_shape),
-        validation=_make_validation_batches(plan, splits, preprocess, raw_shape),
+        validation=validation,
         transfer=transfer,
         frozen=frozen_names,
     )
@@ -151,50 +149,3 @@ def _move(metric: Metric, device: torch.device) -> None:
     """Move a metric that keeps its state in tensors of its own, as those of TorchMetrics do."""
     if device.type != "cpu" and hasattr(metric, "to"):
         metric.to(device)
-
-
-def _make_train_batches(
-    plan: Plan, splits: DataSplits, model: nn.Module, preprocess: Preprocess, raw_shape: tuple[int, ...]
-) -> Batches:
-    config, samples = plan.config, count_samples(splits.train)
-    name = quote(plan.dataset.name)
-    # Batch normalisation has no variance for one sample.
-    normalised = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    if normalised and min(samples, config.batch_size) == 1:
-        raise DataError(
-            f"model {quote(plan.model.name)} normalises over the batch",
-            "a training batch of one sample has no variance",
-        )
-    if normalised and samples % config.batch_size == 1:
-        log.info("the last training batch would hold one sample; it joins the batch before")
-    if config.epochs and config.batch_size > samples:
-        log.warning("dataset %s has %d training samples, so a batch holds %d", name, samples, samples)
-    settings = _choose_settings(plan, config.batch_size)
-    settings = replace(settings, shuffle_seed=config.seed, merge_single=normalised)
-    return make_batches(splits.train, preprocess, settings, **_describe_samples(plan, splits, raw_shape))
-
-
-def make_test_batches(
-    plan: Plan, splits: DataSplits, split: Split, preprocess: Preprocess, raw_shape: tuple[int, ...]
-) -> Batches:
-    """Return the batches of one of the splits for evaluation, as large as is quick."""
-    elements = max(1, torch.Size(preprocess.output_shape(raw_shape)).numel())
-    size = max(plan.config.batch_size, min(MAX_TEST_BATCH, TEST_BATCH_ELEMENTS // elements))
-    return make_batches(split, preprocess, _choose_settings(plan, size), **_describe_samples(plan, splits, raw_shape))
-
-
-def _make_validation_batches(
-    plan: Plan, splits: DataSplits, preprocess: Preprocess, raw_shape: tuple[int, ...]
-) -> Batches | None:
-    if splits.validation is None:
-        return None
-    return make_test_batches(plan, splits, splits.validation, preprocess, raw_shape)
-
-
-def _choose_settings(plan: Plan, batch_size: int) -> BatchSettings:
-    config = plan.config
-    return BatchSettings(batch_size=batch_size, device=plan.device, loader_seed=config.seed, workers=config.workers)
-
-
-def _describe_samples(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> dict[str, Any]:
-    return {"name": plan.dataset.name, "num_classes": len(splits.class_names), "image_shape": raw_shape}

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import discover, output_options, plugin_options
+from zoo.cli.options import discover, output_options, place_options, plugin_options
 from zoo.cli.output import write_json, write_result
 
 
@@ -21,8 +21,7 @@ from zoo.cli.output import write_json, write_result
     help="Parameters of such names are not trained by zoo run --init; repeatable.",
 )
 @click.option("--output", required=True, metavar="FILE", help="The file to write.")
-@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@place_options("runs_dir", "offline")
 @plugin_options
 @output_options
 def adapt_command(

@@ -12,6 +12,7 @@ from zoo.cli.options import (
     discover,
     output_options,
     param_options,
+    place_options,
     plugin_options,
     read_metric_params,
     read_params,
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; repeatable.  [accuracy]")
 @click.option("--overfit", is_flag=True, help="Let it learn one batch by heart, too.")
 @setting_options
-@param_options
-@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
+@param_options()
+@place_options("data_dir")
 @click.option("--verbose", is_flag=True, help="Show what passed, too.")
 @plugin_options
 @output_options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.options import calm_threads, discover, output_options, plugin_options
+from zoo.cli.options import calm_threads, discover, output_options, place_options, plugin_options
 from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.errors import SettingError, UsageError
 
@@ -34,9 +34,7 @@ PICTURES = (".png", ".svg", ".pdf")
 @click.option("--output", metavar="FILE", help="Draw the accuracies with their intervals: .png, .svg or .pdf.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV with a header.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
-@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
-@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@place_options()
 @plugin_options
 @output_options
 def compare_command(

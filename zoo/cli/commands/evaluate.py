@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.options import calm_threads, discover, output_options, plugin_options, read_metric_params, read_params
+from zoo.cli.options import (
+    calm_threads,
+    discover,
+    output_options,
+    param_options,
+    place_options,
+    plugin_options,
+    read_metric_params,
+    read_params,
+)
 from zoo.cli.output import escape, write_json, write_result, write_table
 
 if TYPE_CHECKING:
@@ -22,11 +31,8 @@ if TYPE_CHECKING:
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...  [auto]")
 @click.option("--threads", metavar="N", help="CPU threads.  [from the work of a batch]")
 @click.option("--workers", metavar="N", help="Processes that read data sets which are not tensors.  [0]")
-@click.option("--dataset-param", "dataset_params", multiple=True, metavar="K=V", help="A param of the data set.")
-@click.option("--metric-param", "metric_params", multiple=True, metavar="METRIC.K=V", help="A param of a metric.")
-@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
-@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@param_options("dataset", "metric")
+@place_options()
 @plugin_options
 @output_options
 def evaluate_command(

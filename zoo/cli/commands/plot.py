@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import calm_threads, discover, output_options, plugin_options, read_grid
+from zoo.cli.options import calm_threads, discover, output_options, place_options, plugin_options, read_grid
 from zoo.cli.output import escape, write_json, write_result
 
 
@@ -18,9 +18,7 @@ from zoo.cli.output import escape, write_json, write_result
     "--grid", metavar="ROWSxCOLUMNS", default="3x3", help="How many images predictions and wrong show.  [3x3]"
 )
 @click.option("--seed", type=int, default=42, metavar="N", help="Which images predictions shows.  [42]")
-@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
-@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@place_options()
 @plugin_options
 @output_options
 def plot_command(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.cli.findings import write_findings
-from zoo.cli.options import calm_threads, output_options
+from zoo.cli.options import calm_threads, output_options, place_options
 from zoo.cli.output import escape, write_json, write_note, write_result
 from zoo.errors import DownloadError, PluginError
 from zoo.registry.specs import SPEC_CLASSES, Spec
@@ -47,8 +47,7 @@ def new_command(name: str, kind: str, single_file: bool, output: str | None, as_
 
 @plugin_command.command("test")
 @click.argument("target", metavar="NAME|PATH")
-@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@place_options("data_dir", "offline")
 @click.option("--plugin", "plugins", multiple=True, metavar="PATH", help="A plugin file that NAME may mean.")
 @click.option(
     "--time-limit", type=click.FloatRange(min=1), default=300.0, metavar="S", help="Seconds a check may take.  [300]"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.grid import MAX_CELLS, make_thumbnail, save_grid
-from zoo.cli.options import calm_threads, discover, plugin_options
+from zoo.cli.options import calm_threads, discover, place_options, plugin_options
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
 from zoo.errors import DataError, SettingError, UsageError, ZooError, quote
 
@@ -37,8 +37,7 @@ log = logging.getLogger("zoo")
 @click.option("--output", metavar="FILE", help="Draw the first 36 images with their labels: a .png file.")
 @click.option("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...  [cpu]")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [from the work of a batch]")
-@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@place_options("runs_dir", "offline")
 @plugin_options
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header; with --top a row for each class.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")

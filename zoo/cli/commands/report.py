@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import calm_threads, discover, output_options, plugin_options
+from zoo.cli.options import calm_threads, discover, output_options, place_options, plugin_options
 from zoo.cli.output import escape, write_json, write_result
 from zoo.errors import SettingError
 
@@ -14,9 +14,7 @@ from zoo.errors import SettingError
 @click.command("report")
 @click.argument("references", nargs=-1, required=True, metavar="WEIGHTS...")
 @click.option("--output", required=True, metavar="FILE", help="The .html file to write.  [required]")
-@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
-@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@place_options()
 @plugin_options
 @output_options
 def report_command(

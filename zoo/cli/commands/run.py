@@ -11,6 +11,7 @@ from zoo.cli.options import (
     discover,
     output_options,
     param_options,
+    place_options,
     plugin_options,
     read_metric_params,
     read_params,
@@ -34,10 +35,8 @@ from zoo.records.runs import RunResult
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; repeatable.  [accuracy]")
 @setting_options
 @click.option("--seeds", metavar="N", help="Train so many times, each with the next seed, one run folder each.")
-@param_options
-@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
-@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@param_options()
+@place_options()
 @plugin_options
 @output_options
 def run_command(

@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import discover, output_options, plugin_options, read_grid, read_params
+from zoo.cli.options import (
+    discover,
+    output_options,
+    param_options,
+    place_options,
+    plugin_options,
+    read_grid,
+    read_params,
+)
 from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.errors import UsageError
 
@@ -18,9 +26,8 @@ from zoo.errors import UsageError
 @click.option("--grid", metavar="ROWSxCOLUMNS", help="How many random samples to show.  [4x4]")
 @click.option("--seed", type=int, default=42, metavar="N", help="Which random samples.  [42]")
 @click.option("--output", metavar="FILE", help="Draw them: the .png, .svg or .pdf file to write.")
-@click.option("--dataset-param", "dataset_params", multiple=True, metavar="K=V", help="A param of the data set.")
-@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@param_options("dataset")
+@place_options("data_dir", "offline")
 @plugin_options
 @output_options
 def samples_command(

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from zoo.cli.commands.list import KINDS
-from zoo.cli.options import discover, output_options, plugin_options, read_params
+from zoo.cli.options import discover, output_options, place_options, plugin_options, read_params
 from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.cli.weights import is_reference, show_weights
 from zoo.errors import DownloadError, UnknownNameError, UsageError, quote
@@ -29,9 +29,7 @@ from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec, WeightsSpec
 @click.option("--counts", is_flag=True, help="Load a data set and show its samples per class and its batches.")
 @click.option("--batch-size", default="32", metavar="N", help="With --counts: samples per batch.  [32]")
 @click.option("--dataset-param", "dataset_params", multiple=True, metavar="K=V", help="With --counts: a param of it.")
-@click.option("--data-dir", metavar="DIR", help="Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
-@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
+@place_options()
 @plugin_options
 @output_options
 def show_command(

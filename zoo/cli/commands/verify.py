@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import click
 
-from zoo.cli.options import discover, output_options, plugin_options
+from zoo.cli.options import discover, output_options, place_options, plugin_options
 from zoo.cli.output import escape, write_json, write_result, write_table
 
 
 @click.command("verify")
 @click.argument("reference", metavar="WEIGHTS")
-@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]")
-@click.option("--offline", is_flag=True, default=None, help="Never use the network. [ZOO_OFFLINE]")
+@place_options("runs_dir", "offline")
 @plugin_options
 @output_options
 def verify_command(

@@ -1,0 +1,67 @@
+"""Inputs: the batches of a plan, for training and for evaluation."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.data.batches import Batches, BatchSettings, make_batches
+from zoo.data.splits import DataSplits, Split, count_samples
+from zoo.errors import DataError, quote
+from zoo.registry.preprocess import Preprocess
+from zoo.training.plan import Plan
+
+log = logging.getLogger("zoo")
+
+MAX_TEST_BATCH = 1024
+TEST_BATCH_ELEMENTS = 1 << 20
+"""Evaluation keeps no activations for a backward pass, so its batches may be larger than those of training: up to 1024
+samples or a million input values, whichever is less. Neither counts nor losses depend on it."""
+
+
+def make_train_batches(
+    plan: Plan, splits: DataSplits, model: nn.Module, preprocess: Preprocess, raw_shape: tuple[int, ...]
+) -> Batches:
+    """Return the batches that the model is trained on, shuffled by the seed.
+
+    Raises:
+        DataError: a batch of one sample, and a model that normalises over the batch.
+    """
+    config, samples = plan.config, count_samples(splits.train)
+    name = quote(plan.dataset.name)
+    # Batch normalisation has no variance for one sample.
+    normalised = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    if normalised and min(samples, config.batch_size) == 1:
+        raise DataError(
+            f"model {quote(plan.model.name)} normalises over the batch",
+            "a training batch of one sample has no variance",
+        )
+    if normalised and samples % config.batch_size == 1:
+        log.info("the last training batch would hold one sample; it joins the batch before")
+    if config.epochs and config.batch_size > samples:
+        log.warning("dataset %s has %d training samples, so a batch holds %d", name, samples, samples)
+    settings = _choose_settings(plan, config.batch_size)
+    settings = replace(settings, shuffle_seed=config.seed, merge_single=normalised)
+    return make_batches(splits.train, preprocess, settings, **_describe_samples(plan, splits, raw_shape))
+
+
+def make_test_batches(
+    plan: Plan, splits: DataSplits, split: Split, preprocess: Preprocess, raw_shape: tuple[int, ...]
+) -> Batches:
+    """Return the batches of one of the splits for evaluation, as large as is quick."""
+    elements = max(1, torch.Size(preprocess.output_shape(raw_shape)).numel())
+    size = max(plan.config.batch_size, min(MAX_TEST_BATCH, TEST_BATCH_ELEMENTS // elements))
+    return make_batches(split, preprocess, _choose_settings(plan, size), **_describe_samples(plan, splits, raw_shape))
+
+
+def _choose_settings(plan: Plan, batch_size: int) -> BatchSettings:
+    config = plan.config
+    return BatchSettings(batch_size=batch_size, device=plan.device, loader_seed=config.seed, workers=config.workers)
+
+
+def _describe_samples(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"name": plan.dataset.name, "num_classes": len(splits.class_names), "image_shape": raw_shape}
