@@ -30,6 +30,7 @@ from zoo.checks.plugin import PLUGIN_CHECKS
 from zoo.checks.weights import WEIGHTS_CHECKS
 from zoo.cli.commands import COMMANDS
 from zoo.cli.main import cli
+from zoo.records.runs import RunRecord
 from zoo.registry import hookspecs, manifest
 from zoo.registry.params import FIXED
 from zoo.registry.settings import list_settings
@@ -156,10 +157,19 @@ def make_checks_page() -> str:
     return "\n".join(parts)
 
 
+def make_record_page() -> str:
+    """Return the keys of `run.json` as the docstring of the record says them."""
+    text, meanings = read_docstring(RunRecord)
+    rows = ["| key | meaning |", "|---|---|", *(f"| `{key}` | {meaning} |" for key, meaning in meanings.items())]
+    assert [*meanings] == [field.name for field in fields(RunRecord)]
+    return "\n".join([text, "", *rows])
+
+
 MADE = {
     "guide/cli.md": make_cli_page,
     "guide/checks.md": make_checks_page,
     "reference/contract.md": make_contract_page,
+    "reference/run-record.md": make_record_page,
 }
 KEYWORDS = '''"""The settings as keywords: a type checker then sees a misspelt one in a call of `zoo.run`.
 
@@ -301,10 +311,29 @@ def test_commands_in_the_documents_exist():
             assert command in COMMANDS, f"{page.name}: zoo {command}"
 
 
-def test_the_architecture_page_lists_at_most_seven_files_to_read():
-    page = (ROOT / "docs" / "design" / "architecture.md").read_text(encoding="utf-8")
-    start = page.index("## Read in this order")
-    assert 1 <= len(re.findall(r"^\d+\. ", page[start : page.index("## Words")], re.MULTILINE)) <= 7
+ARCHITECTURE = (ROOT / "docs" / "design" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_the_reading_order_is_seven_short_files():
+    part = ARCHITECTURE[ARCHITECTURE.index("## Read in this order") : ARCHITECTURE.index("## The rooms")]
+    listed = re.findall(r"^\d+\. \[`([^`]+)`\]", part, re.MULTILINE)
+    assert len(listed) == 7
+    for path in listed:
+        assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) < 200, path
+
+
+def test_the_table_of_places_is_that_of_the_tree():
+    part = ARCHITECTURE[ARCHITECTURE.index("## Where is ...") : ARCHITECTURE.index("## Words")]
+    rows = re.findall(r"^\| (.+) \| `([^`]+)` \|$", part, re.MULTILINE)
+    assert len(rows) >= 20 and len(rows) == part.count("\n| ") - 1
+    for question, path in rows:
+        assert (ROOT / path).is_file(), f"{question}: {path}"
+
+
+def test_the_rooms_of_the_page_are_those_of_the_tree():
+    part = ARCHITECTURE[ARCHITECTURE.index("## The rooms") : ARCHITECTURE.index("## Where is ...")]
+    drawn = set(re.findall(r"\w+", " ".join(line[:28] for line in part.split("```")[1].splitlines())))
+    assert drawn == {path.parent.name for path in (ROOT / "zoo").glob("*/__init__.py")}
 
 
 if __name__ == "__main__":
