@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError, asdict
 
 import pytest
+from conftest import ROOT
 
 from zoo.errors import SettingError, SeveralErrors, UnknownSettingError, ZooError
 from zoo.registry.settings import list_settings, resolve_config
@@ -179,3 +185,53 @@ def test_settings_do_not_change_afterwards():
         {"epochs": 2, "optimizer": "sgd", "lr": 1},
         {"optimizer": "adam", "seed": None},
     )
+
+
+ADDED = '    warmth: float = setting(0.5, "How warm it is.", metavar="X", ge=0, le=1)\n'
+WITH_THE_ADDED = """
+import contextlib, io, json, sys
+import zoo
+from zoo.cli.main import main
+
+def call(*words):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([*words])
+    return [code, out.getvalue(), err.getvalue()]
+
+small = ["--dataset-param", "train_size=20", "--dataset-param", "test_size=20"]
+said = {
+    "helps": [call(command, "--help")[1] for command in ("run", "check")],
+    "run": call("run", "--epochs", "0", "--warmth", "0.25", *small, "--json"),
+    "bad": call("run", "--warmth", "2"),
+    "python": zoo.run(epochs=0, dataset_params={"train_size": 20, "test_size": 20}).train_config["warmth"],
+}
+print(json.dumps(said))
+"""
+
+
+def test_a_setting_is_one_entry_in_one_file(tmp_path):
+    for part in ("zoo", "plugins", "registry.toml"):
+        source = ROOT / part
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / part)
+    file = tmp_path / "zoo" / "registry" / "settings.py"
+    before = file.read_text(encoding="utf-8")
+    file.write_text(before.replace("    workers: int =", f"{ADDED}    workers: int ="), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_THE_ADDED],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(tmp_path / "plugins")])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert all("--warmth X" in text and "How warm it is.  [0.5]" in text for text in said["helps"])
+    code, out, err = said["run"]
+    assert code == 0, err
+    run = json.loads(out)
+    assert run["train_config"]["warmth"] == 0.25
+    assert json.loads((tmp_path / run["run"] / "run.json").read_bytes())["train_config"]["warmth"] == 0.25
+    assert said["bad"][0] == 2 and "warmth: must be at most 1.0, got '2'" in said["bad"][2]
+    assert said["python"] == 0.5
