@@ -16,7 +16,7 @@ def _find_homes() -> dict[str, str]:
     if not _homes:
         import re
 
-        # Asked of the loader, which finds the file in a zip archive too.
+        # The loader finds the file in a zip archive too.
         stub = __spec__.loader.get_data(__file__[: -len("py")] + "pyi").decode()  # type: ignore[union-attr]
         _homes.update((name, home) for home, name in re.findall(r"^from (\S+) import (\w+) as \w+$", stub, re.M))
     return _homes

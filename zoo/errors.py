@@ -37,7 +37,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory ran out: Python's error, torch's for a device, or torch's plain RuntimeError on the CPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    # The second of these is said of sizes beyond 64 bits, which no memory has.
+    # torch raises the second of these for sizes beyond 64 bits, which no memory can hold.
     said = ("can't allocate memory", "Storage size calculation overflowed")
     return isinstance(error, RuntimeError) and any(text in str(error) for text in said)
 

@@ -26,7 +26,7 @@ WORDS = {
 
 
 def write_findings(title: str, findings: Sequence[Finding], verbose: bool = False) -> None:
-    """Print the findings of one entry: how many of each status, then what there is to say."""
+    """Print the findings of one entry: the number of each status, then the details."""
     counts: Counter[str] = Counter(found.status for found in findings)
     told = ", ".join(f"{counts[status]} {words}" for status, words in WORDS.items() if counts[status])
     write_result(f"{title}: {told}")
@@ -44,7 +44,7 @@ def _write_block(found: Finding) -> None:
     where = _shorten(found.where)
     for label, text in (("seen", found.seen), ("why", found.why), ("fix", found.fix), ("at", where)):
         if text:
-            # A path stays in one piece, so that it can be clicked and copied.
+            # A path is not wrapped, so that it can be clicked and copied.
             lines = [escape(text)] if label == "at" else textwrap.wrap(escape(text), width - 10, break_on_hyphens=False)
             for index, line in enumerate(lines):
                 write_result(f"    {label if index == 0 else '':<6}{line}")

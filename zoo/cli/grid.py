@@ -29,7 +29,7 @@ def make_thumbnail(pixels: Tensor) -> Image:
     picture = Image.fromarray(array[0] if len(array) == 1 else array.transpose(1, 2, 0))
     scale = SIDE / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    # Pixels of a small image are shown as they are.
+    # A small image is enlarged without smoothing, so that each of its pixels can be seen.
     return picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
 
 
@@ -41,7 +41,7 @@ def save_grid(path: str, cells: Sequence[tuple[Image, str, float]]) -> None:
     """
     from PIL import Image, ImageDraw, ImageFont, features
 
-    # The letters of a Pillow without FreeType have one size.
+    # A Pillow without FreeType has letters of one size only.
     font = ImageFont.load_default(FONT if features.check("freetype2") else None)
     columns = ceil(sqrt(len(cells)))
     rows = ceil(len(cells) / columns)
@@ -59,7 +59,7 @@ def save_grid(path: str, cells: Sequence[tuple[Image, str, float]]) -> None:
 
 
 def _shorten(text: str, font: FreeTypeFont | ImageFont) -> str:
-    """Return what of a label fits under a thumbnail."""
+    """Return as much of a label as fits under a thumbnail."""
     short = text[:SIDE]
     while font.getlength(short) > SIDE:
         short = f"{short.removesuffix('...')[:-1]}..."

@@ -88,7 +88,8 @@ def entry() -> NoReturn:
     """Run the command line as a program and end the process."""
     code = main()
     if "torch" not in sys.modules:
-        # Nothing was started that must be ended, and taking the interpreter down is a good part of a listing's time.
+        # Without torch no thread or worker is left to end. Taking the interpreter down would cost a good part of the
+        # time of a listing.
         with suppress(OSError, ValueError, AttributeError):
             sys.stdout.flush()
         os._exit(code)
@@ -115,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(error, arguments)
     except (KeyboardInterrupt, _Ended) as error:
         return _stop(error.__cause__ if isinstance(error, _Ended) else error)
-    except SystemExit:  # click's way with a broken pipe while it prints a help page
+    except SystemExit:  # click ends so when the pipe breaks while it prints a help page
         return _stop(BrokenPipeError())
     except Exception as error:  # noqa: BLE001 the one place where a bug of ours becomes a message
         return _report_bug(error, arguments)

@@ -132,7 +132,7 @@ class TensorBatches:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch, counted from 0."""
         if self.shuffle_seed is None:
-            # Copies: a model that works in place on its inputs must not change the data.
+            # Each batch is a copy, so that a model that works in place on its inputs does not change the data.
             parts = (images.clone() for images in self.images.split(self.sizes))
             batches = zip(parts, self.targets.to(self.device).split(self.sizes), strict=True)
         else:
@@ -202,7 +202,8 @@ class LoaderBatches:
             WorkerError: a worker process died.
         """
         self.sampler.epoch = epoch
-        # The loader draws the base seed of its workers from here: training the first of the epoch, test the third.
+        # The loader draws the base seed of its workers from this generator. For training it is the first draw of the
+        # epoch, for the test split the third.
         self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
         with name_dead_worker(self.reader.name):
             for batch in _read(self.loader):
@@ -218,12 +219,13 @@ def _read(loader: DataLoader[Any]) -> Iterator[Any]:
         try:
             yield from loader
         except (OSError, EOFError) as error:
-            # A worker that dies while it hands over a batch shows as a broken connection first. The signal of its end
-            # ends this wait with torch's error; unawaited, that would come out of any later line.
+            # A worker that dies while it hands over a batch breaks the connection first. torch reports its death from a
+            # signal handler a moment later: waiting here lets that error be raised here and not in a later line.
             time.sleep(SIGNAL_WAIT)
             raise RuntimeError(f"DataLoader worker: {describe(error)}") from error
     except RuntimeError as error:
-        # The loader's frames hold its iterator, and that its other workers: these shall end now.
+        # The frames of the traceback keep the loader's iterator alive, and with it the other workers. Clearing the
+        # frames ends them at once.
         for known in (error, error.__context__):
             if known is not None:
                 traceback.clear_frames(known.__traceback__)

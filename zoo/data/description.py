@@ -38,7 +38,7 @@ class SplitDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetDescription:
-    """What a data set holds: its splits by name, as batches of so many samples."""
+    """What a data set holds: its class names and, by name, its splits."""
 
     dataset: str
     class_names: tuple[str, ...]

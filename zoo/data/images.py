@@ -1,4 +1,4 @@
-"""Image files from strangers: found, read as raw tensors, brought to the shape a model wants."""
+"""Images: files of strangers found, read as raw tensors and brought to the shape that a model takes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from zoo.errors import DataError, ErrorCollector, UsageError, describe, one_line
 from zoo.registry.preprocess import Preprocess
 
 MAX_PIXELS = 50_000_000
-MAX_BYTES = 8 * MAX_PIXELS  # The largest image, not compressed, in four channels of 16 bits.
-# Not all that Pillow knows: EPS starts a program, others have no magic number or are decoded in Python, slowly.
+MAX_BYTES = 8 * MAX_PIXELS
+"""The size of the largest image when it is not compressed and has four channels of 16 bits."""
+# Pillow knows more formats. EPS starts a program; others have no magic number or are decoded slowly, in Python.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 
 _log = logging.getLogger("zoo")
@@ -42,7 +43,8 @@ def read_image(source: str | os.PathLike[str] | bytes | BinaryIO | Image.Image) 
         DataError: names the file and what is wrong.
     """
     name, data = ("image", source) if isinstance(source, Image.Image) else _read_source(source)
-    # The filters of warnings belong to the process: one thread at a time. Pillow warns of what is odd but readable.
+    # Pillow warns of files that are odd but readable. Warning filters belong to the whole process, so one thread at a
+    # time may change them.
     with _filters, warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
         try:
@@ -52,7 +54,7 @@ def read_image(source: str | os.PathLike[str] | bytes | BinaryIO | Image.Image) 
         except UnidentifiedImageError as error:
             raise DataError(name, "not an image", f"Known formats: {', '.join(FORMATS)}.") from error
         except Image.DecompressionBombError as error:
-            # Only Pillow's message has the size, as a number of pixels.
+            # The number of pixels is in the message of Pillow's error and nowhere else.
             count = next(iter(re.findall(r"\d+", str(error))), "too many")
             raise DataError(name, f"an image of {count} pixels, at most {MAX_PIXELS} are read") from error
         except Exception as error:
@@ -65,7 +67,7 @@ def read_image(source: str | os.PathLike[str] | bytes | BinaryIO | Image.Image) 
 def to_pixels(image: Image.Image) -> Tensor:
     """Return a PIL image as `read_image` does; what Pillow raises and warns of goes through."""
     _check_size(*image.size)
-    # PNG and PPM have no wider grey than 16 bits; elsewhere "I" is any integer of 32 bits.
+    # In PNG and PPM the mode "I" means grey of 16 bits; in other formats it means any integer of 32 bits.
     wide = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
     if image.mode in ("I", "F") and not wide:
         raise DataError(f"images of mode {image.mode!r} have no range", fix="Save it with 8 or 16 bits.")
@@ -143,7 +145,7 @@ def _walk(paths: Iterable[str]) -> Iterator[Path | str]:
 
 
 def _read_source(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, BytesIO]:
-    """Return the name of a source for messages and all its bytes: a file that is cut off while mapped kills us."""
+    """Return the name of a source for messages, and all its bytes: a mapped file that is cut off ends the process."""
     name = "stdin" if source == "-" else quote(os.fspath(source)) if isinstance(source, str | os.PathLike) else "image"
     buffer = BytesIO()
     try:
@@ -168,7 +170,7 @@ def _open_source(name: str, source: str | os.PathLike[str] | bytes | BinaryIO) -
         return nullcontext(source)
     if not stat.S_ISREG(Path(source).stat().st_mode):
         raise DataError(name, "a folder, not an image" if Path(source).is_dir() else "not a regular file")
-    # Should it be a pipe by now, opening it does not wait for its other end.
+    # If a pipe has taken the place of the file meanwhile, opening it must not wait for a writer.
     return open(source, "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0)))
 
 
@@ -186,13 +188,13 @@ def _decode(name: str, data: BytesIO) -> Tensor:
     with Image.open(data, formats=[name for name in FORMATS if name in Image.OPEN]) as image:
         if isinstance(image, TiffImageFile):
             tags = image.tag_v2
-            # The decoder makes room for a whole tile, however small the image.
+            # The decoder allocates a whole tile, however small the image is.
             _check_size(tags.get(TILEWIDTH, 0), tags.get(TILELENGTH, 0))
-            # These Pillow gives as they are stored: as if of 16 bits, and with 0 as black.
+            # Pillow reads these values as if they were of 16 bits with 0 as black, which gives a wrong image.
             if image.mode == "I;16" and (tags[BITSPERSAMPLE], tags[PHOTOMETRIC_INTERPRETATION]) != ((16,), 1):
                 raise DataError("grey of 12 bits, or of 16 with 0 as white", fix="Save it with 16 bits and 0 as black.")
         if image.format == "PNG" and "transparency" in image.info:
-            # Pillow brings pixels of 2, 4 and 16 bits to 8, but not the transparent value.
+            # Pillow converts pixels of 2, 4 and 16 bits to 8 bits, but leaves the transparent value unconverted.
             value, stored = image.info["transparency"], str(image.tile[0].args)
             narrow = tuple(band >> 8 for band in value) if stored == "RGB;16B" else value
             image.info["transparency"] = narrow * {"L;2": 85, "L;4": 17}.get(stored, 1)

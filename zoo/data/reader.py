@@ -15,7 +15,7 @@ from zoo.errors import DataError, describe, quote
 from zoo.registry.imports import import_files, imported_files
 
 Batch = tuple[Tensor, Tensor]
-"""Images and targets of as many samples."""
+"""Images `(N, C, H, W)` and targets `(N,)`."""
 
 
 class Failure:

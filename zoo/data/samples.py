@@ -45,7 +45,7 @@ class Samples:
                 "label": label,
                 "shape": list(image.shape),
                 "dtype": str(image.dtype).removeprefix("torch."),
-                # By way of numpy: torch has no extremes of uint16.
+                # numpy finds the extremes, because torch has none for uint16.
                 "min": image.numpy().min().item(),
                 "max": image.numpy().max().item(),
             }
@@ -119,5 +119,5 @@ def _check_target(target: Any, class_names: Sequence[str], dataset: str) -> int:
 
 
 def choose_samples(total: int, count: int, seed: int) -> list[int]:
-    """Return so many different indices below `total`, all of them at most, drawn with a generator of their own."""
+    """Return `count` different indices below `total`, or all where there are fewer, drawn with the seed."""
     return torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count].tolist()

@@ -100,7 +100,7 @@ def _check_tensors(where: str, split: TensorSplit) -> None:
         )
     if images.is_complex():
         raise DataError(where, f"expected integer or float images, got {images.dtype}")
-    # As float32: that is what they become, and where a large float64 becomes infinite.
+    # Images are checked as float32, which they become: a large float64 is infinite there.
     if images.dtype.is_floating_point and not bool(torch.isfinite(images.to(torch.float32)).all()):
         bad = int((~torch.isfinite(images.to(torch.float32).flatten(1))).any(dim=1).nonzero()[0])
         raise DataError(f"{where}: sample {bad} has values that are not finite")

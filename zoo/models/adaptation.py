@@ -85,7 +85,7 @@ def adapt(
     target = Path(output)
     if target.exists() and target.samefile(path):
         raise UsageError(f"output {target} is the file to adapt", fix="Write to another one with --output")
-    load_path(path, places.registry)  # whatever is wrong with the file or its model is named here
+    load_path(path, places.registry)  # names whatever is wrong with the file or its model
     pretrained = read_pretrained(path)
     metadata, shape = pretrained.metadata, pretrained.metadata.input_shape
     entry = places.registry.get("model", metadata.qualified_model)

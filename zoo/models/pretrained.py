@@ -59,10 +59,10 @@ class Pretrained:
                 with use_seed(0):
                     model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
             except PluginError:
-                return  # such a model may be fine for other data
+                return  # the model cannot be built for the file's data, but may be for the data asked for
             except (MemoryError, RuntimeError) as error:
                 if is_out_of_memory(error):
-                    return  # the run itself will say so
+                    return  # the run will say so when it builds the model
                 raise
             transfer_tensors(model, self.tensors, where=self.path, causes=causes)
 
@@ -102,7 +102,7 @@ class Pretrained:
         image = splits.train[0] if isinstance(splits.train, tuple) else to_image(splits.train[0][0])
         dtype = str(image.dtype).removeprefix("torch.")
         trained = self.metadata.dataset
-        # Floats of another data set may mean anything.
+        # Float images have no range of their own: those of another data set may have been scaled in another way.
         same = (trained is not None and trained.name == dataset) or not image.dtype.is_floating_point
         made = saved.output_shape(raw_shape)
         like_the_file = dtype == self.metadata.raw_image.dtype and made == self.metadata.input_shape

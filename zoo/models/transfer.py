@@ -1,4 +1,4 @@
-"""Transfer: take over what fits of saved tensors, and freeze what is to stay as it is. It takes objects, not files."""
+"""Transfer: saved tensors taken over where they fit, and parameters frozen. It takes objects, not files."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def transfer_tensors(
                 new[name] = error.why
     _check_kept(model, kept, expected, tensors, where, causes)
     model.load_state_dict(as_state_dict(kept, model), strict=False)
-    # A file may have one name only of tied tensors: the others are the same memory, and no less kept.
+    # A file may hold tied tensors under one of their names only. The other names share that memory, so they are kept
+    # as well.
     places = {_find_place(expected[name]) for name in kept}
     tied = [name for name in new if name not in tensors and _find_place(expected[name]) in places]
     loaded = model.state_dict()
@@ -96,7 +97,7 @@ def _check_kept(
     where: str | Path,
     causes: Sequence[str],
 ) -> None:
-    # Biases and counters fit by accident and mean nothing without their weights.
+    # Biases and counters of an unrelated model may have fitting shapes; they mean nothing without their weights.
     weights = [name for name, tensor in expected.items() if tensor.ndim > 1] or list(expected)
     if set(weights) & set(kept):
         return
@@ -128,7 +129,7 @@ def check_patterns(patterns: Iterable[str], names: Iterable[str]) -> None:
         if not isinstance(pattern, str):
             raise SettingError("freeze", "expected shell patterns as text", pattern)
         if not any(fnmatchcase(name, pattern) for name in names):
-            # Besides the names all their groups: `features.*` is what was meant by `feature.*`.
+            # Groups are suggested as well as names, so that `feature.*` leads to `features.*`.
             parts = [name.split(".") for name in names]
             groups = [f"{'.'.join(part[:depth])}.*" for part in parts for depth in range(1, len(part))]
             near = difflib.get_close_matches(pattern, dict.fromkeys([*groups, *names]), n=3, cutoff=0.5)
@@ -157,10 +158,10 @@ def freeze(model: nn.Module, patterns: Sequence[str], *, new: Collection[str] = 
     for name, module in model.named_modules():
         if getattr(module, "running_mean", None) is not None:
             own = [id(parameter) for parameter in module.parameters(recurse=False)]
-            # One without parameters has only its place to go by.
+            # A layer without parameters is matched by its own name.
             if chosen.issuperset(own) if own else _matches(f"{name}.running_mean", patterns):
-                # The trainer calls train() on the whole model before each epoch. A hook comes after that, and unlike
-                # a train() of its own it survives a copy of the module.
+                # The trainer calls train() on the whole model before each epoch, which would thaw the statistics. A
+                # hook undoes that before each forward pass and, unlike an overridden train(), is copied with it.
                 module.register_forward_pre_hook(_leave_training)
     frozen = [name for name, parameter in parameters.items() if id(parameter) in chosen]
     if untrained := [name for name in frozen if name in new]:

@@ -61,7 +61,7 @@ def save_table(
     file with `load_state_dict`.
     """
     data = _list_tensors(path, model)
-    # Hashing takes about as long as writing, so both go on at once; the digest gets into the header at the end.
+    # Hashing takes about as long as writing, so both go on at once. The digest is put into the header at the end.
     with ThreadPoolExecutor(1) as pool:
         hashing = pool.submit(_hash, [raw for *_, raw in data])
         sealed = {key: hash_json(table[key]) for key in SEALED if key in table}
@@ -167,7 +167,7 @@ def read_model(path: Path, metadata: WeightsMetadata, registry: Registry, *, map
         with use_seed(0), _skipping_init():
             model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
     except PluginError as error:
-        # What a factory says of params that it cannot use.
+        # A factory raises these for params that it cannot use.
         if metadata.params and isinstance(error.__cause__, ValueError | TypeError):
             raise WeightsError(f"{path} does not fit model {quote(entry.name)}", str(error)) from error
         raise
@@ -186,13 +186,14 @@ def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]
     import torch
 
     try:
-        # Read, not mapped: a mapped file that another process truncates or rewrites kills this one or its weights.
+        # Mapping is quicker, but a mapped file that another process truncates ends this one, and a rewritten file
+        # changes the tensors.
         backend = "mmap" if mapped else "pread"
         tensors: dict[str, torch.Tensor] = safetensors.torch.load_file(path, backend=backend)
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read", describe(error)) from error
     for name, tensor in tensors.items():
-        # The sum of finite values is finite, short of an overflow, and much quicker to find.
+        # A sum is much quicker to check than each value, and it is finite when all values are, unless it overflows.
         if (tensor.is_floating_point() or tensor.is_complex()) and not torch.isfinite(tensor.sum()):
             count = int((~torch.isfinite(tensor)).sum())
             if count:
@@ -217,7 +218,7 @@ def load_tensors(path: Path, model: nn.Module, tensors: Mapping[str, torch.Tenso
             )
     fitting = {name: fit_tensor(path, name, tensor, expected[name]) for name, tensor in tensors.items()}
     places = [tensor.data_ptr() for tensor in expected.values() if tensor.numel()]
-    # Tied tensors stay tied only when values are copied into them.
+    # Assigning would untie tied tensors; copying values into them keeps them tied.
     model.load_state_dict(as_state_dict(fitting, model), assign=len(set(places)) == len(places))
 
 
@@ -261,7 +262,7 @@ def _skipping_init() -> Any:
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             given = kwargs or {}
             filled = args[0] if args else given.get("tensor")
-            # Parameters only: they are in the file. A buffer need not be.
+            # All parameters are in the file and will be overwritten. A buffer may be missing there, so it is filled.
             if func in fillers and isinstance(filled, torch.nn.Parameter):
                 return filled
             return func(*args, **given)

@@ -111,7 +111,7 @@ def are_all(form: Callable[[Any], object]) -> Callable[[Any], bool]:
 
 
 def _is_name(value: Any) -> bool:
-    # Messages advise `pip install NAME`: it can be nothing but a name.
+    # Error messages advise `pip install NAME`, so nothing but a plain name may stand there.
     return is_text(value) and len(value) <= MAX_NAME and NAME_PATTERN.fullmatch(value) is not None
 
 
@@ -152,7 +152,7 @@ def _is_table_or_none(value: Any) -> bool:
 
 
 STEPS = ("scale", "channels", "resize", "mean", "std")
-# What each part must be, in words and as a check.
+# What each part must be: in words, and as a check.
 REQUIRED: dict[str, tuple[str, Callable[[Any], object]]] = {
     "model": ("a name", _is_name),
     "plugin": (

@@ -22,7 +22,7 @@ FORMAT = 1
 MAX_HEADER, MAX_METADATA = 16_000_000, 1_000_000
 """Bytes of the header, and of zoo's own JSON in it."""
 MAX_TENSORS, MAX_TENSOR_NAME, MAX_AXES, MAX_DEPTH = 100_000, 1_000, 64, 32
-# Characters that JSON may hold: they bound the time to parse it.
+# How many of these characters JSON may hold, which bounds the time to parse it.
 MAX_QUOTES, MAX_BRACKETS, MAX_COMMAS = 2_000_000, 1_000_000, 1_000_000
 
 BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F64": 64, "I64": 64, "U64": 64, "C64": 64}
@@ -32,7 +32,7 @@ BITS |= {"I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32
 AGAIN = "Copy or download it again"
 SAVE = "Load it where it comes from and save it with zoo.save"
 CODE = "which can run code; zoo does not load it"
-# Other files by how they begin: pattern, what it is, what to do.
+# How files of other kinds begin: the pattern, what the file is, what to do about it.
 FOREIGN = (
     (rb"PK\x03\x04.{26}[^\0]{0,255}?data\.pkl", f"it is a PyTorch pickle archive, {CODE}", SAVE),
     (rb"PK(\x03\x04|\x05\x06|\x07\x08)", "it is a zip archive", "Give the .safetensors file in it"),
@@ -97,7 +97,7 @@ def read_header(path: Path) -> Header:
 def _read_raw(path: Path) -> tuple[bytes, int]:
     """Return the JSON of the header and the size of the file."""
     try:
-        # Asked before it is opened: opening a pipe waits for its other end, and a device may do anything.
+        # The kind is asked before the file is opened: opening a pipe waits for a writer, and a device may do anything.
         kind = stat.S_IFMT(path.stat().st_mode)
         if kind != stat.S_IFREG:
             why = f"it is {KINDS.get(kind, 'a device')}, not a file"
@@ -119,7 +119,8 @@ def _check_start(path: Path, start: bytes, size: int) -> int:
     what, length = f"{path} is not a safetensors file", int.from_bytes(start[:8], "little")
     if len(start) < 8:
         raise WeightsError(what, f"it has only {size} bytes" if size else "it is empty", AGAIN)
-    # A length that is 0 from its fourth byte on and a `{`: nothing else begins so, whatever its first bytes say.
+    # A header length below 2 ** 24 leaves zeros before the `{`. No other kind of file begins so, whatever its first
+    # bytes look like.
     if not (length < 2**24 and start[8:9] == b"{"):
         for pattern, why, fix in FOREIGN:
             if re.match(pattern, start, re.DOTALL):
@@ -150,7 +151,7 @@ def _parse(raw: bytes, depth: int) -> Any:
         raw.decode(), object_pairs_hook=_to_table, parse_int=_to_int, parse_float=_to_float, parse_constant=_to_float
     )
     if rb"\u" in raw:
-        json.dumps(value, ensure_ascii=False).encode()  # refuses one half of an escaped pair
+        json.dumps(value, ensure_ascii=False).encode()  # raises for one half of a surrogate pair
     return value
 
 
@@ -195,7 +196,7 @@ def _read_tensor(name: str, entry: Any) -> TensorInfo:
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     expect(isinstance(dtype, str) and dtype in BITS, f"{where}: expected a dtype of safetensors", dtype)
     expect(are_sizes(shape, 0), f"{where}: expected a shape of sizes of at least 0", shape)
-    # A size of 0 counts as 1: with the others alone, 64 bits must do.
+    # Sizes of 0 are counted as 1, so that the product of the other sizes must fit 64 bits by itself.
     expect(prod(size or 1 for size in shape) * BITS[dtype] < 2**63, f"{where}: expected a shape of 64 bits", shape)
     good = are_sizes(offsets, 0) and len(offsets) == 2
     expect(good, f"{where}: expected data_offsets [start, end]", offsets)

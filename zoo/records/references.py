@@ -33,10 +33,10 @@ def find_weights(reference: str | os.PathLike[str], places: Places) -> Path:
     """
     text = os.fspath(reference)
     fix = "Give a .safetensors file or a run folder"
-    if not text:  # a variable that was not set; as a path it would be the current folder
+    if not text:  # as a path, an empty text would mean the current folder; it comes from a variable that is not set
         raise WeightsError("no weights at ''", "expected a reference, got an empty text", fix)
     path, is_folder = Path(text), False
-    # Too long a name, or the home of a user who does not exist, is no file either.
+    # Names that are too long, and homes of users who do not exist, raise here; they are no files either.
     with suppress(OSError, RuntimeError, ValueError):
         path = path.expanduser()
         is_folder = path.is_dir()
@@ -59,7 +59,7 @@ def find_weights(reference: str | os.PathLike[str], places: Places) -> Path:
     try:
         return resolve_file(registry.get("weights", text), offline=places.offline)
     except UnknownNameError:
-        if "/" in text:  # as likely a path
+        if "/" in text:  # it may well have been meant as a path
             raise missing from None
         raise
 
@@ -116,7 +116,7 @@ def _find_last(runs_dir: Path) -> Path:
 
 def _find_best(runs_dir: Path, registry: Registry) -> Path:
     """Return the run with the best validation metric; the scores of a test split never choose."""
-    # The newest first: of equals, `max` takes the first.
+    # The newest run comes first, because `max` takes the first of equal ones.
     runs = [(folder, record, _read_scores(record)) for folder, record in list_runs(runs_dir)[::-1]]
     scored = [run for run in runs if run[2]]
     if not scored:
@@ -124,7 +124,7 @@ def _find_best(runs_dir: Path, registry: Registry) -> Path:
         fix = "Use @last, a path, or a data set with a validation split"
         raise WeightsError(what, "scores of the test split never choose", fix)
     _, record, newest = scored[0]
-    # Values of one metric only can be compared: the newest run says of which.
+    # Only values of the same metric can be compared. The first metric of the newest run is taken.
     name = next((name for name in newest if name != "loss"), "loss")
     sign = 1 if name != "loss" and _is_higher_better(name, record, registry) else -1
     values = {folder: sign * scores[name] for folder, _, scores in scored if name in scores}
@@ -133,7 +133,7 @@ def _find_best(runs_dir: Path, registry: Registry) -> Path:
 
 def _read_scores(record: RunRecord) -> dict[str, float]:
     """Return the validation scores of a run that are finite numbers."""
-    # Compared, not converted: JSON may hold whole numbers that are too large for a float.
+    # The value is not converted to a float: JSON may hold whole numbers that are too large for one.
     return {name: value for name, value in record.validation.items() if value is not None and -inf < value < inf}
 
 
@@ -160,7 +160,7 @@ def find_entries(model: str, dataset: str, registry: Registry) -> list[Entry[Wei
     wanted = registry.get("model", model).qualified_name, registry.get("dataset", dataset).qualified_name
     found = []
     for entry in registry.list_entries("weights", "*"):
-        with suppress(ZooError):  # weights of a model that is not here
+        with suppress(ZooError):  # raised for weights whose model is not installed
             if (_resolve("model", entry, registry), _resolve("dataset", entry, registry)) == wanted:
                 found.append(entry)
     return found

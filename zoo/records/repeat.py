@@ -51,7 +51,7 @@ def _list_options(told: RunRecord | WeightsMetadata) -> Iterator[tuple[str, Any]
     for name, params in metric_params.items():
         for key, value in params.items():
             yield "--metric-param", f"{name}.{key}={_spell(value)}"
-    # The device and the threads that the training had, not what was asked for: other ones round differently.
+    # The device and the threads that the training really had: others sum in another order and round differently.
     had = {key: value for key, value in (("device", told.device), ("threads", told.threads)) if value}
     for key, value in {**told.train_config, **had}.items():
         if value is not None:

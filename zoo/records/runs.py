@@ -30,7 +30,8 @@ WEIGHTS_FILE = "weights.safetensors"
 PREDICTIONS_FILE = "predictions.safetensors"
 RECORD_FORMAT = 1
 """The number of the form of `run.json`."""
-# A list of plain numbers as indentation spreads it; a text has no line break of its own in JSON.
+# Matches a list of plain numbers that indentation has spread over lines. No text matches, since a line break in a text
+# is written as an escape.
 NUMBERS = re.compile(r"\[\n\s+([^\[\]{}\"]+?)\n\s*\]")
 
 
@@ -200,11 +201,11 @@ def list_runs(runs_dir: Path) -> list[tuple[Path, RunRecord]]:
     for folder in _list_folders(runs_dir):
         with suppress(OSError, WeightsError):
             if not (folder / RECORD_FILE).is_file():
-                continue  # reading a pipe waits for its other end
+                continue  # reading a pipe of that name would wait for a writer
             record = read_record(folder / RECORD_FILE)
             if record.status == "finished" and (folder / WEIGHTS_FILE).is_file():
                 found.append((folder, record))
-    # Of runs started at one time the longer name is the newer: NAME, NAME-2, ... NAME-10.
+    # Of runs that started at the same time the one with the longer name is newer: NAME, NAME-2, ... NAME-10.
     return sorted(found, key=lambda run: (_read_start(run[1]), len(run[0].name), run[0].name))
 
 

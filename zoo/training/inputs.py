@@ -33,7 +33,7 @@ def make_train_batches(
     """
     config, samples = plan.config, count_samples(splits.train)
     name = quote(plan.dataset.name)
-    # Batch normalisation has no variance for one sample.
+    # Batch normalisation fails on a batch of one sample, which has no variance.
     normalised = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
     if normalised and min(samples, config.batch_size) == 1:
         raise DataError(

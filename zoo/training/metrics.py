@@ -54,7 +54,7 @@ def check_metrics(metrics: Mapping[str, Metric], num_classes: int, device: torch
 
     logits, targets = torch.eye(num_classes, device=device), torch.arange(num_classes, device=device)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about so few samples
+        warnings.simplefilter("ignore")  # metrics warn about few samples
         reset_metrics(metrics)
         update_metrics(metrics, logits, targets)
         compute_metrics(metrics)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 AGAIN = "Delete it: it can be computed again from the weights"
 SMALL = 256
-"""Up to so many classes an index is one byte in the file, else four."""
+"""The number of classes up to which the file holds an index in one byte; above it takes four."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +241,7 @@ def _check_tensors(header: Header, num_classes: int) -> str:
 def _read_data(path: Path, header: Header) -> bytearray:
     """Return the bytes of the tensors."""
     data = bytearray(header.size - header.data_start)
-    # Read, not mapped: a mapped file that another process cuts would end this one.
+    # The file is read, not mapped: if another process cut a mapped file, this process would end.
     with path.open("rb") as file:
         file.seek(header.data_start)
         found = file.readinto(data)
@@ -250,7 +250,7 @@ def _read_data(path: Path, header: Header) -> bytearray:
 
 
 def _check_range(name: str, values: NDArray[Any], high: int) -> None:
-    good = (values >= 0) & (values <= high)  # of NaN neither is true
+    good = (values >= 0) & (values <= high)  # both are false for NaN
     if not bool(good.all()):
         sample = int((~good).nonzero()[0][0])
         raise ValueError(f"{name}: expected 0 to {high} for sample {sample}, got {values[sample].item()}")

@@ -38,7 +38,7 @@ def is_terminal() -> bool:
     """Tell whether standard error is an open terminal."""
     try:
         return sys.stderr is not None and sys.stderr.isatty()
-    except ValueError:  # closed
+    except ValueError:  # the stream is closed
         return False
 
 
@@ -64,15 +64,15 @@ def _show(items: Iterable[T], total: int, description: str, status: Callable[[],
     from tqdm.std import tqdm
 
     class Bar(tqdm):  # type: ignore[type-arg]
-        # No thread that redraws now and then: it would read the losses while the training adds to them.
+        # tqdm's monitor thread would read the losses while the training adds to them.
         monitor_interval = 0
 
         @property
         def format_dict(self) -> dict[str, Any]:
-            # Asked for at each redraw only: reading the loss may wait for the device.
+            # tqdm reads this at each redraw only. Reading the loss more often would make an accelerator wait.
             return {**super().format_dict, "postfix": status() if status else None}
 
-    # A terminal may not know its width: tqdm would then show nothing.
+    # tqdm shows nothing on a terminal that does not know its width, so the width is given.
     columns = shutil.get_terminal_size().columns
     yield from Bar(
         items,
@@ -82,5 +82,5 @@ def _show(items: Iterable[T], total: int, description: str, status: Callable[[],
         file=_Guard(sys.stderr),
         ncols=columns,
         unit="batch",
-        miniters=1,  # look at the clock at each item, not at a number of items guessed from earlier ones
+        miniters=1,  # looks at the clock after every item instead of guessing when a redraw is due
     )

@@ -160,11 +160,11 @@ def save_trained(folder: Path, entry: Entry[ModelSpec], record: RunRecord, ready
     try:
         save_proven(path, ready.model, entry, metadata)
     except WeightsError as error:
-        # The training is done; weights without proof are better than none.
+        # The training is done, and weights without a proof are better than none.
         log.warning("%s. Its weights are saved without golden samples", error)
         save_weights(path, ready.model, replace(metadata, golden=None))
     except StorageError as error:
-        # The training is done and its result must not be lost with the folder or the disk it was meant for.
+        # The training is done; its result must not be lost because a folder is gone or a disk is full.
         rescue = folders.zoo_home() / "rescued"
         saved = files.create_folder(rescue, folder.name) / WEIGHTS_FILE
         save_weights(saved, ready.model, metadata)

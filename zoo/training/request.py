@@ -49,11 +49,11 @@ def make_request(
         with errors.catch():
             pretrained = read_pretrained(find_weights(init, places))
         if not (wanted.model and wanted.dataset):
-            errors.raise_any()  # what else was meant is not known then
+            errors.raise_any()  # without the file, the names that it would have given are not known
     with errors.catch():
         if pretrained is not None:
             with errors.catch():
-                # What the file does not have would stay random for good.
+                # A frozen parameter that the file lacks would keep its random values for good.
                 check_patterns(frozen, pretrained.tensors)
             wanted = complete(wanted, pretrained, places.registry)
         plan = make_plan(wanted, places.registry)
@@ -80,7 +80,7 @@ def complete(wanted: Wanted, pretrained: Pretrained, registry: Registry) -> Want
         if trained is None:
             raise UsageError(f"{pretrained.path} names no data set", fix="Give one with --dataset")
         wanted = replace(wanted, dataset=trained.qualified_name)
-    with suppress(ZooError):  # a name that does not exist is reported with all others
+    with suppress(ZooError):  # make_plan reports an unknown name, together with all other problems
         names = (wanted.dataset, registry.get("dataset", str(wanted.dataset)).qualified_name)
         if trained and not wanted.dataset_params and trained.qualified_name in names:
             wanted = replace(wanted, dataset_params=trained.params or {})

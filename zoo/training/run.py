@@ -115,7 +115,7 @@ def train(request: Request, *, show: Progress, on_epoch: Callable[[Epoch], None]
 
 
 def fit(trainer: Trainer, ready: Preparation) -> dict[str, float]:
-    """Train and return the last scores; without epochs, those of the model as it is."""
+    """Train and return the last scores; with 0 epochs, evaluate the model once."""
     if history := trainer.fit(ready.train, ready.test):
         return dict(history[-1]["test"])
     log.info("0 epochs: the model is evaluated %s", "as it starts" if ready.transfer else "untrained")

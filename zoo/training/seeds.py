@@ -42,7 +42,7 @@ def run_seeds(
     on_run: Callable[[RunResult], None] | None = None,
     **arguments: Unpack[RunArguments],
 ) -> list[RunResult]:
-    """Train as `run` does with each of so many seeds, `seed` (42) and the next ones, one after the other.
+    """Train as `run` does, once for each of `seeds` seeds: `seed`, which is 42 by default, and those that follow it.
 
     Each is a run with a folder of its own. The other arguments are those of `run`.
 
@@ -50,7 +50,7 @@ def run_seeds(
         ZooError: see `run`; of a run that fails it says the seed, and which runs were finished before.
     """
     count, first = _read_count(seeds), resolve_config({}, {"seed": arguments.pop("seed", None)}).seed
-    resolve_config({}, {"seed": first + count - 1})  # the last one must be a seed too
+    resolve_config({}, {"seed": first + count - 1})  # raises when the last seed is out of range
     chosen = choose_registry(registry, plugins)
     results: list[RunResult] = []
     for number in range(first, first + count):
@@ -58,7 +58,7 @@ def run_seeds(
             arguments["seed"] = number
             results.append(run(model, dataset, registry=chosen, **arguments))
         except (UsageError, SeveralErrors):
-            raise  # nothing that one seed is the reason of
+            raise  # such an error comes from the arguments, not from a seed
         except ZooError as error:
             error.what = f"seed {number}: {error.what}"
             error.fix = " ".join(filter(None, [error.fix and f"{error.fix.rstrip('.')}.", _list_finished(results)]))

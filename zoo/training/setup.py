@@ -1,4 +1,4 @@
-"""Preparation: from a plan to everything a training needs, each part checked before the next is built."""
+"""Setup: from a request to everything a training needs, each part checked before the next is built."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class TrainStep:
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Train on inputs `(N, *input_shape)` and targets `(N,)`; return the loss, a tensor of one value."""
         loss = self.loss_function(self.model(inputs), targets)
-        for parameter in self.parameters:  # as optimizer.zero_grad() does, without the cost of its profiler record
+        for parameter in self.parameters:  # what optimizer.zero_grad() does, without the profiler record it makes
             parameter.grad = None
         loss.backward()
         self.optimizer.step()

@@ -99,7 +99,7 @@ def evaluate(
     if outcomes is not None:
         outcomes.reset()
     total: Tensor | float = 0.0
-    # Sums in double precision, so that the batch size does not show; Apple's devices have none.
+    # Summed in double precision, the loss does not depend on the batch size. Apple's devices have only single.
     on_mps = next(model.parameters()).device.type == "mps"
     precision = torch.float32 if on_mps else torch.float64
     for inputs, targets in show(batches.epoch(epoch), total=len(batches), description="testing"):

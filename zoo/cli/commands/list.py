@@ -37,7 +37,7 @@ def list_command(
         for plural, singular in KINDS.items()
         if kind is None or plural == kind
     }
-    # Without a search a catalogue is one line: its hundreds of names would bury the others.
+    # A catalogue has hundreds of names: without a search it is one line, or it would bury the others.
     catalogues = {plural: {} if search else registry.count_catalogues(KINDS[plural]) for plural in found}
     for problem in [*registry.problems, *registry.warnings]:
         write_note(f"Warning: {problem}")
@@ -50,7 +50,7 @@ def list_command(
     for plural, entries in found.items():
         if entries or catalogues[plural]:
             write_result(plural)
-        # A table of its own for each plugin: what is installed besides changes no byte of its lines.
+        # Each plugin is aligned by itself, so that the lines of one do not depend on what else is installed.
         for _, group in groupby(entries, key=lambda entry: entry.plugin.name):
             write_table([(entry.short_name, entry.spec.description) for entry in group], indent="  ")
         for name, count in catalogues[plural].items():

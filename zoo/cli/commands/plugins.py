@@ -34,7 +34,7 @@ def plugins_command(
             "plugin", name, known, fix=f"Did you mean {quote(near)}?" if near else "See: zoo plugins"
         )
     asked = [plugin for plugin in registry.plugins if name in (None, plugin.name)]
-    # Who asks for one by name may just have mended it.
+    # A plugin that is asked for by name may just have been mended, so it is tried again.
     shown = [_describe(registry, plugin, retry=name is not None) for plugin in asked]
     if as_json:
         write_json({"plugins": shown})

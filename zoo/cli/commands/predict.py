@@ -106,7 +106,7 @@ def _read_batches(
     from zoo.data.images import fit_image, read_image
 
     batch: list[tuple[str, Tensor, Any]] = []
-    # Outside: what `find_images` could not list, said after its last image.
+    # Not in the loop: `find_images` raises what it could not list after its last image.
     with problems.catch():
         for path in paths:
             with problems.catch():
@@ -183,7 +183,8 @@ def _write_csv_rows(rows: Sequence[tuple[str, Sequence[Prediction]]], *, ranked:
 
 
 def _write_csv(cells: Sequence[object]) -> None:
-    # With its own end of line the writer quotes both characters of it; files have one, as everything else printed here.
+    # The writer quotes values that hold a character of its line end. With "\n" alone it quotes no carriage return,
+    # and lines end as in all other output.
     line = io.StringIO()
     csv.writer(line).writerow(cells)
     write_result(line.getvalue().removesuffix("\r\n"))

@@ -100,7 +100,7 @@ def _run_seeds(seeds: str, settings: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         write_json({"runs": [result.to_dict() for result in results], "summary": to_json_data(summary)})
         return
-    for name in sorted(summary, key="loss".__eq__):  # the loss last, as in the lines above
+    for name in sorted(summary, key="loss".__eq__):  # the loss comes last, as in the line of each seed
         found = summary[name]
         spread = "of one seed" if found["sd"] is None else f"± {found['sd']:.4f} over {found['n']} seeds"
         write_result(f"{'test loss' if name == 'loss' else name} {found['mean']:.4f} {spread}")

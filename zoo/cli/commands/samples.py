@@ -54,7 +54,7 @@ def samples_command(
     if output is not None:
         find_format(output)
         with drawing():
-            pass  # nothing is loaded for a picture that cannot be drawn
+            pass  # finds a missing matplotlib before any data are loaded
     given = read_params("--dataset-param", dataset_params)
     from zoo.data.samples import load_samples
     from zoo.results.plots.images import plot_samples

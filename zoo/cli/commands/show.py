@@ -60,7 +60,7 @@ def show_command(
         try:
             path = find_weights(name, open_places(registry, runs_dir=runs_dir, offline=True))
         except DownloadError:
-            # To look at them is no reason to fetch them.
+            # Registered weights are shown from their declaration: showing them must not fetch them.
             model, _, dataset_name = name.rpartition("@")
             entries = find_entries(model, dataset_name, registry)
         else:
