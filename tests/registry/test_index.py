@@ -45,6 +45,11 @@ BROKEN = {
     "ends-well": ("import os; os._exit(0)", "it ended the process (exit code 0)"),
     "crashes": ("import ctypes; ctypes.string_at(0)", "it ended the process (signal 11: Segmentation fault)"),
     "interrupts": ("raise KeyboardInterrupt", "it ended the process"),
+    "leaves-a-child": (
+        "import os, time\nif os.fork() == 0:\n time.sleep(600)\nos._exit(3)",
+        "it ended the process (exit code 3)",
+    ),
+    "reads": ("input()", "EOFError"),
     "syntax": ("def", "SyntaxError"),
     "needs": ("import surely_not_installed", "No module named 'surely_not_installed'"),
     "local": (
@@ -196,6 +201,12 @@ def test_a_thread_or_exit_handler_does_not_hold_it_up(packages: Packages) -> Non
     started = time.monotonic()
     assert list_all() == {}
     assert time.monotonic() - started < 5
+
+
+def test_a_plugin_that_forks_is_listed_once(packages: Packages, caplog: pytest.LogCaptureFixture) -> None:
+    packages.add("forks", "x = forks", forks="import os\nos.fork()\n" + HOOKS.replace("\n    ", "\n"))
+    assert list(list_all()) == list(list_all()) == ["forks/net", "forks/data", "forks/score"]
+    assert asked(caplog) == 1
 
 
 def test_a_plugin_that_lists_the_zoo_starts_no_chain(packages: Packages, caplog: pytest.LogCaptureFixture) -> None:

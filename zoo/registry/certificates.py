@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.registry.plugins import Plugin
-from zoo.storage.files import describe_file, write_file
+from zoo.storage.files import FileState, write_file
 from zoo.storage.folders import zoo_home
 from zoo.version import __version__
 
@@ -43,12 +43,12 @@ class Certificate:
     verdict: Verdict
     whole: bool
     findings: Mapping[str, Sequence[Finding]]
-    files: Sequence[tuple[str, list[int] | None]] = field(default=(), repr=False)
+    files: Sequence[FileState] = field(default=(), repr=False)
 
     @property
     def holds(self) -> bool:
         """Whether zoo and the plugin's files are still those that were checked."""
-        return self.zoo == __version__ and all(describe_file(path) == state for path, state in self.files)
+        return self.zoo == __version__ and all(file.is_current for file in self.files)
 
     def list_findings(self, *statuses: str) -> list[tuple[str, Finding]]:
         """Return what was found with one of these statuses, with the entry."""
@@ -56,7 +56,8 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
-        return {"format": FORMAT, **asdict(self)}
+        files = [[file.path, None if file.size is None else [file.modified, file.size]] for file in self.files]
+        return {"format": FORMAT, **asdict(self), "files": files}
 
 
 def decide(findings: Mapping[str, Sequence[Finding]]) -> Verdict:
@@ -89,7 +90,7 @@ def read_certificate(plugin: str, source: str) -> Certificate | None:
         if data.pop("format") != FORMAT:
             return None
         findings = {entry: [Finding(**found) for found in many] for entry, many in data["findings"].items()}
-        files = [(path, state) for path, state in data["files"]]
+        files = [FileState(path, *(state or ())) for path, state in data["files"]]
         return Certificate(**{**data, "findings": findings, "files": files})
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # also missing or damaged
         return None

@@ -38,7 +38,7 @@ def normalize_name(name: str) -> str:
 def find_entry_points(group: str) -> list[EntryPoint]:
     """Return the entry points of `group`, sorted by distribution and name, importing no distribution's code."""
     found: dict[str, list[EntryPoint]] = {}
-    for folder in _metadata_folders():
+    for folder in _find_metadata_folders():
         # NAME-VERSION.dist-info, or NAME.egg-info beside the source of an old editable installation.
         name, _, version = folder.name.rpartition(".")[0].partition("-")
         name = normalize_name(name)
@@ -56,11 +56,14 @@ def find_entry_points(group: str) -> list[EntryPoint]:
 
 
 def fingerprint() -> str:
-    """Return a text that changes when a distribution is installed, removed or replaced by another version."""
-    return "\n".join(str(folder) for folder in _metadata_folders())
+    """Return a digest that changes when a distribution is installed, removed or replaced by another version."""
+    import hashlib
+
+    folders = "\n".join(map(str, _find_metadata_folders()))
+    return hashlib.sha256(folders.encode(errors="surrogatepass")).hexdigest()
 
 
-def _metadata_folders() -> Iterator[Path]:
+def _find_metadata_folders() -> Iterator[Path]:
     for folder in dict.fromkeys(sys.path):
         try:
             names = sorted(entry.name for entry in os.scandir(folder or "."))

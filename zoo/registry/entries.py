@@ -16,7 +16,7 @@ from zoo.errors import (
     closest,
     quote,
 )
-from zoo.registry.index import find_names, find_specs, learn
+from zoo.registry.index import ensure_indexed, find_names, find_specs
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import FIRST_PARTY, Plugin, find_plugins, plugin_from_object, plugin_from_specs
 from zoo.registry.specs import SPEC_CLASSES, AnySpec, DatasetSpec, Kind, MetricSpec, ModelSpec, WeightsSpec
@@ -110,7 +110,7 @@ class Registry:
         if plugin.name == FIRST_PARTY or plugin.qualified_only:
             return found
         for kind in SPEC_CLASSES:
-            own = {name for first in self._own for names in find_names(first, kind) for name in names}
+            own = {name for first in self._first_party for names in find_names(first, kind) for name in names}
             for name, *aliases in find_names(plugin, kind):
                 shadowed = ", ".join(sorted(own & {name, *aliases}))
                 if shadowed:
@@ -119,9 +119,9 @@ class Registry:
 
     def retry(self, plugin: Plugin) -> None:
         """Give an installed plugin that is broken another chance."""
-        learn(plugin)
+        ensure_indexed(plugin)
         if plugin.problem is not None:
-            learn(plugin, fresh=True)
+            ensure_indexed(plugin, fresh=True)
 
     def names_of(self, plugin: Plugin, kind: Kind) -> list[str]:
         """Return the names by which the entries of one plugin are always known."""
@@ -129,7 +129,7 @@ class Registry:
         return [f"{prefix}{name}" for name, *_ in find_names(plugin, kind)]
 
     @property
-    def _own(self) -> list[Plugin]:
+    def _first_party(self) -> list[Plugin]:
         return [plugin for plugin in self.plugins if plugin.name == FIRST_PARTY]
 
     def count_catalogues(self, kind: Kind) -> dict[str, int]:
@@ -145,7 +145,7 @@ class Registry:
         plugins = [plugin for plugin in self.plugins if pattern or not _is_catalogue(plugin)]
         if not any(character in pattern for character in "*?["):
             pattern = f"*{pattern}*"
-        entries = [entry for plugin in plugins for entry in _find(plugin, kind, pattern)]
+        entries = [entry for plugin in plugins for entry in _find_matching(plugin, kind, pattern)]
         return sorted(entries, key=lambda entry: (not entry.is_first_party, entry.qualified_name))
 
     @overload
@@ -173,11 +173,16 @@ class Registry:
         """
         prefix, slash, bare = str(name).rpartition("/")
         others = [plugin for plugin in self.plugins if plugin.name != FIRST_PARTY]
-        for plugins in (self._own, others):
+        for plugins in (self._first_party, others):
             if slash:
                 found = _find_qualified([plugin for plugin in plugins if plugin.name == prefix], kind, bare)
             else:
-                found = [entry for plugin in plugins if not _is_catalogue(plugin) for entry in _get(plugin, kind, bare)]
+                found = [
+                    entry
+                    for plugin in plugins
+                    if not _is_catalogue(plugin)
+                    for entry in _find_named(plugin, kind, bare)
+                ]
             if len(found) == 1:
                 return found[0]
             candidates = [entry.qualified_name for entry in found]
@@ -187,9 +192,9 @@ class Registry:
                 raise UsageError(f"{kind} {quote(name)} is declared twice in plugin {twice}", origins, "Rename one")
             if found:
                 raise AmbiguousNameError(kind, name, candidates)
-        raise self._unknown(kind, name)
+        raise self._explain_unknown(kind, name)
 
-    def _unknown(self, kind: Kind, name: str) -> UnknownNameError:
+    def _explain_unknown(self, kind: Kind, name: str) -> UnknownNameError:
         meant: dict[str, list[str]] = {}
         for entry in self.list_entries(kind):
             meant[entry.short_name] = [entry.short_name]
@@ -256,18 +261,18 @@ def _list_names(
 
 
 def _is_catalogue(plugin: Plugin) -> bool:
-    learn(plugin)
+    ensure_indexed(plugin)
     return plugin.qualified_only
 
 
-def _find(plugin: Plugin, kind: Kind, pattern: str) -> list[Entry[Any]]:
+def _find_matching(plugin: Plugin, kind: Kind, pattern: str) -> list[Entry[Any]]:
     def is_wanted(name: str, *aliases: str) -> bool:
         return fnmatchcase(name, pattern) or fnmatchcase(f"{plugin.name}/{name}", pattern)
 
     return [Entry(spec, plugin) for spec in find_specs(plugin, kind, is_wanted)]
 
 
-def _get(plugin: Plugin, kind: Kind, name: str) -> list[Entry[Any]]:
+def _find_named(plugin: Plugin, kind: Kind, name: str) -> list[Entry[Any]]:
     return [Entry(spec, plugin) for spec in find_specs(plugin, kind, lambda *names: name in names)]
 
 
@@ -276,8 +281,8 @@ def _find_qualified(plugins: Sequence[Plugin], kind: Kind, name: str) -> list[En
     for fresh in (False, True):
         if fresh:  # its index may have failed or be older than what the plugin finds, in a folder of models say
             for plugin in plugins:
-                learn(plugin, fresh=True)
-        found = [entry for plugin in plugins for entry in _get(plugin, kind, name)]
+                ensure_indexed(plugin, fresh=True)
+        found = [entry for plugin in plugins for entry in _find_named(plugin, kind, name)]
         if found:
             return found
     for plugin in plugins:
