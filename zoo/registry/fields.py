@@ -14,6 +14,7 @@ NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
 MAX_NAME = 64
 # Names that Windows gives to devices: a file or folder of that name cannot exist there.
 DEVICE_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
+DOTTED = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 # Where http is allowed: this very machine, as tests and local mirrors need it. Printable ASCII only: it gets shown.
 URL_PATTERN = re.compile(r"(https://[!-~]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?/[!-~]*)")
@@ -102,6 +103,24 @@ def freeze_texts(spec: object, *names: str) -> None:
         object.__setattr__(spec, name, tuple(value))
 
 
+def freeze_names(spec: object, *names: str) -> None:
+    """Replace each list of names by a tuple."""
+    freeze_texts(spec, *names)
+    for name in names:
+        for item in getattr(spec, name):
+            check_name(item)
+
+
+def freeze_shape(spec: object, name: str, *, any_size: bool = False) -> None:
+    """Replace a shape, where one is declared, by a tuple of positive sizes; `any_size` allows "*" among them."""
+    if getattr(spec, name) is not None:
+        shape = read_list(name, getattr(spec, name))
+        for size in shape:
+            if not (any_size and size == "*"):
+                check_int(name, size, 1)
+        object.__setattr__(spec, name, shape)
+
+
 def read_list(name: str, value: object) -> tuple[Any, ...]:
     """Return the items of a list or tuple."""
     if not isinstance(value, list | tuple):
@@ -114,6 +133,22 @@ def check_relative(name: str, path: object) -> None:
     parts = path.split("/") if isinstance(path, str) and len(path) <= MAX_SHOWN else []
     if not parts or not all(map(_is_file_name, parts)):
         raise ValueError(f"{name}: expected a relative path of plain names joined by '/', got {show(path)}")
+
+
+def check_package_path(name: str, value: object) -> None:
+    """Check for a path, or one inside a package, `"package:path"`."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: expected text, got {show(value)}")
+    package, colon, path = value.rpartition(":")
+    check_relative(name, path)
+    if colon and not re.fullmatch(DOTTED, package):
+        raise ValueError(f"{name}: expected 'package:path' or a path, got {show(value)}")
+
+
+def check_factory(name: str, value: object) -> None:
+    """Check for something to call, or for where it is, `"package.module:object"`."""
+    if not callable(value) and not (isinstance(value, str) and re.fullmatch(f"{DOTTED}:{DOTTED}", value)):
+        raise ValueError(f"{name}: expected 'package.module:object' or a callable, got {show(value)}")
 
 
 def _is_file_name(part: str) -> bool:

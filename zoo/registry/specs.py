@@ -1,4 +1,4 @@
-"""What a plugin declares: frozen specs of plain data, on the standard library alone.
+"""Specs: what a plugin declares, as frozen plain data that needs the standard library alone.
 
 A spec says what a thing is called, where its factory lives and what can be known about it without importing it.
 Specs come from a manifest (see `zoo.registry.manifest`), from hooks (see `zoo.registry.hookspecs`) or from decorators
@@ -7,19 +7,22 @@ Specs come from a manifest (see `zoo.registry.manifest`), from hooks (see `zoo.r
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from zoo.registry.fields import (
+    check_factory,
     check_int,
     check_name,
+    check_package_path,
     check_relative,
     check_sha256,
     check_text,
     check_url,
     freeze_map,
+    freeze_names,
+    freeze_shape,
     freeze_texts,
     read_list,
     show,
@@ -28,8 +31,6 @@ from zoo.registry.fields import (
 Kind = Literal["model", "dataset", "metric", "weights"]
 """The kinds of things a zoo holds."""
 
-PACKAGE_PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-FACTORY_PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 SPEC_ATTRIBUTE = "__zoo_specs__"
 
 Factory = Callable[..., Any]
@@ -99,16 +100,11 @@ class Spec:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if not callable(self.factory) and not (
-            isinstance(self.factory, str) and FACTORY_PATTERN.fullmatch(self.factory)
-        ):
-            raise ValueError(f"factory: expected 'package.module:object' or a callable, got {show(self.factory)}")
+        check_factory("factory", self.factory)
         check_text(self, "description", "task")
         if self.task != "classification":
             raise ValueError(f"task: expected 'classification', got {show(self.task)}")
-        freeze_texts(self, "aliases")
-        for alias in self.aliases:
-            check_name(alias)
+        freeze_names(self, "aliases")
         freeze_map(self, "params")
 
     @classmethod
@@ -140,12 +136,7 @@ class ModelSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.input_shape is not None:
-            shape = read_list("input_shape", self.input_shape)
-            for size in shape:
-                if size != "*":
-                    check_int("input_shape", size, 1)
-            object.__setattr__(self, "input_shape", shape)
+        freeze_shape(self, "input_shape", any_size=True)
         freeze_texts(self, "adapt")
         for adaptation in self.adapt:
             if adaptation not in ("channels", "resize"):
@@ -183,11 +174,7 @@ class DatasetSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.input_shape is not None:
-            shape = read_list("input_shape", self.input_shape)
-            for size in shape:
-                check_int("input_shape", size, 1)
-            object.__setattr__(self, "input_shape", shape)
+        freeze_shape(self, "input_shape")
         if self.num_classes is not None:
             check_int("num_classes", self.num_classes, 1)
         freeze_texts(self, "class_names")
@@ -278,18 +265,11 @@ class WeightsSpec:
                 raise ValueError(f"{key}: expected a name or plugin/name, got {show(getattr(self, key))}")
             for part in parts:
                 check_name(part, key)
-        freeze_texts(self, "aliases")
-        for alias in self.aliases:
-            check_name(alias)
+        freeze_names(self, "aliases")
         if bool(self.file) == bool(self.url):
             raise ValueError("file, url: expected one of them")
         if self.file:
-            if not isinstance(self.file, str):
-                raise ValueError(f"file: expected text, got {show(self.file)}")
-            package, colon, path = self.file.rpartition(":")
-            check_relative("file", path)
-            if colon and not PACKAGE_PATTERN.fullmatch(package):
-                raise ValueError(f"file: expected 'package:path' or a path, got {show(self.file)}")
+            check_package_path("file", self.file)
             if self.size is not None or self.sha256:
                 raise ValueError("size, sha256: only together with url")
         else:
