@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zoo.data.splits import DataSplits
-from zoo.errors import DataError
+from zoo import DataError, DataSplits
 from zoo_plugins.datasets.idx import read_idx
 
 CLASS_NAMES = (

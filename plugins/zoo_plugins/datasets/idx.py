@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 import torch
 from torch import Tensor
 
-from zoo.errors import DataError, describe
+from zoo import DataError
 
 UINT8 = 0x08
 MAX_RANK = 4
@@ -33,7 +33,7 @@ def read_idx(path: str | Path) -> Tensor:
             shape = _read_shape(stream, path)
             data = _read_bytes(stream, math.prod(shape), path)
     except (OSError, EOFError, zlib.error) as error:
-        raise _unusable(path, describe(error)) from error
+        raise _unusable(path, f"{type(error).__name__}: {error}") from error
     # A bytearray is writable, so the tensor can take it over without a copy.
     return torch.frombuffer(data, dtype=torch.uint8).reshape(shape)
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo.data.splits import DataSplits
+from zoo import DataSplits
 
 SIDE = 28
 MAX_DIFFICULTY = 10

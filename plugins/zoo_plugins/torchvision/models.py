@@ -10,8 +10,8 @@ from typing import Any
 import torchvision
 from torch import nn
 
-from zoo.errors import UsageError
-from zoo_plugins.texts import read_value
+from zoo import UsageError
+from zoo_plugins.catalogue import build_model
 
 # What zoo decides: random weights, and one tensor of logits in training too.
 DECIDED = ("weights", "aux_logits")
@@ -43,18 +43,9 @@ def _build(name: str, /, *, input_shape: tuple[int, ...], num_classes: int, **pa
     Raises:
         ValueError: torchvision does not take one of the params, or it is not theirs to decide.
     """
-    for param in params:
-        if param in DECIDED:
-            raise ValueError(f"{param}: zoo decides it, and models of this catalogue start from random weights")
-    values = {param: read_value(value) for param, value in params.items()}
-    arguments = {**ARGUMENTS.get(name, {}), **values}
-    try:
-        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments)
-    except (AssertionError, AttributeError, LookupError, TypeError) as error:
-        if not params:
-            raise
-        given = ", ".join(f"{param}={value!r}" for param, value in values.items())
-        raise ValueError(f"torchvision's {name} does not take {given}: {error}") from error
+    arguments = {"weights": None, "num_classes": num_classes, **ARGUMENTS.get(name, {})}
+    create = torchvision.models.get_model
+    model = build_model("torchvision", create, name, params, decided=DECIDED, arguments=arguments)
     for param in params:
         if param not in (*signature(type(model)).parameters, *KNOWN):
             raise ValueError(f"torchvision's {name} does not take {param}")
