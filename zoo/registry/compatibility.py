@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from zoo.errors import IncompatibleError
 from zoo.registry.preprocess import LUMA, Preprocess
 from zoo.registry.specs import ModelSpec
-
-if TYPE_CHECKING:
-    pass
 
 
 def show_shape(shape: Sequence[int | str]) -> str:
@@ -47,7 +43,7 @@ def adapt_preprocess(
             adapted = replace(adapted, resize=size)
     if not _matches(pattern, adapted.output_shape(raw_shape)):
         needed = f"inputs of {show_shape(pattern)}"
-        raise IncompatibleError(model.name, dataset, needed, show_shape(shape), _hint(model))
+        raise IncompatibleError(model.name, dataset, needed, show_shape(shape), _describe_allowed(model))
     return adapted, notes
 
 
@@ -62,6 +58,6 @@ def _convert_values(values: tuple[float, ...], channels: int) -> tuple[float, ..
     return values * 3 if channels == 1 else (sum(weight * value for weight, value in zip(LUMA, values, strict=True)),)
 
 
-def _hint(model: ModelSpec) -> str:
+def _describe_allowed(model: ModelSpec) -> str:
     allowed = f"The model's plugin allows to adapt {' and '.join(model.adapt)}" if model.adapt else ""
     return allowed or "The model's plugin allows no adaptation of the data"

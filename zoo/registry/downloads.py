@@ -53,7 +53,7 @@ def fetch_files(
         lock_path = zoo_home() / "locks" / f"{hashlib.sha256(bytes(path)).hexdigest()[:32]}.lock"
         with lock(lock_path, timeout=LOCK_TIMEOUT):
             # The lock only saves work: another process may have fetched the file, and never shows half of one.
-            causes = [] if _is_there(file, root, name) else _fetch(file, path, useless, report)
+            causes = [] if _is_there(file, root, name) else _try_sources(file, path, useless, report)
         if causes:
             why = f"{file.path}: {'; '.join(causes)}"
             raise DownloadError(what, why, f"Get {', '.join(paths[number:])} elsewhere, {by_hand}")
@@ -100,7 +100,7 @@ class _SourceError(Exception):
         self.again, self.host = again, host
 
 
-def _fetch(file: FileSpec, path: Path, useless: dict[str, _SourceError], report: Report | None) -> list[str]:
+def _try_sources(file: FileSpec, path: Path, useless: dict[str, _SourceError], report: Report | None) -> list[str]:
     """Try the sources in turn; return why each failed, or nothing. Hosts that are down are noted in `useless`."""
     check_writable(path.parent, fix=ELSEWHERE)
     causes = []

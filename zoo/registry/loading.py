@@ -32,7 +32,7 @@ def load_specs(plugin: Plugin) -> list[AnySpec]:
         try:
             if plugin.problem is None:
                 _check_requires(plugin)
-                specs = _call_hooks(plugin, _load(plugin))
+                specs = _call_hooks(plugin, _load_provider(plugin))
         except ZooError as error:
             plugin.problem = error
         plugin.specs = specs
@@ -54,7 +54,7 @@ def _check_requires(plugin: Plugin) -> None:
             raise plugin.broken(f"needs {needed.name} {needed.specifier}", f"this is {__version__}", fix)
 
 
-def _load(plugin: Plugin) -> object:
+def _load_provider(plugin: Plugin) -> object:
     """Return the object that answers the hooks."""
     source = plugin.source
     if isinstance(source, Path) and source.suffix == ".toml":
@@ -94,7 +94,7 @@ def _call_hooks(plugin: Plugin, provider: object) -> list[AnySpec]:
         plugin.qualified_only = provider.qualified_only
     specs = [spec for kind in hookspecs.HOOKS for spec in _call_hook(plugin, manager, kind)]
     if isinstance(provider, ModuleType):
-        specs += _decorated(provider)
+        specs += _find_decorated(provider)
     seen = set()
     for spec in specs:
         for name in (spec.name, *spec.aliases):
@@ -137,7 +137,7 @@ def _call_hook(plugin: Plugin, manager: Any, kind: str) -> list[AnySpec]:
     return specs
 
 
-def _decorated(module: ModuleType) -> list[AnySpec]:
+def _find_decorated(module: ModuleType) -> list[AnySpec]:
     """Return the specs that decorators attached to objects of this very module, in the order of definition."""
     # getattr_static: a module may hold objects that do anything when an attribute is asked for.
     marked = [value for value in vars(module).values() if inspect.getattr_static(value, SPEC_ATTRIBUTE, None)]

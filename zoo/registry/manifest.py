@@ -86,7 +86,7 @@ def read_manifest(path: Path) -> Manifest:
     specs: list[AnySpec] = []
     for table, entries in document.items():
         if table not in TABLES:
-            raise ManifestError(path, "", _unknown(table, [*TABLES, "qualified_only", "schema"]))
+            raise ManifestError(path, "", _explain_unknown(table, [*TABLES, "qualified_only", "schema"]))
         if not isinstance(entries, dict):
             raise ManifestError(path, table, f"expected tables [{table}.NAME], got {show(entries)}")
         specs.extend(_read_spec(path, table, name, entry) for name, entry in entries.items())
@@ -119,7 +119,7 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         raise ManifestError(path, "", f"is not TOML: {describe(error)}") from error
 
 
-def _unknown(key: str, known: list[str]) -> str:
+def _explain_unknown(key: str, known: list[str]) -> str:
     near = closest(key[:MAX_SHOWN], known)
     hint = f"did you mean {quote(near)}? " if near else ""
     shown = key if key.isidentifier() and len(key) <= MAX_SHOWN else show(key)
@@ -162,4 +162,4 @@ def _read_file(path: Path, table: str, entry: object) -> FileSpec:
 def _check_keys(path: Path, table: str, entry: Mapping[str, object], known: list[str]) -> None:
     for key in entry:
         if key not in known:
-            raise ManifestError(path, table, _unknown(key, known))
+            raise ManifestError(path, table, _explain_unknown(key, known))

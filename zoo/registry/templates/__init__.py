@@ -63,12 +63,12 @@ def write_plugin(
     if single_file:
         target = Path(output) if output is not None else Path(f"{words['module']}.py")
         _check_file(target)
-        files = {target.name: _code(kind, words, single_file=True)}
+        files = {target.name: _fill_module(kind, words, single_file=True)}
     else:
         target = Path(output) if output is not None else Path(words["project"])
         if words["project"] == "zoo-torch" or words["package"] in TAKEN:
             raise UsageError(f"name: {quote(words['project'])} is zoo's own", fix="Choose another name")
-        files = _package(kind, words)
+        files = _fill_package(kind, words)
     if os.path.lexists(target):
         raise UsageError(f"{quote(target)} exists", "nothing is overwritten", ELSEWHERE)
     storage.check_writable(target.parent, fix=ELSEWHERE)
@@ -80,7 +80,7 @@ def write_plugin(
     except StorageError as error:
         fix = error.fix.replace(storage.ELSEWHERE, f"{ELSEWHERE}.")
         raise StorageError(f"cannot write {target}", error.why, fix) from error
-    return NewPlugin(path=target, files=tuple(files), commands=_next(kind, words, target, single_file))
+    return NewPlugin(path=target, files=tuple(files), commands=_list_commands(kind, words, target, single_file))
 
 
 def _choose_words(name: str, kind: str) -> dict[str, str]:
@@ -118,7 +118,7 @@ def _check_file(path: Path) -> None:
         raise UsageError(f"file {quote(path.name)}", f"it would hide the module {quote(module)}", ELSEWHERE)
 
 
-def _code(kind: str, words: Mapping[str, str], *, single_file: bool) -> str:
+def _fill_module(kind: str, words: Mapping[str, str], *, single_file: bool) -> str:
     """Return the module: as a single file it declares itself with a decorator, in a package the manifest does it."""
     declared = {
         "decorator": Template(TEXTS[kind].DECORATOR).substitute(words) if single_file else "",
@@ -127,7 +127,7 @@ def _code(kind: str, words: Mapping[str, str], *, single_file: bool) -> str:
     return Template(TEXTS[kind].CODE).substitute({**words, **declared})
 
 
-def _package(kind: str, words: Mapping[str, str]) -> dict[str, str]:
+def _fill_package(kind: str, words: Mapping[str, str]) -> dict[str, str]:
     """Return the files of a package by their relative paths."""
     folder = words["package"]
     texts = {
@@ -138,7 +138,7 @@ def _package(kind: str, words: Mapping[str, str]) -> dict[str, str]:
         f"{folder}/registry.toml": TEXTS[kind].MANIFEST,
     }
     filled = {path: Template(text).substitute(words) for path, text in texts.items()}
-    return {**filled, f"{folder}/{kind}.py": _code(kind, words, single_file=False)}
+    return {**filled, f"{folder}/{kind}.py": _fill_module(kind, words, single_file=False)}
 
 
 def _write(path: Path, text: str) -> None:
@@ -159,7 +159,7 @@ def _write_folder(target: Path, files: Mapping[str, str]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _next(kind: str, words: Mapping[str, str], target: Path, single_file: bool) -> tuple[str, ...]:
+def _list_commands(kind: str, words: Mapping[str, str], target: Path, single_file: bool) -> tuple[str, ...]:
     """Return the commands that run what was written, from the current folder."""
     if single_file:
         return (f"zoo run --plugin {shlex.quote(target.as_posix())} {words['options']}",)
