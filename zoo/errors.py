@@ -1,4 +1,4 @@
-"""Every error zoo raises on purpose: what failed and where, what was expected and got, what to do next.
+"""Errors: all that zoo raises on purpose. They say what failed and where, what was expected and got, what to do next.
 
 The exit code of a class is the exit code of the command line (see docs/guide/cli.md).
 """
@@ -37,7 +37,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory ran out: Python's error, torch's for a device, or torch's plain RuntimeError on the CPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    # The second of these is said of sizes beyond 64 bits, which no memory has.
+    # Torch says the second of these for sizes beyond 64 bits, which no memory has.
     said = ("can't allocate memory", "Storage size calculation overflowed")
     return isinstance(error, RuntimeError) and any(text in str(error) for text in said)
 
@@ -56,7 +56,7 @@ class ZooError(Exception):
 
     @property
     def problems(self) -> tuple[ZooError, ...]:
-        """The single problems this error stands for; itself unless it is a collection."""
+        """The single problems that this error reports; itself unless it is a collection."""
         return (self,)
 
     def __str__(self) -> str:
@@ -96,7 +96,7 @@ class AmbiguousNameError(UsageError):
 
 
 class SettingError(UsageError):
-    """A setting or param has a value it cannot have."""
+    """A setting or param has a wrong value."""
 
     def __init__(self, name: str, expected: str, got: object = ..., fix: str = "") -> None:
         self.name, self.expected, self.got = name, expected, got
@@ -124,13 +124,13 @@ class IncompatibleError(UsageError):
 
 
 class DryRunError(IncompatibleError):
-    """The built model failed on a batch of zeros: the plugin that provides it does not keep the contract (exit 5)."""
+    """The built model failed on a batch of zeros: its plugin does not keep the contract (exit 5)."""
 
     exit_code = 5
 
 
 class DeviceError(UsageError):
-    """The device asked for is not here. Never replaced by another one silently."""
+    """The device asked for is not here; zoo never takes another one in its place."""
 
     def __init__(self, device: str, reason: str, fix: str = "Use --device auto or cpu.") -> None:
         self.device = device

@@ -1,4 +1,4 @@
-"""Compatibility: whether a model fits a data set, before any download, and on a batch of zeros after building."""
+"""Compatibility: whether a data set fits a model, told from their specs, and how it may be adapted."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _matches(pattern: Sequence[int | str], shape: Sequence[int]) -> bool:
 
 
 def _convert_values(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    """Convert values per channel as the images are converted: grey is repeated, RGB becomes its luma."""
+    """Convert values per channel in the way of the images: grey is repeated, RGB becomes its luma."""
     if not values or len(values) != channels:
         return values
     return values * 3 if channels == 1 else (sum(weight * value for weight, value in zip(LUMA, values, strict=True)),)

@@ -1,7 +1,7 @@
 """Entry points of installed distributions, read straight from the folders on `sys.path`.
 
-The same as `importlib.metadata` finds for distributions in folders, without what makes it slow (it parses the metadata
-of every distribution) and without what makes it fail (one malformed file of anybody ends its walk).
+`importlib.metadata` finds the same, but it parses the metadata of every distribution, which is slow, and stops at the
+first malformed file of any of them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from zoo.errors import one_line
 
 @dataclass(frozen=True, kw_only=True)
 class EntryPoint:
-    """One line of an installed distribution's entry points; a line without `=` has an empty value.
+    """One entry point of an installed distribution; a line without `=` has an empty value.
 
-    `requires` are the distribution's requirements, as its metadata says them.
+    `requires` are the distribution's requirements, each as its metadata writes it.
     """
 
     distribution: str

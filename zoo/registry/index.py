@@ -1,7 +1,7 @@
 """Index: what installed plugins provide, found out once and kept until they change.
 
-A manifest is read here. A plugin in module form says what it has only when it runs: so it runs once, in a process of
-its own that may end or hang as it likes. What it gave, or how it failed, is kept.
+A manifest is read in this process. A plugin in module form must run to tell what it has: it runs once, in a process of
+its own, which it may end or block. What it gave, or how it failed, is kept.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from zoo.version import __version__
 log = logging.getLogger("zoo")
 
 TIME_LIMIT = 10.0
-"""Seconds that a plugin may take to say what it has; importing torch from a cold disk is most of it."""
+"""Seconds that a plugin may take to tell what it has; importing torch from a cold disk takes most of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def _read_cache(plugin: Plugin) -> Listing:
         raise ValueError("damaged")
     data = json.loads(text)
     listing = Listing.from_dict(data["listing"])
-    # What a plugin misses may get installed, so a failure holds only while nothing else changes.
+    # A plugin may fail for lack of another package, so a failure holds until anything is installed or removed.
     changed = data["source"] != source or not all(file.is_current for file in listing.files)
     if changed or (listing.problem and data["environment"] != fingerprint()):
         raise ValueError("the plugin has changed")
@@ -132,7 +132,7 @@ def _refresh_cache(plugin: Plugin) -> Listing:
     path, source = _find_cache(plugin)
     listing = _load_elsewhere(plugin) if isinstance(plugin.source, str) else _load_here(plugin)
     text = json.dumps({"source": source, "environment": fingerprint(), "listing": asdict(listing)}).encode()
-    with suppress(OSError, StorageError):  # a home that cannot be written: works, but slower
+    with suppress(OSError, StorageError):  # where ZOO_HOME cannot be written, each command loads the plugin again
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, hashlib.sha256(text).hexdigest().encode() + b"\n" + text, what="the index of a plugin")
     return listing
@@ -156,7 +156,7 @@ def _find_module(name: str) -> Path | None:
     top, *rest = name.split(".")
     try:
         spec = importlib.util.find_spec(top)
-    except Exception:  # noqa: BLE001 finders of editable installations are foreign code; the import will tell
+    except Exception:  # noqa: BLE001 finders of editable installations are foreign code; importing reports the error
         spec = None
     folders = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()] if spec else []
     paths = [path for folder in folders for path in (folder.with_suffix(".py"), folder / "__init__.py")]
@@ -169,7 +169,7 @@ def _load_elsewhere(plugin: Plugin) -> Listing:
     question = {"name": plugin.name, "version": plugin.version, "source": plugin.source, "requires": plugin.requires}
     failed = "importing it failed"
     try:
-        # Without other plugins: one that lists the zoo's entries would start processes without end.
+        # All plugins are left out there: one that lists the entries of zoo would start processes without end.
         with closing(Process(_load_in_process, {"ZOO_DISABLE_PLUGINS": "all"})) as process:
             return Listing.from_dict(process.ask(question, TIME_LIMIT))
     except TimeoutError as error:
@@ -200,7 +200,7 @@ def _load_here(plugin: Plugin) -> Listing:
     except PluginError as error:
         prefix = plugin.broken("", "").what
         problem = (error.what.removeprefix(prefix).strip(), error.why, error.fix)
-    except Exception as error:  # noqa: BLE001 specs of its own making, which nobody could read again
+    except Exception as error:  # noqa: BLE001 a class of specs that the plugin derived may do anything
         problem = ("its specs are not usable", describe(error), "")
     return Listing(
         specs=[] if problem else specs,
@@ -213,14 +213,14 @@ def _load_here(plugin: Plugin) -> Listing:
 
 
 def _find_imported(plugin: Plugin, problem: BaseException | None) -> list[FileState]:
-    """Return the files of the plugin's own package that were imported, or failed to be: what it has depends on each."""
+    """Return the files of the plugin's own package that were imported, or failed to be: its listing depends on them."""
     if not isinstance(plugin.source, str):
         return []
     top = plugin.source.partition(".")[0]
     modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == top]
     files = {file for module in modules if isinstance(file := getattr(module, "__file__", None), str)}
     cause = problem.__cause__ if problem else None
-    # A module that fails is not kept: the traceback has it, or the error itself when it cannot be compiled.
+    # sys.modules keeps no module that failed: its file is in the traceback, or in the error when it cannot be compiled.
     failed = {frame.f_code.co_filename for frame, _ in walk_tb(cause.__traceback__)} if cause else set()
     failed |= {str(cause.filename)} if isinstance(cause, SyntaxError) else set()
     folder = f"{os.sep}{top}{os.sep}"

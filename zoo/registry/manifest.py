@@ -1,4 +1,4 @@
-"""Manifests: specs as data in a `registry.toml`. Reading one imports nothing of what it names.
+"""Manifests: specs as data in a `registry.toml`. Reading one imports no code that it names.
 
     schema = 1
 
@@ -6,8 +6,9 @@
     factory = "zoo_plugins.models.baseline:Baseline"
     params = { hidden_units = 10 }
 
-Tables are `models`, `datasets`, `metrics` and `weights`; keys are the fields of the specs, the table's name is the
-name. With `qualified_only = true` at the top the entries answer to `plugin/name` only, as fits a large catalogue.
+Tables are `models`, `datasets`, `metrics` and `weights`; keys are the fields of the specs, and the name of a table is
+the name of the entry. With `qualified_only = true` at the top, entries are found as `plugin/name` only: right for a
+catalogue of hundreds.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from zoo.registry.specs import SPEC_CLASSES, AnySpec, DatasetSpec, FileSpec, Met
 
 MANIFEST_FILE = "registry.toml"
 SCHEMA = 1
-# tomllib is quadratic in the parts of a dotted key and recurses into nested arrays; real manifests stay far below.
+# tomllib takes time quadratic in the parts of a dotted key. Real manifests stay far below these limits.
 MAX_BYTES = 4_000_000
 MAX_DOTS_SQUARED = 4_000_000
 TABLES = {"models": "model", "datasets": "dataset", "metrics": "metric", "weights": "weights"}

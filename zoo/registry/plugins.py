@@ -1,8 +1,7 @@
-"""Find plugins by their metadata alone. `zoo.registry.index` and `zoo.registry.loading` learn what they provide.
+"""Plugins: found by their metadata alone. `zoo.registry.index` and `zoo.registry.loading` find out what they provide.
 
 A plugin is the first-party manifest, an installed distribution with entry points in the group `zoo`, a file or manifest
-given by path, or an object given from Python. All of them end as pluggy plugins that answer the hooks of
-`zoo.registry.hookspecs`.
+given by path, or an object given from Python. All of them answer the hooks of `zoo.registry.hookspecs`.
 """
 
 from __future__ import annotations
@@ -29,15 +28,21 @@ DISTRIBUTION = "zoo-torch"
 
 @dataclass
 class Plugin:
-    """A package, file or object that provides entries, as far as it is known.
+    """A package, file or object that provides entries, and what is known of it so far.
 
-    `source` says where its specs come from: the path of a manifest or of a Python file, the name of a module, or the
-    object itself. `requires` are the lines of an installed one's metadata that say which zoo it needs.
-
-    What is learnt later: `problem` is set when it is broken; a broken plugin provides nothing and stops nothing.
-    `warnings` are lines about what is odd but works. `qualified_only`: its entries have no bare names. `seconds` is how
-    long importing its code took. `indexed` are its specs as `zoo.registry.index` has them: kind and fields; `specs` are
-    those that its code or manifest gave in this process.
+    Fields:
+        name: What comes before the `/` in the names of its entries.
+        version: Its version, "" for a file or object.
+        origin: How it came here, as lists show it.
+        source: Where its specs come from: the path of a manifest or Python file, the name of a module, or the object.
+        installed: Whether it is an installed package.
+        requires: The lines of its metadata that say which versions of zoo it needs.
+        problem: Why it is broken, once that is known; a broken plugin provides nothing and stops nothing.
+        warnings: What is odd but works, a line for each.
+        qualified_only: Whether its entries have no bare names.
+        seconds: How long importing its code took.
+        indexed: Its specs as `zoo.registry.index` keeps them: kind and declared fields.
+        specs: Its specs as its code or manifest gave them in this process.
     """
 
     name: str
@@ -120,12 +125,12 @@ def plugin_from_specs(name: str, specs: Sequence[AnySpec]) -> Plugin:
 
 
 def _choose_name(point: EntryPoint) -> str:
-    """A plugin is called as its distribution; the catalogues that zoo's own distribution brings, as its entry point."""
+    """Return the name of the plugin: that of its distribution, or of the entry point for the catalogues zoo brings."""
     return point.name if point.distribution == DISTRIBUTION else point.distribution
 
 
 def _from_entry_point(point: EntryPoint) -> Plugin:
-    """Make a plugin of an entry point: `"pkg:registry.toml"` is a manifest, `"pkg.hooks"` a module."""
+    """Return the plugin of an entry point: `"pkg:registry.toml"` is a manifest, `"pkg.hooks"` a module."""
     origin = f"installed: {point.distribution} {point.version}".strip()
     module, _, target = (part.strip() for part in point.value.partition(":"))
     requires = tuple(line for line in point.requires if normalize_name(re.split(r"[^\w.-]", line)[0]) == DISTRIBUTION)
@@ -134,7 +139,7 @@ def _from_entry_point(point: EntryPoint) -> Plugin:
         _check_plugin_name(plugin.name)
     except UsageError as error:
         plugin.problem = plugin.broken("its name cannot name a plugin", error.why)
-        # Nothing else may go by the name of zoo's own.
+        # No other plugin may have the name of zoo's own.
         plugin.name = f"{plugin.name} (installed)" if plugin.name == FIRST_PARTY else plugin.name
         return plugin
     if not re.fullmatch(DOTTED, module) or (target and not re.fullmatch(r"[\w-][\w.-]*\.toml", target)):
@@ -160,7 +165,7 @@ def _find_manifest(package: str, name: str) -> Path | None:
 
 def _make_absolute(path: str | Path) -> Path:
     try:
-        # One spelling for one file: `..` is taken out, links stay as they are.
+        # Unlike resolve(), abspath() keeps links as the user gave them, and takes `..` out so that a file has one path.
         return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100
     except RuntimeError as error:
         raise UsageError(f"plugin {quote(path)}", describe(error)) from error

@@ -21,7 +21,7 @@ from zoo.errors import StorageError, quote
 
 ON_WINDOWS = os.name == "nt"
 PART_PATTERN = re.compile(r"\..*\.([0-9]{1,9})-[0-9a-f]{8}\.part", re.DOTALL)
-# What is no plain name on some operating system: separators, wildcards, a trailing dot or space, names of devices.
+# Some operating system allows no such name: separators, wildcards, a trailing dot or space, names of devices.
 UNSAFE_NAME = re.compile(r'|.*[\\/:*?"<>|\x00-\x1f].*|.*[. ]|(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.DOTALL | re.I)
 ELSEWHERE = "Write elsewhere with --runs-dir."
 REASONS = {
@@ -45,7 +45,7 @@ def write_file(
     `check` gets the written file before it takes the place of the old one; what it raises leaves that as it was.
     Raise StorageError (full, read-only, permission, no such folder, not a regular file) and leave `path` as it was;
     only where the disk fails to make the rename durable, `path` is new already: an error means "not known to be safe".
-    A symbolic link stays one, the file it leads to is replaced; an existing file keeps its permission bits. Errors
+    A symbolic link stays one, and the file it leads to is replaced; an existing file keeps its permission bits. Errors
     of the iterable `data` and of `check` pass unchanged: a failed download is no disk error.
     """
     path = Path(path)
@@ -146,12 +146,12 @@ def lock(path: str | Path, *, timeout: float) -> Iterator[None]:
 
 
 def _find_mode(path: Path) -> int | None:
-    """Return the permission bits of an existing file, None when there is none."""
+    """Return the permission bits of an existing file, or None when there is none."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return None
-    if not stat.S_ISREG(mode):  # a device would become a plain file, for every program on the machine
+    if not stat.S_ISREG(mode):  # the rename would turn a device into a plain file
         raise OSError("it is not a regular file")
     return mode & 0o777
 
@@ -174,7 +174,7 @@ def _note_errors(foreign: list[Exception]) -> Iterator[None]:
 
 @contextmanager
 def _part_file(target: Path, chunks: Iterable[bytes | memoryview], mode: int | None) -> Iterator[Path]:
-    """Give a new file beside `target`, written and safe on the disk; remove it at the end unless it was renamed."""
+    """Yield a new file beside `target`, written and safe on the disk; remove it at the end unless it was renamed."""
     _remove_stale_parts(target.parent)
     stem = target.name.encode(errors="ignore")[:100].decode(errors="ignore")  # so that the longer name fits as well
     part = target.with_name(f".{stem}.{os.getpid()}-{os.urandom(4).hex()}.part")
@@ -182,7 +182,7 @@ def _part_file(target: Path, chunks: Iterable[bytes | memoryview], mode: int | N
     file = os.open(part, flags, 0o666 if mode is None else mode)
     try:
         try:
-            # Only for bits that the umask took: some file systems have no permissions and refuse the call.
+            # Called only where the umask took bits away: file systems without permissions refuse the call.
             if mode is not None and not ON_WINDOWS and os.fstat(file).st_mode & 0o777 != mode:
                 os.fchmod(file, mode)
             for chunk in chunks:
@@ -233,7 +233,7 @@ def _remove_stale_parts(folder: Path) -> None:
 
 
 def _is_running(pid: int) -> bool:
-    """Tell whether the process exists; not on Windows, where this call would end it."""
+    """Tell whether a process exists. Never call it on Windows, where os.kill would end that process."""
     try:
         os.kill(pid, 0)
     except OSError as error:
@@ -245,12 +245,12 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        folder.stat()  # a loop of links, or a link to nowhere, says so itself
+        folder.stat()  # raises the better error for a loop of links or a link to nowhere
         raise NotADirectoryError(errno.ENOTDIR, "not a folder") from None
 
 
 def _describe_failure(what: str, error: Exception, folder: Path, fix: str, size: int | None = None) -> StorageError:
-    """Build the error that says in plain words why the system refused."""
+    """Return the error that says in plain words why the system refused."""
     code = errno.errorcode.get(getattr(error, "errno", None) or 0, "")
     why = REASONS.get(code) or getattr(error, "strerror", None) or str(error)
     if code == "ENOSPC":

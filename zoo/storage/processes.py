@@ -1,4 +1,4 @@
-"""Processes: plugins run in another Python, where they may print, hang, crash or leave threads and children behind."""
+"""Processes: run plugins in another Python, where they may print, hang, crash or leave threads and children behind."""
 
 from __future__ import annotations
 

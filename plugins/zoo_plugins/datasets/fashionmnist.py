@@ -22,7 +22,7 @@ CLASS_NAMES = (
     "Bag",
     "Ankle boot",
 )
-# Where the files lie under the data folder: as torchvision puts them, so that one copy serves both.
+# The place of the files under the data folder is that of torchvision, so that one copy serves both.
 FOLDER = Path("FashionMNIST", "raw")
 SIDE = 28
 

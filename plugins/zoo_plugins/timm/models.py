@@ -11,7 +11,7 @@ from torch import nn
 from zoo import UsageError
 from zoo_plugins.catalogue import build_model
 
-# What zoo decides: a classifier with random weights, nothing read from a file or the network.
+# zoo decides these: models are classifiers with random weights, and nothing is read from a file or the network.
 DECIDED = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "in_chans", "features_only")
 
 
@@ -42,7 +42,7 @@ def _build(name: str, /, *, input_shape: tuple[int, ...], num_classes: int, **pa
     import timm
 
     config = timm.get_pretrained_cfg(name)
-    # Only models that are made for one size of image take it as an argument.
+    # Only models that are made for one size of image take the size as an argument.
     size = {"img_size": tuple(input_shape[1:])} if config is not None and config.fixed_input_size else {}
     arguments = {"pretrained": False, "num_classes": num_classes, "in_chans": input_shape[0], **size}
     return build_model("timm", timm.create_model, name, params, decided=DECIDED, arguments=arguments)

@@ -13,11 +13,11 @@ from torch import nn
 from zoo import UsageError
 from zoo_plugins.catalogue import build_model
 
-# What zoo decides: random weights, and one tensor of logits in training too.
+# zoo decides these: weights are random, and a model gives one tensor of logits in training too.
 DECIDED = ("weights", "aux_logits")
-# Without auxiliary logits; and with torch's own quick initialisation, not the slow one that torchvision is to give up.
+# No auxiliary logits. Torch's own initialisation is quick; the one of torchvision is slow, and to be removed there.
 ARGUMENTS = {name: {"aux_logits": False, "init_weights": False} for name in ("googlenet", "inception_v3")}
-# ConvNeXt and MobileNetV3 pass over params that they do not know; beside their own arguments they know these.
+# ConvNeXt and MobileNetV3 ignore params that they do not know. They know these, beside the arguments of their classes.
 KNOWN = ("width_mult", "reduced_tail", "dilated")
 
 

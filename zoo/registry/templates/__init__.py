@@ -1,4 +1,4 @@
-"""Templates: the texts of a new plugin that works as it is, and the one function that writes them.
+"""Templates: the texts of a new plugin that works as it is, and the function that writes them.
 
 Nothing here imports what it writes: a plugin is text until somebody runs it.
 """
@@ -24,7 +24,7 @@ from zoo.storage import files as storage
 
 TEXTS = {"model": model, "dataset": dataset, "metric": metric}
 ELSEWHERE = "Choose another place with --output"
-# What a plugin's own module must not be called: it would be found in its place, or be taken for it.
+# A module of a plugin must not have these names: Python would import it in the place of the real one.
 TAKEN = {
     "zoo",
     "zoo_plugins",
@@ -40,7 +40,7 @@ TAKEN = {
 
 @dataclass(frozen=True, kw_only=True)
 class NewPlugin:
-    """What was written: a folder or a file, the files in it by their relative paths, and what to call next."""
+    """What was written: a folder or file, the relative paths of the files in it, and the commands to run next."""
 
     path: Path
     files: tuple[str, ...]
@@ -84,7 +84,7 @@ def write_plugin(
 
 
 def _choose_words(name: str, kind: str) -> dict[str, str]:
-    """Return what the texts are filled with: one name in the spellings of each place."""
+    """Return the words that the texts are filled with: the name in the spelling that each place needs."""
     try:
         bare = check_name(re.sub("^zoo[-_.]+", "", check_name(name)))
         project = check_name("zoo-" + re.sub("[-_.]+", "-", bare))
@@ -109,7 +109,7 @@ def _choose_words(name: str, kind: str) -> dict[str, str]:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse a file that Python could not import, or would import in the place of something else."""
+    """Refuse a file that Python could not import, or would import in the place of another module."""
     module = path.stem
     if path.suffix != ".py" or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", module) or keyword.iskeyword(module):
         why = "expected a module that Python can import, like my_model.py"
@@ -119,7 +119,7 @@ def _check_file(path: Path) -> None:
 
 
 def _fill_module(kind: str, words: Mapping[str, str], *, single_file: bool) -> str:
-    """Return the module: as a single file it declares itself with a decorator, in a package the manifest does it."""
+    """Return the text of the module; a single file declares itself with a decorator, a package with a manifest."""
     declared = {
         "decorator": Template(TEXTS[kind].DECORATOR).substitute(words) if single_file else "",
         "zoo": "import zoo\n" if single_file or kind == "dataset" else "",
@@ -146,7 +146,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _write_folder(target: Path, files: Mapping[str, str]) -> None:
-    """Write all files into a hidden folder beside the target and rename that: the target is there whole or not."""
+    """Write all files into a hidden folder beside the target and rename it, so that the target appears whole or not."""
     part = storage.create_folder(target.parent, f".{target.name}.part")
     try:
         for path, text in files.items():
