@@ -1,4 +1,4 @@
-"""Certificates: zoo's own entries have one, verdicts survive what a plugin does, and what is kept tells its age."""
+"""Certificates: zoo's own entries have one, verdicts survive what a plugin does, and old ones no longer hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index: what installed plugins in module form have is learnt in another process, once."""
+"""The index: an installed plugin in module form runs once, in another process, to tell what it has."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HOOKS = """
     def zoo_metrics():
         yield zoo.MetricSpec(name="score", factory="other:score", higher_is_better=False)
 """
-# Installed and broken, each in a way of its own, and what must be said of it.
+# Modules of installed plugins that are broken, and what the error of each must say.
 BROKEN = {
     "raises": ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
     "exits": ("import sys; sys.exit(3)", "SystemExit: 3"),
