@@ -1,4 +1,4 @@
-"""Catalogues: what those of timm and torchvision share, a model built by its name from params that may be texts."""
+"""Catalogues: what those of timm and torchvision share, building a model from params that may be texts."""
 
 from __future__ import annotations
 
@@ -10,23 +10,12 @@ from torch import nn
 
 
 def build_model(
-    library: str,
-    create: Callable[..., nn.Module],
-    name: str,
-    params: Mapping[str, Any],
-    *,
-    decided: Container[str],
-    arguments: Mapping[str, Any],
+    what: str, create: Callable[..., nn.Module], params: Mapping[str, Any], decided: Container[str]
 ) -> nn.Module:
-    """Return the model that `create` gives for a name.
+    """Return `create(**params)`, with texts among the params read as JSON.
 
-    Args:
-        library: What errors call the library.
-        create: Its function that takes the name of a model, and arguments.
-        name: The name of the model there.
-        params: What the user gave. The library has no annotations to convert texts by, so they are read as JSON.
-        decided: Arguments that are not for the user to give.
-        arguments: What the model gets unless the params say otherwise.
+    The libraries have no annotations to convert texts by. Errors call the model `what`; users may not give the params
+    in `decided`.
 
     Raises:
         ValueError: the library does not take one of the params, or it is not theirs to decide.
@@ -36,12 +25,12 @@ def build_model(
             raise ValueError(f"{param}: zoo decides it, and models of this catalogue start from random weights")
     values = {param: _read_value(value) for param, value in params.items()}
     try:
-        return create(name, **{**arguments, **values})
+        return create(**values)
     except (AssertionError, AttributeError, LookupError, TypeError) as error:
         if not params:
             raise
         given = ", ".join(f"{param}={value!r}" for param, value in values.items())
-        raise ValueError(f"{library}'s {name} does not take {given}: {error}") from error
+        raise ValueError(f"{what} does not take {given}: {error}") from error
 
 
 def _read_value(value: Any) -> Any:

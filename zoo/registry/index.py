@@ -87,7 +87,7 @@ def find_names(plugin: Plugin, kind: str) -> list[tuple[str, ...]]:
 
 
 def find_specs(plugin: Plugin, kind: str, is_wanted: Callable[..., bool]) -> list[AnySpec]:
-    """Return the specs of a kind of which `is_wanted(name, *aliases)` is true; only these are made from the index."""
+    """Return the specs of a kind of which `is_wanted(name, *aliases)` is true; no others are made from the index."""
     ensure_indexed(plugin)
     if plugin.specs is not None:
         return [spec for spec in plugin.specs if spec.kind == kind and is_wanted(spec.name, *spec.aliases)]
@@ -104,11 +104,12 @@ def _apply_listing(plugin: Plugin, listing: Listing) -> None:
 
 
 def _read_cache(plugin: Plugin) -> Listing:
-    """Return what is kept of a plugin; any other error than OSError means that the file is damaged.
+    """Return what is kept of a plugin.
 
     Raises:
         OSError: nothing is kept.
         ValueError: the plugin has changed.
+        Exception: what is kept is damaged.
     """
     import hashlib
 

@@ -44,5 +44,5 @@ def _build(name: str, /, *, input_shape: tuple[int, ...], num_classes: int, **pa
     config = timm.get_pretrained_cfg(name)
     # Only models that are made for one size of image take the size as an argument.
     size = {"img_size": tuple(input_shape[1:])} if config is not None and config.fixed_input_size else {}
-    arguments = {"pretrained": False, "num_classes": num_classes, "in_chans": input_shape[0], **size}
-    return build_model("timm", timm.create_model, name, params, decided=DECIDED, arguments=arguments)
+    fixed: dict[str, Any] = {"pretrained": False, "num_classes": num_classes, "in_chans": input_shape[0], **size}
+    return build_model(f"timm's {name}", partial(timm.create_model, name, **fixed), params, DECIDED)

@@ -43,9 +43,8 @@ def _build(name: str, /, *, input_shape: tuple[int, ...], num_classes: int, **pa
     Raises:
         ValueError: torchvision does not take one of the params, or it is not theirs to decide.
     """
-    arguments = {"weights": None, "num_classes": num_classes, **ARGUMENTS.get(name, {})}
-    create = torchvision.models.get_model
-    model = build_model("torchvision", create, name, params, decided=DECIDED, arguments=arguments)
+    fixed: dict[str, Any] = {"weights": None, "num_classes": num_classes, **ARGUMENTS.get(name, {})}
+    model = build_model(f"torchvision's {name}", partial(torchvision.models.get_model, name, **fixed), params, DECIDED)
     for param in params:
         if param not in (*signature(type(model)).parameters, *KNOWN):
             raise ValueError(f"torchvision's {name} does not take {param}")
