@@ -15,7 +15,7 @@ def quote(text: object) -> str:
 
 
 def one_line(text: str) -> str:
-    """Fold foreign text (an exception's message, say) into one printable line."""
+    """Fold foreign text, such as the message of an exception, into one printable line."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
 
 

@@ -17,7 +17,7 @@ from zoo.storage.files import FileState
 from zoo.storage.processes import Process, Write
 
 TIME_LIMIT = 300.0
-"""Seconds that one check may take; of a model of 100 million parameters the slowest takes a tenth of that."""
+"""Seconds that one check may take; the slowest takes a tenth of that for a model of 100 million parameters."""
 
 Report = Callable[[str, Finding], None]
 
