@@ -1,1 +1,1 @@
-"""zoo's own data sets, models and metrics; the core knows them only through registry.toml."""
+"""zoo's own data sets, models and metrics; zoo knows them only from registry.toml."""

@@ -69,7 +69,7 @@ class Done:
 
 
 def call(environment: Environment, *commands: str) -> list[Done]:
-    """Run command lines one after another in a fresh process, for importing torch is what takes the time.
+    """Run command lines one after another in a fresh process, because importing torch takes most of the time.
 
     Each may set `ZOO_NAME=VALUE`. Besides zoo's own commands, `load RUN [PLUGIN ...]` prints the class of the model.
     """
@@ -179,7 +179,7 @@ def test_packages_come_run_and_go(environment: Environment, wheels: dict[str, Pa
     for editable in (("zoo-sample-dataset",), ("zoo-sample-model", "zoo-sample-metric")):
         forms = [("-e", PACKAGES / name) if name in editable else (wheels[name],) for name in SAMPLES]
         environment.install(*(part for form in forms for part in form))
-        for _ in range(2):  # the second time from what the first has learnt
+        for _ in range(2):  # the second time from the index
             listing, shown, plugins = call(environment, "list --json", "show stripes", "plugins --json")
             assert listing.imported == shown.imported == plugins.imported == []
             assert read_names(listing.out) == list_names(environment) == with_zoo(SAMPLES)
@@ -201,7 +201,7 @@ def test_packages_come_run_and_go(environment: Environment, wheels: dict[str, Pa
         record = json.loads((environment.home / together.data["run"] / "run.json").read_text(encoding="utf-8"))
         assert record["plugin"] == {"name": "zoo-sample-model", "version": "1.0", "source": "installed"}
         assert record["params"] == {"channels": 6}
-        if runs:  # the weights of one form are those of the other
+        if runs:  # both forms give the same weights
             assert [done.out for done in loaded] == [*["zoo_sample_model.tiny:Tiny\n"] * 2, BASELINE]
         runs = [done.data["run"] for done in (together, with_shapes, with_stripes)]
 
@@ -389,7 +389,7 @@ def test_packages_that_claim_the_same_names(environment: Environment, wheels: di
     }
     for shadowed in ("model baseline is zoo's own", "metric accuracy is zoo's own"):
         assert shadowed in listed
-    # Two models of one name, of one alias, and one whose name is the other's alias.
+    # Two models share a name, two share an alias, and the name of one is the alias of another.
     for name, candidates in {"twin": (blue, red), "double": (blue, red), "pair": (pair, red)}.items():
         said = type_in(environment, f"show {name}", code=2)[1]
         assert said == f"Error: model '{name}' is provided by 2 plugins. Use one of: {', '.join(candidates)}\n"
@@ -399,7 +399,7 @@ def test_packages_that_claim_the_same_names(environment: Environment, wheels: di
     meant = {**own, **others, **aliases}
     assert find(environment, *meant) == [*meant.values()]
 
-    # Without the one, the bare names are the other's.
+    # When one plugin is left out, the bare names mean entries of the other.
     without_red = ("--no-plugin zoo-twin-red", "ZOO_DISABLE_PLUGINS=Zoo_Twin_Red")
     without_blue = ("--no-plugin zoo-twin-blue", "ZOO_DISABLE_PLUGINS=nothing,zoo-twin-blue")
     for ways, meant in ((without_red, [blue, blue, pair]), (without_blue, [red, red, red])):
@@ -487,7 +487,7 @@ def test_a_registry_made_by_hand() -> None:
     assert model[1].bias is None
     assert model(torch.zeros(2, 1, 4, 4)).shape == (2, 2)
     assert zoo.fetch("mine/dots", registry=registry) == Path(os.environ["ZOO_HOME"], "data")
-    # It is nobody else's.
+    # No other registry has it.
     assert zoo.list_models() == FIRST_PARTY["models"]
     with pytest.raises(zoo.PluginError, match=r"plugin 'local': .* needs its model 'net': no such plugin here"):
         zoo.load_model(result.run)

@@ -1,8 +1,9 @@
-"""Certificates: zoo's own entries have one, verdicts survive what a plugin does, and what is kept tells its age."""
+"""Certificates: zoo's own entries have one, verdicts survive what a plugin does, and old ones no longer hold."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,9 @@ def test_the_certificate_is_shown_until_the_plugin_changes(tmp_path, capsys):
     assert code == 0 and "none; see: zoo plugin test mine" in out
     code, out, err = run(capsys, "plugin", "test", path)
     assert code == 0 and "mine: certified" in out and "model good: 15 passed" in out and "checking model good" in err
+    (kept,) = Path(os.environ["ZOO_HOME"], "certificates").iterdir()
+    state = path.stat()
+    assert json.loads(kept.read_bytes())["files"] == [[str(path), [state.st_mtime_ns, state.st_size]]]
     code, out, _ = run(capsys, "plugins", "--plugin", path)
     (row,) = [line for line in out.splitlines() if line.startswith("mine")]
     assert f"by zoo {zoo.__version__}" in row and "certified 2" in row
@@ -193,7 +197,7 @@ def test_installed_plugins_are_checked_by_name(packages: Packages):
     assert certificate.verdict == "certified" and certificate.version == "1.0"
     ((_, found),) = certificate.list_findings("warning")
     assert found.check == "listing" and "torch" in found.seen
-    assert any(path.endswith("zoo_hooks/hooks.py") for path, _ in certificate.files) and certificate.holds
+    assert any(file.path.endswith("zoo_hooks/hooks.py") for file in certificate.files) and certificate.holds
 
 
 def test_asking_for_a_certificate_imports_no_torch():

@@ -110,7 +110,7 @@ def test_mean_and_std_follow_the_channels():
     adapted, _ = adapt(spec((1, "*", "*"), "channels"), (3, 6, 6), rgb)
     assert adapted.mean == pytest.approx((0.299 * 0.485 + 0.587 * 0.456 + 0.114 * 0.406,))
     assert adapted.std == pytest.approx((0.2,))
-    # Luma is linear: of normalised colours it is the normalised luma, where all channels share their std.
+    # Luma is linear: where all channels share their std, the luma of normalised colours is the normalised luma.
     colours = torch.randint(256, (4, 3, 6, 6), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
     luma = torch.tensor([0.299, 0.587, 0.114]).view(-1, 1, 1)
     assert torch.allclose(adapted(colours), (rgb(colours) * luma).sum(1, keepdim=True), atol=1e-5)

@@ -31,13 +31,13 @@ from zoo.registry.specs import FileSpec
 DATA = random.Random(0).randbytes(300_000)
 HALF = len(DATA) // 2
 PAGE = b"\r\n<!DOCTYPE html><html><title>Please log in</title></html>"
-# Where a body without end does end, so that a client that reads on fails a test and does not hang it.
+# An endless body stops here, so that a client that goes on reading fails its test instead of blocking it.
 ENDLESS = 64 << 20
 PROCESSES = 8
 
 
 class Server(ThreadingHTTPServer):
-    """Answer `/NAME` as the handler's method `do_NAME` says; remember what was asked and how much was sent."""
+    """Answer `/NAME` with the handler's method `do_NAME`; remember what was asked and how much was sent."""
 
     daemon_threads = False  # closing waits for every answer to end
 
@@ -159,7 +159,7 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(status=302, Location="http://[/ok")
 
     def answer_gate(self) -> None:
-        # Let all in at once when all are here; one that comes alone is answered after a moment.
+        # Answer all requests at once when all have come; a single one is answered after a moment.
         with suppress(threading.BrokenBarrierError):
             self.server.gate.wait(self.server.patience)
         self.reply(DATA)
@@ -497,7 +497,7 @@ def test_many_processes_want_the_same_file(server: Server, root: Path, how: str)
 
 
 def test_a_read_only_folder_with_the_right_file_works() -> None:
-    # Mode bits do not bind root, so its child becomes somebody else; who may not enter tmp_path.
+    # Mode bits do not stop root, so its child becomes another user, who may not enter tmp_path.
     base = Path(tempfile.mkdtemp())
     try:
         folder = place(base, DATA).parent

@@ -1,4 +1,4 @@
-"""Modules: a single file is one module everywhere, in worker processes that were not forked as well."""
+"""Imports: a single file is the same module everywhere, also in worker processes that were not forked."""
 
 from __future__ import annotations
 

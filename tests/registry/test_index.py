@@ -1,4 +1,4 @@
-"""The index: what installed plugins in module form have is learnt in another process, once."""
+"""The index: an installed plugin in module form runs once, in another process, to tell what it has."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HOOKS = """
     def zoo_metrics():
         yield zoo.MetricSpec(name="score", factory="other:score", higher_is_better=False)
 """
-# Installed and broken, each in a way of its own, and what must be said of it.
+# Modules of installed plugins that are broken, and what the error of each must say.
 BROKEN = {
     "raises": ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
     "exits": ("import sys; sys.exit(3)", "SystemExit: 3"),
@@ -45,6 +45,11 @@ BROKEN = {
     "ends-well": ("import os; os._exit(0)", "it ended the process (exit code 0)"),
     "crashes": ("import ctypes; ctypes.string_at(0)", "it ended the process (signal 11: Segmentation fault)"),
     "interrupts": ("raise KeyboardInterrupt", "it ended the process"),
+    "leaves-a-child": (
+        "import os, time\nif os.fork() == 0:\n time.sleep(600)\nos._exit(3)",
+        "it ended the process (exit code 3)",
+    ),
+    "reads": ("input()", "EOFError"),
     "syntax": ("def", "SyntaxError"),
     "needs": ("import surely_not_installed", "No module named 'surely_not_installed'"),
     "local": (
@@ -196,6 +201,12 @@ def test_a_thread_or_exit_handler_does_not_hold_it_up(packages: Packages) -> Non
     started = time.monotonic()
     assert list_all() == {}
     assert time.monotonic() - started < 5
+
+
+def test_a_plugin_that_forks_is_listed_once(packages: Packages, caplog: pytest.LogCaptureFixture) -> None:
+    packages.add("forks", "x = forks", forks="import os\nos.fork()\n" + HOOKS.replace("\n    ", "\n"))
+    assert list(list_all()) == list(list_all()) == ["forks/net", "forks/data", "forks/score"]
+    assert asked(caplog) == 1
 
 
 def test_a_plugin_that_lists_the_zoo_starts_no_chain(packages: Packages, caplog: pytest.LogCaptureFixture) -> None:

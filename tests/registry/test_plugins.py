@@ -1,4 +1,4 @@
-"""Plugins: where they are found, how they are read, and what is said of those that do not work."""
+"""Plugins: where they are found, how they are read, and which errors name those that do not work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Specs: what may be declared, and how what may not is refused."""
+"""Specs: what may be declared, and how anything else is refused."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_reads_any_shape(tmp_path: Path, name: str, shape: tuple[int, ...]) -> N
     tensor = read_idx(write(tmp_path / name, idx(values)))
     assert tensor.dtype == torch.uint8
     assert torch.equal(tensor, values)
-    tensor += 1  # writable, and nobody else's
+    tensor += 1  # it is writable and shares no memory
 
 
 @pytest.mark.parametrize("name", ["a", "a.gz"])

@@ -11,7 +11,7 @@ from zoo_plugins.models.tinyvgg import TinyVGG
 MODELS = [Baseline, ReluMLP, TinyVGG]
 
 
-# The three models as a student of the course has them, the sizes of FashionMNIST fixed.
+# The three models as they are in the course, with the sizes of FashionMNIST fixed.
 class CourseBaseline(nn.Module):
     def __init__(self, input_shape=784, hidden_units=10, output_shape=10):
         super().__init__()

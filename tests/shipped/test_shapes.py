@@ -118,7 +118,7 @@ def test_difficulty_scales_noise_and_place():
 
 
 def test_each_class_looks_like_its_own():
-    # Without noise and in the middle, the nearest mean image is that of the own class.
+    # Without noise and in the middle, the nearest mean image is that of its own class.
     splits = draw(train_size=2000, test_size=500, difficulty=0)
     (images, targets), (others, expected) = splits.train, splits.test
     means = torch.stack([images[targets == label].float().mean(dim=0).flatten() for label in range(10)])

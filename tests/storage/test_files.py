@@ -146,7 +146,7 @@ SYSTEM_CALLS = ["openat", "write", "fchmod", "fsync", "rename", "renameat", "ren
 
 def trace(log: Path | str, inject: str = "write:error=EIO:when=65535") -> tuple[str, ...]:
     names = ",".join(f"?{name}" for name in SYSTEM_CALLS)
-    # Other calls are not stopped at, which halves the time, but injected signals get lost.
+    # Stopping at traced calls only halves the time, but loses injected signals.
     fast = () if "signal" in inject else ("--seccomp-bpf",)
     return ("strace", "-f", *fast, "-qq", "-o", str(log), "-e", f"trace={names}", "-e", f"inject={inject}")
 

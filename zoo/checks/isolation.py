@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import queue
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +13,11 @@ from zoo.checks.targets import find_target, is_path
 from zoo.errors import UsageError, ZooError
 from zoo.registry.certificates import Certificate, Finding, save_certificate
 from zoo.storage import folders
-from zoo.storage.processes import describe_end, kill, open_channel, start_module
+from zoo.storage.files import FileState
+from zoo.storage.processes import Process, Write
 
 TIME_LIMIT = 300.0
-"""Seconds that one check may take; of a model of 100 million parameters the slowest takes a tenth of that."""
+"""Seconds that one check may take; the slowest takes a tenth of that for a model of 100 million parameters."""
 
 Report = Callable[[str, Finding], None]
 
@@ -47,30 +43,20 @@ def certify(
     """
     _, parts, pattern = find_target(target, plugins)
     findings: dict[str, list[Finding]] = {}
-    done: list[str] = []
-    files: list[tuple[str, list[int] | None]] = []
-    asked = {
+    question = {
         "target": str(Path(target).expanduser().absolute()) if is_path(target) else str(target),
         "plugins": [str(Path(path).expanduser().absolute()) for path in plugins],
         "data_dir": str(folders.data_dir(data_dir).absolute()),
         "offline": folders.offline(offline),
     }
 
-    def take(entry: str, finding: Finding) -> None:
+    def keep(entry: str, finding: Finding) -> None:
         findings.setdefault(entry, []).append(finding)
         on_finding(entry, finding)
 
-    while True:
-        ended = _run_child({**asked, "done": done}, take, time_limit)
-        files = ended.get("files", files)
-        if "failure" not in ended:
-            break
-        entry, check = ended["entry"], ended["check"]
-        why = "A plugin that ends or blocks the process takes the work of others with it."
-        take(entry, Finding(check=check, status="failed", seen=ended["failure"], why=why, fix=ended["fix"]))
-        done = [*findings]
-        if entry == "plugin":
-            break
+    files = None
+    while files is None:
+        files = _examine_elsewhere({**question, "done": [*findings]}, keep, time_limit)
     if pattern and not any(entry != "plugin" for entry in findings):
         raise UsageError(f"plugin {parts[0].name!r} has no entry {pattern!r}", fix=f"See: zoo plugins {parts[0].name}")
     certificate = issue_certificate(parts, findings, files, whole=not pattern)
@@ -79,61 +65,42 @@ def certify(
     return certificate
 
 
-def _run_child(asked: dict[str, Any], take: Report, time_limit: float) -> dict[str, Any]:
-    """Run the checks in another process; return its last words, or which check it ended in and how."""
-    process = start_module("zoo.checks.isolation", json.dumps(asked), stdout=subprocess.PIPE, encoding="utf-8")
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    reader = threading.Thread(target=_read_lines, args=(process, lines), daemon=True)
-    reader.start()
+def _examine_elsewhere(question: dict[str, Any], keep: Report, time_limit: float) -> list[FileState] | None:
+    """Run the checks in another process.
+
+    Return the files of the plugin that took part, or None where an entry ended the process and others may be left.
+    """
     entry, check = "plugin", next(iter(PLUGIN_CHECKS))
-    try:
-        while True:
-            try:
-                line = lines.get(timeout=time_limit)
-            except queue.Empty:
-                failure = f"it took more than {time_limit:g} s"
-                fix = "Look for an endless loop, or allow more with --time-limit"
-                return {"entry": entry, "check": check, "failure": failure, "fix": fix}
-            if not line:
-                failure = f"it ended the process ({describe_end(process.wait())})"
-                fix = "Raise errors, and never end the process"
-                return {"entry": entry, "check": check, "failure": failure, "fix": fix}
-            event = json.loads(line)
-            if "files" in event:
-                return dict(event)
-            if "start" in event:
-                entry, check = event["start"]
-            else:
-                take(event["entry"], Finding(**event["finding"]))
-    finally:
-        kill(process)
-        reader.join()
-        if process.stdout is not None:
-            process.stdout.close()
+    with closing(Process(_examine_here)) as process:
+        process.send(question)
+        try:
+            while "files" not in (event := process.receive(time_limit)):
+                if "start" in event:
+                    entry, check = event["start"]
+                else:
+                    keep(event["entry"], Finding(**event["finding"]))
+            return [FileState(**file) for file in event["files"]]
+        except TimeoutError as error:
+            seen, fix = str(error), "Look for an endless loop, or allow more with --time-limit"
+        except EOFError as error:
+            seen, fix = str(error), "Raise errors, and never end the process"
+    why = "A plugin that ends or blocks the process takes the work of others with it."
+    keep(entry, Finding(check=check, status="failed", seen=seen, why=why, fix=fix))
+    return [] if entry == "plugin" else None
 
 
-def _read_lines(process: subprocess.Popen[str], lines: queue.SimpleQueue[str]) -> None:
-    """Hand on each line, and an empty one at the end."""
-    with suppress(OSError, ValueError):
-        for line in process.stdout or ():
-            lines.put(line)
-    lines.put("")
-
-
-def main(text: str) -> None:
-    """Check a plugin and write what is found to stdout, a JSON object a line; nothing the plugin prints gets there."""
-    asked = json.loads(text)
-    channel = open_channel()
-
-    def write(event: dict[str, Any]) -> None:
-        channel.write(json.dumps(event) + "\n")
-        channel.flush()
-
-    registry, parts, pattern = find_target(asked["target"], asked["plugins"])
-    options = {"data_dir": Path(asked["data_dir"]), "offline": asked["offline"], "done": asked["done"]}
+def _examine_here(question: dict[str, Any], write: Write) -> None:
+    """Check a plugin: write what each check is before it starts, what it found, and at the end the plugin's files."""
+    registry, parts, pattern = find_target(question["target"], question["plugins"])
     for plugin in parts:
         found = examine(
-            registry, plugin, pattern, **options, on_start=lambda entry, check: write({"start": [entry, check]})
+            registry,
+            plugin,
+            pattern,
+            data_dir=Path(question["data_dir"]),
+            offline=question["offline"],
+            done=question["done"],
+            on_start=lambda entry, check: write({"start": [entry, check]}),
         )
         for entry, finding in found:
             write({"entry": entry, "finding": finding.to_dict()})
@@ -141,10 +108,4 @@ def main(text: str) -> None:
         files = list_files(parts, registry)
     except ZooError:  # a broken plugin has none
         files = []
-    write({"files": files})
-    channel.close()
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+    write({"files": [asdict(file) for file in files]})

@@ -19,7 +19,8 @@ from zoo.registry.index import find_names
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import Plugin
 from zoo.registry.specs import SPEC_CLASSES
-from zoo.storage import files, folders
+from zoo.storage import folders
+from zoo.storage.files import FileState, describe_file
 from zoo.version import __version__
 
 HEAVY = ("torch", "torchvision", "timm", "torchmetrics", "tensorflow", "jax", "pandas", "matplotlib")
@@ -178,7 +179,7 @@ def choose_checks(
 def issue_certificate(
     plugins: Sequence[Plugin],
     findings: Mapping[str, Sequence[Finding]],
-    files: Sequence[tuple[str, list[int] | None]],
+    files: Sequence[FileState],
     *,
     whole: bool,
 ) -> Certificate:
@@ -200,7 +201,7 @@ def issue_certificate(
     )
 
 
-def list_files(plugins: Sequence[Plugin], registry: Registry) -> list[tuple[str, list[int] | None]]:
+def list_files(plugins: Sequence[Plugin], registry: Registry) -> list[FileState]:
     """Return the files of a plugin that were read or imported so far, with time and size.
 
     Those are its manifest or file, and modules of the packages that its factories live in.
@@ -219,7 +220,7 @@ def list_files(plugins: Sequence[Plugin], registry: Registry) -> list[tuple[str,
         file = getattr(module, "__file__", None)
         if name.partition(".")[0] in tops and isinstance(file, str):
             paths.add(file)
-    return [(path, files.describe_file(path)) for path in sorted(paths)]
+    return [describe_file(path) for path in sorted(paths)]
 
 
 def check_plugin(

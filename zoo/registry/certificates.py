@@ -1,4 +1,4 @@
-"""Certificates: the verdict on a plugin, kept between commands, and whether it still holds."""
+"""Certificates: the verdict of the checks on a plugin, kept in ZOO_HOME, and whether it still holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.registry.plugins import Plugin
-from zoo.storage.files import describe_file, write_file
+from zoo.storage.files import FileState, write_file
 from zoo.storage.folders import zoo_home
 from zoo.version import __version__
 
@@ -25,13 +25,13 @@ class Certificate:
         plugin: Its name.
         version: Its version, "" for a file.
         source: The file or module it was read from.
-        zoo: The zoo that checked it.
-        versions: Versions of what else took part, torch and python.
+        zoo: The version of zoo that checked it.
+        versions: The versions of torch and python that took part.
         date: When, ISO 8601 with the time zone.
-        verdict: `certified`; `refused`, when a check failed; `incomplete`, when one could not be made here.
-        whole: Whether all its entries were checked; only then the verdict is the plugin's.
+        verdict: `certified`; `refused`, when a check failed; `incomplete`, when a check could not be made here.
+        whole: Whether all its entries were checked; only then is the verdict that of the plugin.
         findings: What each check found, by `"kind name"`; the checks of the plugin itself under `"plugin"`.
-        files: The plugin's files that took part, with time and size.
+        files: The plugin's files that took part, as they were then.
     """
 
     plugin: str
@@ -43,12 +43,12 @@ class Certificate:
     verdict: Verdict
     whole: bool
     findings: Mapping[str, Sequence[Finding]]
-    files: Sequence[tuple[str, list[int] | None]] = field(default=(), repr=False)
+    files: Sequence[FileState] = field(default=(), repr=False)
 
     @property
     def holds(self) -> bool:
-        """Whether zoo and the plugin's files are still those that were checked."""
-        return self.zoo == __version__ and all(describe_file(path) == state for path, state in self.files)
+        """Whether this zoo made it and the plugin's files have not changed since."""
+        return self.zoo == __version__ and all(file.is_current for file in self.files)
 
     def list_findings(self, *statuses: str) -> list[tuple[str, Finding]]:
         """Return what was found with one of these statuses, with the entry."""
@@ -56,7 +56,8 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
-        return {"format": FORMAT, **asdict(self)}
+        files = [[file.path, None if file.size is None else [file.modified, file.size]] for file in self.files]
+        return {"format": FORMAT, **asdict(self), "files": files}
 
 
 def decide(findings: Mapping[str, Sequence[Finding]]) -> Verdict:
@@ -83,13 +84,13 @@ def save_certificate(certificate: Certificate) -> Path:
 
 
 def read_certificate(plugin: str, source: str) -> Certificate | None:
-    """Return the certificate of a plugin, None when there is none that can be read."""
+    """Return the certificate of a plugin, or None when there is none that can be read."""
     try:
         data = json.loads(_find_path(plugin, source).read_bytes())
         if data.pop("format") != FORMAT:
             return None
         findings = {entry: [Finding(**found) for found in many] for entry, many in data["findings"].items()}
-        files = [(path, state) for path, state in data["files"]]
+        files = [FileState(path, *(state or ())) for path, state in data["files"]]
         return Certificate(**{**data, "findings": findings, "files": files})
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # also missing or damaged
         return None
@@ -112,11 +113,11 @@ class Finding:
     Fields:
         check: Its name; docs/guide/checks.md lists them.
         status: `passed`; `warning`, which refuses nothing; `failed`; `skipped`, where there is nothing to check;
-            `untried`, where it could not be made, with the reason in `seen`.
+            `untried`, where it could not be made, for the reason in `seen`.
         seen: What was seen, with numbers.
         why: Why it matters, and which tolerance applies.
-        fix: The change that mends it.
-        where: `file:line` of the plugin's source, where it can be told.
+        fix: What to change.
+        where: `file:line` of the plugin's source, "" where it is not known.
     """
 
     check: str

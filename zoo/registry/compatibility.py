@@ -1,17 +1,13 @@
-"""Compatibility: whether a model fits a data set, before any download, and on a batch of zeros after building."""
+"""Compatibility: whether a data set fits a model, told from their specs, and how it may be adapted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from zoo.errors import IncompatibleError
 from zoo.registry.preprocess import LUMA, Preprocess
 from zoo.registry.specs import ModelSpec
-
-if TYPE_CHECKING:
-    pass
 
 
 def show_shape(shape: Sequence[int | str]) -> str:
@@ -47,7 +43,7 @@ def adapt_preprocess(
             adapted = replace(adapted, resize=size)
     if not _matches(pattern, adapted.output_shape(raw_shape)):
         needed = f"inputs of {show_shape(pattern)}"
-        raise IncompatibleError(model.name, dataset, needed, show_shape(shape), _hint(model))
+        raise IncompatibleError(model.name, dataset, needed, show_shape(shape), _describe_allowed(model))
     return adapted, notes
 
 
@@ -56,12 +52,12 @@ def _matches(pattern: Sequence[int | str], shape: Sequence[int]) -> bool:
 
 
 def _convert_values(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    """Convert values per channel as the images are converted: grey is repeated, RGB becomes its luma."""
+    """Convert values per channel in the way of the images: grey is repeated, RGB becomes its luma."""
     if not values or len(values) != channels:
         return values
     return values * 3 if channels == 1 else (sum(weight * value for weight, value in zip(LUMA, values, strict=True)),)
 
 
-def _hint(model: ModelSpec) -> str:
+def _describe_allowed(model: ModelSpec) -> str:
     allowed = f"The model's plugin allows to adapt {' and '.join(model.adapt)}" if model.adapt else ""
     return allowed or "The model's plugin allows no adaptation of the data"

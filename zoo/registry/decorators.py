@@ -1,4 +1,4 @@
-"""Decorators: attach a spec to a factory in a single file. Importing the file registers nothing; `--plugin` does."""
+"""Decorators: attach a spec to a factory in a single file. `--plugin` registers it; importing the file does not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Factory)
 def _attach(spec_class: type[Spec], declared: dict[str, Any]) -> Callable[[F], F]:
     def decorate(factory: F) -> F:
         spec = spec_class(factory=factory, **declared)
-        # Its own only: a class does not repeat what the class it is derived from declares.
+        # vars() leaves out inherited specs: a derived class does not declare again what its base class declares.
         own = vars(factory).get(SPEC_ATTRIBUTE, ())
         setattr(factory, SPEC_ATTRIBUTE, (*own, spec))
         return factory

@@ -1,7 +1,7 @@
 """Entry points of installed distributions, read straight from the folders on `sys.path`.
 
-The same as `importlib.metadata` finds for distributions in folders, without what makes it slow (it parses the metadata
-of every distribution) and without what makes it fail (one malformed file of anybody ends its walk).
+`importlib.metadata` finds the same, but it parses the metadata of every distribution, which is slow, and stops at the
+first malformed file of any of them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from zoo.errors import one_line
 
 @dataclass(frozen=True, kw_only=True)
 class EntryPoint:
-    """One line of an installed distribution's entry points; a line without `=` has an empty value.
+    """One entry point of an installed distribution; a line without `=` has an empty value.
 
-    `requires` are the distribution's requirements, as its metadata says them.
+    `requires` are the distribution's requirements, each as its metadata writes it.
     """
 
     distribution: str
@@ -38,7 +38,7 @@ def normalize_name(name: str) -> str:
 def find_entry_points(group: str) -> list[EntryPoint]:
     """Return the entry points of `group`, sorted by distribution and name, importing no distribution's code."""
     found: dict[str, list[EntryPoint]] = {}
-    for folder in _metadata_folders():
+    for folder in _find_metadata_folders():
         # NAME-VERSION.dist-info, or NAME.egg-info beside the source of an old editable installation.
         name, _, version = folder.name.rpartition(".")[0].partition("-")
         name = normalize_name(name)
@@ -56,11 +56,14 @@ def find_entry_points(group: str) -> list[EntryPoint]:
 
 
 def fingerprint() -> str:
-    """Return a text that changes when a distribution is installed, removed or replaced by another version."""
-    return "\n".join(str(folder) for folder in _metadata_folders())
+    """Return a digest that changes when a distribution is installed, removed or replaced by another version."""
+    import hashlib
+
+    folders = "\n".join(map(str, _find_metadata_folders()))
+    return hashlib.sha256(folders.encode(errors="surrogatepass")).hexdigest()
 
 
-def _metadata_folders() -> Iterator[Path]:
+def _find_metadata_folders() -> Iterator[Path]:
     for folder in dict.fromkeys(sys.path):
         try:
             names = sorted(entry.name for entry in os.scandir(folder or "."))

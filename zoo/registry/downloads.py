@@ -1,4 +1,4 @@
-"""Fetch the files of a data set: from several sources, and checked by size and SHA-256 before they appear."""
+"""Downloads: the files of a data set, from several sources, checked by size and SHA-256 before they appear."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zoo.storage.folders import zoo_home
 
 # In seconds. A server may pause for READ_TIMEOUT at most; the whole download may take as long as it needs.
 CONNECT_TIMEOUT, READ_TIMEOUT, LOCK_TIMEOUT = 10.0, 30.0, 3600.0
-# A source that is busy or was cut off is asked this often, after a pause of so many seconds, doubled each time.
+# A source that is busy or breaks off is tried TRIES times, with a pause of BACK_OFF seconds that doubles each time.
 TRIES, BACK_OFF = 3, 1.0
 # In bytes. Up to SPOOL a download waits in memory until it is checked, beyond in a nameless file beside its target.
 CHUNK, SPOOL = 1 << 16, 32 << 20
@@ -31,7 +31,7 @@ Report = Callable[[str], None]
 def fetch_files(
     files: Sequence[FileSpec], root: Path, *, offline: bool = False, name: str, report: Report | None = None
 ) -> None:
-    """Make sure that each file of data set `name` is under `root` and right; fetch what is missing.
+    """Fetch the missing files of data set `name` into `root`, and verify those that are there.
 
     Files that are there are only read. `report` gets one line when a download starts.
 
@@ -53,14 +53,14 @@ def fetch_files(
         lock_path = zoo_home() / "locks" / f"{hashlib.sha256(bytes(path)).hexdigest()[:32]}.lock"
         with lock(lock_path, timeout=LOCK_TIMEOUT):
             # The lock only saves work: another process may have fetched the file, and never shows half of one.
-            causes = [] if _is_there(file, root, name) else _fetch(file, path, useless, report)
+            causes = [] if _is_there(file, root, name) else _try_sources(file, path, useless, report)
         if causes:
             why = f"{file.path}: {'; '.join(causes)}"
             raise DownloadError(what, why, f"Get {', '.join(paths[number:])} elsewhere, {by_hand}")
 
 
 def _is_there(file: FileSpec, root: Path, name: str) -> bool:
-    """Tell whether the file or its unpacked form is there; each form that is there must be right, as it may be read."""
+    """Tell whether the file or its unpacked form is there; each one that is there must be right, as it may be read."""
     found = _is_right(root / file.path, file.size, file.sha256, name)
     if file.unpacked_size is not None and file.unpacked_sha256 is not None:
         unpacked = root / file.path.removesuffix(".gz")
@@ -84,7 +84,7 @@ def _is_right(path: Path, size: int, sha256: str, name: str) -> bool:
 
 
 def _check_space(files: Sequence[FileSpec], root: Path) -> None:
-    # The largest file may be there twice for a moment.
+    # The largest file needs twice its size while it is checked and moved to its place.
     needed = sum(file.size for file in files) + max((file.size for file in files), default=0)
     folder = next(folder for folder in (root, *root.parents) if folder.exists())
     if (free := shutil.disk_usage(folder).free) < needed:
@@ -93,14 +93,14 @@ def _check_space(files: Sequence[FileSpec], root: Path) -> None:
 
 
 class _SourceError(Exception):
-    """Why a source did not give a file; `again`: another try may help; `host`: its host will give no other file."""
+    """A source gave no file. `again`: another try may help. `host`: no other file of its host can be had either."""
 
     def __init__(self, cause: str, *, again: bool = False, host: bool = False) -> None:
         super().__init__(cause)
         self.again, self.host = again, host
 
 
-def _fetch(file: FileSpec, path: Path, useless: dict[str, _SourceError], report: Report | None) -> list[str]:
+def _try_sources(file: FileSpec, path: Path, useless: dict[str, _SourceError], report: Report | None) -> list[str]:
     """Try the sources in turn; return why each failed, or nothing. Hosts that are down are noted in `useless`."""
     check_writable(path.parent, fix=ELSEWHERE)
     causes = []
@@ -131,7 +131,7 @@ def _download_patiently(url: str, file: FileSpec, path: Path) -> None:
 
 
 def _download(url: str, file: FileSpec, path: Path) -> None:
-    """Download once, check, then write; raise _SourceError or StorageError."""
+    """Try once to download a file, check it and write it; raise _SourceError or StorageError."""
     from pooch import HTTPDownloader  # type: ignore[import-untyped]
     from requests import RequestException
     from urllib3.exceptions import HTTPError
@@ -152,21 +152,21 @@ def _download(url: str, file: FileSpec, path: Path) -> None:
 
 
 class _Transfer:
-    """One download: requests shows it each response before a redirect is followed, pooch writes into it."""
+    """One download: requests passes each response before it follows a redirect, pooch writes the bytes."""
 
     def __init__(self, file: FileSpec, spool: IO[bytes]) -> None:
         self.file, self.spool = file, spool
         self.size, self.head, self.digest = 0, b"", hashlib.sha256()
         self.close: Callable[[], None] = lambda: None
-        self.flush = self.close  # pooch asks for it after each chunk
+        self.flush = self.close  # pooch calls it after each chunk
 
     def check_response(self, response: Any, **_: object) -> None:
-        """Refuse a redirect that leaves https (or this machine, for a local server)."""
+        """Refuse a redirect to anything but https; a server on this machine may also redirect to this machine."""
         self.close = response.close
-        # Take the bytes as stored: some servers call the packing of a .gz file an encoding, to be undone on arrival.
+        # Some servers call the compression of a .gz file an encoding, and requests would undo it.
         response.raw.headers.pop("Content-Encoding", None)
         if response.is_redirect:
-            response.close()  # requests would read the body of a redirect to its end, if it has one
+            response.close()  # requests would read the body of a redirect to its end
             here, there = urlsplit(response.url), urlsplit(urljoin(response.url, response.headers["Location"]))
             local = here.scheme == there.scheme == "http" and there.hostname in ("127.0.0.1", "localhost")
             if there.scheme != "https" and not local:
@@ -204,7 +204,7 @@ def _explain(error: Exception) -> _SourceError:
         return _SourceError(f"HTTP {status}", again=status in (408, 429) or status >= 500)
     first = error.args[0] if error.args else None
     chain = (error, first, getattr(first, "reason", None))
-    # The first row that fits, with what it means: another try may help, the host is of no use.
+    # The first row that fits counts. The last two columns: another try may help, the host is of no use.
     for kinds, cause, again, host in (
         (failed.TooManyRedirects, "redirects in a circle", False, False),
         (failed.SSLError, "no secure connection: is the certificate valid, is the clock right?", False, True),

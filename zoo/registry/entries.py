@@ -1,4 +1,4 @@
-"""The registry: entries by kind and name from all plugins. `zoo.registry.factories` builds what they declare."""
+"""Entries: what plugins provide, by kind and name. `zoo.registry.factories` builds what they declare."""
 
 from __future__ import annotations
 
@@ -8,15 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, overload
 
-from zoo.errors import (
-    AmbiguousNameError,
-    UnknownNameError,
-    UsageError,
-    ZooError,
-    closest,
-    quote,
-)
-from zoo.registry.index import find_names, find_specs, learn
+from zoo.errors import AmbiguousNameError, UnknownNameError, UsageError, ZooError, closest, quote
+from zoo.registry.index import ensure_indexed, find_names, find_specs
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import FIRST_PARTY, Plugin, find_plugins, plugin_from_object, plugin_from_specs
 from zoo.registry.specs import SPEC_CLASSES, AnySpec, DatasetSpec, Kind, MetricSpec, ModelSpec, WeightsSpec
@@ -26,7 +19,7 @@ S_co = TypeVar("S_co", bound=AnySpec, covariant=True)
 
 @dataclass(frozen=True)
 class Entry(Generic[S_co]):
-    """A spec plus where it came from."""
+    """A spec and the plugin that provides it."""
 
     spec: S_co
     plugin: Plugin
@@ -38,7 +31,7 @@ class Entry(Generic[S_co]):
 
     @property
     def qualified_name(self) -> str:
-        """`plugin/name`, which always works."""
+        """`plugin/name`, which always means this entry."""
         return f"{self.plugin.name}/{self.spec.name}"
 
     @property
@@ -96,21 +89,21 @@ class Registry:
 
     @property
     def problems(self) -> list[ZooError]:
-        """What is wrong with the broken plugins met so far: those looked at for a list or a name."""
+        """What is wrong with broken plugins, of those that were needed so far for a list or a name."""
         return [plugin.problem for plugin in self.plugins if plugin.problem is not None]
 
     @property
     def warnings(self) -> list[str]:
-        """What is odd about plugins met so far that work."""
+        """What is odd about plugins that work, of those that were needed so far."""
         return [f"plugin {quote(plugin.label)}: {text}" for plugin in self.plugins for text in self.warnings_of(plugin)]
 
     def warnings_of(self, plugin: Plugin) -> list[str]:
-        """Return what is odd about a plugin that works: hooks nobody knows, names that are zoo's own."""
+        """Return what is odd about a plugin that works: unknown hooks, and names that zoo's own entries have."""
         found = list(plugin.warnings)
         if plugin.name == FIRST_PARTY or plugin.qualified_only:
             return found
         for kind in SPEC_CLASSES:
-            own = {name for first in self._own for names in find_names(first, kind) for name in names}
+            own = {name for first in self._first_party for names in find_names(first, kind) for name in names}
             for name, *aliases in find_names(plugin, kind):
                 shadowed = ", ".join(sorted(own & {name, *aliases}))
                 if shadowed:
@@ -118,34 +111,35 @@ class Registry:
         return found
 
     def retry(self, plugin: Plugin) -> None:
-        """Give an installed plugin that is broken another chance."""
-        learn(plugin)
+        """Load an installed plugin again if it is broken."""
+        ensure_indexed(plugin)
         if plugin.problem is not None:
-            learn(plugin, fresh=True)
+            ensure_indexed(plugin, fresh=True)
 
     def names_of(self, plugin: Plugin, kind: Kind) -> list[str]:
-        """Return the names by which the entries of one plugin are always known."""
+        """Return the short names of the entries of one plugin."""
         prefix = "" if plugin.name == FIRST_PARTY else f"{plugin.name}/"
         return [f"{prefix}{name}" for name, *_ in find_names(plugin, kind)]
 
     @property
-    def _own(self) -> list[Plugin]:
+    def _first_party(self) -> list[Plugin]:
         return [plugin for plugin in self.plugins if plugin.name == FIRST_PARTY]
 
     def count_catalogues(self, kind: Kind) -> dict[str, int]:
-        """Return how many entries each catalogue has: plugins of so many that they answer to `plugin/name` only."""
+        """Return the number of entries by catalogue, a plugin whose entries are found as `plugin/name` only."""
         counts = {plugin.name: len(find_names(plugin, kind)) for plugin in self.plugins if _is_catalogue(plugin)}
         return {name: count for name, count in counts.items() if count}
 
     def list_entries(self, kind: Kind, pattern: str = "") -> list[Entry[Any]]:
-        """Return the entries of a kind whose bare or qualified name matches the shell pattern: first-party ones first,
-        then by name. A pattern without wildcards matches anywhere in the name. Entries of catalogues are there when
-        there is a pattern, `"*"` for all.
+        """Return the entries of a kind whose bare or qualified name matches a shell pattern, zoo's own first.
+
+        A pattern without wildcards matches anywhere in the name. Without a pattern, the entries of catalogues are left
+        out; `"*"` gives all entries.
         """
         plugins = [plugin for plugin in self.plugins if pattern or not _is_catalogue(plugin)]
         if not any(character in pattern for character in "*?["):
             pattern = f"*{pattern}*"
-        entries = [entry for plugin in plugins for entry in _find(plugin, kind, pattern)]
+        entries = [entry for plugin in plugins for entry in _find_matching(plugin, kind, pattern)]
         return sorted(entries, key=lambda entry: (not entry.is_first_party, entry.qualified_name))
 
     @overload
@@ -162,8 +156,8 @@ class Registry:
     def get(self, kind: Kind, name: str) -> Entry[Any]:
         """Return the entry called `name`, an alias of it, or `plugin/name`.
 
-        First-party entries win a bare name; for other plugins it must be unique; those of catalogues have none. No code
-        of an installed plugin runs in this process.
+        zoo's own entries win a bare name. Another plugin's entry has one if no other plugin has the same name, entries
+        of catalogues have none. No code of an installed plugin runs in this process.
 
         Raises:
             UnknownNameError: there is none; broken plugins that might have it are mentioned.
@@ -173,11 +167,16 @@ class Registry:
         """
         prefix, slash, bare = str(name).rpartition("/")
         others = [plugin for plugin in self.plugins if plugin.name != FIRST_PARTY]
-        for plugins in (self._own, others):
+        for plugins in (self._first_party, others):
             if slash:
                 found = _find_qualified([plugin for plugin in plugins if plugin.name == prefix], kind, bare)
             else:
-                found = [entry for plugin in plugins if not _is_catalogue(plugin) for entry in _get(plugin, kind, bare)]
+                found = [
+                    entry
+                    for plugin in plugins
+                    if not _is_catalogue(plugin)
+                    for entry in _find_named(plugin, kind, bare)
+                ]
             if len(found) == 1:
                 return found[0]
             candidates = [entry.qualified_name for entry in found]
@@ -187,15 +186,15 @@ class Registry:
                 raise UsageError(f"{kind} {quote(name)} is declared twice in plugin {twice}", origins, "Rename one")
             if found:
                 raise AmbiguousNameError(kind, name, candidates)
-        raise self._unknown(kind, name)
+        raise self._explain_unknown(kind, name)
 
-    def _unknown(self, kind: Kind, name: str) -> UnknownNameError:
+    def _explain_unknown(self, kind: Kind, name: str) -> UnknownNameError:
         meant: dict[str, list[str]] = {}
         for entry in self.list_entries(kind):
             meant[entry.short_name] = [entry.short_name]
             meant.setdefault(entry.name, [entry.name])
         for plugin in self.plugins:
-            # Names of catalogues are suggested as they must be written, when the bare one was given too.
+            # Whoever types the bare name of a catalogue's entry gets the qualified name suggested.
             for bare, *_ in find_names(plugin, kind) if _is_catalogue(plugin) else ():
                 meant[f"{plugin.name}/{bare}"] = [f"{plugin.name}/{bare}"]
                 if bare not in meant or meant[bare] != [bare]:
@@ -256,28 +255,28 @@ def _list_names(
 
 
 def _is_catalogue(plugin: Plugin) -> bool:
-    learn(plugin)
+    ensure_indexed(plugin)
     return plugin.qualified_only
 
 
-def _find(plugin: Plugin, kind: Kind, pattern: str) -> list[Entry[Any]]:
+def _find_matching(plugin: Plugin, kind: Kind, pattern: str) -> list[Entry[Any]]:
     def is_wanted(name: str, *aliases: str) -> bool:
         return fnmatchcase(name, pattern) or fnmatchcase(f"{plugin.name}/{name}", pattern)
 
     return [Entry(spec, plugin) for spec in find_specs(plugin, kind, is_wanted)]
 
 
-def _get(plugin: Plugin, kind: Kind, name: str) -> list[Entry[Any]]:
+def _find_named(plugin: Plugin, kind: Kind, name: str) -> list[Entry[Any]]:
     return [Entry(spec, plugin) for spec in find_specs(plugin, kind, lambda *names: name in names)]
 
 
 def _find_qualified(plugins: Sequence[Plugin], kind: Kind, name: str) -> list[Entry[Any]]:
     """Return the entries of one plugin, which may have several parts, that are called `name`."""
     for fresh in (False, True):
-        if fresh:  # its index may have failed or be older than what the plugin finds, in a folder of models say
+        if fresh:  # it may have failed before, or find more by now, for instance in a folder of models
             for plugin in plugins:
-                learn(plugin, fresh=True)
-        found = [entry for plugin in plugins for entry in _get(plugin, kind, name)]
+                ensure_indexed(plugin, fresh=True)
+        found = [entry for plugin in plugins for entry in _find_named(plugin, kind, name)]
         if found:
             return found
     for plugin in plugins:

@@ -1,4 +1,4 @@
-"""Factories: the calls that build what entries declare, with the arguments fixed for each kind."""
+"""Factories: build what entries declare, with the arguments that the contract fixes for each kind."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def call_factory(entry: Entry[Any], **arguments: Any) -> Any:
 
     Raises:
         ZooError: what the factory raises in zoo's own words.
-        PluginError: it cannot be loaded, or fails otherwise; memory that runs out is nobody's fault and passes.
+        PluginError: it cannot be loaded, or fails in another way. An error for lack of memory passes unchanged.
     """
     factory = load_factory(entry)
     try:
@@ -93,7 +93,7 @@ def call_factory(entry: Entry[Any], **arguments: Any) -> Any:
 
 @contextmanager
 def refuse_params(given: bool) -> Iterator[None]:
-    """Turn a factory's ValueError into a usage error when params were given: it refuses one of them."""
+    """Turn a factory's ValueError into a usage error when params were given, because it refuses one of them."""
     try:
         yield
     except PluginError as error:

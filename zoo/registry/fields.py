@@ -12,17 +12,20 @@ from zoo.errors import one_line
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
 MAX_NAME = 64
-# Names that Windows gives to devices: a file or folder of that name cannot exist there.
+# Windows gives these names to devices, so no file or folder can have them there.
 DEVICE_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
+DOTTED = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
-# Where http is allowed: this very machine, as tests and local mirrors need it. Printable ASCII only: it gets shown.
+# http is for this very machine only, where tests and local mirrors need it. Addresses are shown, so they are printable.
 URL_PATTERN = re.compile(r"(https://[!-~]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?/[!-~]*)")
+# Nested deeper than this, data are refused before Python runs out of stack.
 MAX_DEPTH = 20
+# Characters of a wrong value that an error shows.
 MAX_SHOWN = 200
 
 
 def show(value: object) -> str:
-    """Return `repr(value)` for a message, cut short; some values are too deep or too large to be shown at all."""
+    """Return `repr(value)` for a message, cut short, or the type of a value that is too deep or large to be shown."""
     try:
         text = repr(value)
     except (RecursionError, ValueError):
@@ -38,7 +41,7 @@ def check_name(name: object, field: str = "name") -> str:
             name of a device on Windows.
     """
     if not isinstance(name, str) or len(name) > MAX_NAME or not NAME_PATTERN.fullmatch(name):
-        # Escaped: a letter of another alphabet may look like one of ours.
+        # Escaped, because letters of other alphabets look like Latin ones.
         got = show(name).encode("ascii", "backslashreplace").decode()
         form = f"lower-case letters, digits, '.', '_' and '-', at most {MAX_NAME}"
         raise ValueError(f"{field}: expected {form}, got {got}")
@@ -58,7 +61,7 @@ def check_text(spec: object, *names: str) -> None:
 
 
 def check_int(name: str, value: object, low: int) -> None:
-    """Check for a whole number of at least `low`; True is none."""
+    """Check for a whole number of at least `low`; True and False are none."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         raise ValueError(f"{name}: expected a whole number of at least {low}, got {show(value)}")
 
@@ -75,7 +78,7 @@ def freeze_map(spec: object, *names: str) -> None:
 
 
 def check_plain(name: str, value: object, depth: int = 0) -> None:
-    """Refuse what JSON has no form for: it could be neither listed nor stored with the weights."""
+    """Refuse what JSON cannot hold: it could be neither listed nor stored with the weights."""
     if isinstance(value, list | tuple | dict) and depth < MAX_DEPTH:
         if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
             raise ValueError(f"{name}: expected a table with names as keys, got {show(value)}")
@@ -102,6 +105,24 @@ def freeze_texts(spec: object, *names: str) -> None:
         object.__setattr__(spec, name, tuple(value))
 
 
+def freeze_names(spec: object, *names: str) -> None:
+    """Replace each list of names by a tuple."""
+    freeze_texts(spec, *names)
+    for name in names:
+        for item in getattr(spec, name):
+            check_name(item)
+
+
+def freeze_shape(spec: object, name: str, *, any_size: bool = False) -> None:
+    """Replace a shape, where one is declared, by a tuple of positive sizes; `any_size` allows "*" among them."""
+    if getattr(spec, name) is not None:
+        shape = read_list(name, getattr(spec, name))
+        for size in shape:
+            if not (any_size and size == "*"):
+                check_int(name, size, 1)
+        object.__setattr__(spec, name, shape)
+
+
 def read_list(name: str, value: object) -> tuple[Any, ...]:
     """Return the items of a list or tuple."""
     if not isinstance(value, list | tuple):
@@ -114,6 +135,22 @@ def check_relative(name: str, path: object) -> None:
     parts = path.split("/") if isinstance(path, str) and len(path) <= MAX_SHOWN else []
     if not parts or not all(map(_is_file_name, parts)):
         raise ValueError(f"{name}: expected a relative path of plain names joined by '/', got {show(path)}")
+
+
+def check_package_path(name: str, value: object) -> None:
+    """Check for a path, or one inside a package, `"package:path"`."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: expected text, got {show(value)}")
+    package, colon, path = value.rpartition(":")
+    check_relative(name, path)
+    if colon and not re.fullmatch(DOTTED, package):
+        raise ValueError(f"{name}: expected 'package:path' or a path, got {show(value)}")
+
+
+def check_factory(name: str, value: object) -> None:
+    """Check for something to call, or for where it is, `"package.module:object"`."""
+    if not callable(value) and not (isinstance(value, str) and re.fullmatch(f"{DOTTED}:{DOTTED}", value)):
+        raise ValueError(f"{name}: expected 'package.module:object' or a callable, got {show(value)}")
 
 
 def _is_file_name(part: str) -> bool:

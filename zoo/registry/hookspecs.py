@@ -1,4 +1,4 @@
-"""The hooks a plugin may implement: nouns that yield specs and take no arguments.
+"""Hooks: functions of a plugin that yield specs and take no arguments.
 
 A plugin module implements them with `@zoo.hookimpl`; a manifest answers the same hooks (see `zoo.registry.manifest`).
 """

@@ -1,4 +1,4 @@
-"""Modules: import what `"package.module:object"` names, or a single file under a name of its own."""
+"""Imports: an object by `"package.module:object"`, or a single file as a module with a name of its own."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FILE_PREFIX = "zoo_plugin_"
 
 
 def import_object(reference: str, beside: Path | None = None) -> Any:
-    """Return what `"package.module:object"` names; a module that lies `beside` a manifest given by path comes first.
+    """Return what `"package.module:object"` names; a module beside the manifest `beside` comes first.
 
     Raises:
-        Exception: whatever the import raises; the caller knows which plugin to name.
+        Exception: whatever the import raises; callers add the name of the plugin.
     """
     module, _, path = reference.partition(":")
     file = beside.with_name(f"{module}.py") if beside is not None else None
@@ -54,10 +54,10 @@ def import_file(path: Path) -> ModuleType:
 
 
 def imported_files() -> list[str]:
-    """Return the files imported so far, in order; another process calls `import_files` with them.
+    """Return the files that were imported so far, in order; another process calls `import_files` with them.
 
-    Objects of such a module cannot be found by its name alone, so a worker process that was not forked needs this
-    before anything of theirs can be unpickled there.
+    A worker process that was not forked cannot find such a module by its name, so it needs this before it can unpickle
+    any object of the module.
     """
     found = [module for name, module in list(sys.modules.items()) if name.startswith(FILE_PREFIX)]
     return [str(module.__file__) for module in found if module.__file__]

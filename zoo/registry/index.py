@@ -1,7 +1,7 @@
-"""Index: what installed plugins provide, learnt once and kept until they change.
+"""Index: what installed plugins provide, found out once and kept until they change.
 
-A manifest is read here. A plugin in module form says what it has only when it runs: so it runs once, in a process of
-its own that may end or hang as it likes. What it gave, or how it failed, is kept.
+A manifest is read in this process. A plugin in module form must run to tell what it has: it runs once, in a process of
+its own, which it may end or block. What it gave, or how it failed, is kept.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
@@ -23,208 +24,208 @@ from zoo.registry.imports import import_object
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import Plugin
 from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, WeightsSpec
-from zoo.storage.files import describe_file, write_file
+from zoo.storage.files import FileState, describe_file, write_file
 from zoo.storage.folders import zoo_home
-from zoo.storage.processes import describe_end, kill, start_module
+from zoo.storage.processes import Process, Write
 from zoo.version import __version__
 
 log = logging.getLogger("zoo")
 
 TIME_LIMIT = 10.0
-"""Seconds that a plugin may take to say what it has; importing torch from a cold disk is most of it."""
+"""Seconds that a plugin may take to tell what it has; importing torch from a cold disk takes most of them."""
 
 
-def learn(plugin: Plugin, *, fresh: bool = False) -> None:
-    """Find out what a plugin provides: from the index, where `fresh` makes it anew, or by loading what was given here.
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What came of loading a plugin, as plain data that JSON can keep.
 
-    A plugin that fails is marked with its `problem` and provides nothing.
+    Fields:
+        specs: The kind and the declared fields of each spec.
+        qualified_only: Whether they answer to `plugin/name` only.
+        problem: Of a broken plugin: what failed, why, and what to do.
+        warnings: What is odd but works.
+        seconds: How long importing its code took.
+        files: The files of its own package that were imported, or failed to be.
+    """
+
+    specs: Sequence[tuple[str, dict[str, Any]]] = ()
+    qualified_only: bool = False
+    problem: tuple[str, str, str] | None = None
+    warnings: Sequence[str] = ()
+    seconds: float | None = None
+    files: Sequence[FileState] = ()
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Listing:
+        """Read what `asdict` gave."""
+        return cls(**{**data, "files": [FileState(**file) for file in data["files"]]})
+
+
+def ensure_indexed(plugin: Plugin, *, fresh: bool = False) -> None:
+    """Let a plugin know what it provides: from the index, or by loading it where it is not installed.
+
+    `fresh` makes the index anew. A plugin that fails is marked with its `problem` and provides nothing.
     """
     if not plugin.installed:
         load_specs(plugin)
     elif fresh and plugin.indexed is not None:
-        _fill(plugin)
+        _apply_listing(plugin, _refresh_cache(plugin))
     elif plugin.indexed is None and plugin.problem is None:
-        _read(plugin)
+        try:
+            listing = _read_cache(plugin)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # also missing or damaged
+            listing = _refresh_cache(plugin)
+        _apply_listing(plugin, listing)
 
 
 def find_names(plugin: Plugin, kind: str) -> list[tuple[str, ...]]:
     """Return name and aliases of each entry of a kind."""
-    learn(plugin)
+    ensure_indexed(plugin)
     if plugin.specs is not None:
         return [(spec.name, *spec.aliases) for spec in plugin.specs if spec.kind == kind]
     return [(row["name"], *row.get("aliases", ())) for row_kind, row in plugin.indexed or () if row_kind == kind]
 
 
 def find_specs(plugin: Plugin, kind: str, is_wanted: Callable[..., bool]) -> list[AnySpec]:
-    """Return the specs of a kind of which `is_wanted(name, *aliases)` is true; only these are made from the index."""
-    learn(plugin)
+    """Return the specs of a kind of which `is_wanted(name, *aliases)` is true; no others are made from the index."""
+    ensure_indexed(plugin)
     if plugin.specs is not None:
         return [spec for spec in plugin.specs if spec.kind == kind and is_wanted(spec.name, *spec.aliases)]
     rows = [row for row_kind, row in plugin.indexed or () if row_kind == kind]
     return [_to_spec(kind, row) for row in rows if is_wanted(row["name"], *row.get("aliases", ()))]
 
 
-def _read(plugin: Plugin) -> None:
-    """Take what the cache says, or fill it."""
-    cache, key = _find_cache(plugin)
-    try:
-        _take(plugin, _read_cache(cache, key))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # also missing or damaged
-        _fill(plugin)
+def _apply_listing(plugin: Plugin, listing: Listing) -> None:
+    """Let the plugin know what the index says of it."""
+    plugin.problem = plugin.broken(*listing.problem) if listing.problem else None
+    plugin.seconds, plugin.warnings = listing.seconds, list(listing.warnings)
+    plugin.qualified_only = listing.qualified_only
+    plugin.indexed = list(listing.specs)
 
 
-def _fill(plugin: Plugin) -> None:
-    """Load the plugin, a module in another process, and keep what it gives."""
-    cache, key = _find_cache(plugin)
-    answer = _ask(plugin) if isinstance(plugin.source, str) else _answer(plugin)
-    _take(plugin, answer)
-    with suppress(OSError, StorageError):  # a read-only home: works, but slower
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        _write_cache(cache, {"key": key, "environment": _environment(), "files": [], **answer})
+def _read_cache(plugin: Plugin) -> Listing:
+    """Return what is kept of a plugin.
 
-
-def _find_cache(plugin: Plugin) -> tuple[Path, dict[str, Any]]:
+    Raises:
+        OSError: nothing is kept.
+        ValueError: the plugin has changed.
+        Exception: what is kept is damaged.
+    """
     import hashlib
 
-    key = _make_key(plugin)
-    digest = hashlib.sha256(f"{plugin.source}\0{key['file']}".encode(errors="surrogatepass")).hexdigest()[:16]
-    return zoo_home() / "cache" / f"index-{plugin.name}-{digest}.json", key
-
-
-def _read_cache(path: Path, key: dict[str, Any]) -> dict[str, Any]:
-    import hashlib
-
+    path, source = _find_cache(plugin)
     digest, _, text = path.read_bytes().partition(b"\n")
     if hashlib.sha256(text).hexdigest().encode() != digest:
         raise ValueError("damaged")
-    answer: dict[str, Any] = json.loads(text)
-    # What a plugin misses may get installed, so a failure holds only while nothing else changes.
-    changed = answer["key"] != key or any(describe_file(path) != state for path, state in answer["files"])
-    if changed or ("problem" in answer and answer["environment"] != _environment()):
+    data = json.loads(text)
+    listing = Listing.from_dict(data["listing"])
+    # A plugin may fail for lack of another package, so a failure holds until anything is installed or removed.
+    changed = data["source"] != source or not all(file.is_current for file in listing.files)
+    if changed or (listing.problem and data["environment"] != fingerprint()):
         raise ValueError("the plugin has changed")
-    return answer
+    return listing
 
 
-def _write_cache(path: Path, answer: dict[str, Any]) -> None:
+def _refresh_cache(plugin: Plugin) -> Listing:
+    """Load the plugin, a module in another process, and keep what came of it."""
     import hashlib
 
-    text = json.dumps(answer).encode()
-    write_file(path, hashlib.sha256(text).hexdigest().encode() + b"\n" + text, what="the index of a plugin")
+    path, source = _find_cache(plugin)
+    listing = _load_elsewhere(plugin) if isinstance(plugin.source, str) else _load_here(plugin)
+    text = json.dumps({"source": source, "environment": fingerprint(), "listing": asdict(listing)}).encode()
+    with suppress(OSError, StorageError):  # where ZOO_HOME cannot be written, each command loads the plugin again
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, hashlib.sha256(text).hexdigest().encode() + b"\n" + text, what="the index of a plugin")
+    return listing
 
 
-def _environment() -> str:
+def _find_cache(plugin: Plugin) -> tuple[Path, dict[str, Any]]:
+    """Return where the listing of a plugin is kept, and what it depends on beside the files that were imported.
+
+    Those are versions, and the manifest or the file of the module, which is found without importing it.
+    """
     import hashlib
 
-    return hashlib.sha256(fingerprint().encode(errors="surrogatepass")).hexdigest()
-
-
-def _make_key(plugin: Plugin) -> dict[str, Any]:
-    """Return what the specs depend on: versions, and the manifest or the module's file, found without importing."""
     file = plugin.source if isinstance(plugin.source, Path) else _find_module(str(plugin.source))
-    state = describe_file(file) if file else None
-    needs = list(plugin.requires)
-    return {"zoo": __version__, "version": plugin.version, "needs": needs, "file": str(file), "state": state}
+    state = asdict(describe_file(file)) if file else None
+    source = {"zoo": __version__, "version": plugin.version, "needs": list(plugin.requires), "file": state}
+    digest = hashlib.sha256(f"{plugin.source}\0{file}".encode(errors="surrogatepass")).hexdigest()[:16]
+    return zoo_home() / "cache" / f"index-{plugin.name}-{digest}.json", source
 
 
 def _find_module(name: str) -> Path | None:
     top, *rest = name.split(".")
     try:
         spec = importlib.util.find_spec(top)
-    except Exception:  # noqa: BLE001 finders of editable installations are foreign code; the import will tell
+    except Exception:  # noqa: BLE001 finders of editable installations are foreign code; importing reports the error
         spec = None
     folders = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()] if spec else []
     paths = [path for folder in folders for path in (folder.with_suffix(".py"), folder / "__init__.py")]
     return next((path for path in paths if path.is_file()), Path(spec.origin) if spec and spec.origin else None)
 
 
-def _take(plugin: Plugin, answer: dict[str, Any]) -> None:
-    """Let the plugin know what the index says of it."""
-    plugin.problem = plugin.broken(*answer["problem"]) if "problem" in answer else None
-    plugin.seconds, plugin.warnings = answer.get("seconds"), answer.get("warnings", [])
-    plugin.qualified_only = answer.get("qualified_only", False)
-    plugin.indexed = answer.get("specs", [])
+def _load_elsewhere(plugin: Plugin) -> Listing:
+    """Load a plugin in another process."""
+    log.info("indexing plugin %s, once", plugin.label)
+    question = {"name": plugin.name, "version": plugin.version, "source": plugin.source, "requires": plugin.requires}
+    failed = "importing it failed"
+    try:
+        # All plugins are left out there: one that lists the entries of zoo would start processes without end.
+        with closing(Process(_load_in_process, {"ZOO_DISABLE_PLUGINS": "all"})) as process:
+            return Listing.from_dict(process.ask(question, TIME_LIMIT))
+    except TimeoutError as error:
+        return Listing(problem=(failed, str(error), f"Try again: zoo plugins {plugin.name}"))
+    except EOFError as error:
+        return Listing(problem=(failed, str(error), ""))
+    except OSError as error:
+        return Listing(problem=("no process could be started to index it", describe(error), ""))
 
 
-def _to_spec(kind: str, fields: dict[str, Any]) -> AnySpec:
-    files = {"files": [FileSpec(**file) for file in fields["files"]]} if "files" in fields else {}
-    return SPEC_CLASSES[kind](**{**fields, **files})
+def _load_in_process(question: dict[str, Any], write: Write) -> None:
+    """In the other process: load the plugin and write its listing."""
+    write(asdict(_load_here(Plugin(origin="", **question))))
 
 
-def _answer(plugin: Plugin) -> dict[str, Any]:
-    """Load the plugin, in this process, and return its part of the index."""
+def _load_here(plugin: Plugin) -> Listing:
+    """Load a plugin in this process."""
     loaded = Plugin(plugin.name, plugin.version, "", plugin.source, installed=True, requires=plugin.requires)
-    answer: dict[str, Any] = {}
+    specs: list[tuple[str, dict[str, Any]]] = []
+    problem = None
     try:
         rows = [(spec.kind, _to_fields(plugin, spec)) for spec in load_specs(loaded)]
         if loaded.problem is not None:
             raise loaded.problem
-        text = json.dumps(rows, default=lambda value: dict(getattr(value, "__dict__", value)))
-        answer = {"specs": json.loads(text), "qualified_only": loaded.qualified_only}
-        for kind, fields in answer["specs"]:
+        specs = json.loads(json.dumps(rows, default=lambda value: dict(getattr(value, "__dict__", value))))
+        for kind, fields in specs:
             _to_spec(kind, fields)
     except PluginError as error:
         prefix = plugin.broken("", "").what
-        answer = {"problem": (error.what.removeprefix(prefix).strip(), error.why, error.fix)}
-    except Exception as error:  # noqa: BLE001 specs of its own making, which nobody could read again
-        answer = {"problem": ("its specs are not usable", describe(error), "")}
-    return {
-        **answer,
-        "warnings": loaded.warnings,
-        "seconds": loaded.seconds,
-        "files": _find_imported(plugin, loaded.problem),
-    }
+        problem = (error.what.removeprefix(prefix).strip(), error.why, error.fix)
+    except Exception as error:  # noqa: BLE001 a class of specs that the plugin derived may do anything
+        problem = ("its specs are not usable", describe(error), "")
+    return Listing(
+        specs=[] if problem else specs,
+        qualified_only=loaded.qualified_only and not problem,
+        problem=problem,
+        warnings=loaded.warnings,
+        seconds=loaded.seconds,
+        files=_find_imported(plugin, loaded.problem),
+    )
 
 
-def _find_imported(plugin: Plugin, problem: BaseException | None) -> list[tuple[str, list[int] | None]]:
-    """Return the files of the plugin's own package that were imported, or failed to be: what it has depends on each."""
+def _find_imported(plugin: Plugin, problem: BaseException | None) -> list[FileState]:
+    """Return the files of the plugin's own package that were imported, or failed to be: its listing depends on them."""
     if not isinstance(plugin.source, str):
         return []
     top = plugin.source.partition(".")[0]
     modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == top]
     files = {file for module in modules if isinstance(file := getattr(module, "__file__", None), str)}
     cause = problem.__cause__ if problem else None
-    # A module that fails is not kept: the traceback has it, or the error itself when it cannot be compiled.
+    # sys.modules keeps no module that failed: its file is in the traceback, or in the error when it cannot be compiled.
     failed = {frame.f_code.co_filename for frame, _ in walk_tb(cause.__traceback__)} if cause else set()
     failed |= {str(cause.filename)} if isinstance(cause, SyntaxError) else set()
     folder = f"{os.sep}{top}{os.sep}"
-    return [(file, describe_file(file)) for file in sorted(files | {file for file in failed if folder in file})]
-
-
-def _ask(plugin: Plugin) -> dict[str, Any]:
-    """Load the plugin in another process and return its part of the index.
-
-    The answer comes in a file: what a plugin prints cannot get into it.
-    """
-    import subprocess
-    import tempfile
-
-    log.info("indexing plugin %s, once", plugin.label)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        file = Path(folder, "answer.json")
-        given = (str(file), plugin.name, plugin.version, str(plugin.source), *plugin.requires)
-        try:
-            # Without other plugins: one that lists the zoo's entries would start processes without end.
-            process = start_module("zoo.registry.index", *given, environment={"ZOO_DISABLE_PLUGINS": "all"})
-        except OSError as error:
-            return {"problem": ("no process could be started to index it", describe(error), "")}
-        try:
-            code = process.wait(TIME_LIMIT)
-            return dict(json.loads(file.read_bytes()))
-        except subprocess.TimeoutExpired:
-            fix = f"Try again: zoo plugins {plugin.name}"
-            return {"problem": ("importing it failed", f"it took more than {TIME_LIMIT:g} s", fix)}
-        except (OSError, ValueError):
-            return {"problem": ("importing it failed", f"it ended the process ({describe_end(code)})", "")}
-        finally:
-            if process.poll() is None:
-                kill(process)
-
-
-def main(answer: str, name: str, version: str, module: str, *requires: str) -> None:
-    """Write what the plugin has, and end at once: no thread that it started and no exit handler can hold that up."""
-    plugin = Plugin(name, version, "", module, installed=True, requires=requires)
-    Path(answer).write_text(json.dumps(_answer(plugin)))
-    os._exit(0)
+    return [describe_file(file) for file in sorted(files | {file for file in failed if folder in file})]
 
 
 def _to_fields(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
@@ -243,5 +244,6 @@ def _to_fields(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
     return fields
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def _to_spec(kind: str, fields: dict[str, Any]) -> AnySpec:
+    files = {"files": [FileSpec(**file) for file in fields["files"]]} if "files" in fields else {}
+    return SPEC_CLASSES[kind](**{**fields, **files})

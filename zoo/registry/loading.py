@@ -1,4 +1,4 @@
-"""Load plugins: run their code, call their hooks and check what these give, each in a `try` of its own."""
+"""Loading: run the code of a plugin, call its hooks and check what they give, so that a failure names the plugin."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from zoo.registry.plugins import Plugin
 from zoo.registry.specs import SPEC_ATTRIBUTE, SPEC_CLASSES, AnySpec
 from zoo.version import __version__
 
-# More entries than any catalogue has: a hook that never stops yielding is cut off here.
+# No catalogue has this many entries: a hook that yields more never ends.
 MAX_SPECS = 100_000
 
 
 def load_specs(plugin: Plugin) -> list[AnySpec]:
-    """Return the specs of a plugin, running its code when it has any; once per plugin.
+    """Return the specs of a plugin; its code, if it has any, runs at the first call.
 
     A plugin that fails is marked with its `problem` and has no specs. Nothing is raised but KeyboardInterrupt.
     """
@@ -32,7 +32,7 @@ def load_specs(plugin: Plugin) -> list[AnySpec]:
         try:
             if plugin.problem is None:
                 _check_requires(plugin)
-                specs = _call_hooks(plugin, _load(plugin))
+                specs = _call_hooks(plugin, _load_provider(plugin))
         except ZooError as error:
             plugin.problem = error
         plugin.specs = specs
@@ -40,7 +40,7 @@ def load_specs(plugin: Plugin) -> list[AnySpec]:
 
 
 def _check_requires(plugin: Plugin) -> None:
-    """Refuse a plugin whose metadata asks for another zoo: an installer would have, but need not have been asked."""
+    """Refuse a plugin whose metadata require another version of zoo, which no installer may have checked."""
     for text in plugin.requires:
         from packaging.requirements import InvalidRequirement, Requirement
 
@@ -54,7 +54,7 @@ def _check_requires(plugin: Plugin) -> None:
             raise plugin.broken(f"needs {needed.name} {needed.specifier}", f"this is {__version__}", fix)
 
 
-def _load(plugin: Plugin) -> object:
+def _load_provider(plugin: Plugin) -> object:
     """Return the object that answers the hooks."""
     source = plugin.source
     if isinstance(source, Path) and source.suffix == ".toml":
@@ -94,7 +94,7 @@ def _call_hooks(plugin: Plugin, provider: object) -> list[AnySpec]:
         plugin.qualified_only = provider.qualified_only
     specs = [spec for kind in hookspecs.HOOKS for spec in _call_hook(plugin, manager, kind)]
     if isinstance(provider, ModuleType):
-        specs += _decorated(provider)
+        specs += _find_decorated(provider)
     seen = set()
     for spec in specs:
         for name in (spec.name, *spec.aliases):
@@ -105,7 +105,7 @@ def _call_hooks(plugin: Plugin, provider: object) -> list[AnySpec]:
 
 
 def _find_unknown_hooks(manager: Any) -> list[str]:
-    """Name functions that are marked as hooks and are none, misspelt or of a newer zoo: nothing ever calls them."""
+    """Return a warning for each function that is marked as a hook but is none: misspelt, or for a newer zoo."""
     known = list(hookspecs.HOOKS.values())
     callers = [caller for provider in manager.get_plugins() for caller in manager.get_hookcallers(provider) or ()]
     warnings = []
@@ -137,9 +137,9 @@ def _call_hook(plugin: Plugin, manager: Any, kind: str) -> list[AnySpec]:
     return specs
 
 
-def _decorated(module: ModuleType) -> list[AnySpec]:
+def _find_decorated(module: ModuleType) -> list[AnySpec]:
     """Return the specs that decorators attached to objects of this very module, in the order of definition."""
-    # getattr_static: a module may hold objects that do anything when an attribute is asked for.
+    # getattr_static, because reading an attribute of a foreign object may run any code.
     marked = [value for value in vars(module).values() if inspect.getattr_static(value, SPEC_ATTRIBUTE, None)]
     own = [value for value in marked if getattr(value, "__module__", None) == module.__name__]
     unique = {id(value): value for value in own if SPEC_ATTRIBUTE in getattr(value, "__dict__", {})}

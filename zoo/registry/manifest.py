@@ -1,4 +1,4 @@
-"""Manifests: specs as data in a `registry.toml`. Reading one imports nothing of what it names.
+"""Manifests: specs as data in a `registry.toml`. Reading one imports no code that it names.
 
     schema = 1
 
@@ -6,8 +6,9 @@
     factory = "zoo_plugins.models.baseline:Baseline"
     params = { hidden_units = 10 }
 
-Tables are `models`, `datasets`, `metrics` and `weights`; keys are the fields of the specs, the table's name is the
-name. With `qualified_only = true` at the top the entries answer to `plugin/name` only, as fits a large catalogue.
+Tables are `models`, `datasets`, `metrics` and `weights`; keys are the fields of the specs, and the name of a table is
+the name of the entry. With `qualified_only = true` at the top, entries are found as `plugin/name` only: right for a
+catalogue of hundreds.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from zoo.registry.specs import SPEC_CLASSES, AnySpec, DatasetSpec, FileSpec, Met
 
 MANIFEST_FILE = "registry.toml"
 SCHEMA = 1
-# tomllib is quadratic in the parts of a dotted key and recurses into nested arrays; real manifests stay far below.
+# tomllib takes time quadratic in the parts of a dotted key. Real manifests stay far below these limits.
 MAX_BYTES = 4_000_000
 MAX_DOTS_SQUARED = 4_000_000
 TABLES = {"models": "model", "datasets": "dataset", "metrics": "metric", "weights": "weights"}
@@ -86,7 +87,7 @@ def read_manifest(path: Path) -> Manifest:
     specs: list[AnySpec] = []
     for table, entries in document.items():
         if table not in TABLES:
-            raise ManifestError(path, "", _unknown(table, [*TABLES, "qualified_only", "schema"]))
+            raise ManifestError(path, "", _explain_unknown(table, [*TABLES, "qualified_only", "schema"]))
         if not isinstance(entries, dict):
             raise ManifestError(path, table, f"expected tables [{table}.NAME], got {show(entries)}")
         specs.extend(_read_spec(path, table, name, entry) for name, entry in entries.items())
@@ -119,7 +120,7 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         raise ManifestError(path, "", f"is not TOML: {describe(error)}") from error
 
 
-def _unknown(key: str, known: list[str]) -> str:
+def _explain_unknown(key: str, known: list[str]) -> str:
     near = closest(key[:MAX_SHOWN], known)
     hint = f"did you mean {quote(near)}? " if near else ""
     shown = key if key.isidentifier() and len(key) <= MAX_SHOWN else show(key)
@@ -162,4 +163,4 @@ def _read_file(path: Path, table: str, entry: object) -> FileSpec:
 def _check_keys(path: Path, table: str, entry: Mapping[str, object], known: list[str]) -> None:
     for key in entry:
         if key not in known:
-            raise ManifestError(path, table, _unknown(key, known))
+            raise ManifestError(path, table, _explain_unknown(key, known))

@@ -1,8 +1,7 @@
-"""Find plugins by their metadata alone. `zoo.registry.index` and `zoo.registry.loading` learn what they provide.
+"""Plugins: found by their metadata alone. `zoo.registry.index` and `zoo.registry.loading` find out what they provide.
 
 A plugin is the first-party manifest, an installed distribution with entry points in the group `zoo`, a file or manifest
-given by path, or an object given from Python. All of them end as pluggy plugins that answer the hooks of
-`zoo.registry.hookspecs`.
+given by path, or an object given from Python. All of them answer the hooks of `zoo.registry.hookspecs`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 
 from zoo.errors import PluginError, UsageError, ZooError, closest, describe, quote
 from zoo.registry.distributions import EntryPoint, find_entry_points, normalize_name
-from zoo.registry.fields import check_name
+from zoo.registry.fields import DOTTED, check_name
 from zoo.registry.manifest import MANIFEST_FILE, Manifest, first_party_path
 from zoo.registry.specs import SPEC_CLASSES, AnySpec
 from zoo.version import __version__
@@ -29,15 +28,21 @@ DISTRIBUTION = "zoo-torch"
 
 @dataclass
 class Plugin:
-    """A package, file or object that provides entries, as far as it is known.
+    """A package, file or object that provides entries, and what is known of it so far.
 
-    `source` says where its specs come from: the path of a manifest or of a Python file, the name of a module, or the
-    object itself. `requires` are the lines of an installed one's metadata that say which zoo it needs.
-
-    What is learnt later: `problem` is set when it is broken; a broken plugin provides nothing and stops nothing.
-    `warnings` are lines about what is odd but works. `qualified_only`: its entries have no bare names. `seconds` is how
-    long importing its code took. `indexed` are its specs as `zoo.registry.index` has them: kind and fields; `specs` are
-    those that its code or manifest gave in this process.
+    Fields:
+        name: What comes before the `/` in the names of its entries.
+        version: Its version, "" for a file or object.
+        origin: How it came here, as lists show it.
+        source: Where its specs come from: the path of a manifest or Python file, the name of a module, or the object.
+        installed: Whether it is an installed package.
+        requires: The lines of its metadata that say which versions of zoo it needs.
+        problem: Why it is broken, once that is known; a broken plugin provides nothing and stops nothing.
+        warnings: What is odd but works, a line for each.
+        qualified_only: Whether its entries have no bare names.
+        seconds: How long importing its code took.
+        indexed: Its specs as `zoo.registry.index` keeps them: kind and declared fields.
+        specs: Its specs as its code or manifest gave them in this process.
     """
 
     name: str
@@ -79,21 +84,21 @@ def find_plugins(paths: Sequence[str | Path] = (), disabled: Iterable[str] = ())
     }
     points = find_entry_points(GROUP)
     environment = [path for path in os.environ.get("ZOO_PLUGINS", "").split(os.pathsep) if path]
-    given = [_from_path(path) for path in dict.fromkeys(_absolute(path) for path in (*paths, *environment))]
-    known = [*map(_point_name, points), *(plugin.name for plugin in given)]
+    given = [_from_path(path) for path in dict.fromkeys(_make_absolute(path) for path in (*paths, *environment))]
+    known = [*map(_choose_name, points), *(plugin.name for plugin in given)]
     for name in unwanted - {"all", *map(normalize_name, known)}:
         near = closest(name, known)
         fix = f"Did you mean {quote(near)}?" if near else "See: zoo plugins"
         raise UsageError(f"no plugin {quote(name)} to leave out", fix=fix)
     found = [Plugin(FIRST_PARTY, __version__, "zoo itself", first_party_path())]
     if "all" not in off:
-        found += [_installed(point) for point in points if normalize_name(_point_name(point)) not in off]
+        found += [_from_entry_point(point) for point in points if normalize_name(_choose_name(point)) not in off]
     return [*found, *(plugin for plugin in given if normalize_name(plugin.name) not in off)]
 
 
 def is_installed(name: str) -> bool:
     """Tell whether a plugin of that name is installed, left out or not."""
-    return any(_point_name(point) == name for point in find_entry_points(GROUP))
+    return any(_choose_name(point) == name for point in find_entry_points(GROUP))
 
 
 def plugin_from_object(source: object) -> Plugin:
@@ -103,7 +108,7 @@ def plugin_from_object(source: object) -> Plugin:
         UsageError: its name cannot name a plugin.
     """
     name = getattr(source, "__name__", type(source).__name__).rpartition(".")[2]
-    return Plugin(_plugin_name(name), "", "given from Python", source)
+    return Plugin(_to_plugin_name(name), "", "given from Python", source)
 
 
 def plugin_from_specs(name: str, specs: Sequence[AnySpec]) -> Plugin:
@@ -119,27 +124,25 @@ def plugin_from_specs(name: str, specs: Sequence[AnySpec]) -> Plugin:
     return Plugin(_check_plugin_name(name), "", "given from Python", Manifest(tuple(specs)))
 
 
-def _point_name(point: EntryPoint) -> str:
-    """A plugin is called as its distribution; the catalogues that zoo's own distribution brings, as its entry point."""
+def _choose_name(point: EntryPoint) -> str:
+    """Return the name of the plugin: that of its distribution, or of the entry point for the catalogues zoo brings."""
     return point.name if point.distribution == DISTRIBUTION else point.distribution
 
 
-def _installed(point: EntryPoint) -> Plugin:
-    """Make a plugin of an entry point: `"pkg:registry.toml"` is a manifest, `"pkg.hooks"` a module."""
+def _from_entry_point(point: EntryPoint) -> Plugin:
+    """Return the plugin of an entry point: `"pkg:registry.toml"` is a manifest, `"pkg.hooks"` a module."""
     origin = f"installed: {point.distribution} {point.version}".strip()
     module, _, target = (part.strip() for part in point.value.partition(":"))
     requires = tuple(line for line in point.requires if normalize_name(re.split(r"[^\w.-]", line)[0]) == DISTRIBUTION)
-    plugin = Plugin(_point_name(point), point.version, origin, module, installed=True, requires=requires)
+    plugin = Plugin(_choose_name(point), point.version, origin, module, installed=True, requires=requires)
     try:
         _check_plugin_name(plugin.name)
     except UsageError as error:
         plugin.problem = plugin.broken("its name cannot name a plugin", error.why)
-        # Nothing else may go by the name of zoo's own.
+        # No other plugin may have the name of zoo's own.
         plugin.name = f"{plugin.name} (installed)" if plugin.name == FIRST_PARTY else plugin.name
         return plugin
-    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", module) or (
-        target and not re.fullmatch(r"[\w-][\w.-]*\.toml", target)
-    ):
+    if not re.fullmatch(DOTTED, module) or (target and not re.fullmatch(r"[\w-][\w.-]*\.toml", target)):
         expected = f"expected 'pkg:registry.toml' or 'pkg.hooks', got {point.value!r}"
         plugin.problem = plugin.broken(f"entry point {quote(point.name)}", expected)
     elif target:
@@ -160,9 +163,9 @@ def _find_manifest(package: str, name: str) -> Path | None:
     return next((path for folder in folders if (path := Path(folder, *rest, name)).is_file()), None)
 
 
-def _absolute(path: str | Path) -> Path:
+def _make_absolute(path: str | Path) -> Path:
     try:
-        # One spelling for one file: `..` is taken out, links stay as they are.
+        # Unlike resolve(), abspath() keeps links as the user gave them, and takes `..` out so that a file has one path.
         return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100
     except RuntimeError as error:
         raise UsageError(f"plugin {quote(path)}", describe(error)) from error
@@ -178,10 +181,10 @@ def _from_path(path: Path) -> Plugin:
     if not path.is_file() or path.suffix not in (".py", ".toml"):
         raise UsageError(f"plugin {quote(path)}: neither a .py file nor a .toml manifest", fix=fix)
     stem = path.parent.name if path.name == MANIFEST_FILE else path.stem
-    return Plugin(_plugin_name(stem), "", str(path), path)
+    return Plugin(_to_plugin_name(stem), "", str(path), path)
 
 
-def _plugin_name(text: str) -> str:
+def _to_plugin_name(text: str) -> str:
     return _check_plugin_name(re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-."))
 
 

@@ -1,4 +1,4 @@
-"""How raw images become model inputs, as data: declared by a data set, applied by the trainer, stored with weights."""
+"""Preprocess: how raw images become model inputs, as data that a data set declares and weights keep."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Preprocess:
         scale = default_scale(images.dtype) if self.scale is None else self.scale
         inputs = images.to(torch.float32)
         if scale != 1:
-            # In place where that is our own copy: a second one of a whole split costs more than the division.
+            # Dividing a copy in place is faster: a second copy of a whole split costs more than the division.
             inputs = inputs / scale if inputs is images else inputs.div_(scale)
         if self.channels is not None and inputs.shape[1] != self.channels:
             inputs = _convert_channels(inputs, self.channels)
@@ -78,11 +78,11 @@ class Preprocess:
             mean = torch.tensor(self.mean, device=inputs.device).view(-1, 1, 1)
             std = torch.tensor(self.std, device=inputs.device).view(-1, 1, 1)
             inputs = (inputs - mean).div_(std)
-        # Pictures of RGB come with the channels last in memory: other kernels, other last bits.
+        # RGB images often have the channels last in memory. Torch then uses other kernels, whose last bits differ.
         return inputs.contiguous()
 
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Return the shape of an input made from a raw image of `shape` (channels first, no batch axis)."""
+        """Return the shape of the input that a raw image of `shape` becomes (channels first, no batch axis)."""
         if self.channels is not None:
             shape = (self.channels, *shape[1:])
         if self.resize is not None:
@@ -98,7 +98,7 @@ class Preprocess:
         """Read what `to_dict` wrote.
 
         Raises:
-            TypeError, ValueError: a key or value that does not exist.
+            TypeError, ValueError: a key is unknown or a value is wrong.
         """
         values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in data.items()}
         return cls(**values)

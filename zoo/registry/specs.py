@@ -1,25 +1,28 @@
-"""What a plugin declares: frozen specs of plain data, on the standard library alone.
+"""Specs: what a plugin declares, as frozen plain data that needs the standard library alone.
 
-A spec says what a thing is called, where its factory lives and what can be known about it without importing it.
-Specs come from a manifest (see `zoo.registry.manifest`), from hooks (see `zoo.registry.hookspecs`) or from decorators
-(see `zoo.registry.decorators`).
+A spec gives the name of a thing, the place of its factory and what can be known without importing it. Specs come from a
+manifest (see `zoo.registry.manifest`), from hooks (see `zoo.registry.hookspecs`) or from decorators (see
+`zoo.registry.decorators`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from zoo.registry.fields import (
+    check_factory,
     check_int,
     check_name,
+    check_package_path,
     check_relative,
     check_sha256,
     check_text,
     check_url,
     freeze_map,
+    freeze_names,
+    freeze_shape,
     freeze_texts,
     read_list,
     show,
@@ -28,8 +31,6 @@ from zoo.registry.fields import (
 Kind = Literal["model", "dataset", "metric", "weights"]
 """The kinds of things a zoo holds."""
 
-PACKAGE_PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-FACTORY_PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 SPEC_ATTRIBUTE = "__zoo_specs__"
 
 Factory = Callable[..., Any]
@@ -37,15 +38,15 @@ Factory = Callable[..., Any]
 
 @dataclass(frozen=True, kw_only=True)
 class FileSpec:
-    """One file of a data set: where it belongs, what it must be, where it can be had.
+    """One file of a data set: its place, its content and where to fetch it.
 
     Fields:
-        path: Place under the data folder: plain names joined by `/`.
+        path: Its place under the data folder: plain names joined by `/`.
         size: Its size in bytes.
         sha256: Its SHA-256, 64 lower-case hexadecimal digits.
-        urls: Addresses that have it, tried in this order: https, or http on this very machine.
-        unpacked_size: For a `.gz` file: the size of the unpacked file. Beside it (same path without `.gz`) that one is
-            then as good as the packed one, and checked as strictly. Both of these or none.
+        urls: Addresses to fetch it from, tried in this order: https, or http on this very machine.
+        unpacked_size: For a `.gz` file: the size of the unpacked file. The unpacked file, at the same path without
+            `.gz`, can then replace the packed one and is checked as strictly. Declare both fields or none.
         unpacked_sha256: The SHA-256 of the unpacked file.
     """
 
@@ -74,18 +75,18 @@ class FileSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """These fields are the same for all that is built: models, data sets and metrics.
+    """Models, data sets and metrics share these fields.
 
     Fields:
         name: What users type. Lower-case letters, digits, `.`, `_` and `-`, at most 64; in a manifest the table's name,
             in a decorator an argument.
         factory: The callable that builds the object, `"package.module:object"`; in code also the callable itself. A
-            decorator knows it.
+            decorator fills it in.
         description: One line for `zoo list`.
         aliases: Further names for the same thing.
-        params: The factory's own keyword arguments with the values they have unless a user gives others. They are shown
-            by `zoo show`; what is not listed keeps the default of the signature.
-        task: What it is for. One value today.
+        params: Values of the factory's own keyword arguments where a user gives none. `zoo show` shows them. An
+            argument that is not listed keeps the default of the signature.
+        task: The task it solves; there is only one so far.
     """
 
     kind: ClassVar[Kind]
@@ -99,16 +100,11 @@ class Spec:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if not callable(self.factory) and not (
-            isinstance(self.factory, str) and FACTORY_PATTERN.fullmatch(self.factory)
-        ):
-            raise ValueError(f"factory: expected 'package.module:object' or a callable, got {show(self.factory)}")
+        check_factory("factory", self.factory)
         check_text(self, "description", "task")
         if self.task != "classification":
             raise ValueError(f"task: expected 'classification', got {show(self.task)}")
-        freeze_texts(self, "aliases")
-        for alias in self.aliases:
-            check_name(alias)
+        freeze_names(self, "aliases")
         freeze_map(self, "params")
 
     @classmethod
@@ -124,10 +120,10 @@ class ModelSpec(Spec):
     It maps float inputs `(N, *input_shape)` to logits `(N, num_classes)`.
 
     Fields:
-        input_shape: Pattern of what it takes, channels first without the batch axis: `(3, "*", "*")` is RGB of any
-            size. None takes anything. Checked before anything is fetched or built.
+        input_shape: Pattern of the inputs it takes, channels first without the batch axis: `(3, "*", "*")` is RGB of
+            any size. None takes anything. It is checked before anything is fetched or built.
         adapt: What zoo may do to the data to make them fit: `"channels"` turns grey to RGB or back, `"resize"` scales
-            to the size of the pattern. It is printed, and stored with the weights.
+            to the size of the pattern. What was done is printed, and stored with the weights.
         train: Recommended settings, such as `{"epochs": 5, "lr": 0.01}`. They replace zoo's defaults; what a user gives
             replaces them.
     """
@@ -140,12 +136,7 @@ class ModelSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.input_shape is not None:
-            shape = read_list("input_shape", self.input_shape)
-            for size in shape:
-                if size != "*":
-                    check_int("input_shape", size, 1)
-            object.__setattr__(self, "input_shape", shape)
+        freeze_shape(self, "input_shape", any_size=True)
         freeze_texts(self, "adapt")
         for adaptation in self.adapt:
             if adaptation not in ("channels", "resize"):
@@ -157,16 +148,16 @@ class ModelSpec(Spec):
 class DatasetSpec(Spec):
     """A data set: `factory(*, root, **params)` gives `DataSplits`.
 
-    `root` is the data folder. The first four fields are claims: shown without loading anything, and checked against
-    what the factory gives when no params are given.
+    `root` is the data folder. The first four fields are claims: they are shown without loading anything, and checked
+    against what the factory gives when a user gives no params.
 
     Fields:
         input_shape: Shape of one raw image, channels first.
         num_classes: Number of classes; follows from `class_names` where those are given.
         class_names: Their names, in the order of the targets.
         samples: Number of samples by split: `train`, `validation`, `test`.
-        files: The files it is read from. They are fetched and verified before the factory runs; what is there already
-            is used, so it works offline.
+        files: The files it is read from. Missing ones are fetched and all are verified before the factory runs. Once
+            they are there, no network is needed.
         homepage: Where it comes from.
         license: Under which terms it may be used.
     """
@@ -183,11 +174,7 @@ class DatasetSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.input_shape is not None:
-            shape = read_list("input_shape", self.input_shape)
-            for size in shape:
-                check_int("input_shape", size, 1)
-            object.__setattr__(self, "input_shape", shape)
+        freeze_shape(self, "input_shape")
         if self.num_classes is not None:
             check_int("num_classes", self.num_classes, 1)
         freeze_texts(self, "class_names")
@@ -213,7 +200,7 @@ class MetricSpec(Spec):
 
     Fields:
         higher_is_better: False where less is better, as for errors.
-        bounds: Lowest and highest value it can have, `(0, 1)` for a share; `inf` where there is no end.
+        bounds: Lowest and highest value it can have, `(0, 1)` for a share; `inf` where there is no limit.
     """
 
     kind: ClassVar[Kind] = "metric"
@@ -237,19 +224,19 @@ class MetricSpec(Spec):
 class WeightsSpec:
     """Trained weights that a plugin ships or points to.
 
-    They are in a file as `zoo run` and `zoo.save` write it. Either `file` is given, or `url` with `size` and `sha256`.
+    They are in a file that `zoo run` or `zoo.save` wrote. Declare either `file`, or `url` with `size` and `sha256`.
 
     Fields:
         name: What users type; `MODEL@DATASET` finds them too.
         model: The model's name, `plugin/name` where it is another plugin's.
-        dataset: The name of the data set they were trained on, in the same way.
-        description: One line for `zoo list`: how they were trained, say.
+        dataset: The name of the data set they were trained on, `plugin/name` where it is another plugin's.
+        description: One line for `zoo list`, such as how they were trained.
         aliases: Further names for the same thing.
-        file: Where they lie, `"package:path/in/it.safetensors"`; in a manifest given by path also a path beside it.
-        url: Address that has them, https, or http on this very machine. They are fetched when they are used.
+        file: Where they are, `"package:path/in/it.safetensors"`; in a manifest given by path also a path beside it.
+        url: Address to fetch them from when they are used: https, or http on this very machine.
         size: Size of the file there, in bytes.
         sha256: Its SHA-256, 64 lower-case hexadecimal digits.
-        metrics: How good they are, by the name of the metric, measured on the test split.
+        metrics: The value of each metric on the test split, by the name of the metric.
         homepage: Where they come from.
         license: Under which terms they may be used.
     """
@@ -278,18 +265,11 @@ class WeightsSpec:
                 raise ValueError(f"{key}: expected a name or plugin/name, got {show(getattr(self, key))}")
             for part in parts:
                 check_name(part, key)
-        freeze_texts(self, "aliases")
-        for alias in self.aliases:
-            check_name(alias)
+        freeze_names(self, "aliases")
         if bool(self.file) == bool(self.url):
             raise ValueError("file, url: expected one of them")
         if self.file:
-            if not isinstance(self.file, str):
-                raise ValueError(f"file: expected text, got {show(self.file)}")
-            package, colon, path = self.file.rpartition(":")
-            check_relative("file", path)
-            if colon and not PACKAGE_PATTERN.fullmatch(package):
-                raise ValueError(f"file: expected 'package:path' or a path, got {show(self.file)}")
+            check_package_path("file", self.file)
             if self.size is not None or self.sha256:
                 raise ValueError("size, sha256: only together with url")
         else:

@@ -14,13 +14,14 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import StorageError, quote
 
 ON_WINDOWS = os.name == "nt"
 PART_PATTERN = re.compile(r"\..*\.([0-9]{1,9})-[0-9a-f]{8}\.part", re.DOTALL)
-# What is no plain name on some operating system: separators, wildcards, a trailing dot or space, names of devices.
+# Some operating system allows no such name: separators, wildcards, a trailing dot or space, names of devices.
 UNSAFE_NAME = re.compile(r'|.*[\\/:*?"<>|\x00-\x1f].*|.*[. ]|(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.DOTALL | re.I)
 ELSEWHERE = "Write elsewhere with --runs-dir."
 REASONS = {
@@ -44,23 +45,53 @@ def write_file(
     `check` gets the written file before it takes the place of the old one; what it raises leaves that as it was.
     Raise StorageError (full, read-only, permission, no such folder, not a regular file) and leave `path` as it was;
     only where the disk fails to make the rename durable, `path` is new already: an error means "not known to be safe".
-    A symbolic link stays one, the file it leads to is replaced; an existing file keeps its permission bits. Errors
+    A symbolic link stays one, and the file it leads to is replaced; an existing file keeps its permission bits. Errors
     of the iterable `data` and of `check` pass unchanged: a failed download is no disk error.
     """
     path = Path(path)
     foreign: list[Exception] = []
     try:
         mode, target = _find_mode(path), Path(os.path.realpath(path))
-        with _part_file(target, _watch(data, foreign), mode) as part:
+        with _part_file(target, _read_chunks(data, foreign), mode) as part:
             if check is not None:
-                _call(check, part, foreign)
+                with _note_errors(foreign):
+                    check(part)
             _replace(part, target)
             _sync_folder(target.parent)
     except (OSError, ValueError) as error:
         if error in foreign:
             raise
         size = len(data) if isinstance(data, bytes) else None
-        raise _explain(f"cannot save {what} to {path}", error, path.parent, fix, size) from error
+        raise _describe_failure(f"cannot save {what} to {path}", error, path.parent, fix, size) from error
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What tells that a file has changed.
+
+    Fields:
+        path: Where it is.
+        modified: Time of its last change, in nanoseconds; None where there is no file.
+        size: Its size in bytes; None where there is no file.
+    """
+
+    path: str
+    modified: int | None = None
+    size: int | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the file is still like that."""
+        return describe_file(self.path) == self
+
+
+def describe_file(path: str | Path) -> FileState:
+    """Return the state of a file, which need not exist."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return FileState(str(path))
+    return FileState(str(path), found.st_mtime_ns, found.st_size)
 
 
 def check_writable(folder: str | Path, *, fix: str) -> None:
@@ -71,7 +102,7 @@ def check_writable(folder: str | Path, *, fix: str) -> None:
         with _part_file(folder / "check", (b"zoo",), None):
             pass
     except (OSError, ValueError) as error:
-        raise _explain(f"cannot write to {folder}", error, folder, fix) from error
+        raise _describe_failure(f"cannot write to {folder}", error, folder, fix) from error
 
 
 def create_folder(parent: str | Path, name: str) -> Path:
@@ -88,7 +119,7 @@ def create_folder(parent: str | Path, name: str) -> Path:
                 break
         _sync_folder(parent)
     except (OSError, ValueError) as error:
-        raise _explain(f"cannot create folder {quote(name)} in {parent}", error, parent, ELSEWHERE) from error
+        raise _describe_failure(f"cannot create folder {quote(name)} in {parent}", error, parent, ELSEWHERE) from error
     return folder
 
 
@@ -105,7 +136,9 @@ def lock(path: str | Path, *, timeout: float) -> Iterator[None]:
     except Timeout as error:
         raise StorageError(f"cannot lock {path}", f"still held elsewhere after {timeout:g} s", "Try later.") from error
     except (OSError, ValueError, NotImplementedError) as error:
-        raise _explain(f"cannot lock {path}", error, path.parent, "Choose another place with ZOO_HOME.") from error
+        raise _describe_failure(
+            f"cannot lock {path}", error, path.parent, "Choose another place with ZOO_HOME."
+        ) from error
     try:
         yield
     finally:
@@ -113,47 +146,43 @@ def lock(path: str | Path, *, timeout: float) -> Iterator[None]:
 
 
 def _find_mode(path: Path) -> int | None:
-    """Return the permission bits of an existing file, None when there is none."""
+    """Return the permission bits of an existing file, or None when there is none."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return None
-    if not stat.S_ISREG(mode):  # a device would become a plain file, for every program on the machine
+    if not stat.S_ISREG(mode):  # the rename would turn a device into a plain file
         raise OSError("it is not a regular file")
     return mode & 0o777
 
 
-def _watch(data: bytes | Iterable[bytes | memoryview], failures: list[Exception]) -> Iterator[bytes | memoryview]:
-    """Yield the chunks of `data`; note an error that comes from there and not from the disk."""
-    try:
-        if isinstance(data, bytes):
-            yield data
-        else:
-            yield from data
-    except Exception as error:
-        failures.append(error)
-        raise
+def _read_chunks(data: bytes | Iterable[bytes | memoryview], foreign: list[Exception]) -> Iterator[bytes | memoryview]:
+    """Yield the chunks of `data`, and note in `foreign` an error that comes from there and not from the disk."""
+    with _note_errors(foreign):
+        yield from (data,) if isinstance(data, bytes) else data
 
 
-def _call(check: Callable[[Path], None], part: Path, failures: list[Exception]) -> None:
+@contextmanager
+def _note_errors(foreign: list[Exception]) -> Iterator[None]:
+    """Note an error of the body and let it pass."""
     try:
-        check(part)
+        yield
     except Exception as error:
-        failures.append(error)
+        foreign.append(error)
         raise
 
 
 @contextmanager
 def _part_file(target: Path, chunks: Iterable[bytes | memoryview], mode: int | None) -> Iterator[Path]:
-    """Give a new file beside `target`, written and safe on the disk; remove it at the end unless it was renamed."""
-    _sweep(target.parent)
+    """Yield a new file beside `target`, written and safe on the disk; remove it at the end unless it was renamed."""
+    _remove_stale_parts(target.parent)
     stem = target.name.encode(errors="ignore")[:100].decode(errors="ignore")  # so that the longer name fits as well
     part = target.with_name(f".{stem}.{os.getpid()}-{os.urandom(4).hex()}.part")
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     file = os.open(part, flags, 0o666 if mode is None else mode)
     try:
         try:
-            # Only for bits that the umask took: some file systems have no permissions and refuse the call.
+            # Called only where the umask took bits away: file systems without permissions refuse the call.
             if mode is not None and not ON_WINDOWS and os.fstat(file).st_mode & 0o777 != mode:
                 os.fchmod(file, mode)
             for chunk in chunks:
@@ -192,7 +221,7 @@ def _sync_folder(folder: Path) -> None:
             raise
 
 
-def _sweep(folder: Path) -> None:
+def _remove_stale_parts(folder: Path) -> None:
     """Remove what killed writers left in `folder` more than a day ago; never an error."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -204,7 +233,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _is_running(pid: int) -> bool:
-    """Tell whether the process exists; not on Windows, where this call would end it."""
+    """Tell whether a process exists. Never call it on Windows, where os.kill would end that process."""
     try:
         os.kill(pid, 0)
     except OSError as error:
@@ -216,12 +245,12 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        folder.stat()  # a loop of links, or a link to nowhere, says so itself
+        folder.stat()  # raises the better error for a loop of links or a link to nowhere
         raise NotADirectoryError(errno.ENOTDIR, "not a folder") from None
 
 
-def _explain(what: str, error: Exception, folder: Path, fix: str, size: int | None = None) -> StorageError:
-    """Build the error that says in plain words why the system refused."""
+def _describe_failure(what: str, error: Exception, folder: Path, fix: str, size: int | None = None) -> StorageError:
+    """Return the error that says in plain words why the system refused."""
     code = errno.errorcode.get(getattr(error, "errno", None) or 0, "")
     why = REASONS.get(code) or getattr(error, "strerror", None) or str(error)
     if code == "ENOSPC":
@@ -231,12 +260,3 @@ def _explain(what: str, error: Exception, folder: Path, fix: str, size: int | No
             free = f"{disk.f_bavail * disk.f_frsize / 1e6:.1f} MB free"
             why = "no inodes left" if disk.f_files and not disk.f_favail else f"the disk is full ({needed}{free})"
     return StorageError(what, why, fix)
-
-
-def describe_file(path: str | Path) -> list[int] | None:
-    """Return what changes when a file does: its time and size."""
-    try:
-        state = Path(path).stat()
-    except OSError:
-        return None
-    return [state.st_mtime_ns, state.st_size]

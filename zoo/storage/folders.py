@@ -1,4 +1,4 @@
-"""Folders: where data, runs and cache lie, and whether the network may be used."""
+"""Folders: where data, runs and cache are, and whether the network may be used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zoo.errors import SettingError
 
 
 def zoo_home() -> Path:
-    """Return the folder of the user's data and cache: `ZOO_HOME`, else the place the system has for it."""
+    """Return the folder of the user's data and cache: `ZOO_HOME`, else the usual place of the system."""
     if home := _find_folder("home", None):
         return home
     import platformdirs
@@ -28,7 +28,7 @@ def runs_dir(given: str | Path | None = None) -> Path:
 
 
 def _find_folder(setting: str, given: str | Path | None) -> Path | None:
-    """Return `given` or what the environment has for it, None when that is unset or empty."""
+    """Return `given`, else the folder that the environment names, or None when it is unset or empty."""
     if given is None:
         setting = f"ZOO_{setting.upper()}"
         if not (given := os.environ.get(setting)):
@@ -47,7 +47,7 @@ def offline(given: bool | None = None) -> bool:
 
 
 def read_flag(variable: str) -> bool:
-    """Read a switch from the environment, where unset or empty is off; raise SettingError for an unclear value."""
+    """Return a switch of the environment; unset or empty is off. Raise SettingError for any other unknown value."""
     on, off = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
     value = os.environ.get(variable, "")
     if value.strip().lower() not in on + off:

@@ -1,52 +1,133 @@
-"""Children: other Python processes of ours, in which code of plugins may end, hang or print as it likes."""
+"""Processes: run plugins in another Python, where they may print, hang, crash or leave threads and children behind."""
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
+import queue
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
+
+Write = Callable[[dict[str, Any]], None]
+Answer = Callable[[dict[str, Any], Write], None]
 
 
-def start_module(module: str, *arguments: str, environment: dict[str, str] | None = None, **options: Any) -> Any:
-    """Start a module of ours in another process, which imports from the same places; return its `Popen`.
+class Process:
+    """Another Python process, which answers questions. A question and each of its answers is a line of JSON.
 
-    `environment` adds to this one's, `options` are those of `Popen`; without them nothing is read or written.
+    It imports from the same places as this one, and whatever plugins print there is thrown away.
+
+    Args:
+        answer: Called there with each question and with `write`, which it calls with each answer. It must be a function
+            at the top of a module.
+        environment: Variables that differ from those of this process.
 
     Raises:
         OSError: no process could be started.
     """
-    paths = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
-    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    return subprocess.Popen(
-        # -P: a folder called zoo in the current folder must not be taken for this package.
-        [sys.executable, "-P", "-m", module, *arguments],
-        env={**os.environ, "PYTHONPATH": paths, **(environment or {})},
-        start_new_session=True,
-        **{**quiet, **options},
-    )
+
+    def __init__(self, answer: Answer, environment: Mapping[str, str] | None = None) -> None:
+        paths = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
+        self._process = subprocess.Popen(
+            # -P: a folder called zoo in the current folder must not be taken for this package.
+            [sys.executable, "-P", "-m", "zoo.storage.processes", answer.__module__, answer.__name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": paths, **(environment or {})},
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        self._stdin, self._stdout = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)
+        self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        # Only a thread can wait for a line and for a time limit on every operating system.
+        self._reader = threading.Thread(target=self._read_answers, daemon=True)
+        self._reader.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it can be asked."""
+        return self._process.poll() is None
+
+    def ask(self, question: Mapping[str, Any], time_limit: float) -> dict[str, Any]:
+        """Send a question and return its one answer, or raise what `receive` raises."""
+        self.send(question)
+        return self.receive(time_limit)
+
+    def send(self, question: Mapping[str, Any]) -> None:
+        """Send a question. Where the process has ended, `receive` says so."""
+        with suppress(OSError):
+            self._stdin.write(json.dumps(question) + "\n")
+            self._stdin.flush()
+
+    def receive(self, time_limit: float) -> dict[str, Any]:
+        """Return the next answer.
+
+        Raises:
+            TimeoutError: none came for `time_limit` seconds; the process is killed.
+            EOFError: the process has ended, with its exit code or signal in words.
+        """
+        try:
+            found = self._answers.get(timeout=time_limit)
+            if found is not None:
+                return found
+            code = self._process.wait(time_limit)
+        except (queue.Empty, subprocess.TimeoutExpired):
+            self.close()
+            raise TimeoutError(f"it took more than {time_limit:g} s") from None
+        self.close()
+        end = f"signal {-code}: {signal.strsignal(-code)}" if code < 0 else f"exit code {code}"
+        raise EOFError(f"it ended the process ({end})")
+
+    def close(self) -> None:
+        """Kill the process with all that it started, and wait for its end."""
+        if not self._stdin.closed:
+            with suppress(OSError):
+                os.killpg(self._process.pid, signal.SIGKILL) if hasattr(os, "killpg") else self._process.kill()
+            self._process.wait()
+            self._reader.join(1)  # no longer: something that left the group of processes may hold the pipe open
+            with suppress(OSError):  # what was not sent is sent here, to nobody
+                self._stdin.close()
+
+    def _read_answers(self) -> None:
+        """Pass on each answer, and None once no more can come."""
+        with self._stdout, suppress(OSError, ValueError):
+            for line in self._stdout:
+                self._answers.put(json.loads(line))
+        self._answers.put(None)
 
 
-def kill(process: subprocess.Popen[Any]) -> None:
-    """End a process with those it started, and wait for it."""
-    import signal
+def main(module: str, name: str) -> None:
+    """In the other process: answer the questions on stdin until nobody can ask any more."""
+    questions, answers = _take_over(0, "r"), _take_over(1, "w")
 
-    with suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
-    process.wait()
+    def write(answer: dict[str, Any]) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    try:
+        answer: Answer = getattr(importlib.import_module(module), name)
+        for question in questions:
+            answer(json.loads(question), write)
+    finally:
+        os._exit(1)  # no thread and no exit handler of a plugin can hold up the end
 
 
-def describe_end(code: int) -> str:
-    """Return in words how a process ended."""
-    import signal
+def _take_over(descriptor: int, mode: str) -> IO[str]:
+    """Return stdin or stdout for zoo alone: plugins, and processes that they fork, find the null device there."""
+    own, null = os.dup(descriptor), os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, descriptor)
+    if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+        os.register_at_fork(after_in_child=lambda: os.dup2(null, own, inheritable=False))
+    return os.fdopen(own, mode, encoding="utf-8")
 
-    return f"signal {-code}: {signal.strsignal(-code)}" if code < 0 else f"exit code {code}"
 
-
-def open_channel() -> IO[str]:
-    """In such a process: return its stdout, to which nothing else prints from now on."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return channel
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zoo.data.splits import DataSplits
-from zoo.errors import DataError
+from zoo import DataError, DataSplits
 from zoo_plugins.datasets.idx import read_idx
 
 CLASS_NAMES = (
@@ -23,7 +22,7 @@ CLASS_NAMES = (
     "Bag",
     "Ankle boot",
 )
-# Where the files lie under the data folder: as torchvision puts them, so that one copy serves both.
+# The place of the files under the data folder is that of torchvision, so that one copy serves both.
 FOLDER = Path("FashionMNIST", "raw")
 SIDE = 28
 

@@ -1,4 +1,4 @@
-"""Read IDX files, the format of MNIST and its relatives: a header of big-endian sizes, then the raw bytes."""
+"""IDX: the file format of MNIST and its relatives, a header of big-endian sizes and then the raw bytes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import BinaryIO, cast
 import torch
 from torch import Tensor
 
-from zoo.errors import DataError, describe
+from zoo import DataError
 
 UINT8 = 0x08
 MAX_RANK = 4
-# Bytes read at a time. What is allocated follows the bytes that are there, never the sizes that a header claims.
+# Bytes read at a time. Memory grows with the bytes that are there, whatever sizes a header claims.
 CHUNK = 1 << 20
 
 
@@ -33,7 +33,7 @@ def read_idx(path: str | Path) -> Tensor:
             shape = _read_shape(stream, path)
             data = _read_bytes(stream, math.prod(shape), path)
     except (OSError, EOFError, zlib.error) as error:
-        raise _unusable(path, describe(error)) from error
+        raise _unusable(path, f"{type(error).__name__}: {error}") from error
     # A bytearray is writable, so the tensor can take it over without a copy.
     return torch.frombuffer(data, dtype=torch.uint8).reshape(shape)
 
@@ -54,7 +54,7 @@ def _read_shape(stream: BinaryIO, path: Path) -> tuple[int, ...]:
 
 
 def _read_bytes(stream: BinaryIO, size: int, path: Path) -> bytearray:
-    """Read exactly `size` bytes and see that nothing follows (which also checks the checksum of a packed file)."""
+    """Read exactly `size` bytes. Reading to the end shows that nothing follows, and checks the sum of a packed file."""
     data = bytearray()
     while chunk := stream.read(min(CHUNK, size + 1 - len(data))):
         data += chunk

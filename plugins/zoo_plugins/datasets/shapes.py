@@ -1,7 +1,7 @@
 """Ten classes of drawn shapes: a data set without files, the same bytes on every machine.
 
-Each image is made from one fixed-size record of random bytes and by integer arithmetic alone. The bytes come from
-numpy's legacy generator, whose stream is frozen.
+Each image is made from one record of random bytes, by integer arithmetic alone. The bytes come from numpy's legacy
+generator, whose stream numpy has promised never to change.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo.data.splits import DataSplits
+from zoo import DataSplits
 
 SIDE = 28
 MAX_DIFFICULTY = 10
-# Shapes are drawn in half pixels from their middle, so that they may lie between two pixels.
+# Coordinates are half pixels from the middle of a shape, so that a shape may be centred between two pixels.
 SMALLEST, LARGEST = 12, 18
-# What an image is made from; one stream of these per split, so a longer split begins with the shorter one.
+# The random numbers of one image. Each split reads a stream of its own, so a longer split begins like a shorter one.
 RECORD = np.dtype(
     [
         ("order", "<u4"),
@@ -31,8 +31,8 @@ RECORD = np.dtype(
         ("noise", "u1", (SIDE, SIDE)),
     ]
 )
-# Images drawn at a time: bounds the memory, fits the cache. Whole tens, because each ten holds every class and because
-# the generator gives out words of four bytes, which single records would cut.
+# Images drawn at a time, few enough for the cache. It is a multiple of ten, because each ten holds every class and
+# because the generator gives words of four bytes, which single records would cut.
 CHUNK = 500
 
 Ints = NDArray[np.int32]
@@ -103,7 +103,7 @@ def _draw(records: NDArray[np.void], labels: NDArray[np.int64], difficulty: int)
     reach = (SIDE - 1 - size) * difficulty // MAX_DIFFICULTY
     place = _between(records["place"], -reach[:, None], reach[:, None])
     ground, bright = _between(records["levels"], np.array([0, 150]), np.array([20, 255])).T
-    # A pattern lights half of the image, a shape a sixth: as bright, patterns would drown the shapes in training.
+    # A pattern lights half of the image, a shape a sixth. With equal brightness, training would learn patterns only.
     bright = np.where(labels < FIRST_PATTERN, bright, ground + (bright - ground) // 2)
     axis = 2 * np.arange(SIDE, dtype=np.int32) - (SIDE - 1)
     x, y = axis - place[:, :1], axis - place[:, 1:]
@@ -125,9 +125,9 @@ def _draw(records: NDArray[np.void], labels: NDArray[np.int64], difficulty: int)
     return levels.astype(np.uint8)
 
 
-# What each class looks like: which points (x, y), counted from the middle, belong to a shape that reaches `size` from
-# there. The last four are patterns that fill the image: there a random place leaves every pixel as often lit as not, so
-# that a linear model can hardly tell them apart.
+# Each function tells which points (x, y), counted from the middle of a shape, belong to the shape that extends `size`
+# from there. The last four are patterns that fill the image. At random places they light each pixel half of the time,
+# so that a linear model can hardly tell them apart.
 
 
 def _disc(x: Ints, y: Ints, size: Ints) -> Mask:

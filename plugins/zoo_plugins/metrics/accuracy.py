@@ -8,8 +8,8 @@ from torch import Tensor
 class Accuracy:
     """Count hits and samples exactly, whatever the batches.
 
-    `update` takes logits `(N, num_classes)` and targets `(N,)`. The hits stay on the device of the logits, so that it
-    never waits for the device; only `compute` does.
+    `update` takes logits `(N, num_classes)` and targets `(N,)`. The count of hits stays on the device of the logits, so
+    that only `compute` waits for the device.
     """
 
     def __init__(self, *, num_classes: int) -> None:
@@ -51,13 +51,13 @@ class Accuracy:
         """Return hits divided by samples.
 
         Raises:
-            ValueError: there are no samples, so there is no accuracy; a nan would travel on unnoticed.
+            ValueError: there are no samples, so there is no accuracy.
         """
         if self.correct is None or not self.total:
             raise ValueError("accuracy: expected at least one sample, got none")
         return int(self.correct) / self.total
 
     def _add(self, correct: Tensor, total: int) -> None:
-        # Not in place: the tensors may come from inference mode, and `other` keeps its own.
+        # A new tensor each time: one from inference mode cannot be changed in place, and `other` keeps its own.
         self.correct = correct if self.correct is None else self.correct.to(correct.device) + correct
         self.total += total

@@ -11,8 +11,8 @@ class ReluMLP(nn.Module):
     """Map `(N, *input_shape)` to `(N, num_classes)` logits with linear, ReLU, linear.
 
     The second model of chapter 03 of Daniel Bourke's PyTorch course, whose state dicts load here, without its last
-    ReLU. That one clips the logits themselves: a class whose logit is negative for all inputs gets no gradient any
-    more, so it is never predicted and never learned.
+    ReLU. That ReLU clips the logits: a class whose logit is negative for all inputs gets no gradient, so it is never
+    predicted and never learned.
 
     Raises:
         ValueError: `hidden_units` is less than 1.

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from zoo.errors import UsageError
-from zoo_plugins.texts import read_value
+from zoo import UsageError
+from zoo_plugins.catalogue import build_model
 
-# What zoo decides: a classifier with random weights, nothing read from a file or the network.
+# zoo decides these: models are classifiers with random weights, and nothing is read from a file or the network.
 DECIDED = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "in_chans", "features_only")
 
 
@@ -38,26 +38,11 @@ def __getattr__(name: str) -> Callable[..., nn.Module]:
 
 
 def _build(name: str, /, *, input_shape: tuple[int, ...], num_classes: int, **params: Any) -> nn.Module:
-    """Build a model for images of `input_shape`, (channels, height, width), and `num_classes` classes.
-
-    Raises:
-        ValueError: timm does not take one of the params, or it is not theirs to decide.
-    """
+    """Build a model for images of `input_shape`, (channels, height, width); raise what `build_model` raises."""
     import timm
 
-    for param in params:
-        if param in DECIDED:
-            raise ValueError(f"{param}: zoo decides it, and models of this catalogue start from random weights")
-    values = {param: read_value(value) for param, value in params.items()}
     config = timm.get_pretrained_cfg(name)
-    # Only models that are made for one size of image take it as an argument.
+    # Only models that are made for one size of image take the size as an argument.
     size = {"img_size": tuple(input_shape[1:])} if config is not None and config.fixed_input_size else {}
-    arguments = {"in_chans": input_shape[0], **size, **values}
-    try:
-        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, **arguments)
-    except (AssertionError, AttributeError, LookupError, TypeError) as error:
-        if not params:
-            raise
-        given = ", ".join(f"{param}={value!r}" for param, value in values.items())
-        raise ValueError(f"timm's {name} does not take {given}: {error}") from error
-    return model
+    fixed: dict[str, Any] = {"pretrained": False, "num_classes": num_classes, "in_chans": input_shape[0], **size}
+    return build_model(f"timm's {name}", partial(timm.create_model, name, **fixed), params, DECIDED)

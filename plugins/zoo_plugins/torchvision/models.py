@@ -10,14 +10,14 @@ from typing import Any
 import torchvision
 from torch import nn
 
-from zoo.errors import UsageError
-from zoo_plugins.texts import read_value
+from zoo import UsageError
+from zoo_plugins.catalogue import build_model
 
-# What zoo decides: random weights, and one tensor of logits in training too.
+# zoo decides these: weights are random, and a model gives one tensor of logits in training too.
 DECIDED = ("weights", "aux_logits")
-# Without auxiliary logits; and with torch's own quick initialisation, not the slow one that torchvision is to give up.
+# No auxiliary logits. Torch's own initialisation is quick; the one of torchvision is slow, and to be removed there.
 ARGUMENTS = {name: {"aux_logits": False, "init_weights": False} for name in ("googlenet", "inception_v3")}
-# ConvNeXt and MobileNetV3 pass over params that they do not know; beside their own arguments they know these.
+# ConvNeXt and MobileNetV3 ignore params that they do not know. They know these, beside the arguments of their classes.
 KNOWN = ("width_mult", "reduced_tail", "dilated")
 
 
@@ -43,18 +43,8 @@ def _build(name: str, /, *, input_shape: tuple[int, ...], num_classes: int, **pa
     Raises:
         ValueError: torchvision does not take one of the params, or it is not theirs to decide.
     """
-    for param in params:
-        if param in DECIDED:
-            raise ValueError(f"{param}: zoo decides it, and models of this catalogue start from random weights")
-    values = {param: read_value(value) for param, value in params.items()}
-    arguments = {**ARGUMENTS.get(name, {}), **values}
-    try:
-        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments)
-    except (AssertionError, AttributeError, LookupError, TypeError) as error:
-        if not params:
-            raise
-        given = ", ".join(f"{param}={value!r}" for param, value in values.items())
-        raise ValueError(f"torchvision's {name} does not take {given}: {error}") from error
+    fixed: dict[str, Any] = {"weights": None, "num_classes": num_classes, **ARGUMENTS.get(name, {})}
+    model = build_model(f"torchvision's {name}", partial(torchvision.models.get_model, name, **fixed), params, DECIDED)
     for param in params:
         if param not in (*signature(type(model)).parameters, *KNOWN):
             raise ValueError(f"torchvision's {name} does not take {param}")

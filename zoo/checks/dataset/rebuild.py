@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
-import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
-from threading import Timer
-from typing import IO, Any, cast
+from typing import Any
 
 from zoo.checks.dataset.reading import choose_places, read_places
 from zoo.checks.targets import find_target
@@ -21,34 +17,28 @@ from zoo.models.device import use_seed
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.plugins import FIRST_PARTY
 from zoo.registry.specs import DatasetSpec
-from zoo.storage.processes import open_channel, start_module
+from zoo.storage.processes import Process, Write
 
 TIME_LIMIT = 120.0
 """Seconds that building it there may take."""
 
-_running: list[subprocess.Popen[str]] = []
+_running: list[Process] = []
 
 
-def start() -> subprocess.Popen[str]:
+def start() -> Process:
     """Return the other process; it is started once, since importing torch is most of its work."""
-    if not _running or _running[-1].poll() is not None:
+    if not _running or not _running[-1].is_running:
+        stop()
         own = os.environ.get("PYTHONHASHSEED", "")
-        process = start_module(
-            "zoo.checks.dataset.rebuild",
-            environment={"PYTHONHASHSEED": "2" if own == "1" else "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        atexit.register(stop, process)
-        _running[:] = [process]
+        _running.append(Process(_describe_here, {"PYTHONHASHSEED": "2" if own == "1" else "1"}))
     return _running[-1]
 
 
-def stop(process: subprocess.Popen[str]) -> None:
-    """End the other process and wait for it."""
-    process.kill()
-    process.communicate()
+@atexit.register
+def stop() -> None:
+    """End the other process, if there is one, and wait for it."""
+    while _running:
+        _running.pop().close()
 
 
 def can_ask(entry: Entry[DatasetSpec]) -> bool:
@@ -64,29 +54,19 @@ def describe_elsewhere(entry: Entry[DatasetSpec], root: Path, params: dict[str, 
     """
     plugin = entry.plugin
     by_path = isinstance(plugin.source, Path) and not plugin.installed and plugin.name != FIRST_PARTY
-    asked = {
+    question = {
         "plugin": str(plugin.source) if by_path else "",
         "name": f"{plugin.name}/{entry.name}",
         "root": str(Path(root).absolute()),
         "params": params,
         "sys.path": [str(Path(path).absolute()) for path in sys.path],  # it may have changed since the start
     }
-    process = start()
-    stdin, stdout = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
-    timer = Timer(TIME_LIMIT, process.kill)
-    timer.start()
     try:
-        stdin.write(json.dumps(asked) + "\n")
-        stdin.flush()
-        answer = stdout.readline()
-    except OSError:
-        answer = ""
-    finally:
-        late = not timer.is_alive()
-        timer.cancel()
-    if late:
-        raise TimeoutError(f"it took more than {TIME_LIMIT:g} s there")
-    return dict(json.loads(answer)) if answer else {"error": "it ended the process"}
+        return start().ask(question, TIME_LIMIT)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error} there") from None
+    except EOFError as error:
+        return {"error": str(error)}
 
 
 def describe_splits(splits: DataSplits) -> dict[str, Any]:
@@ -101,28 +81,14 @@ def describe_splits(splits: DataSplits) -> dict[str, Any]:
     return {"class_names": list(splits.class_names), "splits": found}
 
 
-def answer(asked: dict[str, Any]) -> dict[str, Any]:
+def _describe_here(question: dict[str, Any], write: Write) -> None:
     """Build a data set and describe it."""
-    sys.path[:] = asked["sys.path"]
+    sys.path[:] = question["sys.path"]
     try:
-        registry = find_target(Path(asked["plugin"]))[0] if asked["plugin"] else Registry.discover()
+        registry = find_target(Path(question["plugin"]))[0] if question["plugin"] else Registry.discover()
+        entry = registry.get("dataset", question["name"])
         with use_seed(99):
-            splits = build_dataset(
-                registry.get("dataset", asked["name"]), root=Path(asked["root"]), params=asked["params"]
-            )
-            return describe_splits(splits)
+            splits = build_dataset(entry, root=Path(question["root"]), params=question["params"])
+            write(describe_splits(splits))
     except BaseException as error:  # noqa: BLE001 code of a plugin may raise anything, also SystemExit
-        return {"error": describe(error)}
-
-
-def main() -> None:
-    """Answer one line of stdin after another; nothing a plugin prints gets among the answers."""
-    channel = open_channel()
-    with suppress(KeyboardInterrupt):
-        for line in sys.stdin:
-            channel.write(json.dumps(answer(json.loads(line))) + "\n")
-            channel.flush()
-
-
-if __name__ == "__main__":
-    main()
+        write({"error": describe(error)})

@@ -1,4 +1,4 @@
-"""Templates: the texts of a new plugin that works as it is, and the one function that writes them.
+"""Templates: the texts of a new plugin that works as it is, and the function that writes them.
 
 Nothing here imports what it writes: a plugin is text until somebody runs it.
 """
@@ -24,7 +24,7 @@ from zoo.storage import files as storage
 
 TEXTS = {"model": model, "dataset": dataset, "metric": metric}
 ELSEWHERE = "Choose another place with --output"
-# What a plugin's own module must not be called: it would be found in its place, or be taken for it.
+# A module of a plugin must not have these names: Python would import it in the place of the real one.
 TAKEN = {
     "zoo",
     "zoo_plugins",
@@ -40,7 +40,7 @@ TAKEN = {
 
 @dataclass(frozen=True, kw_only=True)
 class NewPlugin:
-    """What was written: a folder or a file, the files in it by their relative paths, and what to call next."""
+    """What was written: a folder or file, the relative paths of the files in it, and the commands to run next."""
 
     path: Path
     files: tuple[str, ...]
@@ -63,12 +63,12 @@ def write_plugin(
     if single_file:
         target = Path(output) if output is not None else Path(f"{words['module']}.py")
         _check_file(target)
-        files = {target.name: _code(kind, words, single_file=True)}
+        files = {target.name: _fill_module(kind, words, single_file=True)}
     else:
         target = Path(output) if output is not None else Path(words["project"])
         if words["project"] == "zoo-torch" or words["package"] in TAKEN:
             raise UsageError(f"name: {quote(words['project'])} is zoo's own", fix="Choose another name")
-        files = _package(kind, words)
+        files = _fill_package(kind, words)
     if os.path.lexists(target):
         raise UsageError(f"{quote(target)} exists", "nothing is overwritten", ELSEWHERE)
     storage.check_writable(target.parent, fix=ELSEWHERE)
@@ -80,11 +80,11 @@ def write_plugin(
     except StorageError as error:
         fix = error.fix.replace(storage.ELSEWHERE, f"{ELSEWHERE}.")
         raise StorageError(f"cannot write {target}", error.why, fix) from error
-    return NewPlugin(path=target, files=tuple(files), commands=_next(kind, words, target, single_file))
+    return NewPlugin(path=target, files=tuple(files), commands=_list_commands(kind, words, target, single_file))
 
 
 def _choose_words(name: str, kind: str) -> dict[str, str]:
-    """Return what the texts are filled with: one name in the spellings of each place."""
+    """Return the words that the texts are filled with: the name in the spelling that each place needs."""
     try:
         bare = check_name(re.sub("^zoo[-_.]+", "", check_name(name)))
         project = check_name("zoo-" + re.sub("[-_.]+", "-", bare))
@@ -109,7 +109,7 @@ def _choose_words(name: str, kind: str) -> dict[str, str]:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse a file that Python could not import, or would import in the place of something else."""
+    """Refuse a file that Python could not import, or would import in the place of another module."""
     module = path.stem
     if path.suffix != ".py" or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", module) or keyword.iskeyword(module):
         why = "expected a module that Python can import, like my_model.py"
@@ -118,8 +118,8 @@ def _check_file(path: Path) -> None:
         raise UsageError(f"file {quote(path.name)}", f"it would hide the module {quote(module)}", ELSEWHERE)
 
 
-def _code(kind: str, words: Mapping[str, str], *, single_file: bool) -> str:
-    """Return the module: as a single file it declares itself with a decorator, in a package the manifest does it."""
+def _fill_module(kind: str, words: Mapping[str, str], *, single_file: bool) -> str:
+    """Return the text of the module; a single file declares itself with a decorator, a package with a manifest."""
     declared = {
         "decorator": Template(TEXTS[kind].DECORATOR).substitute(words) if single_file else "",
         "zoo": "import zoo\n" if single_file or kind == "dataset" else "",
@@ -127,7 +127,7 @@ def _code(kind: str, words: Mapping[str, str], *, single_file: bool) -> str:
     return Template(TEXTS[kind].CODE).substitute({**words, **declared})
 
 
-def _package(kind: str, words: Mapping[str, str]) -> dict[str, str]:
+def _fill_package(kind: str, words: Mapping[str, str]) -> dict[str, str]:
     """Return the files of a package by their relative paths."""
     folder = words["package"]
     texts = {
@@ -138,7 +138,7 @@ def _package(kind: str, words: Mapping[str, str]) -> dict[str, str]:
         f"{folder}/registry.toml": TEXTS[kind].MANIFEST,
     }
     filled = {path: Template(text).substitute(words) for path, text in texts.items()}
-    return {**filled, f"{folder}/{kind}.py": _code(kind, words, single_file=False)}
+    return {**filled, f"{folder}/{kind}.py": _fill_module(kind, words, single_file=False)}
 
 
 def _write(path: Path, text: str) -> None:
@@ -146,7 +146,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _write_folder(target: Path, files: Mapping[str, str]) -> None:
-    """Write all files into a hidden folder beside the target and rename that: the target is there whole or not."""
+    """Write all files into a hidden folder beside the target and rename it, so that the target appears whole or not."""
     part = storage.create_folder(target.parent, f".{target.name}.part")
     try:
         for path, text in files.items():
@@ -159,7 +159,7 @@ def _write_folder(target: Path, files: Mapping[str, str]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _next(kind: str, words: Mapping[str, str], target: Path, single_file: bool) -> tuple[str, ...]:
+def _list_commands(kind: str, words: Mapping[str, str], target: Path, single_file: bool) -> tuple[str, ...]:
     """Return the commands that run what was written, from the current folder."""
     if single_file:
         return (f"zoo run --plugin {shlex.quote(target.as_posix())} {words['options']}",)

@@ -1,4 +1,4 @@
-"""What every new package has, whatever it provides."""
+"""A new package: the files that are the same for every kind."""
 
 README = """\
 # $project
