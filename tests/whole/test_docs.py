@@ -32,10 +32,10 @@ from zoo.cli.commands import COMMANDS
 from zoo.cli.main import cli
 from zoo.records.runs import RunRecord
 from zoo.registry import hookspecs, manifest
+from zoo.registry.metric import Metric
 from zoo.registry.params import FIXED
 from zoo.registry.settings import list_settings
 from zoo.registry.specs import SPEC_CLASSES, DatasetSpec, FileSpec, MetricSpec, ModelSpec, Spec
-from zoo.training.metrics import Metric
 
 if TYPE_CHECKING:
     from conftest import Environment

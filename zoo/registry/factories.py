@@ -14,7 +14,7 @@ from zoo.registry.imports import import_object
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.training.metrics import Metric
+    from zoo.registry.metric import Metric
 
 
 def load_factory(entry: Entry[Any]) -> Callable[..., Any]:

@@ -1,29 +1,17 @@
-"""Metrics: the contract of a metric object, and how its result becomes plain floats."""
+"""Metrics: updated batch by batch, their results turned into plain floats."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from zoo.errors import ZooError, describe, is_out_of_memory, quote
+from zoo.registry.metric import Metric
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-
-class Metric(Protocol):
-    """Accumulates over batches; a TorchMetrics metric fits as it is."""
-
-    def update(self, logits: Tensor, targets: Tensor) -> Any:
-        """Take in one batch of logits `(N, num_classes)` and targets `(N,)`."""
-
-    def compute(self) -> Any:
-        """Return the value over all batches since the last reset: a number or a dict of numbers."""
-
-    def reset(self) -> Any:
-        """Forget all batches."""
 
 
 class MetricError(ZooError):

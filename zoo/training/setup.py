@@ -18,9 +18,10 @@ from zoo.models.probe import check_model, count_flop
 from zoo.models.transfer import Transfer, freeze
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.factories import build_metric, build_model, refuse_params
+from zoo.registry.metric import Metric
 from zoo.registry.preprocess import Preprocess
 from zoo.training.inputs import make_test_batches, make_train_batches
-from zoo.training.metrics import Metric, check_metrics
+from zoo.training.metrics import check_metrics
 from zoo.training.plan import Plan
 from zoo.training.request import Request
 

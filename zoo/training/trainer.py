@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from zoo.data.batches import Batches
 from zoo.errors import DivergedError
 from zoo.records.history import Epoch
+from zoo.registry.metric import Metric
 from zoo.registry.settings import TrainConfig
 from zoo.training.losses import Losses
-from zoo.training.metrics import Metric, compute_metrics, reset_metrics, update_metrics
+from zoo.training.metrics import compute_metrics, reset_metrics, update_metrics
 from zoo.training.optimizers import build_optimizer
 from zoo.training.progress import Progress, no_progress
 from zoo.training.step import LossFunction, TrainStep

@@ -15,8 +15,9 @@ from zoo.checks.surroundings import keep_settings
 from zoo.models.device import use_seed
 from zoo.registry.entries import Entry
 from zoo.registry.factories import build_metric, load_factory
+from zoo.registry.metric import Metric
 from zoo.registry.specs import MetricSpec
-from zoo.training.metrics import Metric, compute_metrics
+from zoo.training.metrics import compute_metrics
 
 CLASSES = (10, 3, 2)
 SAMPLES = 203
