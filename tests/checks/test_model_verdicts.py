@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from zoo.checks.base import run_checks
-from zoo.checks.model.contract import GATES, MODEL_CHECKS, ModelSubject
-from zoo.checks.model.subject import list_cases
+from zoo.checks.model.contract import GATES, MODEL_CHECKS
+from zoo.checks.model.subject import ModelSubject, list_cases
 from zoo.checks.plugin import check_plugin
 from zoo.checks.settings import read_settings
 from zoo.models.device import use_threads
