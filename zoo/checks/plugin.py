@@ -52,9 +52,8 @@ def check_loads(subject: PluginSubject) -> str:
     if not any(counts.values()):
         fix = "Yield specs from a hook that is marked @zoo.hookimpl, use a decorator, or add a table to the manifest"
         raise Fault("; ".join(["it provides nothing", *subject.registry.warnings_of(plugin)]), fix)
-    return ", ".join(
-        f"{count} {kind}{'s' if count > 1 and kind != 'weights' else ''}" for kind, count in counts.items() if count
-    )
+    plural = {kind: "s" if count > 1 and kind != "weights" else "" for kind, count in counts.items()}
+    return ", ".join(f"{count} {kind}{plural[kind]}" for kind, count in counts.items() if count)
 
 
 def check_listing(subject: PluginSubject) -> str:
@@ -87,9 +86,9 @@ def check_names(subject: PluginSubject) -> str:
 
     A misspelt hook is never called, and a bare name that zoo has already means zoo's own.
     """
-    warnings = subject.registry.warnings_of(subject.plugin)
-    if warnings:
-        raise Fault("; ".join(warnings), "Rename it", status="warning")
+    told = subject.registry.warnings_of(subject.plugin)
+    if told:
+        raise Fault("; ".join(told), "Rename it", status="warning")
     return "no unknown hooks, no names of zoo's own"
 
 
@@ -116,20 +115,20 @@ def examine(
     Everything heavy is imported after the plugin itself was read.
     """
     if "plugin" not in done:
-        subject = PluginSubject(plugin, registry)
-        for finding in run_checks(PLUGIN_CHECKS, subject, gates=("loads",), on_start=partial(on_start, "plugin")):
+        whole = PluginSubject(plugin, registry)
+        for finding in run_checks(PLUGIN_CHECKS, whole, gates=("loads",), on_start=partial(on_start, "plugin")):
             yield "plugin", finding
     for kind in SPEC_CLASSES:
         for entry in list_own_entries(registry, plugin, kind, pattern):
             label = f"{kind} {entry.name}"
             if label in done:
                 continue
-            checks, subject_of_entry, gates = choose_checks(entry, registry, data_dir, offline)
+            checks, subject, gates = choose_checks(entry, registry, data_dir, offline)
             from zoo.models.device import use_threads
 
             with warnings.catch_warnings(), use_threads(1):
                 warnings.simplefilter("ignore")  # the checks give strange inputs, which plugins may warn about
-                for finding in run_checks(checks, subject_of_entry, gates=gates, on_start=partial(on_start, label)):
+                for finding in run_checks(checks, subject, gates=gates, on_start=partial(on_start, label)):
                     yield label, finding
 
 
@@ -171,7 +170,7 @@ def issue_certificate(
     *,
     whole: bool,
 ) -> Certificate:
-    """Return the certificate of a plugin that was examined."""
+    """Return the certificate of a plugin after its checks; `whole` says whether all entries were checked."""
     first = plugins[0]
     return Certificate(
         plugin=first.name,

@@ -6,17 +6,11 @@ import inspect
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import nn
-
-CREATED = "_zoo_created_at"
 # Findings never point into these packages, because the author of a plugin cannot change them.
 FOREIGN = ("torch", "torchvision", "timm", "torchmetrics", "numpy", "PIL", "pluggy", "zoo", "pydantic", "safetensors")
 
@@ -57,26 +51,7 @@ def find_definition(thing: Any) -> str:
     return f"{file}:{line}" if file and is_plugin_file(str(Path(file).absolute())) else ""
 
 
-@contextmanager
-def record_creation() -> Iterator[None]:
-    """Let every module that the body builds remember the plugin's line that built it; `find_creation` reads it."""
-    from torch import nn  # imported here, so that the checks of the plugin itself, which run first, do without torch
-
-    original = nn.Module.__init__
-
-    def init(self: nn.Module, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        # Written past nn.Module.__setattr__, so that it never becomes part of a state dict.
-        self.__dict__[CREATED] = find_caller(self)
-
-    nn.Module.__init__ = init  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        nn.Module.__init__ = original  # type: ignore[method-assign]
-
-
-def find_caller(module: nn.Module | None = None) -> str:
+def find_caller(module: object = None) -> str:
     """Return `file:line` of the plugin's code that runs now, or that builds `module`; "" when there is none."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -86,8 +61,3 @@ def find_caller(module: nn.Module | None = None) -> str:
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
-
-
-def find_creation(module: nn.Module) -> str:
-    """Return `file:line` of the plugin's code that built a module under `record_creation`, "" when unknown."""
-    return str(module.__dict__.get(CREATED, ""))

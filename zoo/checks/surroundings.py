@@ -1,17 +1,17 @@
-"""Surroundings: a process without a network, with folders listed in another order, or with other seeds."""
+"""Surroundings for a data set: a process without a network, or one that lists folders in another order."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 
 @contextmanager
 def refuse_network(attempts: list[str]) -> Iterator[None]:
-    """Refuse every connection that this process tries to make, and note it in `attempts`."""
+    """Refuse every connection that the body tries to make, and append its address to `attempts`."""
 
     def refuse(*arguments: Any, **_: Any) -> Any:
         target = next((item for item in arguments if not isinstance(item, socket.socket)), "the network")
@@ -21,7 +21,7 @@ def refuse_network(attempts: list[str]) -> Iterator[None]:
     connect = socket.socket.connect
 
     def connect_inside(self: socket.socket, address: Any) -> None:
-        if isinstance(address, tuple):  # a text is a socket of this very machine, between processes
+        if isinstance(address, tuple):  # a text is the path of a socket between processes of this machine
             refuse(address)
         connect(self, address)
 
@@ -38,35 +38,33 @@ def refuse_network(attempts: list[str]) -> Iterator[None]:
         socket.socket.connect = connect  # type: ignore[method-assign]
 
 
+class _ReversedScan(AbstractContextManager[Any], Iterator[Any]):
+    """What os.scandir gives, backwards."""
+
+    def __init__(self, entries: Iterable[Any]) -> None:
+        self.entries = iter(list(entries)[::-1])
+
+    def __next__(self) -> Any:
+        return next(self.entries)
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.entries = iter(())
+
+
 @contextmanager
 def reverse_listings() -> Iterator[None]:
-    """List every folder backwards: no file system promises an order."""
+    """List every folder backwards in the body, because no file system promises an order."""
     listdir, scandir = os.listdir, os.scandir
 
-    def reversed_listdir(*arguments: Any) -> list[Any]:
-        return listdir(*arguments)[::-1]
+    def reversed_scandir(*arguments: Any) -> _ReversedScan:
+        with scandir(*arguments) as entries:
+            return _ReversedScan(entries)
 
-    class ReversedScan:
-        def __init__(self, *arguments: Any) -> None:
-            with scandir(*arguments) as entries:
-                self.entries = iter(list(entries)[::-1])
-
-        def __iter__(self) -> Iterator[Any]:
-            return self.entries
-
-        def __next__(self) -> Any:
-            return next(self.entries)
-
-        def __enter__(self) -> ReversedScan:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self.close()
-
-        def close(self) -> None:
-            self.entries = iter(())
-
-    os.listdir, os.scandir = reversed_listdir, ReversedScan  # type: ignore[assignment]
+    os.listdir = lambda *arguments: listdir(*arguments)[::-1]  # type: ignore[assignment]
+    os.scandir = reversed_scandir  # type: ignore[assignment]
     try:
         yield
     finally:

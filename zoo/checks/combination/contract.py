@@ -16,9 +16,10 @@ from zoo.checks.base import Check, Fault, run_checks
 from zoo.checks.combination.estimates import estimate
 from zoo.checks.combination.subject import CombinationSubject, make_subject
 from zoo.checks.model.contract import check_builds, check_logits
+from zoo.checks.model.layers import find_creation
 from zoo.checks.model.running import check_batch
 from zoo.checks.model.training import check_activation, check_frozen, check_gradients
-from zoo.checks.source import find_creation, find_definition
+from zoo.checks.source import find_definition
 from zoo.data.splits import count_samples
 from zoo.errors import ZooError
 from zoo.models.device import use_seed, use_threads

@@ -149,20 +149,20 @@ def choose_places(total: int) -> range:
 
 def hash_image(image: Tensor) -> bytes:
     """Return a digest of an image's values."""
-    return _hash(_list_bytes(image.unsqueeze(0))[0])
+    return _hash(next(_list_bytes(image.unsqueeze(0))))
 
 
 def _hash_with_mirrors(images: Tensor) -> list[MirrorDigest]:
     """Return a digest of each image; inputs under 8 x 8 count as their own mirror images, since they may look alike."""
-    rows = _list_bytes(images)
     pictures = images.ndim == 4 and min(images.shape[2:]) >= 8
-    mirrors = _list_bytes(images.flip(-1)) if pictures else rows
-    return [(_hash(min(row, mirror)), mirror < row) for row, mirror in zip(rows, mirrors, strict=True)]
+    mirrors = images.flip(-1) if pictures else images
+    pairs = zip(_list_bytes(images), _list_bytes(mirrors), strict=True)
+    return [(_hash(min(content, mirror)), mirror < content) for content, mirror in pairs]
 
 
-def _list_bytes(images: Tensor) -> list[bytes]:
-    values = images.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()
-    return [row.tobytes() for row in values]
+def _list_bytes(images: Tensor) -> Iterator[bytes]:
+    for row in images.detach().cpu().reshape(len(images), -1).contiguous().view(torch.uint8).numpy():
+        yield row.tobytes()
 
 
 def _hash(content: bytes) -> bytes:

@@ -107,14 +107,13 @@ def check_batches(subject: MetricSubject) -> str:
     fix = "Add up counts or sums and the number of samples in update(), and divide once in compute()"
     for classes in subject.classes:
         stream = make_stream(classes)
-        values = subject.value([stream], classes), subject.value(cut(stream), classes)
+        values = subject.value([stream], classes), subject.value(cut(stream, SIZES), classes)
         subject.require_same(*values, "in one batch and in five", fix)
     order = torch.randperm(MANY, generator=torch.Generator().manual_seed(0))
     logits, targets = (part[order] for part in make_stream(subject.classes[0], samples=MANY))
-    batches = list(zip(logits.split(MANY_BATCH), targets.split(MANY_BATCH), strict=True))
     fix = "Count in int or torch.int64, add up in float64, and keep every sample in the count"
     label = f"{MANY} samples at once and in batches of {MANY_BATCH}"
-    values = subject.value([(logits, targets)]), subject.value(batches)
+    values = subject.value([(logits, targets)]), subject.value(cut((logits, targets), MANY_BATCH))
     subject.require_same(*values, label, fix, MANY_TOLERANCE)
     subject.even = True
     return f"one batch of {SAMPLES} and batches of {', '.join(map(str, SIZES))} give the same"

@@ -115,10 +115,10 @@ def update(metric: Metric, batch: Batch) -> None:
     metric.update(*(part.clone() for part in batch))
 
 
-def cut(stream: Batch) -> list[Batch]:
-    """Cut a stream into uneven batches."""
+def cut(stream: Batch, sizes: int | tuple[int, ...]) -> list[Batch]:
+    """Cut a stream into batches of one size or of several."""
     logits, targets = stream
-    return list(zip(logits.split(SIZES), targets.split(SIZES), strict=True))
+    return list(zip(logits.split(sizes), targets.split(sizes), strict=True))
 
 
 def _describe_difference(expected: Mapping[str, float], values: Mapping[str, float], tolerance: float) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.checks.model.running import hooked
-from zoo.checks.source import find_creation, is_plugin_file
+from zoo.checks.model.layers import describe_layer, find_creation, hooked
+from zoo.checks.source import is_plugin_file
 
 FACTORS = (1000.0, -1000.0)
 """Factors for the last layer's parameters: free logits grow with them in both directions."""
@@ -34,29 +34,20 @@ TRANSPARENT = re.compile(
     r"(View|Reshape|Squeeze|Unsqueeze|Clone|ToCopy|Transpose|T|Permute|Mean|Alias|Expand|Slice)\d*$"
 )
 LAYERS = re.compile(r"(Addmm|Mm|Bmm|Mv|Addmv|.*Conv.*|.*Linear)$")
+LOWER_CASED = "Softmax Sigmoid Tanh Clamp Softplus Hardswish Hardsigmoid Exp Abs Maximum Minimum Threshold"
 KNOWN = {
+    **{name: name.lower() for name in LOWER_CASED.split()},
     "Relu": "ReLU",
-    "Softmax": "softmax",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
     "Hardtanh": "hardtanh (ReLU6)",
-    "Clamp": "clamp",
     "ClampMin": "clamp",
     "Elu": "ELU",
     "Gelu": "GELU",
     "Silu": "SiLU",
-    "Softplus": "softplus",
     "Mish": "Mish",
-    "Hardswish": "hardswish",
-    "Hardsigmoid": "hardsigmoid",
-    "Exp": "exp",
-    "Abs": "abs",
     "Where": "torch.where",
-    "Maximum": "maximum",
-    "Minimum": "minimum",
     "Pow": "power",
-    "Threshold": "threshold",
 }
+"""How findings call the activations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,17 +116,12 @@ def _find_dropout(
     last = later_layers[-1] if later_layers and "dropout" in type(later_layers[-1]).__name__.lower() else None
     return OutputActivation(
         name="dropout",
-        place=_describe_place(model, last) if last is not None else "",
-        where=(find_creation(last) if last is not None else "") or _find_operation(model, inputs)[1],
+        place=describe_layer(model, last) if last is not None else "",
+        where=find_creation(last) or _find_operation(model, inputs)[1],
         lower=lower,
         upper=upper,
         share=float(zeros.float().mean()),
     )
-
-
-def _describe_place(model: nn.Module, layer: nn.Module) -> str:
-    path = next(path for path, module in model.named_modules() if module is layer)
-    return f"{path} ({type(layer).__name__})"
 
 
 def is_pooled(model: nn.Module, inputs: Tensor) -> bool:
@@ -210,7 +196,7 @@ def _name(model: nn.Module, inputs: Tensor, later_layers: list[nn.Module], logit
     words = tuple(re.findall(r"\w+", name.lower()))
     likely = [layer for layer in later_layers if layer is not model and type(layer).__name__.lower().startswith(words)]
     if likely:
-        return name, _describe_place(model, likely[-1]), find_creation(likely[-1]) or line
+        return name, describe_layer(model, likely[-1]), find_creation(likely[-1]) or line
     if not name and float(logits.min()) >= 0:
         sums = logits.sum(dim=1)
         sums_to_one = bool(torch.isclose(sums, torch.ones_like(sums), atol=1e-3).all())

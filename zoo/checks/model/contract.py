@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from zoo.checks.base import Check, Fault
+from zoo.checks.model.layers import find_creation
 from zoo.checks.model.moving import check_devices, check_dtypes, check_file
 from zoo.checks.model.running import check_batch, check_evaluation, check_inputs, check_seed
 from zoo.checks.model.subject import SAMPLES, ModelSubject
 from zoo.checks.model.training import check_activation, check_frozen, check_gradients, check_learns
 from zoo.checks.params import check_params as check_known_params
 from zoo.checks.settings import FIX, keep_settings
-from zoo.checks.source import find_creation, find_definition, find_error_line
+from zoo.checks.source import find_definition, find_error_line
 from zoo.errors import PluginError, UsageError, ZooError, describe
 from zoo.models.device import use_seed
 from zoo.registry.compatibility import show_shape
@@ -92,9 +93,9 @@ def check_builds(subject: ModelSubject) -> str:
         lazy = [name for name, value in model.named_parameters() if isinstance(value, nn.UninitializedParameter)]
         if lazy:
             fix = "Run one forward pass of zeros in the factory, or compute the sizes"
-            owner = model.get_submodule(lazy[0].rpartition(".")[0])
+            layer = model.get_submodule(lazy[0].rpartition(".")[0])
             seen = f"{len(lazy)} parameters have no shape yet: {', '.join(lazy[:4])}"
-            raise Fault(seen, fix, find_creation(owner) or subject.definition)
+            raise Fault(seen, fix, find_creation(layer) or subject.definition)
         built.append(label)
     if not built:
         raise Fault(f"refused for {refused[0][0]}: {refused[0][1]}", "Declare in the spec which input_shape it takes")
@@ -160,6 +161,7 @@ def check_logits(subject: ModelSubject) -> str:
 
 
 def _takes_several(model: nn.Module, subject: ModelSubject, case: int) -> bool:
+    """Tell whether a model that fails on one sample takes several."""
     with suppress(Exception), torch.no_grad():
         model(subject.inputs(SAMPLES, case))
         return True
@@ -167,6 +169,11 @@ def _takes_several(model: nn.Module, subject: ModelSubject, case: int) -> bool:
 
 
 def _switch_mode(model: nn.Module, training: bool) -> None:
+    """Call train() or eval().
+
+    Raises:
+        Fault: it does not return the model in that mode.
+    """
     name = "train" if training else "eval"
     returned: Any = getattr(model, name)()
     if returned is model and model.training is training:

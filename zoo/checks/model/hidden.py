@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.checks.base import Fault
-from zoo.checks.source import find_creation, find_definition
+from zoo.checks.model.layers import find_creation
+from zoo.checks.source import find_definition
 
 
 def raise_hidden(model: nn.Module, logits: Tensor) -> None:
@@ -36,7 +37,7 @@ def raise_hidden(model: nn.Module, logits: Tensor) -> None:
     what = names[0] if names else unnamed
     seen = f"{what} gets a gradient, but is no parameter of the model: no optimizer trains it, no file keeps it"
     fix = "Make layers attributes of the model, many of them in nn.ModuleList or nn.ModuleDict, not in a list or dict"
-    raise Fault(seen, fix, (find_creation(owner) if owner else "") or where)
+    raise Fault(seen, fix, find_creation(owner) or where)
 
 
 def _list_leaves(logits: Tensor) -> list[Tensor]:

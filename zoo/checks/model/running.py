@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,8 +10,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from zoo.checks.base import Fault
+from zoo.checks.model.layers import describe_layer, find_creation, hooked, list_layers
 from zoo.checks.model.subject import TOLERANCE, ModelSubject, is_same, measure_difference
-from zoo.checks.source import find_creation, find_definition
+from zoo.checks.source import find_definition
 from zoo.models.device import use_seed
 
 
@@ -83,10 +82,8 @@ def check_batch(subject: ModelSubject) -> str:
             seen = f"logits differ by {difference:.2g} of the largest when a sample is {change}"
             layer = _find_mixing_layer(model, inputs, batch)
             if layer is not None:
-                path = next(path for path, module in model.named_modules() if module is layer)
-                seen += f"; the first layer that mixes them is {path} ({type(layer).__name__})"
-            where = find_creation(layer) if layer is not None else ""
-            raise Fault(seen, fix, where or find_definition(type(model)))
+                seen += f"; the first layer that mixes them is {describe_layer(model, layer)}"
+            raise Fault(seen, fix, find_creation(layer) or find_definition(type(model)))
     return f"{len(inputs)} samples alone and together: the same within {TOLERANCE:g}"
 
 
@@ -100,7 +97,7 @@ def _find_mixing_layer(model: nn.Module, *batches: Tensor) -> nn.Module | None:
             if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
                 noted.append((module, inputs[0][:1].clone(), output[:1].clone()))
 
-        with hooked(_list_layers(model), note), torch.no_grad():
+        with hooked(list_layers(model), note), torch.no_grad():
             model(batch)
         calls.append(noted)
     first, second = calls
@@ -114,21 +111,6 @@ def _find_mixing_layer(model: nn.Module, *batches: Tensor) -> nn.Module | None:
 
 def _is_close(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-4)
-
-
-def _list_layers(model: nn.Module) -> list[nn.Module]:
-    return [module for module in model.modules() if module is not model and not any(module.children())]
-
-
-@contextmanager
-def hooked(modules: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
-    """Call a forward hook after each call of the modules in the body."""
-    handles = [module.register_forward_hook(hook) for module in modules]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def check_inputs(subject: ModelSubject) -> str:
@@ -146,7 +128,7 @@ def check_inputs(subject: ModelSubject) -> str:
             if not changing and not torch.equal(inputs, original):
                 changing.append(module)
 
-        with torch.no_grad(), hooked(_list_layers(model), note):
+        with torch.no_grad(), hooked(list_layers(model), note):
             logits = model.train(training)(inputs)
         if not torch.equal(inputs, original):
             count = int((inputs != original).sum())

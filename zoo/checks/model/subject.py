@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.checks.model.layers import record_creation
 from zoo.checks.settings import keep_settings, read_generators
-from zoo.checks.source import record_creation
 from zoo.checks.subject import EntrySubject
 from zoo.models.device import use_seed
 from zoo.registry.factories import build_model
@@ -121,9 +121,9 @@ class ModelSubject(EntrySubject[ModelSpec]):
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(samples, *self.cases[case][0], generator=generator)
 
-    def targets(self, samples: int = SAMPLES, case: int = 0) -> Tensor:
-        """Return targets that go through the classes, `(samples,)`."""
-        return torch.arange(samples) % self.cases[case][1]
+    def targets(self, samples: int) -> Tensor:
+        """Return targets of the first case that go through its classes, `(samples,)`."""
+        return torch.arange(samples) % self.cases[0][1]
 
 
 def list_cases(pattern: tuple[int | str, ...] | None) -> list[tuple[tuple[int, ...], int]]:

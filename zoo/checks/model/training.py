@@ -1,4 +1,4 @@
-"""Checks of how a model learns: whether gradients arrive, what is left out, and what its logits can become."""
+"""Checks of how a model learns: gradients, parameters that are not trained, activations on the logits, and a trial."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from zoo.checks.base import Fault, Skip
 from zoo.checks.model.activations import OutputActivation, find_output_activation, is_pooled
 from zoo.checks.model.hidden import raise_hidden
-from zoo.checks.model.subject import ModelSubject
-from zoo.checks.source import find_creation, find_definition
+from zoo.checks.model.layers import find_creation
+from zoo.checks.model.subject import ModelSubject, is_same
+from zoo.checks.source import find_definition
 from zoo.models.device import use_seed
 
 BATCHES, BATCH_SECONDS = 40, 5.0
@@ -35,9 +36,8 @@ def check_gradients(subject: ModelSubject) -> str:
     """
     model, samples = subject.perturbed, subject.training_samples
     with use_seed(6):
-        reached, total = find_gradients(
-            model, (subject.inputs(samples, seed=seed) for seed in range(BATCHES)), subject.targets(samples)
-        )
+        batches = (subject.inputs(samples, seed=seed) for seed in range(BATCHES))
+        reached, total = _find_gradients(model, batches, subject.targets(samples))
     missing = [name for name, parameter in model.named_parameters() if parameter.requires_grad and name not in reached]
     if missing and all(model.get_parameter(name).grad is not None for name in missing):
         reached_by_larger = _find_reached_by_larger(subject)
@@ -58,14 +58,13 @@ def _find_reached_by_larger(subject: ModelSubject) -> set[str]:
     """
     shape, classes = subject.cases[0]
     pattern = subject.entry.spec.input_shape or ("*",) * 3
-    larger = tuple(
-        128 if want == "*" and axis else size for axis, (want, size) in enumerate(zip(pattern, shape, strict=False))
-    )
+    sizes = zip(pattern, shape, strict=False)
+    larger = tuple(128 if want == "*" and axis else size for axis, (want, size) in enumerate(sizes))
     if len(shape) != 3 or larger == shape:
         return set()
     larger_subject = ModelSubject(subject.entry, subject.params, cases=[(larger, classes)])
     batches = (larger_subject.inputs(2, seed=seed) for seed in range(2))
-    return find_gradients(larger_subject.perturbed, batches, larger_subject.targets(2))[0]
+    return _find_gradients(larger_subject.perturbed, batches, larger_subject.targets(2))[0]
 
 
 def _describe_unreached(model: nn.Module, missing: list[str], total: int) -> Fault:
@@ -86,7 +85,7 @@ def _describe_unreached(model: nn.Module, missing: list[str], total: int) -> Fau
     return Fault(seen, fix, where)
 
 
-def find_gradients(model: nn.Module, batches: Iterator[Tensor], targets: Tensor) -> tuple[set[str], int]:
+def _find_gradients(model: nn.Module, batches: Iterator[Tensor], targets: Tensor) -> tuple[set[str], int]:
     """Return the names of the parameters that a gradient reaches in one of the batches, and how many want one.
 
     Raises:
@@ -96,11 +95,11 @@ def find_gradients(model: nn.Module, batches: Iterator[Tensor], targets: Tensor)
     model.train()
     wanting = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     started = time.process_time()
-    for count, inputs in enumerate(batches):
+    for number, inputs in enumerate(batches):
         logits = model(inputs)
         if not logits.requires_grad:
             break
-        if count == 0:
+        if number == 0:
             raise_hidden(model, logits)
         model.zero_grad(set_to_none=True)
         nn.functional.cross_entropy(logits, targets).backward()
@@ -111,7 +110,7 @@ def find_gradients(model: nn.Module, batches: Iterator[Tensor], targets: Tensor)
             if gradient is not None and not bool(torch.isfinite(gradient.sum())):
                 fix = "Look for a square root, division or logarithm at zero"
                 raise Fault(f"the gradient of {name} is not finite", fix, find_definition(type(model)))
-        if len(reached) == len(wanting) or (count and time.process_time() - started > BATCH_SECONDS):
+        if len(reached) == len(wanting) or (number and time.process_time() - started > BATCH_SECONDS):
             break
     return reached, len(wanting)
 
@@ -124,9 +123,7 @@ def check_frozen(subject: ModelSubject) -> str:
     """
     model, other_seed = subject.rebuilt, dict(subject.other_seed.named_parameters())
     frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    random = [
-        name for name, value in frozen.items() if name not in other_seed or not torch.equal(value, other_seed[name])
-    ]
+    random = [name for name, value in frozen.items() if not is_same(value, other_seed.get(name))]
     if random:
         count = sum(frozen[name].numel() for name in random)
         total = sum(parameter.numel() for parameter in model.parameters())
