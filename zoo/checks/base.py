@@ -1,4 +1,4 @@
-"""Findings: what a check saw, why it matters, and the change that mends it."""
+"""Running checks: each gives a finding that says what it saw, why that matters, and which change mends it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from zoo.checks.source import find_error_line
 from zoo.errors import ZooError, describe, is_out_of_memory
 from zoo.registry.certificates import Finding, Status
 
 S = TypeVar("S")
 Check = Callable[[S], str]
-"""Looks at one thing: returns what it saw, or raises Fault or Skip. Its docstring says why it matters."""
+"""Examines a subject: returns what it saw, or raises Fault, Skip or Untried. Its docstring says why that matters."""
 
 
 class Fault(Exception):
@@ -27,7 +28,7 @@ class Skip(Exception):
 
 
 class Untried(Exception):
-    """Raised by a check that cannot be made here; says why."""
+    """Raised by a check that cannot be made on this machine; says why."""
 
 
 def run_checks(
@@ -35,12 +36,11 @@ def run_checks(
     subject: S,
     *,
     gates: Sequence[str] = (),
-    find_line: Callable[[BaseException], str] = lambda error: "",
     on_start: Callable[[str], None] = lambda name: None,
 ) -> Iterator[Finding]:
-    """Yield what each check finds; after one of `gates` that did not pass the rest is skipped.
+    """Yield what each check finds; when one of `gates` fails or cannot be tried, the checks after it are not tried.
 
-    A check that ends with any other error found one: code of a plugin raised it. `find_line` tells where.
+    Any error other than Fault, Skip and Untried that ends a check counts as a failure of the plugin's code.
     """
     stopped = ""
     for name, check in checks.items():
@@ -48,17 +48,17 @@ def run_checks(
             yield Finding(check=name, status="untried", seen=f"not tried without {stopped}")
             continue
         on_start(name)
-        found = _run(name, check, subject, find_line)
+        found = _run(name, check, subject)
         stopped = name if found.status in ("failed", "untried") and name in gates else ""
         yield found
 
 
-def _run(name: str, check: Check[S], subject: S, find_line: Callable[[BaseException], str]) -> Finding:
+def _run(name: str, check: Check[S], subject: S) -> Finding:
     why = explain(check)
     try:
         return Finding(check=name, status="passed", seen=check(subject))
     except Fault as fault:
-        where = fault.where or (find_line(fault.__cause__) if fault.__cause__ else "")
+        where = fault.where or (find_error_line(fault.__cause__) if fault.__cause__ else "")
         return Finding(check=name, status=fault.status, seen=fault.seen, why=why, fix=fault.fix, where=where)
     except Skip as skip:
         return Finding(check=name, status="skipped", seen=str(skip))
@@ -66,13 +66,13 @@ def _run(name: str, check: Check[S], subject: S, find_line: Callable[[BaseExcept
         return Finding(check=name, status="untried", seen=str(reason), why=why)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 a plugin may raise anything, also SystemExit
+    except BaseException as error:  # noqa: BLE001 a plugin may raise anything, even SystemExit
         if is_out_of_memory(error):
             return Finding(check=name, status="untried", seen=f"not enough memory here: {describe(error)}", why=why)
         seen, fix = describe(error), "Mend what raises it"
         if isinstance(error, ZooError):
             seen, fix = ": ".join(filter(None, (error.what, error.why))), error.fix or "Mend what it names"
-        return Finding(check=name, status="failed", seen=seen, why=why, fix=fix, where=find_line(error))
+        return Finding(check=name, status="failed", seen=seen, why=why, fix=fix, where=find_error_line(error))
 
 
 def explain(check: Callable[..., Any]) -> str:

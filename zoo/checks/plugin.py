@@ -1,13 +1,16 @@
-"""The certificate: every check of every entry of a plugin. `zoo.checks.isolation` runs it in a process of its own."""
+"""The certificate: all checks of all entries of a plugin. `zoo.checks.isolation` makes it in a process of its own."""
 
 from __future__ import annotations
 
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ from zoo.storage.files import FileState, describe_file
 from zoo.version import __version__
 
 HEAVY = ("torch", "torchvision", "timm", "torchmetrics", "tensorflow", "jax", "pandas", "matplotlib")
-"""What no listing should wait for."""
+"""Packages that take long to import, so that listing a plugin must not import them."""
 
 OnStart = Callable[[str, str], None]
 
@@ -50,9 +53,8 @@ def check_loads(subject: PluginSubject) -> str:
     if not any(counts.values()):
         fix = "Yield specs from a hook that is marked @zoo.hookimpl, use a decorator, or add a table to the manifest"
         raise Fault("; ".join(["it provides nothing", *subject.registry.warnings_of(plugin)]), fix)
-    return ", ".join(
-        f"{count} {kind}{'s' if count > 1 and kind != 'weights' else ''}" for kind, count in counts.items() if count
-    )
+    plural = {kind: "s" if count > 1 and kind != "weights" else "" for kind, count in counts.items()}
+    return ", ".join(f"{count} {kind}{plural[kind]}" for kind, count in counts.items() if count)
 
 
 def check_listing(subject: PluginSubject) -> str:
@@ -67,14 +69,13 @@ def check_listing(subject: PluginSubject) -> str:
     started = time.perf_counter()
     load_specs(fresh)
     seconds = time.perf_counter() - started
-    new = {name for name in sys.modules if name not in before}
-    heavy = [name for name in HEAVY if name in new]
-    manifest = isinstance(plugin.source, Path) and plugin.source.suffix == ".toml"
-    if manifest or not plugin.installed:
-        what = "its manifest is read as data" if manifest else "a single file runs to be listed"
-        if manifest and heavy:
+    heavy = [name for name in HEAVY if name in sys.modules and name not in before]
+    if isinstance(plugin.source, Path) and plugin.source.suffix == ".toml":
+        if heavy:
             raise Fault(f"reading its manifest imported {heavy[0]}", "Take imports out of what is read")
-        return what
+        return "its manifest is read as data"
+    if not plugin.installed:
+        return "a single file runs to be listed"
     if heavy:
         fix = "Import it inside the functions that use it, and name factories as 'package.module:object'"
         raise Fault(f"importing {plugin.source} imports {', '.join(heavy)}, {seconds:.1f} s", fix, status="warning")
@@ -86,9 +87,9 @@ def check_names(subject: PluginSubject) -> str:
 
     A misspelt hook is never called, and a bare name that zoo has already means zoo's own.
     """
-    warnings = subject.registry.warnings_of(subject.plugin)
-    if warnings:
-        raise Fault("; ".join(warnings), "Rename it", status="warning")
+    told = subject.registry.warnings_of(subject.plugin)
+    if told:
+        raise Fault("; ".join(told), "Rename it", status="warning")
     return "no unknown hooks, no names of zoo's own"
 
 
@@ -115,40 +116,27 @@ def examine(
     Everything heavy is imported after the plugin itself was read.
     """
     if "plugin" not in done:
-        subject = PluginSubject(plugin, registry)
-        for found in run_checks(
-            PLUGIN_CHECKS, subject, gates=("loads",), on_start=lambda name: on_start("plugin", name)
-        ):
-            yield "plugin", found
+        whole = PluginSubject(plugin, registry)
+        for finding in run_checks(PLUGIN_CHECKS, whole, gates=("loads",), on_start=partial(on_start, "plugin")):
+            yield "plugin", finding
     for kind in SPEC_CLASSES:
         for entry in list_own_entries(registry, plugin, kind, pattern):
             label = f"{kind} {entry.name}"
-            if label not in done:
-                yield from (
-                    (label, found) for found in _examine_entry(entry, registry, data_dir, offline, label, on_start)
-                )
+            if label in done:
+                continue
+            checks, subject, gates = choose_checks(entry, registry, data_dir, offline)
+            from zoo.models.device import use_threads
+
+            with warnings.catch_warnings(), use_threads(1):
+                warnings.simplefilter("ignore")  # the checks give strange inputs, which plugins may warn about
+                for finding in run_checks(checks, subject, gates=gates, on_start=partial(on_start, label)):
+                    yield label, finding
 
 
 def list_own_entries(registry: Registry, plugin: Plugin, kind: Any, pattern: str = "") -> list[Entry[Any]]:
     """Return the entries of one plugin whose bare name matches a shell pattern, "" for all."""
     entries = [entry for entry in registry.list_entries(kind, "*") if entry.plugin is plugin]
     return [entry for entry in entries if not pattern or fnmatchcase(entry.name, pattern)]
-
-
-def _examine_entry(
-    entry: Entry[Any], registry: Registry, data_dir: Path, offline: bool, label: str, on_start: OnStart
-) -> Iterator[Finding]:
-    import warnings
-
-    checks, subject, gates = choose_checks(entry, registry, data_dir, offline)
-    from zoo.checks.source import find_line
-    from zoo.models.device import use_threads
-
-    with warnings.catch_warnings(), use_threads(1):
-        warnings.simplefilter("ignore")  # about strange input, which is what it gets
-        yield from run_checks(
-            checks, subject, gates=gates, find_line=find_line, on_start=lambda name: on_start(label, name)
-        )
 
 
 def choose_checks(
@@ -165,7 +153,7 @@ def choose_checks(
         from zoo.checks.dataset import contract as datasets
         from zoo.checks.dataset.subject import DatasetSubject
 
-        return datasets.DATASET_CHECKS, DatasetSubject(entry, data_dir, offline), datasets.GATES
+        return datasets.DATASET_CHECKS, DatasetSubject(entry=entry, root=data_dir, offline=offline), datasets.GATES
     if kind == "metric":
         from zoo.checks.metric import contract as metrics
         from zoo.checks.metric.subject import MetricSubject
@@ -183,9 +171,7 @@ def issue_certificate(
     *,
     whole: bool,
 ) -> Certificate:
-    """Return the certificate of a plugin that was examined."""
-    from importlib.metadata import version
-
+    """Return the certificate of a plugin after its checks; `whole` says whether all entries were checked."""
     first = plugins[0]
     return Certificate(
         plugin=first.name,
@@ -204,21 +190,21 @@ def issue_certificate(
 def list_files(plugins: Sequence[Plugin], registry: Registry) -> list[FileState]:
     """Return the files of a plugin that were read or imported so far, with time and size.
 
-    Those are its manifest or file, and modules of the packages that its factories live in.
+    Those are its manifest or file, and the imported modules of the packages that define its factories.
     """
     paths = {str(plugin.source) for plugin in plugins if isinstance(plugin.source, Path)}
-    tops = {plugin.source.partition(".")[0] for plugin in plugins if isinstance(plugin.source, str)}
+    packages = {plugin.source.partition(".")[0] for plugin in plugins if isinstance(plugin.source, str)}
     for plugin in plugins:
         for kind in ("model", "dataset", "metric"):
             for entry in list_own_entries(registry, plugin, kind):
                 factory = entry.spec.factory
                 name = factory if isinstance(factory, str) else getattr(factory, "__module__", "")
-                tops.add(name.partition(":")[0].partition(".")[0])
-    tops -= set(HEAVY)
-    # Copied: making a list of pairs may collect garbage, and what that ends may import.
+                packages.add(name.partition(":")[0].partition(".")[0])
+    packages -= set(HEAVY)
+    # A copy, because the loop may trigger a garbage collection whose finalisers import modules.
     for name, module in sys.modules.copy().items():
         file = getattr(module, "__file__", None)
-        if name.partition(".")[0] in tops and isinstance(file, str):
+        if name.partition(".")[0] in packages and isinstance(file, str):
             paths.add(file)
     return [describe_file(path) for path in sorted(paths)]
 

@@ -1,27 +1,26 @@
-"""Settings of the process that a plugin must leave alone: watched, told, and put back."""
+"""Settings of the process that a plugin must leave alone: the checks read them, compare them and put them back."""
 
 from __future__ import annotations
 
 import os
 import random
-import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+import numpy
 import torch
 
 from zoo.checks.base import Fault
-from zoo.checks.source import is_own
+from zoo.models.device import use_seed
 
 FIX = "Leave settings of the process to whoever runs it"
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG")
 
 
 def _set_default_device(device: torch.device) -> None:
-    # None, not cpu: that would leave a mode behind, through which every call has to go.
+    # With None instead of cpu torch removes its device mode, through which every call would otherwise pass.
     torch.set_default_device(None if device.type == "cpu" else device)
 
 
@@ -43,7 +42,7 @@ SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "current folder": (Path.cwd, os.chdir),
     "environment": (lambda: {name: os.environ[name] for name in VARIABLES if name in os.environ}, _set_variables),
 }
-"""How each setting is read and put back."""
+"""For each setting the function that reads it and the function that sets it."""
 
 
 def read_settings() -> dict[str, Any]:
@@ -51,61 +50,45 @@ def read_settings() -> dict[str, Any]:
     return {name: read() for name, (read, _) in SETTINGS.items()}
 
 
-def restore_settings(before: Mapping[str, Any]) -> dict[str, str]:
-    """Put settings back; return in words those that were not as before."""
-    after = read_settings()
-    changed = {name: f"{name} ({value} to {after[name]})" for name, value in before.items() if value != after[name]}
-    for name in changed:
-        SETTINGS[name][1](before[name])
-    return changed
-
-
 @contextmanager
-def watch_settings(where: str) -> Iterator[None]:
-    """Raise a fault when the body changes a setting of the process, and put it back.
-
-    Raises:
-        Fault: names the settings.
-    """
+def keep_settings() -> Iterator[dict[str, str]]:
+    """Put back the settings that the body changes; afterwards the yielded dict describes each change in words."""
     before = read_settings()
+    changed: dict[str, str] = {}
     try:
-        yield
+        yield changed
     finally:
-        changed = restore_settings(before)
-    if changed:
-        raise Fault(f"it changes the {', '.join(changed.values())}", FIX, where)
+        after = read_settings()
+        for name, value in before.items():
+            if value != after[name]:
+                changed[name] = f"{name} ({value} to {after[name]})"
+                SETTINGS[name][1](value)
 
 
 def read_generators() -> dict[str, Any]:
-    """Return the states of the generators of numpy and Python, which have no seed that could be read."""
-    import numpy
+    """Return the states of the global random generators."""
+    numpy_state: Any = numpy.random.get_state()
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": (numpy_state[1].tobytes(), numpy_state[2]),
+        "Python": random.getstate(),
+    }
 
-    state: Any = numpy.random.get_state()
-    return {"numpy": (state[1].tobytes(), state[2]), "Python": random.getstate()}
 
+def check_use(use: Callable[[], object], definition: str, fix: str) -> None:
+    """Check that `use`, which runs twice, changes no setting and seeds no generator of the process.
 
-def find_setter(run: Callable[[], Any], *, names: Collection[str] = SETTINGS.keys()) -> str:
-    """Run something once more; return `file:line` of the plugin's last line that changes a setting, "" for none."""
-    before, found, last = read_settings(), "", ""
-    now = {name: before[name] for name in names}
-
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal found, last, now
-        if not is_own(frame.f_code.co_filename):
-            return None
-        read = {name: SETTINGS[name][0]() for name in names}
-        if read != now:
-            # What changes before the first line of the plugin is the doing of whoever runs it.
-            found, now = last or found, read
-        last = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        return trace
-
-    tracing = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        with suppress(Exception):
-            run()
-    finally:
-        sys.settrace(tracing)
-        restore_settings(before)
-    return found
+    Raises:
+        Fault: it does; `definition` is the line that the fault names, `fix` the advice about seeds.
+    """
+    states = []
+    with keep_settings() as changed:
+        for seed in (4, 5):
+            with use_seed(seed):
+                use()
+                states.append(read_generators())
+    if changed:
+        raise Fault(f"it changes the {', '.join(changed.values())}", FIX, definition)
+    # Two runs start from different seeds, so only code that seeds a generator can make their states equal.
+    if seeded := [name for name, state in states[0].items() if state == states[1][name]]:
+        raise Fault(f"it seeds {', '.join(seeded)} for the whole process", fix, definition)

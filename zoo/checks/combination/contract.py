@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +15,11 @@ from torch import nn
 from zoo.checks.base import Check, Fault, run_checks
 from zoo.checks.combination.estimates import estimate
 from zoo.checks.combination.subject import CombinationSubject, make_subject
-from zoo.checks.combination.trial import check_overfit, compare_without
-from zoo.checks.model.activations import find_clamp, is_pooled, perturb
 from zoo.checks.model.contract import check_builds, check_logits
+from zoo.checks.model.layers import find_creation
 from zoo.checks.model.running import check_batch
-from zoo.checks.model.training import check_frozen, check_gradients, describe_clamp, describe_mend
-from zoo.checks.source import find_creation, find_definition, find_line
+from zoo.checks.model.training import check_activation, check_frozen, check_gradients
+from zoo.checks.source import find_definition
 from zoo.data.splits import count_samples
 from zoo.errors import ZooError
 from zoo.models.device import use_seed, use_threads
@@ -29,14 +29,19 @@ from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
 from zoo.training.plan import Wanted, make_plan
 from zoo.training.setup import build_metrics
+from zoo.training.step import TrainStep
+
+OVERFIT_STEPS, OVERFIT_SECONDS = 500, 30.0
+"""Limits of `--overfit`: optimizer steps at each learning rate, and seconds for both."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What `zoo check` says of a combination: findings, and what training it will take.
+    """What `zoo check` says of a combination: findings, and what its training will take.
 
-    `estimates` are numbers: parameters, trainable, flop_per_sample (forward), memory_bytes (parameters, gradients,
-    optimizer, what a batch keeps for the backward pass), step_seconds, and epoch_seconds where the size is known.
+    `data` says in words which inputs were used. `estimates` are numbers: parameters, trainable, flop_per_sample
+    (forward), memory_bytes (parameters, gradients, optimizer, what a batch keeps for the backward pass), step_seconds,
+    and epoch_seconds where the size of the data set is known. They are empty where a failed check rules out training.
     """
 
     model: str
@@ -69,10 +74,10 @@ def check(
     registry: Registry | None = None,
     **settings: Unpack[Settings],
 ) -> Diagnosis:
-    """Look at a model on a data set before training, with the settings that the training would have.
+    """Check a model on a data set before training, with the settings that the training would have.
 
     Nothing is fetched: where the data set's files are not in `data_dir`, random inputs of its declared shape take their
-    place. With `overfit` the model must learn one batch by heart. Other arguments are those of `run`.
+    place. With `overfit` the model must learn one batch by heart. The other arguments are those of `run`.
 
     Raises:
         UsageError: unknown names, params or settings, or images that the model does not take.
@@ -90,13 +95,17 @@ def check(
     )
     plan = make_plan(wanted, places.registry)
     with use_seed(plan.config.seed), use_threads(plan.config.threads or 1):
-        subject, data = make_subject(plan, places.data_dir)
+        subject = make_subject(plan, places.data_dir)
         checks = {**COMBINATION_CHECKS, **({"overfit": check_overfit} if overfit else {})}
-        findings = list(run_checks(checks, subject, gates=GATES, find_line=find_line))
-        failed = {found.check for found in findings if found.status == "failed"}
+        findings = list(run_checks(checks, subject, gates=GATES))
+        failed = {finding.check for finding in findings if finding.status == "failed"}
         estimates = {} if failed & {*GATES, "normalisation"} else estimate(subject)
     return Diagnosis(
-        model=plan.model.name, dataset=plan.dataset.name, data=data, findings=findings, estimates=estimates
+        model=plan.model.name,
+        dataset=plan.dataset.name,
+        data=subject.source,
+        findings=findings,
+        estimates=estimates,
     )
 
 
@@ -106,7 +115,7 @@ def check_normalisation(subject: CombinationSubject) -> str:
     Batch normalisation has no variance for one sample: such a step fails, or where a map has several places, learns
     from the noise of a single image.
     """
-    layers = [m for m in subject.build().modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    layers = [layer for layer in subject.build().modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     size = subject.plan.config.batch_size
     if subject.splits is not None:
         size = min(size, count_samples(subject.splits.train))
@@ -114,27 +123,6 @@ def check_normalisation(subject: CombinationSubject) -> str:
         seen = f"{len(layers)} layers of batch normalisation, and batches of 1"
         raise Fault(seen, "Give --batch-size 2 or more, or use GroupNorm", find_creation(layers[0]))
     return f"{len(layers)} layers normalise over batches of {size}" if layers else "nothing normalises over the batch"
-
-
-def check_activation(subject: CombinationSubject) -> str:
-    """Nothing after the last layer keeps the logits from being free.
-
-    Cross-entropy takes logits, any numbers. After a ReLU no logit falls below 0, and a class that sits at 0 for every
-    sample gets no gradient: it is never predicted again. After softmax, sigmoid or tanh the loss cannot fall below a
-    floor. Where the activation is a layer of its own, training is tried with and without it.
-    """
-    model = subject.build(seed=subject.plan.config.seed)
-    inputs = subject.inputs(64)
-    perturb(model)
-    clamp = find_clamp(model, inputs)
-    if clamp is None:
-        return "the logits follow the last layer in both directions"
-    seen = describe_clamp(clamp)
-    if clamp.module is not None:
-        path = next(name for name, module in model.named_modules() if module is clamp.module)
-        seen += compare_without(subject, path)
-    where = clamp.where or find_definition(type(model))
-    raise Fault(seen, describe_mend(clamp), where, "warning" if is_pooled(model, inputs) else "failed")
 
 
 def check_start(subject: CombinationSubject) -> str:
@@ -146,7 +134,7 @@ def check_start(subject: CombinationSubject) -> str:
     inputs, targets = subject.images.clone(), subject.labels
     model = subject.build(seed=subject.plan.config.seed)
     with torch.no_grad():
-        # In training mode: running statistics mean nothing yet.
+        # In training mode, because the running statistics of an untrained model mean nothing.
         loss = float(nn.functional.cross_entropy(model.train()(inputs), targets))
     guess = math.log(subject.classes)
     seen = f"loss {loss:.3f} at the start, ln({subject.classes}) = {guess:.3f}"
@@ -168,6 +156,34 @@ def check_metrics(subject: CombinationSubject) -> str:
     return ", ".join(metrics) or "none"
 
 
+def check_overfit(subject: CombinationSubject) -> str:
+    """It can learn one batch by heart.
+
+    A model that cannot do that has a fault in itself, not in its data. Adam, at most 500 steps each with rates of 0.001
+    and 0.01, must get all of the batch right with a tenth of the loss of guessing, in 30 seconds.
+    """
+    inputs, targets = subject.batch()
+    goal, best, hits = math.log(subject.classes) / 10, math.inf, 0
+    started = time.perf_counter()
+    for lr in (1e-3, 1e-2):
+        model = subject.build(seed=subject.plan.config.seed)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        step = TrainStep(model.train(), nn.functional.cross_entropy, torch.optim.Adam(parameters, lr=lr, foreach=False))
+        for count in range(1, OVERFIT_STEPS + 1):
+            loss = float(step(inputs, targets))
+            best = min(best, loss)
+            if loss < goal or count == OVERFIT_STEPS:
+                with torch.no_grad():
+                    hits = max(hits, int((model(inputs).argmax(dim=1) == targets).sum()))
+                if hits == len(targets):
+                    return f"all {hits} samples of a batch right, loss {loss:.3f}, after {count} steps"
+            if time.perf_counter() - started > OVERFIT_SECONDS:
+                break
+    fix = "Train it by hand on this batch and look where the gradients vanish"
+    seen = f"at best {hits} of the {len(targets)} samples of a batch right, loss {best:.3f}"
+    raise Fault(seen, fix, find_definition(type(model)))
+
+
 GATES = ("builds", "logits")
 COMBINATION_CHECKS: Mapping[str, Check[Any]] = {
     "builds": check_builds,
@@ -180,4 +196,4 @@ COMBINATION_CHECKS: Mapping[str, Check[Any]] = {
     "start": check_start,
     "metrics": check_metrics,
 }
-"""The checks in their order; after a failed one of GATES the rest makes no sense."""
+"""The checks in their order; when one of GATES fails, the checks after it are not tried."""

@@ -1,4 +1,4 @@
-"""Checks of what a data set holds: classes, images, ranges, and what its splits share."""
+"""Checks of the content of a data set: classes, images, ranges, and whether its splits share images."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from zoo.registry.compatibility import show_shape
 from zoo.registry.preprocess import Preprocess
 
 SHARED = 0.005
-"""Share of the test images that may be among the training images: large collections repeat a few."""
+"""Share of the test images that may be training images too, because large collections repeat a few pictures."""
 
 MIRRORED = 0.2
-"""Share of the test images that may be mirror images of training images: drawn ones are by chance."""
+"""Share of the test images that may mirror training images, because small drawn pictures do so by chance."""
 
-LARGEST, NARROWEST, SPREADS = 20.0, 0.02, 3.0
-"""How large inputs may be, how narrow their range, and how many times as spread those of one split as another's."""
+LARGEST, NARROWEST, MOST_SPREAD = 20.0, 0.02, 3.0
+"""Limits of inputs: largest absolute value, narrowest range, and how many times the deviation of one split may be that
+of another."""
 
 
 def check_classes(subject: DatasetSubject) -> str:
@@ -32,7 +33,7 @@ def check_classes(subject: DatasetSubject) -> str:
     equal names are two classes that nobody can tell apart. A class without test samples is a warning. Where a large
     Dataset was read in part only, a class that did not turn up says nothing.
     """
-    names = list(subject.loaded.class_names)
+    names = list(subject.splits.class_names)
     twice = [name for name, count in Counter(name.strip() for name in names).items() if count > 1]
     if twice:
         raise Fault(f"class name {twice[0]!r} is there twice", "Give each class a name of its own", subject.definition)
@@ -55,7 +56,7 @@ def check_claims(subject: DatasetSubject) -> str:
 
     The spec is what `zoo show` prints and what models are matched with before anything is loaded.
     """
-    spec, splits = subject.entry.spec, subject.loaded
+    spec, splits = subject.entry.spec, subject.splits
     false = find_false_claims(spec, splits, find_input_shape(subject.entry.name, splits))
     if false:
         raise Fault("; ".join(false), "Declare what is loaded, or load what is declared", subject.definition)
@@ -70,14 +71,12 @@ def check_images(subject: DatasetSubject) -> str:
     or 4, or of 1 behind a square, means channels last: to a model that is as many channels as the picture is high.
     """
     for name, samples in subject.read.items():
-        where = subject.locate(dict(subject.loaded.items())[name])
+        where = subject.locate(dict(subject.splits.items())[name])
         if len(samples.dtypes) > 1:
-            shown = ", ".join(
-                f"{count} {str(kind).removeprefix('torch.')}" for kind, count in samples.dtypes.most_common()
-            )
+            shown = ", ".join(f"{count} {_name_dtype(dtype)}" for dtype, count in samples.dtypes.most_common())
             raise Fault(f"{name} images of {len(samples.dtypes)} dtypes: {shown}", "Give all as uint8", where)
     shapes = sum((samples.shapes for samples in subject.read.values()), Counter[tuple[int, ...]]())
-    where = subject.locate(subject.loaded.train)
+    where = subject.locate(subject.splits.train)
     if len(shapes) > 1:
         shown = ", ".join(f"{count} {show_shape(shape)}" for shape, count in shapes.most_common(4))
         fix = "Resize the images to one size, convert all to RGB, before they are given"
@@ -108,18 +107,19 @@ def check_range(subject: DatasetSubject) -> str:
     other units. Such a model learns badly and slowly. Inputs that are 3 times as spread in one split as in another, or
     lie 3 deviations off, had another preparation. 64 samples of each split are looked at.
     """
-    preprocess = subject.loaded.preprocess or Preprocess()
+    preprocess = subject.splits.preprocess or Preprocess()
     if len({shape for samples in subject.read.values() for shape in samples.shapes}) > 1:
         raise Skip("images differ in shape")
-    found: dict[str, torch.Tensor] = {}
-    for name, split in subject.loaded.items():
+    inputs_of: dict[str, torch.Tensor] = {}
+    for name, split in subject.splits.items():
         places = choose_places(count_samples(split))
-        read = (read_sample(split, place, f"{name} sample {place}")[0].unsqueeze(0) for place in places)
-        made = [preprocess(image).squeeze(0).clone().double() for image in read]
-        # One row a channel, since mean and std are given for each.
-        found[name] = torch.cat([one.flatten(1) if one.ndim == 3 else one.flatten().unsqueeze(0) for one in made], 1)
+        images = (read_sample(split, place, f"{name} sample {place}")[0].unsqueeze(0) for place in places)
+        prepared = [preprocess(image).squeeze(0).clone().double() for image in images]
+        # One row for each channel, because mean and std are declared for each.
+        rows = [image.flatten(1) if image.ndim == 3 else image.flatten().unsqueeze(0) for image in prepared]
+        inputs_of[name] = torch.cat(rows, 1)
     where = subject.definition
-    for name, inputs in found.items():
+    for name, inputs in inputs_of.items():
         low, high = float(inputs.min()), float(inputs.max())
         if max(-low, high) > LARGEST:
             fix = (
@@ -128,7 +128,7 @@ def check_range(subject: DatasetSubject) -> str:
             raise Fault(f"{name} inputs lie between {low:.4g} and {high:.4g}", fix, where)
         if low == high:
             raise Fault(f"all {name} inputs are {low:.4g}", "Look at the images", where)
-        # Whatever was not normalised lies in 0 to 1, where a picture may be a pale one.
+        # Inputs within 0 to 1 may be pale pictures, so the wider limit is for normalised ones only.
         widest = float((inputs.amax(1) - inputs.amin(1)).max())
         if widest < NARROWEST or (widest < 2.5 * NARROWEST and max(-low, high) > 1.1):
             fix = (
@@ -136,17 +136,18 @@ def check_range(subject: DatasetSubject) -> str:
             )
             seen = f"{name} inputs lie between {low:.5g} and {high:.5g}, those of a channel within {widest:.2g}"
             raise Fault(seen, fix, where)
-    middle, spread = float(found["train"].mean()), float(found["train"].std())
-    for name, inputs in found.items():
-        ratio, far = float(inputs.std()) / spread, abs(float(inputs.mean()) - middle)
-        if not 1 / SPREADS <= ratio <= SPREADS or far > SPREADS * max(spread, float(inputs.std())):
+    train_mean, train_std = float(inputs_of["train"].mean()), float(inputs_of["train"].std())
+    for name, inputs in inputs_of.items():
+        mean, std = float(inputs.mean()), float(inputs.std())
+        alike = 1 / MOST_SPREAD <= std / train_std <= MOST_SPREAD
+        if not alike or abs(mean - train_mean) > MOST_SPREAD * max(train_std, std):
             seen = (
-                f"train inputs have mean {middle:.3g} and deviation {spread:.3g}, "
-                f"{name} inputs {float(inputs.mean()):.3g} and {float(inputs.std()):.3g}"
+                f"train inputs have mean {train_mean:.3g} and deviation {train_std:.3g}, "
+                f"{name} inputs {mean:.3g} and {std:.3g}"
             )
             fix = "Prepare all splits alike; declare Preprocess(mean=..., std=...) and leave it to zoo"
             raise Fault(seen, fix, where)
-    low, high = (float(limit) for limit in torch.cat(list(found.values()), 1).aminmax())
+    low, high = (float(limit) for limit in torch.cat(list(inputs_of.values()), 1).aminmax())
     return f"inputs lie between {low:.3g} and {high:.3g}"
 
 
@@ -154,26 +155,28 @@ def check_disjoint(subject: DatasetSubject) -> str:
     """Test and validation images are not among the training images, nor test images among those of validation.
 
     A model that has seen the test images is rewarded for its memory, and one that was chosen by them for luck. Compared
-    by content; up to 0.5 % are let through with a warning, since large collections repeat a few pictures. Mirror images
-    of training images, as copies made before the split leave them, may be 20 %: small drawn pictures are by chance.
+    by content; up to 0.5 % are let through with a warning, since large collections repeat a few pictures. Up to 20 %
+    may be left-right mirror images of training images, since small drawn pictures are by chance; copies that were made
+    before the split are more.
     """
     seen, known = [], {"training": set(subject.read["train"].digests)}
     fix = "Split before anything is copied or augmented"
     for name in ("validation", "test"):
         if name not in subject.read:
             continue
-        samples = subject.read[name]
-        count = len(samples.digests)
+        digests = subject.read[name].digests
+        count = len(digests)
         for other, images in known.items():
-            shared = sum(digest in images for digest in samples.digests)
-            if shared:
+            if shared := sum(digest in images for digest in digests):
                 status: Status = "failed" if shared / count > SHARED else "warning"
                 found = f"{shared} of {count} {name} images ({shared / count:.2%}) are also {other} images"
                 raise Fault(found, fix, subject.definition, status)
-            turned = sum(any(digest in images for digest in mirrors) for mirrors in samples.mirrored)
-            if turned > MIRRORED * count:
-                found = f"{turned} of {count} {name} images ({turned / count:.2%}) are mirror images of {other} images"
+            either_way = {digest for digest, _ in images}
+            mirrored = sum(digest in either_way for digest, _ in digests)
+            if mirrored > MIRRORED * count:
+                share = f"{mirrored / count:.2%}"
+                found = f"{mirrored} of {count} {name} images ({share}) are mirror images of {other} images"
                 raise Fault(found, fix, subject.definition)
-        known[name] = set(samples.digests)
+        known[name] = set(digests)
         seen.append(f"none of {count} {name} images is a training image")
     return "; ".join(seen)

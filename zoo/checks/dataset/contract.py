@@ -1,17 +1,18 @@
-"""Checks of a data set: that it builds, is the same each time and everywhere, and leaves the process alone."""
+"""Checks of a data set: it builds, is the same each time and everywhere, and leaves the process alone."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from typing import Any
 
 from zoo.checks.base import Check, Fault, Skip, Untried
 from zoo.checks.dataset import rebuild
 from zoo.checks.dataset.content import check_claims, check_classes, check_disjoint, check_images, check_range
-from zoo.checks.dataset.reading import TWICE, choose_places, read_places, read_sample, read_split
+from zoo.checks.dataset.reading import REREAD, choose_places, read_places, read_sample, read_split
 from zoo.checks.dataset.subject import DatasetSubject
-from zoo.checks.surroundings import check_unknown_param, check_use, keep_settings, refuse_network, reverse_listings
+from zoo.checks.params import check_params
+from zoo.checks.settings import check_use, keep_settings
+from zoo.checks.surroundings import refuse_network, reverse_listings
 from zoo.data.loading import build_dataset
 from zoo.data.splits import DataSplits, check_splits, count_samples
 from zoo.errors import DownloadError, PluginError, ZooError, describe
@@ -44,7 +45,7 @@ def check_builds(subject: DatasetSubject) -> str:
     wrong target ends a run, or worse, does not.
     """
     try:
-        splits = subject.loaded
+        splits = subject.splits
     except PluginError as error:
         raise Fault(f"not built: {error.why}", "Mend what raises it") from error
     try:
@@ -52,7 +53,7 @@ def check_builds(subject: DatasetSubject) -> str:
     except ZooError as error:
         raise Fault(str(error), "Mend the data or how they are read", subject.definition) from error
     if rebuild.can_ask(subject.entry):
-        rebuild.start()  # it imports torch while this process reads
+        rebuild.start()  # so that it imports torch while this process reads
     for name, split in splits.items():
         with keep_settings():
             subject.read[name] = read_split(name, split, len(splits.class_names), subject.locate(split))
@@ -67,34 +68,33 @@ def check_same(subject: DatasetSubject) -> str:
     not to the data. 64 samples of each split are read twice, backwards the second time, and once from a second build
     under another seed, with every folder listed backwards, since no file system promises an order; bit for bit.
     """
-    splits = subject.loaded
+    splits = subject.splits
     with reverse_listings():
-        again = subject.build(seed=99)
-        if list(again.class_names) != list(splits.class_names):
-            one, other = list(splits.class_names)[:5], list(again.class_names)[:5]
-            seen = f"class names are {one} in one build, {other} in the next"
-            raise Fault(seen, "Sort them: sorted(...) also around os.listdir, iterdir and glob", subject.definition)
+        rebuilt = subject.build(seed=99)
+    if list(rebuilt.class_names) != list(splits.class_names):
+        names = [list(built.class_names)[:5] for built in (splits, rebuilt)]
+        fix = "Sort them: sorted(...) also around os.listdir, iterdir and glob"
+        raise Fault(f"class names are {names[0]} in one build, {names[1]} in the next", fix, subject.definition)
     fix = (
         "Take random changes out of __getitem__ and the factory, or draw them from a fixed seed; sort what folders list"
     )
     for name, split in splits.items():
         total = count_samples(split)
-        later = dict(again.items()).get(name)
+        rebuilt_split = dict(rebuilt.items()).get(name)
         where = subject.locate(split)
-        if later is None or count_samples(later) != total:
-            count = "none" if later is None else count_samples(later)
+        if rebuilt_split is None or count_samples(rebuilt_split) != total:
+            count = "none" if rebuilt_split is None else count_samples(rebuilt_split)
             raise Fault(f"{name}: {total} samples in one build, {count} in the next", fix, where)
         places = choose_places(total)
-        first = read_places(split, places, name, where)
-        for label, second in (("twice", split), ("in two builds", later)):
-            there = read_places(second, places[::-1], name, where)[::-1]
-            differing = [place for place, one, two in zip(places, first, there, strict=True) if one != two]
+        samples = read_places(split, places, name, where)
+        for label, source in (("twice", split), ("in two builds", rebuilt_split)):
+            reread = read_places(source, places[::-1], name, where)[::-1]
+            differing = [place for place, one, two in zip(places, samples, reread, strict=True) if one != two]
             if differing:
-                found = f"{len(differing)} of {len(places)} samples differ when read {label}"
-                seen = f"{name}: {found}, the first is {differing[0]}"
-                raise Fault(seen, fix, where)
+                seen = f"{name}: {len(differing)} of {len(places)} samples differ when read {label}"
+                raise Fault(f"{seen}, the first is {differing[0]}", fix, where)
     subject.steady = True
-    return f"up to {TWICE} samples of each split are the same twice, and in two builds"
+    return f"up to {REREAD} samples of each split are the same twice, and in two builds"
 
 
 def check_processes(subject: DatasetSubject) -> str:
@@ -108,7 +108,7 @@ def check_processes(subject: DatasetSubject) -> str:
         raise Skip("it is known in this process only")
     if not subject.steady:
         raise Skip("it differs already in this one")
-    here = rebuild.describe_splits(subject.loaded)
+    here = rebuild.describe_splits(subject.splits)
     try:
         there = rebuild.describe_elsewhere(subject.entry, subject.root, subject.params)
     except TimeoutError as error:
@@ -129,7 +129,7 @@ def check_processes(subject: DatasetSubject) -> str:
         if differing:
             seen = f"{name}: {differing} of {len(mine['read'])} samples differ in another process"
             raise Fault(seen, fix, subject.definition)
-    return f"class names, counts and up to {TWICE} samples of each split are the same there"
+    return f"class names, counts and up to {REREAD} samples of each split are the same there"
 
 
 def check_workers(subject: DatasetSubject) -> str:
@@ -138,21 +138,20 @@ def check_workers(subject: DatasetSubject) -> str:
     `--workers N` sends a Dataset to other processes, pickled where they are not forked. It must arrive whole: no
     lambda, no open file, no class defined inside a function.
     """
-    tried = 0
-    for name, split in subject.loaded.items():
-        if isinstance(split, tuple):
-            continue
+    datasets = {name: split for name, split in subject.splits.items() if not isinstance(split, tuple)}
+    for name, split in datasets.items():
         where, last = subject.locate(split), count_samples(split) - 1
         try:
             copied = pickle.loads(pickle.dumps(split))
-            same = read_places(copied, range(last, last + 1)) == read_places(split, range(last, last + 1))
+            same = read_places(copied, [last]) == read_places(split, [last])
         except Exception as error:
             fix = "Define classes and functions at the top of a module, and open files in __getitem__"
             raise Fault(f"{name} cannot be pickled: {describe(error)}", fix, where) from error
         if subject.steady and not same:
             raise Fault(f"{name}: sample {last} differs in a pickled copy", "Keep its state in plain attributes", where)
-        tried += 1
-    return f"{tried} splits arrive whole in a worker" if tried else "its splits are tensors, which need no workers"
+    if not datasets:
+        return "its splits are tensors, which need no workers"
+    return f"{len(datasets)} splits arrive whole in a worker"
 
 
 def check_offline(subject: DatasetSubject) -> str:
@@ -160,6 +159,7 @@ def check_offline(subject: DatasetSubject) -> str:
 
     Machines that train often have none. Built once more, and samples read, while every connection is refused.
     """
+    fix = "Declare the files in the spec, or keep under `root` what was downloaded and look there first"
     attempts: list[str] = []
     try:
         with refuse_network(attempts):
@@ -167,13 +167,10 @@ def check_offline(subject: DatasetSubject) -> str:
     except Exception as error:
         if not attempts:
             raise
-        raise Fault(f"it asks for {attempts[0]}: {describe(error)}", _OFFLINE, subject.definition) from error
+        raise Fault(f"it asks for {attempts[0]}: {describe(error)}", fix, subject.definition) from error
     if attempts:
-        raise Fault(f"it asks for {attempts[0]}", _OFFLINE, subject.definition)
+        raise Fault(f"it asks for {attempts[0]}", fix, subject.definition)
     return "built while every connection was refused"
-
-
-_OFFLINE = "Declare the files in the spec, or keep under `root` what was downloaded and look there first"
 
 
 def check_settings(subject: DatasetSubject) -> str:
@@ -190,24 +187,10 @@ def check_settings(subject: DatasetSubject) -> str:
     return "seed, threads, dtype, gradient mode and current folder stay"
 
 
-def _read_some(splits: DataSplits, most: int = 8) -> None:
+def _read_some(splits: DataSplits) -> None:
     for name, split in splits.items():
-        for place in range(min(most, count_samples(split))):
+        for place in range(min(8, count_samples(split))):
             read_sample(split, place, f"{name} sample {place}")
-
-
-def check_params(subject: DatasetSubject) -> str:
-    """Params are known by name.
-
-    A param that is misspelt must be refused; a factory with `**params` that ignores what it does not know gives other
-    data than were asked for, and says nothing.
-    """
-
-    def build(params: dict[str, Any]) -> object:
-        return build_dataset(subject.entry, root=subject.root, params=params)
-
-    check_unknown_param(subject.entry, build, subject.definition)
-    return f"{len(subject.params)} params, unknown ones are refused"
 
 
 GATES = ("files", "builds")
@@ -226,4 +209,4 @@ DATASET_CHECKS: Mapping[str, Check[DatasetSubject]] = {
     "workers": check_workers,
     "offline": check_offline,
 }
-"""The checks in their order; after a failed one of GATES the rest makes no sense."""
+"""The checks in their order; when one of GATES fails, the checks after it are not tried."""

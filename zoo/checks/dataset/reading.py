@@ -1,4 +1,4 @@
-"""Samples: what the checks of a data set read of its splits, as runs read it."""
+"""Reading: what the checks of a data set read of its splits, in the same way as runs do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import gcd
 from operator import index as to_index
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,25 +18,27 @@ from zoo.data.splits import Split, count_samples, to_image
 from zoo.errors import describe
 
 READ_SAMPLES, READ_SECONDS = 20_000, 10.0
-"""How much of each split of a Dataset is read, spread over it; tensors are looked at whole."""
+"""Limits of reading a split of a Dataset: samples, and seconds. Tensors are read whole."""
 
-TWICE = 64
+REREAD = 64
 """Samples of each split that are read again."""
 
 Sample = tuple[bytes, int]
 """The digest of an image, and its target."""
 
+MirrorDigest = tuple[bytes, bool]
+"""A digest that an image shares with its left-right mirror image, and which of the two the image is."""
+
 
 @dataclass
 class Samples:
-    """What was read of a split: digests of its images, their shapes and dtypes, the targets, and how many there are."""
+    """What was read of a split, of `total` samples: digests, shapes and dtypes of its images, and the targets."""
 
     total: int
-    digests: list[bytes] = field(default_factory=list)
+    digests: list[MirrorDigest] = field(default_factory=list)
     shapes: Counter[tuple[int, ...]] = field(default_factory=Counter)
     dtypes: Counter[torch.dtype] = field(default_factory=Counter)
     targets: list[int] = field(default_factory=list)
-    mirrored: list[Sequence[bytes]] = field(default_factory=list)
 
     @property
     def whole(self) -> bool:
@@ -59,9 +60,7 @@ def read_split(name: str, split: Split, classes: int, where: str) -> Samples:
     samples = Samples(count_samples(split))
     if isinstance(split, tuple):
         images = split[0].detach().cpu()
-        samples.digests = hash_images(images)
-        if name != "train":
-            samples.mirrored = list(zip(*(hash_images(images.flip(axes)) for axes in _mirrors(images[0])), strict=True))
+        samples.digests = _hash_with_mirrors(images)
         samples.shapes[tuple(images.shape[1:])] += samples.total
         samples.dtypes[images.dtype] += samples.total
         samples.targets = split[1].tolist()
@@ -74,9 +73,7 @@ def read_split(name: str, split: Split, classes: int, where: str) -> Samples:
             raise Fault(f"{name} sample {place}: target {target} is outside 0..{classes - 1}", fix, where)
         if image.is_floating_point() and not bool(torch.isfinite(image).all()):
             raise Fault(f"{name} sample {place} has values that are not finite", "Mend the data", where)
-        samples.digests.append(hash_image(image))
-        if name != "train":
-            samples.mirrored.append([hash_image(image.flip(axes)) for axes in _mirrors(image)])
+        samples.digests += _hash_with_mirrors(image.unsqueeze(0))
         samples.shapes[tuple(image.shape)] += 1
         samples.dtypes[image.dtype] += 1
         samples.targets.append(target)
@@ -86,9 +83,9 @@ def read_split(name: str, split: Split, classes: int, where: str) -> Samples:
 
 
 def spread(total: int, most: int) -> Iterator[int]:
-    """Yield up to `most` places, each once, so that any beginning of them lies evenly over the whole.
+    """Yield up to `most` places of `total`, each once, so that even the first few are spread over the whole.
 
-    Folders of classes lie one after another: what is read when the time is up must not be the first classes only.
+    Samples are often sorted by class: when the time is up, those read so far must not be of the first classes only.
     """
     step = max(1, round(total * 0.618))
     while gcd(step, total) != 1:
@@ -98,7 +95,7 @@ def spread(total: int, most: int) -> Iterator[int]:
 
 
 def read_sample(split: Split, place: int, label: str, where: str = "") -> tuple[Tensor, int]:
-    """Return the image and target at a place, as a run takes them.
+    """Return the image and target at a place, as a run reads them.
 
     Raises:
         Fault: they cannot be read, or are of a form that no run takes.
@@ -122,46 +119,51 @@ def read_sample(split: Split, place: int, label: str, where: str = "") -> tuple[
 
 
 def _is_raised_inside(error: BaseException) -> bool:
-    """Tell whether the data set's own code raised it, so that its line can be named."""
+    """Tell whether code of the data set itself raised an error, so that its line is known."""
     return error.__traceback__ is not None and error.__traceback__.tb_next is not None
 
 
 def read_places(split: Split, places: Sequence[int], label: str = "", where: str = "") -> list[Sample]:
-    """Return the samples at some places, each looked at again after the next one was read.
+    """Return the samples at some places; each image is compared again after the next sample was read.
 
     Raises:
         Fault: reading one sample changes another that was read before.
     """
-    found: list[Sample] = []
-    last: Tensor | None = None
+    samples: list[Sample] = []
+    previous: Tensor | None = None
     for place in places:
         image, target = read_sample(split, place, f"{label} sample {place}".strip(), where)
-        if last is not None and hash_image(last) != found[-1][0]:
-            before = places[len(found) - 1]
+        if previous is not None and hash_image(previous) != samples[-1][0]:
+            before = places[len(samples) - 1]
             seen = f"{label}: reading sample {place} changes the image of sample {before} that was read before it"
             raise Fault(seen, "Return a copy: image.clone()", where)
-        found.append((hash_image(image), target))
-        last = image
-    return found
+        samples.append((hash_image(image), target))
+        previous = image
+    return samples
 
 
 def choose_places(total: int) -> range:
-    """Return TWICE places of a split, or all there are."""
-    return range(0, total, max(1, total // TWICE))[:TWICE]
+    """Return REREAD places of a split of `total` samples, evenly spaced, or all there are."""
+    return range(0, total, max(1, total // REREAD))[:REREAD]
 
 
 def hash_image(image: Tensor) -> bytes:
-    """Return a digest of an image's content."""
-    raw = image.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-    return hashlib.blake2b(raw.data, digest_size=16).digest()
+    """Return a digest of an image's values."""
+    return _hash(next(_list_bytes(image.unsqueeze(0))))
 
 
-def hash_images(images: Tensor) -> list[bytes]:
-    """Return the digest of each image."""
-    raw = images.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()
-    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in raw]
+def _hash_with_mirrors(images: Tensor) -> list[MirrorDigest]:
+    """Return a digest of each image; inputs under 8 x 8 count as their own mirror images, since they may look alike."""
+    pictures = images.ndim == 4 and min(images.shape[2:]) >= 8
+    mirrors = images.flip(-1) if pictures else images
+    pairs = zip(_list_bytes(images), _list_bytes(mirrors), strict=True)
+    return [(_hash(min(content, mirror)), mirror < content) for content, mirror in pairs]
 
 
-def _mirrors(image: Tensor) -> list[Any]:
-    """Return the axes to flip for the mirror images of a picture; small or flat things are none."""
-    return [(-1,), (-2,), (-2, -1)] if image.ndim == 3 and min(image.shape[1:]) >= 8 else []
+def _list_bytes(images: Tensor) -> Iterator[bytes]:
+    for row in images.detach().cpu().reshape(len(images), -1).contiguous().view(torch.uint8).numpy():
+        yield row.tobytes()
+
+
+def _hash(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""Checks of a metric: that its value is that of the samples, whatever the batches and their order."""
+"""Checks of a metric: its value depends on the samples alone, whatever the batches and their order."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import torch
 
 from zoo.checks.base import Check, Fault, Skip
 from zoo.checks.metric.subject import (
-    BATCH,
     CLASSES,
     MANY,
+    MANY_BATCH,
     MANY_TOLERANCE,
     SAMPLES,
     SIZES,
     MetricSubject,
-    _feed,
+    compute,
     cut,
-    differ,
-    feed,
+    evaluate,
     make_stream,
     update,
 )
 from zoo.checks.metric.values import check_bounds, check_classes, check_direction, check_empty, check_extremes
-from zoo.checks.surroundings import check_unknown_param, check_use, keep_settings
+from zoo.checks.params import check_params
+from zoo.checks.settings import check_use, keep_settings
 from zoo.errors import PluginError, describe
 from zoo.models.device import use_seed
 from zoo.registry.factories import build_metric, load_factory
 from zoo.registry.params import resolve_params
-from zoo.training.metrics import MetricError, compute_metrics
+from zoo.training.metrics import MetricError
 
 
 def check_builds(subject: MetricSubject) -> str:
@@ -45,9 +45,9 @@ def check_builds(subject: MetricSubject) -> str:
     for classes in CLASSES:
         try:
             metric = subject.build(classes)
-            values = feed(metric, [make_stream(classes)])
+            values = evaluate(metric, [make_stream(classes)])
             with keep_settings():
-                _check_kind(metric.compute(), subject.definition)
+                _check_result_type(metric.compute(), subject.definition)
         except PluginError as error:
             if isinstance(error.__cause__, ValueError):
                 refused[classes] = error
@@ -63,7 +63,7 @@ def check_builds(subject: MetricSubject) -> str:
             raise Fault(f"for {classes} classes: {describe(error)}", fix) from error
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad or not values:
-            seen = f"{bad[0].removeprefix('value.')} is {values[bad[0]]}" if bad else "compute() gives an empty dict"
+            seen = f"{bad[0]} is {values[bad[0]]}" if bad else "compute() gives an empty dict"
             raise Fault(f"for {classes} classes: {seen}", "Give finite numbers", subject.definition)
         shown.append(f"{next(iter(values.values())):.4g} for {classes} classes")
         taken.append(classes)
@@ -74,7 +74,7 @@ def check_builds(subject: MetricSubject) -> str:
     return ", ".join([*shown, *(f"refuses {classes} classes" for classes in refused)])
 
 
-def _check_kind(result: Any, where: str) -> None:
+def _check_result_type(result: Any, where: str) -> None:
     for value in result.values() if isinstance(result, Mapping) else [result]:
         if isinstance(value, str | bytes | bool):
             seen = f"compute() gives {value!r}, of type {type(value).__name__}"
@@ -86,14 +86,13 @@ def check_seed(subject: MetricSubject) -> str:
 
     A score is no draw.
     """
-    stream = subject.make_stream()
+    stream, fix = subject.make_stream(), "Draw nothing at random"
     values = []
     for seed in (1, 2):
         with use_seed(seed):
             metric = build_metric(subject.entry, num_classes=subject.classes[0], params=subject.params)
-            values.append(feed(metric, [stream]))
-    if differing := differ(values[0], values[1]):
-        raise Fault(f"under two seeds: {differing}", "Draw nothing at random", subject.definition)
+            values.append(evaluate(metric, [stream]))
+    subject.require_same(values[0], values[1], "under two seeds", fix)
     return "two seeds give the same"
 
 
@@ -105,20 +104,17 @@ def check_batches(subject: MetricSubject) -> str:
     20000 samples at once against batches of 61: small integers run over, and sums in float16 stand still. Up to 1e-4
     may differ, since float32 sums do by half of that.
     """
-    where = subject.definition
+    fix = "Add up counts or sums and the number of samples in update(), and divide once in compute()"
     for classes in subject.classes:
         stream = make_stream(classes)
-        differing = differ(subject.value([stream], classes), subject.value(cut(stream), classes))
-        if differing:
-            fix = "Add up counts or sums and the number of samples in update(), and divide once in compute()"
-            raise Fault(f"in one batch and in five: {differing}", fix, where)
+        values = subject.value([stream], classes), subject.value(cut(stream, SIZES), classes)
+        subject.require_same(*values, "in one batch and in five", fix)
     order = torch.randperm(MANY, generator=torch.Generator().manual_seed(0))
     logits, targets = (part[order] for part in make_stream(subject.classes[0], samples=MANY))
-    many = list(zip(logits.split(BATCH), targets.split(BATCH), strict=True))
-    differing = differ(subject.value([(logits, targets)]), subject.value(many), MANY_TOLERANCE)
-    if differing:
-        fix = "Count in int or torch.int64, add up in float64, and keep every sample in the count"
-        raise Fault(f"{MANY} samples at once and in batches of {BATCH}: {differing}", fix, where)
+    fix = "Count in int or torch.int64, add up in float64, and keep every sample in the count"
+    label = f"{MANY} samples at once and in batches of {MANY_BATCH}"
+    values = subject.value([(logits, targets)]), subject.value(cut((logits, targets), MANY_BATCH))
+    subject.require_same(*values, label, fix, MANY_TOLERANCE)
     subject.even = True
     return f"one batch of {SAMPLES} and batches of {', '.join(map(str, SIZES))} give the same"
 
@@ -132,10 +128,9 @@ def check_order(subject: MetricSubject) -> str:
     expected = subject.value([(logits, targets)])
     for seed in range(3):
         order = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(seed))
-        differing = differ(expected, subject.value([(logits[order], targets[order])]))
-        if differing:
-            fix = "Treat every sample alike, and keep all of them or counts"
-            raise Fault(f"in another order: {differing}", fix, subject.definition)
+        shuffled = subject.value([(logits[order], targets[order])])
+        fix = "Treat every sample alike, and keep all of them or counts"
+        subject.require_same(expected, shuffled, "in another order", fix)
     return "three shuffles give the same"
 
 
@@ -147,27 +142,26 @@ def check_state(subject: MetricSubject) -> str:
     """
     first, second = subject.make_stream(), subject.make_stream(seed=1, right=0.2)
     expected = subject.value([second])
-    metric, where = subject.build(), subject.definition
-    feed(metric, [first])
-    if differing := differ(expected, feed(metric, [second])):
-        raise Fault(f"new and after reset(): {differing}", "Set all state anew in reset()", where)
-    if differing := differ(expected, compute_metrics({"value": metric})):
-        raise Fault(f"compute() a second time: {differing}", "Change no state in compute()", where)
-    whole = feed(subject.build(), [first, second])
+    metric = subject.build()
+    evaluate(metric, [first])
+    reused = evaluate(metric, [second])
+    subject.require_same(expected, reused, "new and after reset()", "Set all state anew in reset()")
+    fix = "Change no state in compute()"
+    subject.require_same(expected, compute(metric), "compute() a second time", fix)
+    whole = evaluate(subject.build(), [first, second])
     with torch.inference_mode():
         metric.reset()
         update(metric, first)
-        compute_metrics({"value": metric})
+        compute(metric)
         update(metric, second)
-        if differing := differ(whole, compute_metrics({"value": metric})):
-            raise Fault(f"with a compute() in between: {differing}", "Change no state in compute()", where)
-        one, other = subject.build(), subject.build()
-        one.reset()
+        subject.require_same(whole, compute(metric), "with a compute() in between", fix)
+        metric, other = subject.build(), subject.build()
+        metric.reset()
         other.reset()
-        update(one, second)
+        update(metric, second)
         update(other, first)
-        if differing := differ(expected, compute_metrics({"value": one})):
-            raise Fault(f"alone and beside another one: {differing}", "Keep state in self, not in the class", where)
+        fix = "Keep state in self, not in the class"
+        subject.require_same(expected, compute(metric), "alone and beside another one", fix)
     return "reset forgets, compute changes nothing, two objects share nothing"
 
 
@@ -178,32 +172,28 @@ def check_merge(subject: MetricSubject) -> str:
     """
     if not callable(getattr(subject.build(), "merge", None)):
         raise Skip("it has no merge()")
-    where = subject.definition
     logits, targets = subject.make_stream()
     halves = [(logits[:50], targets[:50]), (logits[50:], targets[50:])]
-    whole, alone, thrice = subject.value(halves), subject.value(halves[1:]), subject.value([*halves, halves[0]])
+    whole, second, with_third = subject.value(halves), subject.value(halves[1:]), subject.value([*halves, halves[0]])
     with torch.inference_mode():
-        one, other, empty = (subject.build() for _ in range(3))
-        for metric in (one, other, empty):
-            metric.reset()
-        update(one, halves[0])
+        metric, other, empty = (subject.build() for _ in range(3))
+        for built in (metric, other, empty):
+            built.reset()
+        update(metric, halves[0])
         update(other, halves[1])
-        one.merge(other)  # type: ignore[attr-defined]
-        if differing := differ(whole, compute_metrics({"value": one})):
-            fix = "Add the other's counts or sums to one's own"
-            raise Fault(f"whole and merged of two halves: {differing}", fix, where)
-        if differing := differ(alone, compute_metrics({"value": other})):
-            raise Fault(f"merge() changes the other one: {differing}", "Copy what is taken over", where)
-        update(one, halves[0])
-        if differing := differ(thrice, compute_metrics({"value": one})):
-            raise Fault(f"going on after merge(): {differing}", "Let update() add to what was merged", where)
+        metric.merge(other)  # type: ignore[attr-defined]
+        fix = "Add the other's counts or sums to one's own"
+        subject.require_same(whole, compute(metric), "whole and merged of two halves", fix)
+        subject.require_same(second, compute(other), "merge() changes the other one", "Copy what is taken over")
+        update(metric, halves[0])
+        fix = "Let update() add to what was merged"
+        subject.require_same(with_third, compute(metric), "going on after merge()", fix)
         empty.merge(other)  # type: ignore[attr-defined]
-        if differing := differ(alone, compute_metrics({"value": empty})):
-            raise Fault(f"merged into one without samples: {differing}", "Add the other's counts or sums", where)
+        fix = "Add the other's counts or sums"
+        subject.require_same(second, compute(empty), "merged into one without samples", fix)
         update(empty, halves[0])
-        if differing := differ(alone, compute_metrics({"value": other})):
-            seen = f"updating one changes the other that was merged into it: {differing}"
-            raise Fault(seen, "Copy what is taken over, or add out of place", where)
+        label = "updating one changes the other that was merged into it"
+        subject.require_same(second, compute(other), label, "Copy what is taken over, or add out of place")
     return "two halves merged are the whole"
 
 
@@ -213,18 +203,17 @@ def check_inputs(subject: MetricSubject) -> str:
     The next metric gets the same tensors, and the next batch may be written into the same memory. Targets may be kept.
     """
     logits, targets = subject.make_stream()
-    given, wanted = logits.clone(), targets.clone()
+    given_logits, given_targets = logits.clone(), targets.clone()
     expected, metric = subject.value([(logits, targets)]), subject.build()
     with torch.inference_mode():
         metric.reset()
-        metric.update(given, wanted)
-        if not torch.equal(given, logits) or not torch.equal(wanted, targets):
-            what = "logits" if not torch.equal(given, logits) else "targets"
-            raise Fault(f"update() changes the {what}", "Work on a copy", subject.definition)
-        given.zero_()
-        if differing := differ(expected, compute_metrics({"value": metric})):
-            seen = f"it keeps the batch itself, which changed later: {differing}"
-            raise Fault(seen, "Keep counts, or copies", subject.definition)
+        metric.update(given_logits, given_targets)
+        for name, given, original in (("logits", given_logits, logits), ("targets", given_targets, targets)):
+            if not torch.equal(given, original):
+                raise Fault(f"update() changes the {name}", "Work on a copy", subject.definition)
+        given_logits.zero_()
+        label = "it keeps the batch itself, which changed later"
+        subject.require_same(expected, compute(metric), label, "Keep counts, or copies")
     return "both are unchanged"
 
 
@@ -238,24 +227,12 @@ def check_settings(subject: MetricSubject) -> str:
     def use() -> None:
         with torch.inference_mode():
             metric = build_metric(subject.entry, num_classes=subject.classes[0], params=subject.params)
-            _feed(metric, [stream])
+            metric.reset()
+            update(metric, stream)
+            compute(metric)
 
     check_use(use, subject.definition, "Draw nothing, or from a generator of its own")
     return "seed, threads, dtype and gradient mode stay"
-
-
-def check_params(subject: MetricSubject) -> str:
-    """Params are known by name.
-
-    A param that is misspelt must be refused; a factory with `**params` that ignores what it does not know measures
-    something else than was asked for, and says nothing.
-    """
-
-    def build(params: dict[str, Any]) -> object:
-        return build_metric(subject.entry, num_classes=subject.classes[0], params=params)
-
-    check_unknown_param(subject.entry, build, subject.definition)
-    return f"{len(subject.params)} params, unknown ones are refused"
 
 
 GATES = ("builds", "seed")
@@ -275,4 +252,4 @@ METRIC_CHECKS: Mapping[str, Check[MetricSubject]] = {
     "classes": check_classes,
     "bounds": check_bounds,
 }
-"""The checks in their order; after a failed one of GATES the rest makes no sense."""
+"""The checks in their order; when one of GATES fails, the checks after it are not tried."""

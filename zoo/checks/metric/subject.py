@@ -4,71 +4,87 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from zoo.checks.source import find_definition
-from zoo.checks.surroundings import keep_settings
+from zoo.checks.base import Fault
+from zoo.checks.settings import keep_settings
+from zoo.checks.subject import EntrySubject
 from zoo.models.device import use_seed
-from zoo.registry.entries import Entry
-from zoo.registry.factories import build_metric, load_factory
+from zoo.registry.factories import build_metric
 from zoo.registry.metric import Metric
 from zoo.registry.specs import MetricSpec
 from zoo.training.metrics import compute_metrics
 
 CLASSES = (10, 3, 2)
+"""Numbers of classes that are tried."""
+
 SAMPLES = 203
 SIZES = (1, 64, 7, 100, 31)
-"""Uneven batches: a mean of their means is not the mean over the samples."""
+"""Sizes of batches: uneven, so that the mean of their means is not the mean over the samples."""
 
-MANY, BATCH = 20_000, 61
-"""A stream too long for counts of 8 bits and sums of 16: 2048 + 1 is 2048 in float16, 256 + 1 is 256 in bfloat16."""
+MANY, MANY_BATCH = 20_000, 61
+"""Samples and batches of a stream that is too long for counts of 8 bits and sums of 16. In float16 2048 + 1 is 2048, in
+bfloat16 256 + 1 is 256."""
 
 MANY_TOLERANCE = 1e-4
-"""How far values over so many may differ: float32 sums that are added to one by one do by half of that."""
+"""How far values of MANY samples may differ: float32 sums that grow sample by sample differ by half of that."""
 
 TOLERANCE = 1e-5
-"""How far two values of the same samples may differ: sums of float32 numbers in another order do by 1e-6."""
+"""How far two values of the same samples may differ: float32 sums in another order differ by 1e-6."""
 
 Batch = tuple[Tensor, Tensor]
+"""Logits `(N, classes)` and targets `(N,)`."""
 
 
 @dataclass
-class MetricSubject:
-    """A metric to check: its entry and params."""
+class MetricSubject(EntrySubject[MetricSpec]):
+    """A metric to check, and what the first checks find out for the later ones."""
 
-    entry: Entry[MetricSpec]
-    params: dict[str, Any] = field(default_factory=dict)
-    classes: tuple[int, ...] = CLASSES  # those of CLASSES that it takes
-    even: bool = False  # whether it treats batches alike
-    ordered: bool = False  # whether better predictions give better values
+    classes: tuple[int, ...] = CLASSES
+    """Those of CLASSES that it takes."""
+    even: bool = False
+    """Whether its value does not depend on the batches."""
+    ordered: bool = False
+    """Whether better predictions give better values."""
 
     def build(self, classes: int = 0) -> Metric:
-        """Build the metric, for the first number of classes that it takes."""
+        """Build the metric, for the first number of classes that it takes unless another is given."""
         with use_seed(0), keep_settings():
             return build_metric(self.entry, num_classes=classes or self.classes[0], params=self.params)
 
     def value(self, batches: Sequence[Batch], classes: int = 0) -> dict[str, float]:
         """Return what a new metric gives for some batches."""
-        return feed(self.build(classes), batches)
+        return evaluate(self.build(classes), batches)
 
     def make_stream(self, right: float = 0.6, seed: int = 0, margin: float = 0.5) -> Batch:
         """Return a stream of the first number of classes that it takes."""
         return make_stream(self.classes[0], right, seed, margin)
 
-    @property
-    def definition(self) -> str:
-        """`file:line` of the factory."""
-        return find_definition(load_factory(self.entry))
+    def require_same(
+        self,
+        expected: Mapping[str, float],
+        values: Mapping[str, float],
+        label: str,
+        fix: str,
+        tolerance: float = TOLERANCE,
+    ) -> None:
+        """Raise a fault when two results differ by more than `tolerance` of the expected one.
+
+        Raises:
+            Fault: they do; `label` says how the two were made.
+        """
+        differing = _describe_difference(expected, values, tolerance)
+        if differing:
+            raise Fault(f"{label}: {differing}", fix, self.definition)
 
 
 def make_stream(classes: int, right: float = 0.6, seed: int = 0, margin: float = 0.5, samples: int = SAMPLES) -> Batch:
     """Return logits `(samples, classes)` and targets; the share `right` have their highest logit at the target.
 
-    Those come first, so that batches differ from one another. `margin` is how far the highest logit stands out.
+    The right ones come first, so that the batches differ. `margin` is the distance of the highest logit to the next.
     """
     generator = torch.Generator().manual_seed(seed)
     targets = torch.randint(classes, (samples,), generator=generator)
@@ -81,37 +97,38 @@ def make_stream(classes: int, right: float = 0.6, seed: int = 0, margin: float =
     return logits, targets
 
 
-def feed(metric: Metric, batches: Sequence[Batch]) -> dict[str, float]:
-    """Reset a metric, give it batches and return its values, as an evaluation does."""
+def evaluate(metric: Metric, batches: Sequence[Batch]) -> dict[str, float]:
+    """Reset a metric, give it batches and return its values, as an evaluation does; settings stay as they are."""
     with keep_settings(), torch.inference_mode():
-        return _feed(metric, batches)
+        metric.reset()
+        for batch in batches:
+            update(metric, batch)
+        return compute(metric)
 
 
-def _feed(metric: Metric, batches: Sequence[Batch]) -> dict[str, float]:
-    metric.reset()
-    for batch in batches:
-        update(metric, batch)
-    return compute_metrics({"value": metric})
+def compute(metric: Metric) -> dict[str, float]:
+    """Return the values of a metric by name; a single value is called "value"."""
+    return {name.removeprefix("value."): value for name, value in compute_metrics({"value": metric}).items()}
 
 
 def update(metric: Metric, batch: Batch) -> None:
-    """Give a metric a copy of a batch: whether it changes its input is the matter of one check."""
+    """Give a metric a copy of a batch, because it may change its input; check_inputs finds that."""
     metric.update(*(part.clone() for part in batch))
 
 
-def cut(stream: Batch) -> list[Batch]:
-    """Cut a stream into uneven batches."""
+def cut(stream: Batch, sizes: int | tuple[int, ...]) -> list[Batch]:
+    """Cut a stream into batches of one size or of several."""
     logits, targets = stream
-    return list(zip(logits.split(SIZES), targets.split(SIZES), strict=True))
+    return list(zip(logits.split(sizes), targets.split(sizes), strict=True))
 
 
-def differ(one: Mapping[str, float], other: Mapping[str, float], tolerance: float = TOLERANCE) -> str:
+def _describe_difference(expected: Mapping[str, float], values: Mapping[str, float], tolerance: float) -> str:
     """Return in words where two results differ, "" when they do not."""
-    if one.keys() != other.keys():
-        name = next(iter(one.keys() ^ other.keys()))
-        return f"{len(one)} and {len(other)} values, only one has {name.removeprefix('value.')!r}"
-    for name, value in one.items():
-        same = math.isnan(value) and math.isnan(other[name])
-        if not same and not abs(value - other[name]) <= tolerance * max(1.0, abs(value)):
-            return f"{name.removeprefix('value.')} {value:.6g} and {other[name]:.6g}"
+    if expected.keys() != values.keys():
+        name = next(iter(expected.keys() ^ values.keys()))
+        return f"{len(expected)} and {len(values)} values, only one has {name!r}"
+    for name, value in expected.items():
+        same = math.isnan(value) and math.isnan(values[name])
+        if not same and not abs(value - values[name]) <= tolerance * max(1.0, abs(value)):
+            return f"{name} {value:.6g} and {values[name]:.6g}"
     return ""

@@ -1,4 +1,4 @@
-"""Checks of what a metric says: without samples, in extreme cases, and in which direction and bounds."""
+"""Checks of the values of a metric: without samples, in extreme cases, their direction and their bounds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from itertools import pairwise
 import torch
 
 from zoo.checks.base import Fault, Skip
-from zoo.checks.metric.subject import TOLERANCE, Batch, MetricSubject, differ, feed, make_stream
+from zoo.checks.metric.subject import TOLERANCE, Batch, MetricSubject, compute, make_stream
 from zoo.errors import describe
-from zoo.training.metrics import MetricError, compute_metrics
+from zoo.training.metrics import MetricError
 
 
 def check_empty(subject: MetricSubject) -> str:
@@ -26,34 +26,31 @@ def check_empty(subject: MetricSubject) -> str:
         metric = subject.build()
         metric.reset()
         try:
-            values = compute_metrics({"value": metric})
+            values = compute(metric)
         except MetricError as error:
             values = {}
             if not isinstance(error.__cause__, ValueError | ArithmeticError | RuntimeError):
                 fix = "Raise ValueError('no samples'), or return nan"
                 raise Fault(f"compute() without samples: {error.why}", fix, where) from error
-        if any(math.isinf(value) for value in values.values()):
-            raise Fault("compute() without samples gives inf", "Raise ValueError, or return nan", where)
-        logits, targets = subject.make_stream()
-        one_class = torch.zeros_like(targets)
-        try:
-            single = feed(subject.build(), [(logits, one_class)])
-        except Exception as error:
-            fix = "Let classes without samples be: leave them out of the mean, or count them as 0"
-            raise Fault(f"samples of one class only: {describe(error)}", fix) from error
-    bad = [f"{name} {value}" for name, value in single.items() if not math.isfinite(value)]
+    if any(math.isinf(value) for value in values.values()):
+        raise Fault("compute() without samples gives inf", "Raise ValueError, or return nan", where)
+    logits, targets = subject.make_stream()
+    fix = "Let classes without samples be: leave them out of the mean, or count them as 0"
+    try:
+        one_class = subject.value([(logits, torch.zeros_like(targets))])
+    except Exception as error:
+        raise Fault(f"samples of one class only: {describe(error)}", fix) from error
+    bad = [f"{name} {value}" for name, value in one_class.items() if not math.isfinite(value)]
     if bad:
-        fix = "Let classes without samples be: leave them out of the mean, or count them as 0"
-        raise Fault(f"samples of one class only give {bad[0].removeprefix('value.')}", fix, where)
-    if not subject.even:  # an empty batch tells nothing new
+        raise Fault(f"samples of one class only give {bad[0]}", fix, where)
+    if not subject.even:  # its values may change with any batch, so that an empty one proves nothing
         return "no samples and one class are answered"
     expected = subject.value([(logits, targets)])
     try:
-        empty = subject.value([(logits, targets), (logits[:0], targets[:0])])
-    except Exception:  # noqa: BLE001 refused; zoo makes no empty batches
-        empty = expected
-    if differing := differ(expected, empty):
-        raise Fault(f"without and with an empty batch: {differing}", "Let it change nothing", where)
+        with_empty = subject.value([(logits, targets), (logits[:0], targets[:0])])
+    except Exception:  # noqa: BLE001 an empty batch may be refused, since zoo makes none
+        with_empty = expected
+    subject.require_same(expected, with_empty, "without and with an empty batch", "Let it change nothing")
     return "no samples, an empty batch and one class are answered"
 
 
@@ -75,7 +72,7 @@ def check_extremes(subject: MetricSubject) -> str:
         for name, value in subject.value([(given, targets)]).items():
             if not math.isfinite(value):
                 fix = "Divide by no count of zero, and use log_softmax or cross_entropy instead of exp and log"
-                raise Fault(f"{label}: {name.removeprefix('value.')} is {value}", fix, subject.definition)
+                raise Fault(f"{label}: {name} is {value}", fix, subject.definition)
     return f"{', '.join(tried)} give finite numbers"
 
 
@@ -89,11 +86,11 @@ def check_direction(subject: MetricSubject) -> str:
     values = [subject.value([stream]) for stream in streams]
     if len(values[0]) > 1:
         raise Skip(f"it gives {len(values[0])} values")
-    found = [next(iter(value.values())) for value in values]
+    scores = [next(iter(value.values())) for value in values]
     higher = subject.entry.spec.higher_is_better
-    shown = ", ".join(f"{value:.4g}" for value in found)
-    ordered = all((one >= other) if higher else (one <= other) for one, other in pairwise(found))
-    if abs(found[0] - found[-1]) <= TOLERANCE * max(1.0, abs(found[0])):
+    shown = ", ".join(f"{score:.4g}" for score in scores)
+    ordered = all((better >= worse) if higher else (better <= worse) for better, worse in pairwise(scores))
+    if abs(scores[0] - scores[-1]) <= TOLERANCE * max(1.0, abs(scores[0])):
         fix = "Compare predictions with targets; what ignores them can choose no run"
         raise Fault(f"all, 60 %, 20 % and none right give {shown}: no difference", fix, subject.definition)
     if not ordered:
@@ -127,6 +124,7 @@ def check_classes(subject: MetricSubject) -> str:
 
 
 def _make_perfect(classes: int) -> Batch:
+    """Return a stream whose predictions are all right, each with a probability of 1 in float32."""
     _, targets = make_stream(classes)
     return 50 * torch.nn.functional.one_hot(targets, classes).float(), targets
 
@@ -148,7 +146,7 @@ def check_bounds(subject: MetricSubject) -> str:
             for stream in ((logits, targets), (100 * logits, targets), (logits, torch.zeros_like(targets))):
                 for name, value in subject.value([stream], classes).items():
                     if not low - TOLERANCE <= value <= high + TOLERANCE:
-                        seen = f"{name.removeprefix('value.')} {value:.6g} is outside {low:g} to {high:g}"
+                        seen = f"{name} {value:.6g} is outside {low:g} to {high:g}"
                         raise Fault(seen, "Mend the formula, or the bounds in the spec", subject.definition)
     values = list(subject.value([_make_perfect(subject.classes[0])]).values())
     if math.isfinite(low) and math.isfinite(high) and subject.ordered:

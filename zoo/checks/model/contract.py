@@ -11,43 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from zoo.checks.base import Check, Fault
+from zoo.checks.model.layers import find_creation
 from zoo.checks.model.moving import check_devices, check_dtypes, check_file
 from zoo.checks.model.running import check_batch, check_evaluation, check_inputs, check_seed
 from zoo.checks.model.subject import SAMPLES, ModelSubject
-from zoo.checks.model.training import (
-    check_activation,
-    check_frozen,
-    check_gradients,
-    check_learns,
-    describe_clamp,
-    describe_mend,
-)
-from zoo.checks.settings import FIX, find_setter, read_settings, restore_settings
-from zoo.checks.source import find_creation, find_definition, find_line
-from zoo.checks.surroundings import check_unknown_param, keep_settings
+from zoo.checks.model.training import check_activation, check_frozen, check_gradients, check_learns
+from zoo.checks.params import check_params as check_known_params
+from zoo.checks.settings import FIX, keep_settings
+from zoo.checks.source import find_definition, find_error_line
 from zoo.errors import PluginError, UsageError, ZooError, describe
 from zoo.models.device import use_seed
 from zoo.registry.compatibility import show_shape
-from zoo.registry.factories import build_model, load_factory
+from zoo.registry.factories import load_factory
 from zoo.registry.params import resolve_params
 from zoo.registry.settings import resolve_config
 
-__all__ = [
-    "GATES",
-    "MODEL_CHECKS",
-    "SAMPLES",
-    "ModelSubject",
-    "check_batch",
-    "check_builds",
-    "check_frozen",
-    "check_gradients",
-    "check_logits",
-    "describe_clamp",
-    "describe_mend",
-]
-
 MANY = 130
-"""Samples of a large batch: more than the usual batch sizes of training, fewer than those of evaluation."""
+"""Samples of a large batch: more than training usually takes, fewer than evaluation does."""
 
 SIZES = "Compute sizes from input_shape and num_classes, or declare in the spec which input_shape it takes"
 
@@ -69,23 +49,15 @@ def check_params(subject: ModelSubject) -> str:
     try:
         resolve_config(subject.entry.spec.train, {})
     except ZooError as error:
-        raise Fault(
-            f"train: {error}", "Use fields of zoo.TrainConfig in the spec's train", subject.definition
-        ) from error
+        fix = "Use fields of zoo.TrainConfig in the spec's train"
+        raise Fault(f"train: {error}", fix, subject.definition) from error
     for name, value in subject.params.items():
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
             fix = "Take a name instead, as text, and look up what it means in the factory"
             raise Fault(f"param {name} is {value!r}, no plain data", fix, subject.definition) from None
-
-    def build(params: dict[str, Any]) -> None:
-        shape, classes = subject.cases[0]
-        with use_seed(0), keep_settings():
-            build_model(subject.entry, input_shape=shape, num_classes=classes, params=params)
-
-    check_unknown_param(subject.entry, build, subject.definition)
-    return f"{len(subject.params)} params, unknown ones are refused"
+    return check_known_params(subject)
 
 
 def check_builds(subject: ModelSubject) -> str:
@@ -112,9 +84,8 @@ def check_builds(subject: ModelSubject) -> str:
                 fix = "Raise ValueError, or zoo.UsageError for a shape that it cannot take; never end the process"
             elif not built:
                 fix = "Mend what raises it"
-            raise Fault(
-                f"{before}for {label}: {error.why}", fix, "" if error.__cause__ else subject.definition
-            ) from error
+            where = "" if error.__cause__ else subject.definition
+            raise Fault(f"{before}for {label}: {error.why}", fix, where) from error
         except UsageError as error:
             subject.cases.pop()
             refused.append((label, error))
@@ -122,9 +93,9 @@ def check_builds(subject: ModelSubject) -> str:
         lazy = [name for name, value in model.named_parameters() if isinstance(value, nn.UninitializedParameter)]
         if lazy:
             fix = "Run one forward pass of zeros in the factory, or compute the sizes"
-            owner = model.get_submodule(lazy[0].rpartition(".")[0])
+            layer = model.get_submodule(lazy[0].rpartition(".")[0])
             seen = f"{len(lazy)} parameters have no shape yet: {', '.join(lazy[:4])}"
-            raise Fault(seen, fix, find_creation(owner) or subject.definition)
+            raise Fault(seen, fix, find_creation(layer) or subject.definition)
         built.append(label)
     if not built:
         raise Fault(f"refused for {refused[0][0]}: {refused[0][1]}", "Declare in the spec which input_shape it takes")
@@ -137,28 +108,18 @@ def check_settings(subject: ModelSubject) -> str:
     Thread count, default dtype, gradient mode, the seed: they belong to the run, and a change would show in models that
     have nothing to do with this one. A generator that is in one state after builds under two seeds was seeded there.
     """
-    model = subject.model()
-
-    def run() -> None:
-        for training in (True, False):
-            with torch.no_grad(), suppress(Exception, SystemExit):  # the check of the logits tells what it raises
-                model.train(training)
-                model(subject.inputs(subject.samples))
-
-    changed, where = dict(subject.changed), ""
-    if changed:
-        where = find_setter(subject.build, names=changed)
-    else:
-        with use_seed(4):
-            before = read_settings()
-            run()
-            changed = restore_settings(before)
-            where = find_setter(run, names=changed) if changed else ""
+    model, changed = subject.model(), dict(subject.changed)
     if not changed:
-        one, other = subject.generators.get((0, 0), {}), subject.generators.get((1, 1), {})
-        changed = {name: f"seed of {name}" for name in one if other and one[name] == other[name]}
+        with use_seed(4), keep_settings() as changed:
+            for training in (True, False):
+                with torch.no_grad(), suppress(Exception, SystemExit):  # the check "logits" reports what it raises
+                    model.train(training)
+                    model(subject.inputs(subject.training_samples))
+    if not changed:
+        first, second = subject.generators.get((0, 0), {}), subject.generators.get((1, 1), {})
+        changed = {name: f"seed of {name}" for name in second if first.get(name) == second[name]}
     if changed:
-        raise Fault(f"it changes the {', '.join(changed.values())}", FIX, where or subject.definition)
+        raise Fault(f"it changes the {', '.join(changed.values())}", FIX, subject.definition)
     return "seed, threads, dtype, gradient mode and current folder stay"
 
 
@@ -169,16 +130,14 @@ def check_logits(subject: ModelSubject) -> str:
     of one sample; and 130 where inputs are small: a table may be as long as the author's batches. Half precision would
     overflow in the loss; whoever wants it, asks for it with `model.to(dtype)`.
     """
-    many = 1
+    largest = 1
     for case, (shape, classes) in enumerate(subject.cases):
         model = subject.model(case)
-        batches = [(False, 1), (True, subject.samples)]
+        batches = [(False, 1), (True, subject.training_samples)]
         if not subject.is_large:
-            batches += [(False, SAMPLES + 1)]
-        if case == 0 and not subject.is_large:
-            batches += [(False, MANY)]
+            batches += [(False, SAMPLES + 1), (False, MANY)] if case == 0 else [(False, SAMPLES + 1)]
         for training, samples in batches:
-            _switch(model, training)
+            _switch_mode(model, training)
             mode = "training" if training else "evaluation"
             given = f"{samples} x {show_shape(shape)} in {mode}"
             try:
@@ -186,35 +145,41 @@ def check_logits(subject: ModelSubject) -> str:
                     logits = model(subject.inputs(samples, case))
             except Exception as error:
                 fix = "Mend what raises it"
-                if samples == 1 and _runs(model, subject, case):
+                if samples == 1 and _takes_several(model, subject, case):
                     fix = "Make it take one sample, as predictions do: no BatchNorm that needs others, no squeeze()"
                 elif samples == 1 and case:
                     fix = SIZES
                 elif samples == MANY:
                     fix = "Take batches of any size"
-                where = find_line(error) or find_definition(type(model)) or subject.definition
+                where = find_error_line(error) or find_definition(type(model)) or subject.definition
                 raise Fault(f"inputs of {given}: {describe(error)}", fix, where) from error
-            _check_form(logits, (samples, classes), given, find_definition(type(model)) or subject.definition)
-            many = max(many, samples)
+            _check_logits_form(logits, (samples, classes), given, find_definition(type(model)) or subject.definition)
+            largest = max(largest, samples)
     for case in range(1, len(subject.cases)):
         subject.models.pop(case, None)
-    return f"right for {len(subject.cases)} shapes and numbers of classes, for 1 to {many} samples"
+    return f"right for {len(subject.cases)} shapes and numbers of classes, for 1 to {largest} samples"
 
 
-def _runs(model: nn.Module, subject: ModelSubject, case: int) -> bool:
+def _takes_several(model: nn.Module, subject: ModelSubject, case: int) -> bool:
+    """Tell whether a model that fails on one sample takes several."""
     with suppress(Exception), torch.no_grad():
         model(subject.inputs(SAMPLES, case))
         return True
     return False
 
 
-def _switch(model: nn.Module, training: bool) -> None:
+def _switch_mode(model: nn.Module, training: bool) -> None:
+    """Call train() or eval().
+
+    Raises:
+        Fault: it does not return the model in that mode.
+    """
     name = "train" if training else "eval"
     returned: Any = getattr(model, name)()
     if returned is model and model.training is training:
         return
     seen = f"returns {type(returned).__name__}" if returned is not model else f"leaves training at {model.training}"
-    # eval() is train(False), unless the model says otherwise.
+    # nn.Module.eval() calls train(False), so that the fault may be in an own train().
     bases = [base for base in type(model).__mro__ if base is not nn.Module]
     method = next((vars(base)[key] for base in bases for key in (name, "train") if key in vars(base)), None)
     own = getattr(method, "__name__", name)
@@ -222,7 +187,7 @@ def _switch(model: nn.Module, training: bool) -> None:
     raise Fault(f"its {name}() {seen}", fix, find_definition(method) or find_definition(type(model)))
 
 
-def _check_form(logits: Any, wanted: tuple[int, int], given: str, where: str) -> None:
+def _check_logits_form(logits: Any, wanted: tuple[int, int], given: str, where: str) -> None:
     expected = f"expected float32 logits {wanted} for inputs of {given}"
     if not isinstance(logits, Tensor):
         raise Fault(f"{expected}, got a {type(logits).__name__}", "Return the logits alone", where)
@@ -260,4 +225,4 @@ MODEL_CHECKS: Mapping[str, Check[ModelSubject]] = {
     "file": check_file,
     "learns": check_learns,
 }
-"""The checks in their order; after a failed one of GATES the rest makes no sense."""
+"""The checks in their order; when one of GATES fails, the checks after it are not tried."""

@@ -1,4 +1,4 @@
-"""Hidden parameters: what gets a gradient and is no parameter of the model."""
+"""Hidden parameters: tensors that get a gradient and are no parameters of the model."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.checks.base import Fault
-from zoo.checks.source import find_creation, find_definition
+from zoo.checks.model.layers import find_creation
+from zoo.checks.source import find_definition
 
 
 def raise_hidden(model: nn.Module, logits: Tensor) -> None:
-    """Look through what made the logits for tensors that want a gradient and are no parameters of the model.
+    """Search the graph behind the logits for tensors that get a gradient and are no parameters of the model.
 
     Raises:
         Fault: there is one.
@@ -25,21 +26,22 @@ def raise_hidden(model: nn.Module, logits: Tensor) -> None:
         return
     tensor, where = hidden[0], find_definition(type(model))
     owner = _find_owner(tensor)
-    names = [name for name, found in _list_attributes(model) if found is tensor]
-    made = [name for name, found in _list_attributes(model) if found.grad_fn is not None]
-    if not names and made:
-        seen = f"{made[0]} was computed from a parameter, once, when the model was built: that parameter is not trained"
+    attributes = list(_list_attributes(model))
+    names = [name for name, attribute in attributes if attribute is tensor]
+    computed = [name for name, attribute in attributes if attribute.grad_fn is not None]
+    if not names and computed:
+        when = "once, when the model was built"
+        seen = f"{computed[0]} was computed from a parameter, {when}: that parameter is not trained"
         raise Fault(seen, "Keep the nn.Parameter itself, and compute with it in forward()", where)
-    what = (
-        names[0] if names else f"a tensor of {tuple(tensor.shape)}" + (f" of {type(owner).__name__}" if owner else "")
-    )
+    unnamed = f"a tensor of {tuple(tensor.shape)}" + (f" of {type(owner).__name__}" if owner else "")
+    what = names[0] if names else unnamed
     seen = f"{what} gets a gradient, but is no parameter of the model: no optimizer trains it, no file keeps it"
     fix = "Make layers attributes of the model, many of them in nn.ModuleList or nn.ModuleDict, not in a list or dict"
-    raise Fault(seen, fix, (find_creation(owner) if owner else "") or where)
+    raise Fault(seen, fix, find_creation(owner) or where)
 
 
 def _list_leaves(logits: Tensor) -> list[Tensor]:
-    """Return the tensors that a gradient of the logits ends in."""
+    """Return the tensors that a backward pass from the logits gives a gradient."""
     found: list[Tensor] = []
     seen: set[Any] = set()
     nodes: list[Any] = [logits.grad_fn]
@@ -56,23 +58,22 @@ def _list_leaves(logits: Tensor) -> list[Tensor]:
 
 
 def _find_owner(parameter: Tensor) -> nn.Module | None:
-    """Return the module that has a parameter of its own, wherever it is kept."""
-    for thing in gc.get_objects():
-        if issubclass(type(thing), nn.Module):
-            own = vars(thing).get("_parameters") or {}
+    """Return the module that a parameter belongs to, even when no model contains that module."""
+    for module in gc.get_objects():
+        if issubclass(type(module), nn.Module):  # isinstance() would ask proxies, which may raise
+            own = vars(module).get("_parameters") or {}
             if any(value is parameter for value in own.values()):
-                return thing  # type: ignore[no-any-return]
+                return module  # type: ignore[no-any-return]
     return None
 
 
 def _list_attributes(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield tensors in plain attributes of the model, of its classes, and of the file that it is written in."""
+    """Yield names and tensors of plain attributes of the model, of its classes, and of the files that define those."""
     for path, module in model.named_modules():
+        prefix = f"{path}." if path else ""
         for key, value in vars(module).items():
             if not key.startswith("_"):
-                yield from (
-                    (".".join(filter(None, (path, name))), tensor) for name, tensor in _list_tensors(value, key)
-                )
+                yield from _list_tensors(value, f"{prefix}{key}")
     for base in type(model).__mro__:
         if not base.__module__.startswith("torch."):
             for key, value in vars(base).items():

@@ -12,12 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from zoo.checks.base import Fault, Skip
-from zoo.checks.model.subject import TOLERANCE, ModelSubject
+from zoo.checks.model.subject import TOLERANCE, ModelSubject, measure_difference
 from zoo.checks.source import find_caller, find_definition
 from zoo.errors import WeightsError, describe
 from zoo.models.device import use_seed
 from zoo.models.weights import read_model, save_weights
-from zoo.records.metadata import WeightsMetadata
 from zoo.registry.entries import Registry
 from zoo.registry.origin import find_origin
 from zoo.registry.preprocess import Preprocess
@@ -29,7 +28,7 @@ def check_dtypes(subject: ModelSubject) -> str:
     Half precision and double come with one call, unless the model makes tensors of a dtype of its own. float64 must
     give what float32 gives within 1e-3 of the largest logit; bfloat16 must run, where this CPU has the kernels.
     """
-    model = subject.noisy.eval()
+    model = subject.perturbed.eval()
     inputs, where = subject.inputs(2), find_definition(type(model))
     fix = "Register tensors as buffers, and make new ones with the dtype and device of the inputs (torch.zeros_like)"
     with torch.no_grad():
@@ -41,9 +40,9 @@ def check_dtypes(subject: ModelSubject) -> str:
                 if "not implemented" in str(error):
                     continue
                 raise Fault(f"in {dtype}: {describe(error)}", fix) from error
-            off = float((logits - single).abs().max()) / max(float(single.abs().max()), 1e-12)
-            if dtype == torch.float64 and not off <= 1e-3:
-                raise Fault(f"float64 gives logits that differ by {off:.2g} of the largest", fix, where)
+            difference = measure_difference(logits, single)
+            if dtype == torch.float64 and not difference <= 1e-3:
+                raise Fault(f"float64 gives logits that differ by {difference:.2g} of the largest", fix, where)
     return "runs in float64 and bfloat16"
 
 
@@ -53,21 +52,21 @@ def check_devices(subject: ModelSubject) -> str:
     A tensor that is neither parameter nor buffer stays behind, and the run ends on the first machine with a GPU. Tried
     on an accelerator where there is one, and everywhere on torch's meta device, which computes shapes only.
     """
-    model = subject.noisy.eval().float()
+    model = subject.perturbed.eval().float()
     fix = "Register tensors with register_buffer(), and make new ones on the device of the inputs"
     tried = []
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    for device in filter(None, (found, torch.device("meta"))):
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    for device in filter(None, (accelerator, torch.device("meta"))):
         try:
-            watch = _OneDevice()
-            with torch.no_grad(), watch:
+            mode = _OneDevice()
+            with torch.no_grad(), mode:
                 logits = model.to(device)(subject.inputs(2).to(device))
         except Exception as error:
             if device.type != "meta" or _is_about_devices(error):
                 raise Fault(f"on device {device}: {describe(error)}", fix) from error
-            continue  # it looks at values, and there are none
+            continue  # it reads values, which the meta device does not have
         if logits.device.type != device.type:
-            where = watch.left or find_definition(type(model))
+            where = mode.moved_to_cpu or find_definition(type(model))
             raise Fault(f"inputs on {device} give logits on {logits.device}", "Return them where they are", where)
         tried.append(str(device))
     if not tried:
@@ -76,12 +75,12 @@ def check_devices(subject: ModelSubject) -> str:
 
 
 class _OneDevice(TorchDispatchMode):
-    """Refuses what an accelerator refuses: operands on two devices. The meta device lets some of that pass."""
+    """Refuses operands on two devices, as an accelerator does; the meta device alone would let some of them pass."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.left = ""
-        """`file:line` of the plugin that took something to the CPU."""
+        self.moved_to_cpu = ""
+        """`file:line` of the plugin that moved a tensor to the CPU."""
 
     FREE = ("aten.copy_", "aten._to_copy", "aten.index", "aten.set_", "aten.detach")
 
@@ -92,8 +91,10 @@ class _OneDevice(TorchDispatchMode):
             devices = " and ".join(dict.fromkeys(str(tensor.device) for tensor in tensors))
             raise RuntimeError(f"{func} takes tensors of the same device, got {devices}")
         if str(func).startswith("aten._to_copy") and str(given.get("device")) == "cpu" and args[0].is_meta:
-            self.left = find_caller()
-            return torch.zeros(args[0].shape, dtype=given.get("dtype") or args[0].dtype)  # there is nothing to copy
+            self.moved_to_cpu = find_caller()
+            return torch.zeros(
+                args[0].shape, dtype=given.get("dtype") or args[0].dtype
+            )  # a meta tensor has no values to copy
         return func(*args, **given)
 
 
@@ -107,20 +108,21 @@ def check_file(subject: ModelSubject) -> str:
     """Saved and loaded, it gives the same logits.
 
     A weights file holds the state dict, and the model is built anew by its name. What a training changes outside of
-    parameters and buffers is lost. Two training steps are made before, one of a large model.
-    Up to 1e-4 of the largest logit may differ.
+    parameters and buffers is lost. Two training steps are made before, one of a large model. Up to 1e-4 of the largest
+    logit may differ.
     """
-    # Built under another seed than the one of loading: what is drawn and not in the file is another one then.
-    model = subject.other
+    # Loading builds under another seed, so that random values which are not in the file differ there.
+    model = subject.other_seed
     shape, classes = subject.cases[0]
-    samples, targets = subject.samples, subject.targets(subject.samples)
+    samples = subject.training_samples
+    targets = subject.targets(samples)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=1e-2, foreach=False)
     with use_seed(8):
         for seed in range(1 if subject.is_large else 2):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model.train()(subject.inputs(samples, seed=seed)), targets).backward()
-            # Small steps: gradients at the start may be so large that nothing finite is left to compare.
+            # Clipped, because the first gradients may be so large that the logits would no longer be finite.
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
     with torch.no_grad():
@@ -145,9 +147,9 @@ def check_file(subject: ModelSubject) -> str:
             raise Fault(str(error).replace(str(path), "its file"), fix, find_definition(type(model))) from error
         size = path.stat().st_size
     with torch.no_grad():
-        got = loaded(subject.inputs(samples))
-    off = float((got - expected).abs().max()) / max(float(expected.abs().max()), 1e-12)
-    if not off <= TOLERANCE:
-        seen = f"the loaded model's logits differ by {off:.2g} of the largest"
+        logits = loaded(subject.inputs(samples))
+    difference = measure_difference(logits, expected)
+    if not difference <= TOLERANCE:
+        seen = f"the loaded model's logits differ by {difference:.2g} of the largest"
         raise Fault(seen, fix, find_definition(type(model)))
     return f"the same logits from a file of {size:,} bytes"

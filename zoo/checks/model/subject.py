@@ -10,41 +10,40 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.checks.model.activations import perturb
-from zoo.checks.settings import read_generators, read_settings, restore_settings
-from zoo.checks.source import find_definition, note_lines
+from zoo.checks.model.layers import record_creation
+from zoo.checks.settings import keep_settings, read_generators
+from zoo.checks.subject import EntrySubject
 from zoo.models.device import use_seed
-from zoo.registry.entries import Entry
-from zoo.registry.factories import build_model, load_factory
+from zoo.registry.factories import build_model
 from zoo.registry.specs import ModelSpec
 
 IMAGES = ((1, 28, 28), (3, 64, 48), (3, 32, 32))
-"""Images tried where a model's pattern leaves the size open: one of them is not square."""
+"""Image shapes tried where a model's pattern leaves the size open; one is not square."""
 
 CLASSES = (10, 3, 2)
 SAMPLES = 4
+"""Samples of a batch."""
+
 LARGE = 3 * 128 * 128
-"""Values of an input from which a sample takes long, so that fewer are tried."""
+"""Values of an input from which on fewer samples are tried, because each takes long."""
 
 TOLERANCE = 1e-4
-"""How far two results of the same numbers may differ, as a share of the largest logit. Sums of a batch are added in
-another order than those of one sample: on the models of zoo, torchvision and timm that made 1e-6 at most."""
+"""How far logits of the same samples may differ, as a share of the largest. The order of additions depends on the batch
+size: on the models of zoo, torchvision and timm that made 1e-6 at most."""
 
 
 @dataclass
-class ModelSubject:
-    """A model to check: its entry, and the shapes and numbers of classes it is tried with.
+class ModelSubject(EntrySubject[ModelSpec]):
+    """A model to check, and the shapes and numbers of classes it is tried with.
 
-    Building takes most of the time that a large model's checks take, so they share what they do not spoil.
+    The checks share models where they can, because building takes most of the time that a large model needs.
     """
 
-    entry: Entry[ModelSpec]
     cases: list[tuple[tuple[int, ...], int]] = field(default_factory=list)
-    params: dict[str, Any] = field(default_factory=dict)
     changed: dict[str, str] = field(default_factory=dict, repr=False)
-    """Settings of the process that building changed."""
+    """Settings of the process that building changed, each with its change in words."""
     generators: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict, repr=False)
-    """States of the generators after each build, by case and seed."""
+    """States of the global generators after each build, by case and seed."""
     models: dict[int, nn.Module] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -54,12 +53,12 @@ class ModelSubject:
     def build(self, case: int = 0, seed: int = 0) -> nn.Module:
         """Build the model for one of the cases; settings of the process stay as they are."""
         shape, classes = self.cases[case]
-        with use_seed(seed), note_lines():
-            before = read_settings()
+        with use_seed(seed), record_creation():
             try:
-                return build_model(self.entry, input_shape=shape, num_classes=classes, params=self.params)
+                with keep_settings() as changed:
+                    return build_model(self.entry, input_shape=shape, num_classes=classes, params=self.params)
             finally:
-                self.changed.update(restore_settings(before))
+                self.changed.update(changed)
                 self.generators[case, seed] = read_generators()
 
     def model(self, case: int = 0) -> nn.Module:
@@ -69,39 +68,52 @@ class ModelSubject:
         return self.models[case]
 
     @cached_property
-    def again(self) -> nn.Module:
+    def rebuilt(self) -> nn.Module:
         """The model of the first case, built once more under the same seed."""
         return self.build()
 
     @cached_property
-    def twin(self) -> nn.Module:
-        """The like of `again`; `noisy` becomes of it."""
+    def rebuilt_for_noise(self) -> nn.Module:
+        """One more like `rebuilt`; `perturbed` changes it, so it must be compared before."""
         return self.build()
 
     @cached_property
-    def other(self) -> nn.Module:
+    def other_seed(self) -> nn.Module:
         """The model of the first case, built under another seed."""
         return self.build(seed=1)
 
     @cached_property
-    def noisy(self) -> nn.Module:
-        """A model with noise on all parameters: values that start at zero would hide what comes before them."""
-        perturb(self.twin)
-        return self.twin
+    def perturbed(self) -> nn.Module:
+        """The model of the first case with a little noise on all parameters.
+
+        Without it, parameters that start at zero would hide what comes before them.
+        """
+        generator = torch.Generator().manual_seed(20011)  # not a seed of the inputs, or the noise would equal them
+        with torch.no_grad():
+            for parameter in self.rebuilt_for_noise.parameters():
+                if parameter.is_floating_point():
+                    noise = torch.randn(parameter.shape, generator=generator).to(parameter)
+                    parameter.add_(noise * (0.02 + 0.02 * parameter.abs().mean()))
+        return self.rebuilt_for_noise
 
     @property
-    def samples(self) -> int:
-        """The samples of a batch: fewer of those that take long, but enough for a variance that is not 1 or 0."""
+    def training_samples(self) -> int:
+        """Samples of a training batch; three is the fewest that normalisation does not map to fixed values."""
         return 3 if self.is_large else SAMPLES
 
     @property
-    def few(self) -> int:
-        """The samples of a batch that no gradient is taken of."""
+    def inference_samples(self) -> int:
+        """Samples of a batch that needs no gradient."""
         return 2 if self.is_large else SAMPLES
 
     @property
+    def activation_samples(self) -> int:
+        """Samples that the check of the activation on the logits counts over."""
+        return self.training_samples if self.is_large else 8
+
+    @property
     def is_large(self) -> bool:
-        """Whether a sample takes long."""
+        """Whether the inputs are so large that the checks use fewer samples."""
         return prod(self.cases[0][0]) >= LARGE
 
     def inputs(self, samples: int = SAMPLES, case: int = 0, seed: int = 0) -> Tensor:
@@ -109,14 +121,9 @@ class ModelSubject:
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(samples, *self.cases[case][0], generator=generator)
 
-    def targets(self, samples: int = SAMPLES, case: int = 0) -> Tensor:
-        """Return targets that go through the classes, `(samples,)`."""
-        return torch.arange(samples) % self.cases[case][1]
-
-    @property
-    def definition(self) -> str:
-        """`file:line` of the factory."""
-        return find_definition(load_factory(self.entry))
+    def targets(self, samples: int) -> Tensor:
+        """Return targets of the first case that go through its classes, `(samples,)`."""
+        return torch.arange(samples) % self.cases[0][1]
 
 
 def list_cases(pattern: tuple[int | str, ...] | None) -> list[tuple[tuple[int, ...], int]]:
@@ -124,7 +131,7 @@ def list_cases(pattern: tuple[int | str, ...] | None) -> list[tuple[tuple[int, .
     if pattern is None:
         shapes: list[tuple[int, ...]] = list(IMAGES)
     elif "*" not in pattern:
-        # Nothing but the classes is left open; two are where a single logit may have been meant.
+        # Only the number of classes is open. Two classes find models that give a single logit for them.
         return [(tuple(map(int, pattern)), CLASSES[0]), (tuple(map(int, pattern)), CLASSES[-1])]
     elif len(pattern) == 3:
         shapes = [tuple(_fill(want, size) for want, size in zip(pattern, image, strict=True)) for image in IMAGES]
@@ -138,10 +145,15 @@ def _fill(want: int | str, size: int) -> int:
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Tell whether two entries of a state dict are the same, bit for bit; what is no plain value counts as the same."""
+    """Tell whether two entries of a state dict are equal bit for bit; those that cannot be compared count as equal."""
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return torch.equal(one, other)
     try:
         return bool(one == other)
-    except Exception:  # noqa: BLE001 a comparison of a plugin's own things may raise anything; no file can keep them
+    except Exception:  # noqa: BLE001 objects of a plugin may raise anything when compared; no weights file can keep them
         return True
+
+
+def measure_difference(logits: Tensor, expected: Tensor) -> float:
+    """Return how far logits are from those expected of the first samples, as a share of the largest expected one."""
+    return float((logits - expected[: len(logits)]).abs().max()) / max(float(expected.abs().max()), 1e-12)
