@@ -17,6 +17,7 @@ from zoo.checks.source import find_caller, find_definition
 from zoo.errors import WeightsError, describe
 from zoo.models.device import use_seed
 from zoo.models.weights import read_model, save_weights
+from zoo.records.metadata import WeightsMetadata
 from zoo.registry.entries import Registry
 from zoo.registry.origin import find_origin
 from zoo.registry.preprocess import Preprocess
