@@ -12,6 +12,7 @@ from zoo.results.plots.style import INK, drawing, fit_text, make_figure, measure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     from zoo.results.reading import Result
 
@@ -24,8 +25,14 @@ MARKERS = ("o", "s", "^", "D", "v", "*", "P", "<", "X")
 PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 290, 230, 58
 """Points: a panel of the curves, and what its labels need beside it."""
 
+GRID = "#E5E5E5"
+
 MARKED = 15
-"""Markers on a curve, at most about."""
+"""The most markers on a curve, about: more of them would hide it."""
+
+LINES: dict[str, Any] = {"train": (0, (4, 1.5)), "test": "-"}
+FACES = {"train": "white", "test": None}
+"""Colours inside a marker, None for that of the curve. A run of one epoch has no line to tell its two curves apart."""
 
 
 def plot_curves(results: Sequence[Result]) -> Figure:
@@ -43,7 +50,6 @@ def plot_curves(results: Sequence[Result]) -> Figure:
     panels = ["loss", metric] if metric else ["loss"]
     with drawing():
         from matplotlib.lines import Line2D
-        from matplotlib.ticker import MaxNLocator
 
         width = len(panels) * (PANEL_WIDTH + MARGIN) + 24
         single = len(results) == 1
@@ -56,44 +62,64 @@ def plot_curves(results: Sequence[Result]) -> Figure:
         for number, name in enumerate(panels):
             left = MARGIN + number * (PANEL_WIDTH + MARGIN)
             box = (left / width, bottom / height, PANEL_WIDTH / width, PANEL_HEIGHT / height)
-            axes = figure.add_axes(box, title=name, xlabel="epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-            axes.grid(color="#E5E5E5", linewidth=0.6)
-            axes.set_axisbelow(True)
+            axes = add_panel(figure, box, title=name)
             for index, history in enumerate(histories):
-                _draw_curve(axes, history, name, index)
+                for split in LINES:
+                    draw_curve(axes, history, split, name, index)
         if single:
             figure.suptitle(names[0], x=MARGIN / width, y=1 - 8 / height, ha="left", va="top", fontsize=11)
-        styles = [
+        splits = [
             Line2D(
-                [],
-                [],
-                color=INK,
-                linestyle=line,
-                label=split,
-                marker="o",
-                markersize=4.5,
-                markerfacecolor=_FACES[split],
+                [], [], label=split, color=INK, linestyle=line, marker="o", markersize=4.5, markerfacecolor=FACES[split]
             )
-            for split, line in _STYLES.items()
+            for split, line in LINES.items()
         ]
-        runs = [
-            Line2D([], [], label=name, color=COLORS[index % len(COLORS)], marker=MARKERS[index % len(MARKERS)])
-            for index, name in enumerate(names)
-        ]
+        runs = [Line2D([], [], label=name, **choose_look(index)) for index, name in enumerate(names)]
         options: dict[str, Any] = {"frameon": False, "fontsize": 9, "borderpad": 0, "borderaxespad": 0}
         middle: dict[str, Any] = {"loc": "upper center", "handlelength": 2.6, "columnspacing": 1.5, "labelspacing": 0.6}
         place = (0.5, (rows * 18 + 2) / height)
-        figure.legend(handles=styles, bbox_to_anchor=place, ncols=2, **middle, **options)
+        figure.legend(handles=splits, bbox_to_anchor=place, ncols=2, **middle, **options)
         if not single:
             place = (0.5, ((rows - 1) * 18 + 2) / height)
             figure.legend(handles=runs, bbox_to_anchor=place, ncols=columns, **middle, **options)
     return figure
 
 
-_STYLES: dict[str, Any] = {"train": (0, (4, 1.5)), "test": "-"}
-_FACES = {"train": "white", "test": None}
-"""Hollow markers for the training: of a run of one epoch there is nothing else to see."""
+def choose_look(index: int) -> dict[str, Any]:
+    """Return the colour and the marker of the run of this index, the same in all panels and in the legend."""
+    return {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)], "markersize": 4.5}
+
+
+def add_panel(figure: Figure, box: tuple[float, float, float, float], title: str = "") -> Axes:
+    """Return new axes for curves over epochs; `box` is left, bottom, width and height as shares of the figure."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes: Axes = figure.add_axes(box, title=title, xlabel="epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def draw_curve(axes: Axes, history: Sequence[dict[str, Any]], split: str, name: str, index: int) -> Line2D | None:
+    """Draw what a run measured on one split under one name, as "loss"; return None where it measured nothing.
+
+    `index` is that of `choose_look`. A value that was not finite, None in the history, breaks the line.
+    """
+    values = [epoch[split].get(name) for epoch in history]
+    if all(value is None for value in values):
+        return None
+    (line,) = axes.plot(
+        [epoch["epoch"] for epoch in history],
+        [float("nan") if value is None else value for value in values],
+        **choose_look(index),
+        markerfacecolor=FACES[split],
+        markevery=ceil(len(values) / MARKED),
+        linestyle=LINES[split],
+        linewidth=1.5,
+        label=f"{split} {name}",
+    )
+    return line
 
 
 def _read_history(result: Result) -> list[dict[str, Any]]:
@@ -113,23 +139,3 @@ def _find_metric(histories: Sequence[Sequence[dict[str, Any]]]) -> str | None:
         (name for name in histories[0][0]["test"] if name != "loss" and all(name in h[0]["test"] for h in histories)),
         None,
     )
-
-
-def _draw_curve(axes: Axes, history: Sequence[dict[str, Any]], name: str, index: int) -> None:
-    epochs = [epoch["epoch"] for epoch in history]
-    for split, style in _STYLES.items():
-        values = [epoch[split].get(name) for epoch in history]
-        if all(value is None for value in values):
-            continue
-        axes.plot(
-            epochs,
-            [float("nan") if value is None else value for value in values],
-            color=COLORS[index % len(COLORS)],
-            marker=MARKERS[index % len(MARKERS)],
-            markerfacecolor=_FACES[split],
-            markersize=4.5,
-            markevery=ceil(len(epochs) / MARKED),
-            linestyle=style,
-            linewidth=1.5,
-            label=f"{split} {name}",
-        )

@@ -37,6 +37,9 @@ RIGHT, WRONG, INK = "#00664F", "#B23A00", "#222222"
 """Bluish green and vermilion, after M. Okabe and K. Ito, Color Universal Design (2008), both darkened to be read on
 white. Nobody has to tell them apart: a sign goes with them."""
 
+EDGE = "#888888"
+"""Grey, of the lines along the axes."""
+
 log = logging.getLogger("zoo")
 
 FALLBACKS = (
@@ -73,7 +76,7 @@ def drawing() -> Iterator[None]:
                 "text.hinting": "none",
                 "text.color": INK,
                 "axes.labelcolor": INK,
-                "axes.edgecolor": "#888888",
+                "axes.edgecolor": EDGE,
                 "axes.spines.top": False,
                 "axes.spines.right": False,
                 "axes.formatter.useoffset": False,

@@ -1,7 +1,7 @@
 """Reports: one HTML page about results, to read and to send. It needs no network and no other file.
 
-The page is made of report.html.jinja with everything escaped, report.css and report.js. Its policy lets a browser run
-that script alone and load nothing.
+The page is made of report.html.jinja, report.css and report.js. All text in it is escaped, and its policy lets a
+browser run that script alone and load nothing.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from zoo.results.conclusions import (
     write_verdict,
 )
 from zoo.results.plots.images import find_wrong
+from zoo.results.plots.style import drawing
 from zoo.results.reading import Result, read_samples
-from zoo.results.report.charts import Chart, draw_chart
+from zoo.results.report.charts import draw_charts
 from zoo.results.report.thumbnails import draw_matrix, make_thumbnails
 from zoo.storage.files import write_file
 from zoo.training.confusion import list_confusions, score_classes
@@ -45,8 +46,6 @@ RANDOM, MOST_WRONG, ALL_WRONG = 12, 12, 120
 """Pictures: random samples, the most wrong ones of a result, and those of all results together."""
 MAX_CELLS, MAX_PIXELS = 20, 200
 """Classes: up to so many the confusion matrix is a table with counts, then a picture, then left to words."""
-STYLES = 8
-"""Looks of a line; report.css has as many."""
 
 
 def report(
@@ -65,11 +64,13 @@ def report(
     Samples are shown where the data set can be had; where not, the page says why they are missing, and a warning too.
 
     Raises:
-        UsageError: jinja2 is not installed; nothing to report, or results on different data.
+        UsageError: jinja2 or matplotlib is not installed; nothing to report, or results on different data.
         WeightsError, ZooError: see `read_results`.
         StorageError: the page cannot be written; an older one stays.
     """
     template = _load_template()
+    with drawing():
+        pass  # nothing is evaluated for a page whose charts cannot be drawn
     chosen = choose_registry(registry, plugins)
     results = find_results(references, chosen, runs_dir=runs_dir, data_dir=data_dir, offline=offline, progress=progress)
     comparison = compare_results(results)
@@ -115,32 +116,11 @@ def _describe(comparison: Comparison, results: Sequence[Result], samples: dict[s
         "groups": [(group, describe_group(group)) for group in comparison.groups],
         "has_seeds": any(group.deviation is not None for group in comparison.groups),
         "models": compare_models(comparison),
-        "charts": _draw_charts(results),
-        "styles": STYLES,
+        "curves": draw_charts(results),
         "without_record": [result.name for result in results if not (result.record or {}).get("history")],
         "samples": samples,
         "details": [_describe_result(result) for result in results],
     }
-
-
-def _draw_charts(results: Sequence[Result]) -> list[Chart]:
-    """Return the curves: loss of training and test, and the first metric."""
-    histories = [
-        (result.name, index % STYLES, (result.record or {}).get("history") or [])
-        for index, result in enumerate(results)
-    ]
-    metrics = dict.fromkeys(name for *_, history in histories for epoch in history for name in epoch["test"])
-    wanted = [("train", "loss", "train loss"), ("test", "loss", "test loss")]
-    wanted += [("test", name, f"test {name}") for name in metrics if name != "loss"][:1]
-    charts = []
-    for split, metric, title in wanted:
-        series = [
-            (name, style, [(epoch["epoch"], epoch[split].get(metric)) for epoch in history])
-            for name, style, history in histories
-            if history
-        ]
-        charts.append(draw_chart(title, series))
-    return [chart for chart in charts if chart is not None]
 
 
 def _gather_samples(results: Sequence[Result], **places: Any) -> dict[str, Any]:
