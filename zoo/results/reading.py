@@ -14,11 +14,7 @@ from zoo.records import runs
 from zoo.records.header import read_header
 from zoo.records.metadata import check_metadata
 from zoo.records.references import find_weights
-from zoo.records.runs import (
-    RECORD_FILE,
-    WEIGHTS_FILE,
-    read_record,
-)
+from zoo.records.runs import RECORD_FILE, WEIGHTS_FILE, read_record
 from zoo.registry.entries import Registry, choose_registry
 from zoo.storage import folders
 from zoo.training.predictions import Outcomes, read_outcomes
@@ -37,7 +33,7 @@ class Result:
         weights: The file.
         run: The folder of the run that made it, None when it does not lie in one.
         record: The `run.json` of that folder.
-        metadata: What the file says of itself.
+        metadata: What the file says about itself.
         outcomes: The predictions on the test split, None when they were not asked for.
     """
 
@@ -62,7 +58,7 @@ def read_results(
 ) -> list[Result]:
     """Return what is known of each of the references, which are those of `load`.
 
-    The outcomes come from the run folder where they belong to the weights in it; else the weights are evaluated on the
+    The outcomes come from the run folder if they belong to the weights in it. Else the weights are evaluated on the
     test split of their data set.
 
     Raises:
@@ -78,13 +74,13 @@ def read_results(
         check_metadata(path, metadata)
         run = path.parent if path.name == WEIGHTS_FILE and (path.parent / RECORD_FILE).is_file() else None
         record = read_record(run / RECORD_FILE) if run else None
-        kept = _read_kept(run, metadata) if run and outcomes else None
+        kept = _read_saved_outcomes(run, metadata) if run and outcomes else None
         if kept is None and outcomes:
-            from zoo.training.evaluation import evaluate  # most results come from a run and need none of it
+            from zoo.training.evaluation import evaluate  # torch is not imported where all outcomes come from runs
 
             kept = evaluate(path, registry=chosen, data_dir=data_dir, offline=no_network, progress=progress).outcomes
         found.append({"weights": path, "run": run, "record": record, "metadata": metadata, "outcomes": kept})
-    names = _name_all([(each["weights"], each["run"], each["metadata"]) for each in found])
+    names = _name_results([(each["weights"], each["run"], each["metadata"]) for each in found])
     return [Result(name=name, **each) for name, each in zip(names, found, strict=True)]
 
 
@@ -136,8 +132,8 @@ def read_samples(
         raise DataError(f"dataset {quote(entry.name)}: a sample cannot be read", describe(error)) from error
 
 
-def _read_kept(run: Path, metadata: dict[str, Any]) -> Outcomes | None:
-    """Return the outcomes kept in a run folder, None when there are none or they are of other weights."""
+def _read_saved_outcomes(run: Path, metadata: dict[str, Any]) -> Outcomes | None:
+    """Return the outcomes saved in a run folder, None when there are none or they belong to other weights."""
     path = run / runs.PREDICTIONS_FILE
     if not path.exists():
         return None
@@ -146,7 +142,7 @@ def _read_kept(run: Path, metadata: dict[str, Any]) -> Outcomes | None:
     return kept if belongs and list(kept.class_names) == metadata["class_names"] else None
 
 
-def _name_all(results: Sequence[tuple[Path, Path | None, dict[str, Any]]]) -> list[str]:
+def _name_results(results: Sequence[tuple[Path, Path | None, dict[str, Any]]]) -> list[str]:
     """Return a name for each result, all different."""
     pairs = []
     for _, _, metadata in results:

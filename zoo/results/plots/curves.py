@@ -7,7 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
-from zoo.results.plots.style import INK, drawing, fit_text, make_figure, measure_text
+from zoo.results.plots.style import TEXT_COLOR, fit_text, make_figure, measure_text, plot_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,18 +20,18 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#00
 """The palette of M. Okabe and K. Ito, Color Universal Design (2008), without its yellow, which white swallows."""
 
 MARKERS = ("o", "s", "^", "D", "v", "*", "P", "<", "X")
-"""What tells runs apart in grey. Nine, not as many as colours, so that a pair of both comes back after 63 runs."""
+"""They tell runs apart in grey. There are nine for seven colours, so that no pair of both returns before 63 runs."""
 
 PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 290, 230, 58
-"""Points: a panel of the curves, and what its labels need beside it."""
+"""Points: a panel, and the space for its labels."""
 
-GRID = "#E5E5E5"
+GRID_COLOR = "#E5E5E5"
 
-MARKED = 15
-"""The most markers on a curve, about: more of them would hide it."""
+MAX_MARKERS = 15
+"""Markers on a curve, at most. More of them would hide it."""
 
-LINES: dict[str, Any] = {"train": (0, (4, 1.5)), "test": "-"}
-FACES = {"train": "white", "test": None}
+LINE_STYLES: dict[str, Any] = {"train": (0, (4, 1.5)), "test": "-"}
+MARKER_FACES = {"train": "white", "test": None}
 """Colours inside a marker, None for that of the curve. A run of one epoch has no line to tell its two curves apart."""
 
 
@@ -48,7 +48,7 @@ def plot_curves(results: Sequence[Result]) -> Figure:
         raise UsageError("no runs to draw")
     metric = _find_metric(histories)
     panels = ["loss", metric] if metric else ["loss"]
-    with drawing():
+    with plot_style():
         from matplotlib.lines import Line2D
 
         width = len(panels) * (PANEL_WIDTH + MARGIN) + 24
@@ -64,15 +64,14 @@ def plot_curves(results: Sequence[Result]) -> Figure:
             box = (left / width, bottom / height, PANEL_WIDTH / width, PANEL_HEIGHT / height)
             axes = add_panel(figure, box, title=name)
             for index, history in enumerate(histories):
-                for split in LINES:
+                for split in LINE_STYLES:
                     draw_curve(axes, history, split, name, index)
         if single:
             figure.suptitle(names[0], x=MARGIN / width, y=1 - 8 / height, ha="left", va="top", fontsize=11)
+        marker: dict[str, Any] = {"color": TEXT_COLOR, "marker": "o", "markersize": 4.5}
         splits = [
-            Line2D(
-                [], [], label=split, color=INK, linestyle=line, marker="o", markersize=4.5, markerfacecolor=FACES[split]
-            )
-            for split, line in LINES.items()
+            Line2D([], [], label=split, linestyle=line, markerfacecolor=MARKER_FACES[split], **marker)
+            for split, line in LINE_STYLES.items()
         ]
         runs = [Line2D([], [], label=name, **choose_look(index)) for index, name in enumerate(names)]
         options: dict[str, Any] = {"frameon": False, "fontsize": 9, "borderpad": 0, "borderaxespad": 0}
@@ -96,7 +95,7 @@ def add_panel(figure: Figure, box: tuple[float, float, float, float], title: str
 
     axes: Axes = figure.add_axes(box, title=title, xlabel="epoch")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-    axes.grid(color=GRID, linewidth=0.6)
+    axes.grid(color=GRID_COLOR, linewidth=0.6)
     axes.set_axisbelow(True)
     return axes
 
@@ -113,9 +112,9 @@ def draw_curve(axes: Axes, history: Sequence[dict[str, Any]], split: str, name: 
         [epoch["epoch"] for epoch in history],
         [float("nan") if value is None else value for value in values],
         **choose_look(index),
-        markerfacecolor=FACES[split],
-        markevery=ceil(len(values) / MARKED),
-        linestyle=LINES[split],
+        markerfacecolor=MARKER_FACES[split],
+        markevery=ceil(len(values) / MAX_MARKERS),
+        linestyle=LINE_STYLES[split],
         linewidth=1.5,
         label=f"{split} {name}",
     )

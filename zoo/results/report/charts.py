@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.results.plots.curves import add_panel, choose_look, draw_curve
-from zoo.results.plots.style import drawing, make_figure
+from zoo.results.plots.style import make_figure, plot_style
 from zoo.results.reading import Result
 from zoo.results.report.svg import embed_figure
 
@@ -44,7 +44,7 @@ def draw_charts(results: Sequence[Result]) -> Charts:
     runs = [(result.name, history) for result in results if (history := (result.record or {}).get("history"))]
     metrics = dict.fromkeys(name for _, history in runs for epoch in history for name in epoch["test"])
     wanted = [("train", "loss"), ("test", "loss"), *[("test", name) for name in metrics if name != "loss"][:1]]
-    with drawing():
+    with plot_style():
         drawn = [_draw_chart(runs, *what, prefix=f"chart-{number}") for number, what in enumerate(wanted)]
         charts = tuple(chart for chart in drawn if chart is not None)
         return Charts(

@@ -21,18 +21,18 @@ from zoo.records.repeat import write_recipe
 from zoo.registry.entries import Registry, choose_registry
 from zoo.results.comparison import Comparison, compare_results, find_results
 from zoo.results.conclusions import (
-    compare_models,
     describe_group,
+    describe_models,
+    describe_pair,
     find_pairs_of_best,
-    judge_pair,
-    show_p,
-    show_percent,
-    show_seconds,
-    show_size,
-    write_verdict,
+    format_p,
+    format_percent,
+    format_seconds,
+    format_size,
+    summarize,
 )
 from zoo.results.plots.images import find_wrong
-from zoo.results.plots.style import drawing
+from zoo.results.plots.style import plot_style
 from zoo.results.reading import Result, read_samples
 from zoo.results.report.charts import draw_charts
 from zoo.results.report.thumbnails import draw_matrix, make_thumbnails
@@ -42,10 +42,10 @@ from zoo.version import __version__
 
 log = logging.getLogger("zoo")
 
-RANDOM, MOST_WRONG, ALL_WRONG = 12, 12, 120
-"""Pictures: random samples, the most wrong ones of a result, and those of all results together."""
-MAX_CELLS, MAX_PIXELS = 20, 200
-"""Classes: up to so many the confusion matrix is a table with counts, then a picture, then left to words."""
+RANDOM_SAMPLES, MAX_WRONG, MAX_WRONG_IN_ALL = 12, 12, 120
+"""Thumbnails: random samples, and the most wrong samples of one result and of all results, at most."""
+MAX_TABLE_CLASSES, MAX_IMAGE_CLASSES = 20, 200
+"""Most classes of a confusion matrix that is a table of counts, and of one that is an image. More are not drawn."""
 
 
 def report(
@@ -69,7 +69,7 @@ def report(
         StorageError: the page cannot be written; an older one stays.
     """
     template = _load_template()
-    with drawing():
+    with plot_style():
         pass  # nothing is evaluated for a page whose charts cannot be drawn
     chosen = choose_registry(registry, plugins)
     results = find_results(references, chosen, runs_dir=runs_dir, data_dir=data_dir, offline=offline, progress=progress)
@@ -77,7 +77,7 @@ def report(
     named = {result.name: result for result in results}
     ranked = [named[row.name] for row in comparison.rows]
     samples = _gather_samples(ranked, registry=chosen, data_dir=data_dir, offline=offline)
-    page = template.render(_describe(comparison, ranked, samples))
+    page = template.render(_gather_context(comparison, ranked, samples))
     write_file(Path(output), page.encode(), what="the report", fix="Write elsewhere with --output.")
     return Path(output)
 
@@ -90,7 +90,7 @@ def _load_template() -> Any:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": show_percent, "p": show_p, "seconds": show_seconds, "size": show_size}
+    environment.filters |= {"percent": format_percent, "p": format_p, "seconds": format_seconds, "size": format_size}
     return environment.from_string(_read("report.html.jinja"))
 
 
@@ -98,7 +98,7 @@ def _read(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def _describe(comparison: Comparison, results: Sequence[Result], samples: dict[str, Any]) -> dict[str, Any]:
+def _gather_context(comparison: Comparison, results: Sequence[Result], samples: dict[str, Any]) -> dict[str, Any]:
     """Return everything that the template shows."""
     style, script = _read("report.css"), _read("report.js")
     digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
@@ -110,12 +110,12 @@ def _describe(comparison: Comparison, results: Sequence[Result], samples: dict[s
         "version": __version__,
         "made": time.strftime("%Y-%m-%d %H:%M %Z"),
         "comparison": comparison,
-        "verdict": write_verdict(comparison),
+        "verdict": summarize(comparison),
         "rows": list(zip(comparison.rows, results, strict=True)),
-        "pairs": [(pair, judge_pair(pair)) for pair in find_pairs_of_best(comparison)],
+        "pairs": [(pair, describe_pair(pair)) for pair in find_pairs_of_best(comparison)],
         "groups": [(group, describe_group(group)) for group in comparison.groups],
         "has_seeds": any(group.deviation is not None for group in comparison.groups),
-        "models": compare_models(comparison),
+        "models": describe_models(comparison),
         "curves": draw_charts(results),
         "without_record": [result.name for result in results if not (result.record or {}).get("history")],
         "samples": samples,
@@ -124,10 +124,10 @@ def _describe(comparison: Comparison, results: Sequence[Result], samples: dict[s
 
 
 def _gather_samples(results: Sequence[Result], **places: Any) -> dict[str, Any]:
-    """Return random samples that all results share and the most wrong ones of each, or why there are none."""
-    count = max(2, min(MOST_WRONG, ALL_WRONG // len(results)))
+    """Return the samples to show: random ones, and the most wrong of each result; or why there are none."""
+    count = max(2, min(MAX_WRONG, MAX_WRONG_IN_ALL // len(results)))
     outcomes = [result.outcomes for result in results if result.outcomes is not None]
-    shared = choose_samples(len(outcomes[0].targets), RANDOM, seed=42)
+    shared = choose_samples(len(outcomes[0].targets), RANDOM_SAMPLES, seed=42)
     wrong = [find_wrong(each, count) for each in outcomes]
     indices = list(dict.fromkeys([*shared, *(index for each in wrong for index in each)]))
     try:
@@ -177,7 +177,11 @@ def _describe_result(result: Result) -> dict[str, Any]:
     shares = matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
     names, size = outcomes.class_names, len(outcomes.class_names)
     scores = score_classes(matrix, names)
-    shown = scores if size <= MAX_CELLS else sorted(scores, key=lambda score: (score.f1 is None, score.f1))[:MAX_CELLS]
+    shown = (
+        scores
+        if size <= MAX_TABLE_CLASSES
+        else sorted(scores, key=lambda score: (score.f1 is None, score.f1))[:MAX_TABLE_CLASSES]
+    )
     config = {key: value for key, value in (facts.get("train_config") or {}).items() if value is not None}
     dataset = facts.get("dataset") or {}
     settings = {
@@ -202,12 +206,12 @@ def _describe_result(result: Result) -> dict[str, Any]:
     return {
         "names": names,
         "table": list(zip(names, matrix.tolist(), (shares * 10).round().int().tolist(), strict=True))
-        if size <= MAX_CELLS
+        if size <= MAX_TABLE_CLASSES
         else [],
-        "picture": draw_matrix(shares.numpy()) if MAX_CELLS < size <= MAX_PIXELS else "",
+        "picture": draw_matrix(shares.numpy()) if MAX_TABLE_CLASSES < size <= MAX_IMAGE_CLASSES else "",
         "confusions": list_confusions(matrix, names),
         "scores": shown,
-        "all_scores": size <= MAX_CELLS,
+        "all_scores": size <= MAX_TABLE_CLASSES,
         "settings": {key: value for key, value in settings.items() if value not in (None, "")},
         "environment": {key: value for key, value in environment.items() if value is not None},
         "recipe": write_recipe(facts),

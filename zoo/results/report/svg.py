@@ -7,20 +7,25 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from zoo.results.plots.curves import COLORS, GRID
-from zoo.results.plots.style import EDGE, INK, render_figure
+from zoo.results.plots.curves import COLORS, GRID_COLOR
+from zoo.results.plots.style import AXIS_COLOR, TEXT_COLOR, render_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 VARIABLES = {color.lower(): f"var(--l{index})" for index, color in enumerate(COLORS)}
-VARIABLES |= {INK: "var(--quiet)", EDGE: "var(--line)", GRID.lower(): "var(--line)", "#ffffff": "var(--page)"}
+VARIABLES |= {
+    TEXT_COLOR: "var(--quiet)",
+    AXIS_COLOR: "var(--line)",
+    GRID_COLOR.lower(): "var(--line)",
+    "#ffffff": "var(--page)",
+}
 """Colours of a figure, and the variables of report.css that stand for them: a dark page has other values."""
 
 SVG, LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 """What ElementTree calls the namespace of an element, and the attribute by which one refers to another."""
 COORDINATE, COMMAND = re.compile(r"\d+\.\d+"), re.compile(r"\s*([A-Za-z])\s*")
-"""Numbers and letters of a path."""
+"""The numbers and the letters of a path."""
 
 
 def embed_figure(figure: Figure, prefix: str, *, label: str = "", titles: Mapping[str, str] | None = None) -> str:
