@@ -270,4 +270,5 @@ def test_paper_gets_everything(open_page):
     assert shut > 10_000
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("getComputedStyle(document.querySelector('th button'), '::after').content") == "none"

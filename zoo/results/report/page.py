@@ -111,7 +111,7 @@ def _gather_context(comparison: Comparison, results: Sequence[Result], samples: 
         "made": time.strftime("%Y-%m-%d %H:%M %Z"),
         "comparison": comparison,
         "verdict": summarize(comparison),
-        "rows": list(zip(comparison.rows, results, strict=True)),
+        "rows": comparison.rows,
         "pairs": [(pair, describe_pair(pair)) for pair in find_pairs_of_best(comparison)],
         "groups": [(group, describe_group(group)) for group in comparison.groups],
         "has_seeds": any(group.deviation is not None for group in comparison.groups),
@@ -119,7 +119,7 @@ def _gather_context(comparison: Comparison, results: Sequence[Result], samples: 
         "curves": draw_charts(results),
         "without_record": [result.name for result in results if not (result.record or {}).get("history")],
         "samples": samples,
-        "details": [_describe_result(result) for result in results],
+        "details": list(zip(comparison.rows, map(_describe_result, results), samples["wrong"], strict=True)),
     }
 
 
