@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoo.results.reading import Result
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""The palette of M. Okabe and K. Ito, Color Universal Design (2008), without its yellow, which white swallows."""
+"""The palette of M. Okabe and K. Ito, Color Universal Design (2008), without yellow, which is hard to see on white."""
 
 MARKERS = ("o", "s", "^", "D", "v", "*", "P", "<", "X")
 """They tell runs apart in grey. There are nine for seven colours, so that no pair of both returns before 63 runs."""

@@ -99,7 +99,7 @@ def _read(name: str) -> str:
 
 
 def _gather_context(comparison: Comparison, results: Sequence[Result], samples: dict[str, Any]) -> dict[str, Any]:
-    """Return everything that the template shows."""
+    """Return the variables of the template."""
     style, script = _read("report.css"), _read("report.js")
     digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
     return {

@@ -23,7 +23,7 @@ VARIABLES |= {
 """Colours of a figure, and the variables of report.css that stand for them: a dark page has other values."""
 
 SVG, LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
-"""What ElementTree calls the namespace of an element, and the attribute by which one refers to another."""
+"""ElementTree's prefix of all elements, and its name of the attribute that refers to another element."""
 COORDINATE, COMMAND = re.compile(r"\d+\.\d+"), re.compile(r"\s*([A-Za-z])\s*")
 """The numbers and the letters of a path."""
 
@@ -36,7 +36,7 @@ def embed_figure(figure: Figure, prefix: str, *, label: str = "", titles: Mappin
     """
     figure.patch.set_visible(False)
     drawn = ElementTree.fromstring(render_figure(figure, "svg"))
-    # matplotlib writes no fill for black, which is the value without any.
+    # matplotlib does not write the fill of black shapes, because black is what SVG takes by default.
     svg = ElementTree.Element("svg", {"viewBox": drawn.attrib["viewBox"], "fill": VARIABLES["#000000"]})
     svg.attrib |= {"role": "img", "aria-label": label} if label else {"aria-hidden": "true"}
     svg.extend(drawn.findall(f"{SVG}g"))
@@ -56,7 +56,7 @@ def embed_figure(figure: Figure, prefix: str, *, label: str = "", titles: Mappin
             element.insert(0, title)
         _replace_style(element)
     for group in svg.iter("g"):
-        # The markers of a curve look the same. Said once for all, this takes a tenth off a page of many runs.
+        # All markers of a curve look the same. Naming their look once takes a tenth off a page of many runs.
         for marker in group.findall("use"):
             group.attrib |= {key: marker.attrib.pop(key) for key in {*marker.keys()} - {"href", "x", "y"}}
     return ElementTree.tostring(svg, encoding="unicode")
