@@ -21,7 +21,7 @@ import torch
 
 import zoo
 from zoo.cli.main import main
-from zoo.results.conclusions import show_p, show_points, show_seconds, show_size, write_verdict
+from zoo.results.conclusions import format_p, format_points, format_seconds, format_size, summarize
 from zoo.results.plots.accuracy import plot_comparison
 from zoo.training.predictions import Outcomes, read_outcomes, save_outcomes
 
@@ -109,9 +109,9 @@ def test_models_are_compared_over_their_seeds(runs):
     assert (pair.test.p, pair.adjusted_p) == pytest.approx((expected.pvalue, expected.pvalue))
     interval = expected.confidence_interval(0.95)
     assert (pair.test.low, pair.test.high) == pytest.approx((interval.low, interval.high))
-    verdict = write_verdict(comparison)
+    verdict = summarize(comparison)
     outcome = "is better than" if expected.pvalue < 0.05 else "cannot be told apart"
-    assert outcome in verdict[-1] and pair.first in verdict[-1] and show_p(pair.test.p) in verdict[-1]
+    assert outcome in verdict[-1] and pair.first in verdict[-1] and format_p(pair.test.p) in verdict[-1]
 
 
 def test_one_seed_each_says_nothing_about_the_models(runs, capsys):
@@ -328,13 +328,13 @@ def test_the_chart_shows_each_result_and_each_mean(runs, capsys, tmp_path):
 
 
 def test_numbers_are_shown_in_units_that_suit_them():
-    assert [show_seconds(value) for value in (None, 1234.5, 12.345, 0.0123, 4.2e-6)] == [
+    assert [format_seconds(value) for value in (None, 1234.5, 12.345, 0.0123, 4.2e-6)] == [
         "-",
         "1,234 s",
         "12.3 s",
         "12.3 ms",
         "4.2 µs",
     ]
-    assert [show_size(value) for value in (999, 43_800, 12_345_678)] == ["999 B", "43.8 kB", "12.3 MB"]
-    assert [show_p(value) for value in (0.015, 1, 1e-9)] == ["0.015", "1", "< 0.0001"]
-    assert show_points(-0.0123) == "-1.23"
+    assert [format_size(value) for value in (999, 43_800, 12_345_678)] == ["999 B", "43.8 kB", "12.3 MB"]
+    assert [format_p(value) for value in (0.015, 1, 1e-9)] == ["0.015", "1", "< 0.0001"]
+    assert format_points(-0.0123) == "-1.23"

@@ -27,8 +27,17 @@ from zoo.errors import DataError, SettingError, StorageError, UsageError
 from zoo.records.metadata import WeightsMetadata
 from zoo.records.runs import RunRecord
 from zoo.registry.origin import Origin
-from zoo.results.plots.images import MAX_SIDE, find_wrong, to_pictures
-from zoo.results.plots.style import RIGHT, WRONG, drawing, fit_text, measure_text, render_figure, save_figure, wrap_text
+from zoo.results.plots.images import MAX_IMAGE_SIDE, find_wrong, normalize_images
+from zoo.results.plots.style import (
+    RIGHT_COLOR,
+    WRONG_COLOR,
+    fit_text,
+    measure_text,
+    plot_style,
+    render_figure,
+    save_figure,
+    wrap_text,
+)
 from zoo.results.reading import Result
 from zoo.training.confusion import list_confusions
 from zoo.training.predictions import OutcomeOrigin, Outcomes
@@ -100,7 +109,7 @@ def make_history(epochs: int, start: float = 1.0, metric: str = "accuracy") -> l
 
 def list_texts(figure: Figure) -> list[Text]:
     """Return all texts that a reader sees."""
-    with drawing():
+    with plot_style():
         FigureCanvasAgg(figure).draw()
     texts = [*figure.texts, *itertools.chain(*(legend.get_texts() for legend in figure.legends))]
     if figure._suptitle is not None and figure._suptitle not in texts:
@@ -120,7 +129,7 @@ def list_texts(figure: Figure) -> list[Text]:
 def find_boxes(figure: Figure, artists: Sequence[Any]) -> numpy.ndarray[Any, Any]:
     """Return left, bottom, right and top of each, in pixels."""
     renderer = FigureCanvasAgg(figure).get_renderer()
-    with drawing():
+    with plot_style():
         return numpy.array([artist.get_window_extent(renderer).extents for artist in artists])
 
 
@@ -366,7 +375,7 @@ def test_images_of_different_sizes_keep_their_proportions_apart() -> None:
 
 def test_black_and_white_are_the_ends_of_the_range() -> None:
     def ends(*images: Tensor) -> list[list[float]]:
-        return [[round(value, 6) for value in picture.flatten().tolist()] for picture in to_pictures(images)]
+        return [[round(value, 6) for value in picture.flatten().tolist()] for picture in normalize_images(images)]
 
     assert ends(torch.tensor([[[0, 51, 255]]], dtype=torch.uint8)) == [[0, 0.2, 1]]
     assert ends(torch.tensor([[[0, 13107, 65535]]], dtype=torch.uint16)) == [[0, 0.2, 1]]
@@ -375,8 +384,8 @@ def test_black_and_white_are_the_ends_of_the_range() -> None:
     assert ends(torch.tensor([[[0, 5, 10]]], dtype=torch.int16)) == [[0, 0.5, 1]]
     assert ends(torch.tensor([[[True, False]]])) == [[1, 0]]
     assert ends(torch.full((5, 1, 1), 51, dtype=torch.uint8)) == [[0.2]]
-    (large,) = to_pictures([torch.full((3, 40, 4000), 255, dtype=torch.uint8)])
-    assert large.shape == (5, MAX_SIDE, 3) and large.min() == pytest.approx(1)
+    (large,) = normalize_images([torch.full((3, 40, 4000), 255, dtype=torch.uint8)])
+    assert large.shape == (5, MAX_IMAGE_SIDE, 3) and large.min() == pytest.approx(1)
 
 
 def test_what_is_no_picture_is_refused() -> None:
@@ -401,19 +410,21 @@ def test_predictions_say_right_and_wrong_by_sign_and_colour() -> None:
         target, predicted = (
             outcomes.class_names[int(side[index])] for side in (outcomes.targets, outcomes.predictions)
         )
-        sign, color = ("✓", RIGHT) if target == predicted else ("✗", WRONG)
+        sign, color = ("✓", RIGHT_COLOR) if target == predicted else ("✗", WRONG_COLOR)
         assert axes.get_title().replace("\n", " ") == f"{sign} {predicted} | {target}"
         assert axes.title.get_color() == color
-    assert {axes.title.get_color() for axes in figure.axes} == {RIGHT, WRONG}
+    assert {axes.title.get_color() for axes in figure.axes} == {RIGHT_COLOR, WRONG_COLOR}
 
 
 def test_green_and_red_are_read_on_white_and_told_apart_by_all() -> None:
-    assert find_contrast(RIGHT, "white") >= 4.5 and find_contrast(WRONG, "white") >= 4.5
+    assert find_contrast(RIGHT_COLOR, "white") >= 4.5 and find_contrast(WRONG_COLOR, "white") >= 4.5
     # Linear RGB as seen without one kind of cone: Machado, Oliveira and Fernandes (2009), severity 1.
     deutan = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
     protan = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
     for matrix in (numpy.eye(3), deutan, protan):
-        green, red = (numpy.array(matrix) @ (numpy.array(matplotlib.colors.to_rgb(c)) ** 2.2) for c in (RIGHT, WRONG))
+        green, red = (
+            numpy.array(matrix) @ (numpy.array(matplotlib.colors.to_rgb(c)) ** 2.2) for c in (RIGHT_COLOR, WRONG_COLOR)
+        )
         seen = [numpy.clip(color, 0, 1) ** (1 / 2.2) for color in (green, red)]
         assert numpy.linalg.norm(seen[0] - seen[1]) > 0.25
 
@@ -434,7 +445,7 @@ def test_the_most_wrong_come_first_with_both_probabilities() -> None:
     check_layout(figure)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["✗ b 0.900\ntruth a 0.050", "✗ a 0.900\ntruth b 0.100", "✗ a 0.900\ntruth b 0.100"]
-    assert {axes.title.get_color() for axes in figure.axes} == {WRONG}
+    assert {axes.title.get_color() for axes in figure.axes} == {WRONG_COLOR}
 
 
 def test_samples_are_chosen_by_the_seed_alone() -> None:
@@ -493,7 +504,7 @@ def test_a_notebook_shows_a_figure_as_a_picture() -> None:
 
 
 def test_text_is_cut_in_its_middle_and_broken_at_spaces() -> None:
-    with drawing():
+    with plot_style():
         assert fit_text("short", 9, 200) == "short"
         cut = fit_text("first part of a name, second part of a name", 9, 100)
         assert cut.startswith("first") and cut.endswith("name") and "…" in cut and measure_text(cut, 9) <= 100

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,13 +24,16 @@ from PIL import Image
 import zoo
 from zoo.cli.main import main
 from zoo.data.samples import choose_samples
-from zoo.records.metadata import FileOrigin
+from zoo.records.metadata import FileOrigin, WeightsMetadata
 from zoo.records.repeat import write_recipe
 from zoo.records.runs import RunRecord, read_record
+from zoo.registry.origin import Origin
 from zoo.results.plots.images import find_wrong
-from zoo.results.report.charts import choose_ticks, draw_chart
+from zoo.results.reading import Result
+from zoo.results.report.charts import Charts, draw_charts
 
 SIZES = {"train_size": 320, "test_size": 200}
+TITLES = ("train loss", "test loss", "test accuracy")
 HOSTILE = "<script>alert(1)</script>"
 PLUGIN = f"""
 import torch
@@ -99,6 +103,30 @@ class Page(HTMLParser):
             if image["alt"].startswith("sample "):
                 found.append((int(image["alt"].split()[1]), numpy.asarray(Image.open(io.BytesIO(raw)))))
         return found
+
+
+def read_charts(source: str) -> dict[str, dict[str, str]]:
+    """Return the path of each line of each chart, by the label of the chart and the title of the line."""
+    line = re.compile(r'class="line"><title>(.*?)</title>(?:<path d="([^"]*)")?')
+    return {label: dict(line.findall(svg)) for label, svg in re.findall(r'aria-label="(.*?)"(.*?)</svg>', source)}
+
+
+def make_result(name: str, losses: Sequence[float | None], train: float | None = 1.0) -> Result:
+    """Return what is known of a run: its losses on the test split, and one and the same of each epoch's training."""
+    epochs = enumerate(losses, start=1)
+    history = [{"epoch": epoch, "train": {"loss": train}, "test": {"loss": loss}} for epoch, loss in epochs]
+    metadata = WeightsMetadata(
+        model="net",
+        plugin=Origin(name="zoo"),
+        params={},
+        input_shape=(1,),
+        class_names=("a", "b"),
+        preprocess=zoo.Preprocess(),
+    )
+    record = RunRecord(history=history)
+    return Result(
+        name=name, weights=Path("w"), run=Path(name), run_record=record, weights_metadata=metadata, outcomes=None
+    )
 
 
 @pytest.fixture(scope="module")
@@ -181,13 +209,41 @@ def test_the_pictures_are_the_samples(page, runs):
 
 
 def test_the_curves_are_those_of_the_runs(page, runs):
-    paths = [found["d"] for found in page.find("path") if found["d"].startswith("M") and "L" in found["d"]]
-    assert len(paths) == 3 * len(runs)
-    assert {float(re.match(r"M([\d.]+)", path)[1]) for path in paths} == {46.0}
-    losses = [json.loads((row.run / "run.json").read_bytes())["history"] for row in zoo.compare(runs).rows]
-    first = [float(path.split("L")[0].split()[1]) for path in paths[: len(runs)]]
-    # Higher losses lie further up.
-    assert numpy.argsort(first).tolist() == numpy.argsort([-history[0]["train"]["loss"] for history in losses]).tolist()
+    charts = read_charts(page.source)
+    assert list(charts) == [f"{name} by epoch, a line for each of 4 results" for name in TITLES]
+    rows = zoo.compare(runs).rows
+    histories = [json.loads((row.run / "run.json").read_bytes())["history"] for row in rows]
+    for chart, (split, metric) in zip(charts.values(), map(str.split, TITLES), strict=True):
+        assert list(chart) == [row.name for row in rows]
+        ends = [re.findall(r"[\d.]+", path) for path in chart.values()]
+        assert len({(x, last) for x, _, last, _ in ends}) == 1 and float(ends[0][0]) < float(ends[0][2])
+        values = [epoch[split][metric] for history in histories for epoch in history]
+        heights = [float(y) for _, first, _, second in ends for y in (first, second)]
+        # Higher values lie further up, in proportion but for the rounding of their places.
+        slope, start = numpy.polyfit(values, heights, 1)
+        assert slope < 0
+        assert numpy.polyval([slope, start], values) == pytest.approx(heights, abs=0.15)
+
+
+def test_each_curve_has_a_look_of_its_own_that_the_legend_shows(page):
+    looks = re.findall(r'<li><svg.*?stroke="(var\(--l\d\))".*?<path d="([^"]+)" id=.*?</svg>(.*?)</li>', page.source)
+    curves = re.findall(
+        r'class="line"><title>(.*?)</title>.*?stroke="(var\(--l\d\))".*?<path d="([^"]+)" id=', page.source
+    )
+    assert len({(color, marker) for color, marker, _ in looks}) == len(looks) == 4
+    assert [(name, color, marker) for color, marker, name in looks] * 3 == curves
+
+
+def test_a_chart_is_a_picture_in_the_colours_of_the_page(page):
+    charts = page.find("svg", role="img")
+    assert len(charts) == 3 and all(chart["aria-label"] for chart in charts)
+    assert {"true"} == {found.get("aria-hidden") for found in page.find("svg") if found not in charts}
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+    assert {found["href"].removeprefix("#") for found in page.find("use")} < set(ids)
+    paint = {found[key] for _, found in page.elements for key in ("fill", "stroke") if key in found}
+    known = set(re.findall(r"--\w+(?=:)", page.contents["style"]))
+    assert paint - {"none"} == {color for color in paint if color[4:-1] in known and color == f"var({color[4:-1]})"}
 
 
 def test_the_recipe_trains_the_same_weights_again(page, runs, tmp_path, capsys):
@@ -278,7 +334,7 @@ def test_a_page_of_many_results_stays_small(runs, tmp_path):
     copies = [shutil.copytree(runs[number % 4], tmp_path / f"run-{number:02}") for number in range(20)]
     page = Page(zoo.report(copies, tmp_path / "report.html"))
     assert len(page.pictures) <= 12 + 120
-    assert len(page.source) < 700_000
+    assert len(page.source) < 500_000
     assert not [found for found in page.find("details") if "open" in found]
 
 
@@ -300,9 +356,12 @@ def test_what_cannot_be_reported_leaves_an_older_page(runs, tmp_path, capsys, mo
     assert main(["report", str(runs[0]), "--output", str(tmp_path / "report.pdf")]) == 2
     assert ".html" in capsys.readouterr().err
     assert main(["report", str(runs[0]), "--output", str(tmp_path / "no folder" / "report.html")]) in (0, 7)
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    assert main(["report", str(runs[0]), "--output", str(output)]) == 2
-    assert "pip install 'zoo-torch[plots]'" in capsys.readouterr().err
+    for package in ("jinja2", "matplotlib"):
+        with monkeypatch.context() as missing:
+            missing.setitem(sys.modules, package, None)
+            assert main(["report", str(runs[0]), "--output", str(output)]) == 2
+        said = capsys.readouterr().err
+        assert package in said and "pip install 'zoo-torch[plots]'" in said
     assert output.read_text(encoding="utf-8") == "older"
 
 
@@ -311,19 +370,19 @@ def test_the_wheel_has_the_parts_of_the_page(wheels):
     assert {f"zoo/results/report/report.{kind}" for kind in ("html.jinja", "css", "js")} <= {*names}
 
 
-def test_ticks_are_round_and_hold_the_values():
-    assert choose_ticks(0.8203, 0.8341, 5) == pytest.approx([0.82, 0.825, 0.83, 0.835])
-    assert choose_ticks(0, 0, 5) == pytest.approx([0, 0.2])
-    for low, high in ((1, 200), (-0.3, 0.4), (1e-9, 3e-9), (5, 5)):
-        ticks = choose_ticks(low, high, 5)
-        assert ticks[0] <= low and high <= ticks[-1] and 2 <= len(ticks) <= 8
-
-
 def test_a_line_breaks_where_a_value_is_missing():
-    chart = draw_chart("loss", [("a", 0, [(1, 2.0), (2, None), (3, 1.0), (4, 1.5)]), ("b", 1, [(1, None)])])
-    assert [line.path.count("M") for line in chart.lines] == [2, 0]
-    assert len(chart.lines[0].points) == 3
-    highest = min(y for _, y in chart.lines[0].points)
-    assert chart.lines[0].points[0] == (chart.left, highest)
-    assert [label for _, label in chart.x_ticks] == ["1", "2", "3", "4"]
-    assert draw_chart("loss", [("a", 0, [(1, None)])]) is None
+    losses = {"a": [2.0, None, 1.0, 1.5], "b": [None] * 4}
+    results = [make_result(name, values) for name, values in losses.items()]
+    drawn = draw_charts(results)
+    assert drawn == draw_charts(results)
+    # Of the second run no loss of the test is known, so that it has no line there.
+    paths = [chart["a"] for chart in read_charts("".join(chart.svg for chart in drawn.charts)).values()]
+    assert [chart.name for chart in drawn.charts] == ["train loss", "test loss"]
+    assert [path.count("M") for path in paths] == [1, 2]
+    assert [(entry.name, entry.svg.count("<use")) for entry in drawn.legend] == [("a", 1), ("b", 1)]
+    assert "a line for each of 1 results" in drawn.charts[1].svg
+
+
+def test_without_a_recorded_value_there_is_no_chart():
+    empty = [make_result("a", [None], train=None), make_result("b", [])]
+    assert draw_charts(empty) == draw_charts([]) == Charts(charts=(), legend=())

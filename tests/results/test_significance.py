@@ -10,7 +10,7 @@ import scipy.special
 import scipy.stats
 
 from zoo.results.significance import (
-    adjust_p,
+    holm_adjust,
     incomplete_beta,
     mcnemar_p,
     mean_and_deviation,
@@ -121,10 +121,10 @@ def test_incomplete_beta():
 
 
 def test_several_p_values_are_adjusted_after_holm():
-    assert adjust_p([]) == []
-    assert adjust_p([0.03]) == [0.03]
-    assert adjust_p([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
-    assert adjust_p([0.9, 0.5]) == [1, 1]
+    assert holm_adjust([]) == []
+    assert holm_adjust([0.03]) == [0.03]
+    assert holm_adjust([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm_adjust([0.9, 0.5]) == [1, 1]
     for _ in range(100):
         values = [RANDOM.random() ** 3 for _ in range(RANDOM.randint(1, 12))]
         # The definition: reject in order while p <= level / (tests left). So each is rejected from its own level on.
@@ -134,4 +134,4 @@ def test_several_p_values_are_adjusted_after_holm():
                 if values[index] > level / (len(values) - rank):
                     break
                 rejected.add(index)
-            assert {index for index, p in enumerate(adjust_p(values)) if p <= level} == rejected
+            assert {index for index, p in enumerate(holm_adjust(values)) if p <= level} == rejected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,6 +99,14 @@ def column(page: Any, heading: str, *, table: int = 0) -> list[str]:
     found = page.locator("table.sortable").nth(table)
     index = [text.split()[0] for text in found.locator("thead th").all_inner_texts()].index(heading)
     return [row.locator("th, td").nth(index).inner_text() for row in found.locator("tbody tr").all()]
+
+
+def find_contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours written as `rgb(0, 0, 0)`, 1 to 21 (WCAG 2.1)."""
+    parts = numpy.array([re.findall(r"\d+", color)[:3] for color in (one, other)], dtype=float) / 255
+    linear = numpy.where(parts <= 0.03928, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    dark, light = sorted(linear @ [0.2126, 0.7152, 0.0722])
+    return float((light + 0.05) / (dark + 0.05))
 
 
 def test_the_page_opens_without_a_word_and_asks_for_nothing(open_page):
@@ -229,6 +238,22 @@ def test_text_stands_out_from_its_background(open_page, scheme):
     assert not {kind: ratio for kind, ratio in ratios.items() if ratio < 4.5}
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_charts_are_seen_on_their_background(open_page, scheme):
+    page = open_page(scheme=scheme)
+    assert page.get_by_role("img", name="train loss by epoch, a line for each of 5 results").is_visible()
+    read = "(each, key) => each.map((one) => getComputedStyle(one)[key])"
+    (ground,) = page.locator("body").evaluate_all(read, "backgroundColor")
+    curves = page.locator(".charts .line > path").evaluate_all(read, "stroke")
+    letters = page.locator(".charts text").evaluate_all(read, "fill")
+    marks = page.locator(".charts .line use").evaluate_all(read, "fill")
+    assert len(curves) == 15 and len(set(curves)) == 5 and len(letters) > 15
+    # WCAG 2.1 asks for 3 of lines and 4.5 of text. Markers of the training are hollow, others as their curve.
+    assert min(find_contrast(color, ground) for color in curves) >= 3
+    assert min(find_contrast(color, ground) for color in letters) >= 4.5
+    assert set(marks) == {*curves, ground}
+
+
 def test_a_link_to_a_result_opens_it(open_page):
     page = open_page()
     assert page.locator("details[open]").count() == 0
@@ -245,4 +270,5 @@ def test_paper_gets_everything(open_page):
     assert shut > 10_000
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("getComputedStyle(document.querySelector('th button'), '::after').content") == "none"

@@ -25,11 +25,11 @@ from zoo.registry.entries import Registry
 from zoo.registry.places import Places, open_places
 from zoo.results.reading import Result, gather_results
 from zoo.results.seeds import Group, GroupPair, compare_groups, group_results
-from zoo.results.significance import adjust_p, mcnemar_p, wilson_interval
+from zoo.results.significance import holm_adjust, mcnemar_p, wilson_interval
 from zoo.training.predictions import Outcomes
 
-COURSE_BATCH = 32
-"""Samples a batch of the course's test loader."""
+COURSE_BATCH_SIZE = 32
+"""Samples in a batch of the course's test loader."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +73,11 @@ class Row:
 class Pair:
     """Two results on the same samples: do these files differ?
 
-    Of the samples, `first` alone is right on `gained` and `second` alone on `lost`. `p` is that of the exact McNemar
-    test; `adjusted_p` takes into account that all pairs of the comparison were tested.
+    Fields:
+        first, second: the names of the results.
+        gained, lost: the samples that only `first` has right, and those that only `second` has right.
+        p: of McNemar's exact test.
+        adjusted_p: `p` adjusted by Holm's method to the number of pairs in the comparison.
     """
 
     first: str
@@ -87,7 +90,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Results on the same samples: `rows` and `groups` the best first, and each pair of them."""
+    """Results on the same samples. `rows` and `groups` have the best first; the pairs are all pairs of them."""
 
     dataset: str
     split: str
@@ -140,40 +143,40 @@ def find_results(references: Sequence[str | os.PathLike[str]], places: Places, *
 
 
 def compare_results(results: Sequence[Result]) -> Comparison:
-    """Compare results that have their outcomes.
+    """Compare results that were read with their outcomes.
 
     Raises:
-        UsageError: they are not of the same samples; says which are of which.
+        UsageError: they are not of the same samples; the message says which are of which.
     """
     _check_same_samples(results)
-    ranked = sorted(results, key=lambda result: -_outcomes(result).accuracy)
+    ranked = sorted(results, key=lambda result: -_require_outcomes(result).accuracy)
     groups = group_results(ranked)
-    origin = _outcomes(ranked[0]).origin
+    origin = _require_outcomes(ranked[0]).origin
     return Comparison(
         dataset=origin.dataset,
         split=origin.split,
-        samples=len(_outcomes(ranked[0])),
+        samples=len(_require_outcomes(ranked[0])),
         digest=origin.digest,
-        rows=tuple(_describe(result) for result in ranked),
+        rows=tuple(_make_row(result) for result in ranked),
         pairs=_compare_files(ranked),
         groups=groups,
         group_pairs=compare_groups(groups),
     )
 
 
-def count_course_accuracy(correct: NDArray[numpy.bool_]) -> float:
+def average_over_batches(correct: NDArray[numpy.bool_]) -> float:
     """Return the mean of the accuracies of batches of 32, as the course prints it; `correct` is bool `(N,)`.
 
-    A last batch that is not full counts as much as a full one, so this is not the share of right predictions.
+    A last batch that is not full counts as much as a full one, which makes this differ from the accuracy.
     """
-    full = len(correct) // COURSE_BATCH * COURSE_BATCH
-    shares = correct[:full].reshape(-1, COURSE_BATCH).mean(axis=1)
+    full = len(correct) // COURSE_BATCH_SIZE * COURSE_BATCH_SIZE
+    shares = correct[:full].reshape(-1, COURSE_BATCH_SIZE).mean(axis=1)
     if full < len(correct):
         shares = numpy.append(shares, correct[full:].mean())
     return float(shares.mean())
 
 
-def _outcomes(result: Result) -> Outcomes:
+def _require_outcomes(result: Result) -> Outcomes:
     if result.outcomes is None:
         raise ValueError(f"{result.name} was read without its outcomes")
     return result.outcomes
@@ -182,7 +185,7 @@ def _outcomes(result: Result) -> Outcomes:
 def _check_same_samples(results: Sequence[Result]) -> None:
     groups: list[list[Result]] = []
     for result in results:
-        same = next((group for group in groups if _are_same_samples(group[0], result)), None)
+        same = next((group for group in groups if _have_same_samples(group[0], result)), None)
         if same is None:
             groups.append([result])
         else:
@@ -193,9 +196,9 @@ def _check_same_samples(results: Sequence[Result]) -> None:
         raise UsageError("these results are not about the same samples", why, fix)
 
 
-def _are_same_samples(first: Result, second: Result) -> bool:
-    one, other = _outcomes(first), _outcomes(second)
-    # Without a digest, the name and the targets must do.
+def _have_same_samples(first: Result, second: Result) -> bool:
+    one, other = _require_outcomes(first), _require_outcomes(second)
+    # Data without a digest are known by their name and their targets alone.
     facts = ("split", "digest") if one.origin.digest and other.origin.digest else ("split", "dataset")
     return (
         all(getattr(one.origin, fact) == getattr(other.origin, fact) for fact in facts)
@@ -205,14 +208,14 @@ def _are_same_samples(first: Result, second: Result) -> bool:
 
 
 def _describe_samples(result: Result) -> str:
-    outcomes = _outcomes(result)
+    outcomes = _require_outcomes(result)
     origin = outcomes.origin
     digest = f"digest {origin.digest[:8]}" if origin.digest else "no digest"
     return f"{len(outcomes)} samples of {origin.dataset}, split {origin.split}, {digest}"
 
 
-def _describe(result: Result) -> Row:
-    outcomes, metadata, header = _outcomes(result), result.weights_metadata, read_header(result.weights)
+def _make_row(result: Result) -> Row:
+    outcomes, metadata, header = _require_outcomes(result), result.weights_metadata, read_header(result.weights)
     samples, correct = len(outcomes), int(outcomes.hits.sum())
     low, high = wilson_interval(correct, samples)
     values = sum(prod(tensor.shape) for tensor in header.tensors.values())
@@ -232,7 +235,7 @@ def _describe(result: Result) -> Row:
         accuracy=correct / samples,
         low=low,
         high=high,
-        course_accuracy=count_course_accuracy(outcomes.hits),
+        course_accuracy=average_over_batches(outcomes.hits),
         training_seconds=training,
         prediction_seconds=prediction,
         timing=timing,
@@ -260,12 +263,12 @@ def _find_times(result: Result, samples: int) -> tuple[float | None, float | Non
 
 
 def _compare_files(results: Sequence[Result]) -> tuple[Pair, ...]:
-    # Doubles count exactly, and a product of matrices counts all pairs at once.
-    correct = numpy.stack([_outcomes(result).hits for result in results]).astype(numpy.float64)
+    # One product of matrices counts all pairs at once. Its sums of zeros and ones are exact in float64.
+    correct = numpy.stack([_require_outcomes(result).hits for result in results]).astype(numpy.float64)
     alone = (correct @ (1 - correct).T).astype(int).tolist()
     found = [(i, j, alone[i][j], alone[j][i]) for i, j in combinations(range(len(results)), 2)]
     values = [mcnemar_p(gained, lost) for *_, gained, lost in found]
     return tuple(
         Pair(first=results[i].name, second=results[j].name, gained=gained, lost=lost, p=p, adjusted_p=adjusted)
-        for (i, j, gained, lost), p, adjusted in zip(found, values, adjust_p(values), strict=True)
+        for (i, j, gained, lost), p, adjusted in zip(found, values, holm_adjust(values), strict=True)
     )

@@ -1,4 +1,4 @@
-"""Verdicts: what a comparison says, in sentences, with the two questions kept apart."""
+"""Conclusions: what a comparison says, in sentences. Whether files differ and whether models do stays apart."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ if TYPE_CHECKING:
     from zoo.results.comparison import Comparison, Pair
     from zoo.results.seeds import Group, GroupPair
 
-LEVEL = 0.05
-"""A p value below this is taken for a difference."""
-ONE_SEED = "one seed each says nothing about the models: use --seeds 5"
+SIGNIFICANCE_LEVEL = 0.05
+"""A p value below this counts as a difference."""
+ONE_SEED_EACH = "one seed each says nothing about the models: use --seeds 5"
 
 
-def write_verdict(comparison: Comparison) -> list[str]:
-    """Return the answers in a few sentences: on the best file, then on the models."""
+def summarize(comparison: Comparison) -> list[str]:
+    """Return a few sentences, on the best file and then on the models."""
     best = comparison.rows[0]
     counts = f"{best.correct:,} of {best.samples:,} right"
-    interval = f"95 % interval {show_percent(best.low, unit='')} to {show_percent(best.high)}"
-    lines = [f"Best file: {best.name}, {counts} ({show_percent(best.accuracy)}, {interval})."]
+    interval = f"95 % interval {format_percent(best.low, unit='')} to {format_percent(best.high)}"
+    lines = [f"Best file: {best.name}, {counts} ({format_percent(best.accuracy)}, {interval})."]
     if len(comparison.rows) > 1:
         against = find_pairs_of_best(comparison)
-        alike = [pair.second for pair in against if pair.adjusted_p >= LEVEL]
+        alike = [pair.second for pair in against if pair.adjusted_p >= SIGNIFICANCE_LEVEL]
         if not alike:
             lines.append("It differs from the other one." if len(against) == 1 else "It differs from every other one.")
         else:
             rest = "" if len(alike) == len(against) else f" It differs from the other {len(against) - len(alike)}."
-            lines.append(f"It cannot be told apart from {_join(alike)}.{rest}")
-    return lines + [f"Models: {line}." for line in compare_models(comparison)]
+            lines.append(f"It cannot be told apart from {_join_names(alike)}.{rest}")
+    return lines + [f"Models: {line}." for line in describe_models(comparison)]
 
 
 def find_pairs_of_best(comparison: Comparison) -> list[Pair]:
@@ -35,26 +35,28 @@ def find_pairs_of_best(comparison: Comparison) -> list[Pair]:
     return [pair for pair in comparison.pairs if pair.first == comparison.rows[0].name]
 
 
-def judge_pair(pair: Pair) -> str:
+def describe_pair(pair: Pair) -> str:
     """Return whether two files differ."""
     if pair.gained == pair.lost == 0:
         return "right on the same samples"
-    return "they differ" if pair.adjusted_p < LEVEL else "cannot be told apart"
+    return "they differ" if pair.adjusted_p < SIGNIFICANCE_LEVEL else "cannot be told apart"
 
 
-def compare_models(comparison: Comparison) -> list[str]:
+def describe_models(comparison: Comparison) -> list[str]:
     """Return whether one model is better than another, as far as several seeds tell."""
     groups = comparison.groups
     single = [group for group in groups if group.deviation is None]
     if len(comparison.rows) == 1:
         return []
     if len(single) == len(groups):
-        return [ONE_SEED]
+        return [ONE_SEED_EACH]
     if len(groups) == 1:
         return ["these are the seeds of one model: there is no other to compare it with"]
     tests = len(comparison.group_pairs)
     lines = [
-        describe_groups(pair, tests=tests) for pair in comparison.group_pairs if pair.first == find_best_group(groups)
+        describe_group_pair(pair, tests=tests)
+        for pair in comparison.group_pairs
+        if pair.first == find_best_group(groups)
     ]
     return lines + [f"one seed says nothing about {group.name}: use --seeds 5" for group in single]
 
@@ -64,16 +66,16 @@ def find_best_group(groups: tuple[Group, ...]) -> str:
     return next(group.name for group in groups if group.deviation is not None)
 
 
-def describe_groups(pair: GroupPair, *, tests: int) -> str:
+def describe_group_pair(pair: GroupPair, *, tests: int) -> str:
     """Return whether one model is better than another; `tests` is the number of pairs that were tested at once."""
     test, names = pair.test, f"{pair.first} and {pair.second}"
     if test.p is None or pair.adjusted_p is None:
-        size = show_points(test.difference)
+        size = format_points(test.difference)
         return f"{names}: {size} percentage points apart, and no seed changes either, so there is nothing to test with"
-    interval = f"95 % interval {show_points(test.low)} to {show_points(test.high)}"
-    adjusted = f" ({show_p(pair.adjusted_p)} as one of {tests} tests)" if tests > 1 else ""
-    facts = f"{show_points(test.difference)} percentage points, {interval}, p {show_p(test.p, sign='= ')}{adjusted}"
-    if pair.adjusted_p < LEVEL:
+    interval = f"95 % interval {format_points(test.low)} to {format_points(test.high)}"
+    adjusted = f" ({format_p(pair.adjusted_p)} as one of {tests} tests)" if tests > 1 else ""
+    facts = f"{format_points(test.difference)} percentage points, {interval}, p {format_p(test.p, sign='= ')}{adjusted}"
+    if pair.adjusted_p < SIGNIFICANCE_LEVEL:
         return f"{pair.first} is better than {pair.second}: {facts}"
     return f"{names} cannot be told apart: {facts}"
 
@@ -86,22 +88,22 @@ def describe_group(group: Group) -> str:
     return f"{100 * group.mean:.2f}{spread} % ({seeds}{left_out})"
 
 
-def show_percent(share: float, *, unit: str = " %") -> str:
+def format_percent(share: float, *, unit: str = " %") -> str:
     """Return a share from 0 to 1 in percent."""
     return f"{100 * share:.2f}{unit}"
 
 
-def show_points(share: float) -> str:
+def format_points(share: float) -> str:
     """Return a difference of shares in percentage points, with its sign."""
     return f"{100 * share:+.2f}"
 
 
-def show_p(p: float, *, sign: str = "") -> str:
-    """Return a p value with as many digits as mean something, after `sign` where it is not a bound."""
+def format_p(p: float, *, sign: str = "") -> str:
+    """Return a p value with two significant digits after `sign`, or the bound `< 0.0001` without it."""
     return "< 0.0001" if p < 0.0001 else f"{sign}{p:.2g}"
 
 
-def show_seconds(seconds: float | None) -> str:
+def format_seconds(seconds: float | None) -> str:
     """Return a time in a unit that suits it; `-` where it is not known."""
     if seconds is None:
         return "-"
@@ -111,15 +113,15 @@ def show_seconds(seconds: float | None) -> str:
     return f"{seconds / size:.3g} {unit}"
 
 
-def show_size(size: int) -> str:
+def format_size(size: int) -> str:
     """Return a number of bytes in a unit that suits it."""
     if size < 1000:
         return f"{size} B"
     return f"{size / 1e3:.1f} kB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
 
 
-def _join(names: list[str], limit: int = 5) -> str:
-    """Return names as one reads them out, no more than a few."""
+def _join_names(names: list[str], limit: int = 5) -> str:
+    """Return names as one reads them aloud, at most `limit` of them and the number of the rest."""
     if len(names) > limit:
         return f"{', '.join(names[:limit])} and {len(names) - limit} more"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError, UsageError, describe, quote
 from zoo.records.header import read_header
+from zoo.records.history import Epoch
 from zoo.records.metadata import WeightsMetadata, read_metadata
 from zoo.records.references import find_weights
 from zoo.records.runs import PREDICTIONS_FILE, RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
@@ -32,7 +33,7 @@ class Result:
         weights: The file.
         run: The folder of the run that made it, None when it does not lie in one.
         run_record: What that folder's `run.json` says; `record` is the same as a table.
-        weights_metadata: What the file says of itself; `metadata` is the same as a table.
+        weights_metadata: What the file says about itself; `metadata` is the same as a table.
         outcomes: The predictions on the test split, None when they were not asked for.
     """
 
@@ -42,6 +43,11 @@ class Result:
     run_record: RunRecord | None
     weights_metadata: WeightsMetadata
     outcomes: Outcomes | None
+
+    @property
+    def history(self) -> Sequence[Epoch]:
+        """The epochs that the run recorded; none where the weights lie in no run folder."""
+        return self.run_record.history if self.run_record else ()
 
     @property
     def record(self) -> dict[str, Any] | None:
@@ -86,16 +92,16 @@ def gather_results(paths: Sequence[Path], places: Places, *, outcomes: bool = Tr
         metadata = read_metadata(path, read_header(path).metadata)
         run = path.parent if path.name == WEIGHTS_FILE and (path.parent / RECORD_FILE).is_file() else None
         record = read_record(run / RECORD_FILE) if run else None
-        kept = _read_kept(run, metadata) if run and outcomes else None
+        kept = _read_saved_outcomes(run, metadata) if run and outcomes else None
         if kept is None and outcomes:
-            from zoo.training.evaluation import evaluate  # most results come from a run and need none of it
+            from zoo.training.evaluation import evaluate  # torch is not imported where all outcomes come from runs
 
             data_dir, offline = places.given_data_dir, places.offline
             done = evaluate(path, registry=places.registry, data_dir=data_dir, offline=offline, progress=progress)
             kept = done.outcomes
         result = Result(name="", weights=path, run=run, run_record=record, weights_metadata=metadata, outcomes=kept)
         found.append(result)
-    return [replace(result, name=name) for name, result in zip(_name_all(found), found, strict=True)]
+    return [replace(result, name=name) for name, result in zip(_name_results(found), found, strict=True)]
 
 
 def read_samples(
@@ -111,7 +117,7 @@ def read_samples(
 
     Raises:
         UsageError: the weights name no data set, or it has no sample of that index.
-        DataError: the data cannot be had, or are others than those of the outcomes.
+        DataError: the data cannot be had, or differ from those of the outcomes.
         DownloadError, PluginError: see `fetch`.
     """
     return gather_samples(result, indices, open_places(registry, plugins, data_dir=data_dir, offline=offline))
@@ -143,8 +149,8 @@ def gather_samples(result: Result, indices: Sequence[int], places: Places) -> li
         raise DataError(f"dataset {quote(entry.name)}: a sample cannot be read", describe(error)) from error
 
 
-def _read_kept(run: Path, metadata: WeightsMetadata) -> Outcomes | None:
-    """Return the outcomes kept in a run folder, None when there are none or they are of other weights."""
+def _read_saved_outcomes(run: Path, metadata: WeightsMetadata) -> Outcomes | None:
+    """Return the outcomes saved in a run folder, None when there are none or they belong to other weights."""
     path = run / PREDICTIONS_FILE
     if not path.exists():
         return None
@@ -153,7 +159,7 @@ def _read_kept(run: Path, metadata: WeightsMetadata) -> Outcomes | None:
     return kept if belongs and kept.class_names == metadata.class_names else None
 
 
-def _name_all(results: Sequence[Result]) -> list[str]:
+def _name_results(results: Sequence[Result]) -> list[str]:
     """Return a name for each result, all different."""
     titles = [result.weights_metadata.title for result in results]
     taken = Counter(titles)

@@ -1,4 +1,4 @@
-"""Groups: runs that differ in the seed alone. What a seed changes is what a difference of models is held against."""
+"""Seeds: groups of runs that differ in the seed alone. Their spread shows which differences of models are real."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from itertools import combinations
 
 from zoo.records.metadata import WeightsMetadata
 from zoo.results.reading import Result
-from zoo.results.significance import Difference, adjust_p, mean_and_deviation, mean_interval, welch_test
+from zoo.results.significance import Difference, holm_adjust, mean_and_deviation, mean_interval, welch_test
 
-NOT_THE_MODEL = {"seed", "device", "threads", "workers"}
-"""Settings of a training in which the runs of a group may differ: none makes another model of it."""
-FACTS = ("model", "plugin", "params", "dataset", "input_shape", "preprocess", "init", "frozen", "adapted_from")
+EXECUTION_SETTINGS = {"seed", "device", "threads", "workers"}
+"""Settings in which the runs of a group may differ, because they do not change what is trained."""
+MODEL_FACTS = ("model", "plugin", "params", "dataset", "input_shape", "preprocess", "init", "frozen", "adapted_from")
+"""Metadata that the runs of a group have in common."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +22,9 @@ class Group:
     """Runs that differ in the seed alone.
 
     Fields:
-        name: `MODEL@DATASET`, with what tells it from other groups of the same pair.
+        name: `MODEL@DATASET`, with the settings that tell it from other groups of the same model and data set.
         results, seeds: the names of the results that count, and their seeds; None where a file does not say it.
-        repeats: further results of a seed that is there already; a seed counts once.
+        repeats: further results of a seed that is in the group already. They are left out: a seed counts once.
         accuracies: of `results`, from 0 to 1.
         mean, deviation: of the accuracies; the sample's standard deviation (n - 1), None for a single seed.
         low, high: the 95 % t interval of the mean, None likewise.
@@ -44,7 +45,10 @@ class Group:
 class GroupPair:
     """Two groups of several seeds each: is one model better?
 
-    `test` compares their mean accuracies, `adjusted_p` takes into account that all pairs of groups were tested.
+    Fields:
+        first, second: the names of the groups.
+        test: Welch's test of their mean accuracies.
+        adjusted_p: its p value adjusted by Holm's method to the number of pairs of groups.
     """
 
     first: str
@@ -54,17 +58,17 @@ class GroupPair:
 
 
 def group_results(results: Sequence[Result]) -> tuple[Group, ...]:
-    """Return the groups of results that have their outcomes, the best mean first."""
+    """Return the groups of results that were read with their outcomes, the best mean first."""
     found: dict[str, list[Result]] = {}
     settings: dict[str, dict[str, str]] = {}
     for result in results:
         facts = _find_settings(result.weights_metadata)
-        # What names no seed is not known to differ in nothing but that.
+        # A file that names no seed may differ from others in more than its seed, so it is a group of its own.
         key = json.dumps([facts, None if _find_seed(result) is not None else str(result.weights)], sort_keys=True)
         found.setdefault(key, []).append(result)
         settings[key] = facts
-    names = _name_all(found, settings)
-    groups = [_describe(name, group) for name, group in zip(names, found.values(), strict=True)]
+    names = _name_groups(found, settings)
+    groups = [_make_group(name, group) for name, group in zip(names, found.values(), strict=True)]
     return tuple(sorted(groups, key=lambda group: -group.mean))
 
 
@@ -73,7 +77,7 @@ def compare_groups(groups: Sequence[Group]) -> tuple[GroupPair, ...]:
     several = [group for group in groups if group.deviation is not None]
     pairs = list(combinations(several, 2))
     tests = [welch_test(first.accuracies, second.accuracies) for first, second in pairs]
-    adjusted = iter(adjust_p([test.p for test in tests if test.p is not None]))
+    adjusted = iter(holm_adjust([test.p for test in tests if test.p is not None]))
     return tuple(
         GroupPair(
             first=first.name,
@@ -90,10 +94,10 @@ def _find_seed(result: Result) -> int | None:
 
 
 def _find_settings(metadata: WeightsMetadata) -> dict[str, str]:
-    """Return all that makes a model besides its seed, one text for each setting."""
+    """Return the settings that make a model, without its seed, each as one text."""
     table = metadata.to_json()
-    settings = {fact: table.get(fact) for fact in FACTS}
-    settings |= {key: value for key, value in (metadata.train_config or {}).items() if key not in NOT_THE_MODEL}
+    settings = {fact: table.get(fact) for fact in MODEL_FACTS}
+    settings |= {key: value for key, value in (metadata.train_config or {}).items() if key not in EXECUTION_SETTINGS}
     flat: dict[str, str] = {}
     for key, value in settings.items():
         inner = value.items() if isinstance(value, dict) else [("", value)]
@@ -101,7 +105,7 @@ def _find_settings(metadata: WeightsMetadata) -> dict[str, str]:
     return flat
 
 
-def _name_all(found: Mapping[str, Sequence[Result]], settings: Mapping[str, Mapping[str, str]]) -> list[str]:
+def _name_groups(found: Mapping[str, Sequence[Result]], settings: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return a name for each group, all different."""
     pairs: dict[str, list[str]] = {}
     for key, group in found.items():
@@ -116,7 +120,7 @@ def _name_all(found: Mapping[str, Sequence[Result]], settings: Mapping[str, Mapp
     return [names[key] for key in found]
 
 
-def _describe(name: str, group: Sequence[Result]) -> Group:
+def _make_group(name: str, group: Sequence[Result]) -> Group:
     first: dict[int | None, Result] = {}
     for result in group:
         first.setdefault(_find_seed(result), result)

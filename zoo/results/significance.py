@@ -1,6 +1,7 @@
-"""Intervals: how far a score can be trusted, and whether two scores differ by more than chance. Plain arithmetic.
+"""Significance: how far a score can be trusted, and whether two scores differ by more than chance.
 
-All distributions needed here follow from one function, the regularised incomplete beta function.
+All distributions here follow from one function, the regularised incomplete beta function. SciPy has it too, but
+importing `scipy.special` would add three quarters to the time of `zoo compare`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """The difference of two means, `difference` = first - second, in the unit of the values.
+    """The difference of two means by Welch's t-test.
 
-    `low` to `high` is its confidence interval and `p` the two-sided p value of "there is none", both of Welch's t-test
-    with `degrees` degrees of freedom. Where no value varies at all, the interval is the difference itself and `p` and
-    `degrees` are None.
+    Fields:
+        difference: the first mean minus the second, in the unit of the values.
+        low, high: its confidence interval, which is the difference itself where no value varies at all.
+        p: the two-sided p value of the hypothesis that both means are equal, None likewise.
+        degrees: the degrees of freedom, None likewise.
     """
 
     difference: float
@@ -40,7 +43,7 @@ def wilson_interval(correct: int, total: int, confidence: float = CONFIDENCE) ->
     share, scale = correct / total, 1 + z * z / total
     centre = share + z * z / (2 * total)
     reach = z * sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    # At the ends of the range the formula gives these exactly, floating point nearly.
+    # Here the formula gives exactly 0 and 1, which floating point would miss by a little.
     low = 0.0 if correct == 0 else (centre - reach) / scale
     high = 1.0 if correct == total else (centre + reach) / scale
     return low, high
@@ -49,18 +52,18 @@ def wilson_interval(correct: int, total: int, confidence: float = CONFIDENCE) ->
 def mcnemar_p(gained: int, lost: int) -> float:
     """Return the p value of McNemar's exact test, two-sided, for samples that only one of two models gets right.
 
-    If neither is better, each of the n = gained + lost samples falls to either side like a coin: with k the smaller
-    count, p = min(1, 2 P(X <= k)) for X ~ Binomial(n, 1/2), and P(X <= k) = I_1/2(n - k, k + 1).
+    If neither is better, each of the n = gained + lost samples falls to either side like a coin. With k the smaller
+    count, p = min(1, 2 P(X <= k)) for X ~ Binomial(n, 1/2), where P(X <= k) = I_1/2(n - k, k + 1).
     Source: Q. McNemar, Psychometrika 12 (1947); the binomial sum as a beta function is DLMF 8.17.5.
     """
     total, fewer = gained + lost, min(gained, lost)
-    if 2 * fewer >= total - 1:  # no more even split is possible
+    if 2 * fewer >= total - 1:  # the most even split there is
         return 1.0
     return min(1.0, 2 * incomplete_beta(total - fewer, fewer + 1, 0.5))
 
 
-def adjust_p(values: Sequence[float]) -> list[float]:
-    """Return p values of several tests made at once, adjusted so that any false alarm at all stays rare.
+def holm_adjust(values: Sequence[float]) -> list[float]:
+    """Return p values of several tests made at once, adjusted so that even one false alarm among them stays rare.
 
     The smallest of m is multiplied by m, the next by m - 1 and so on; none falls below a smaller one's or exceeds 1.
     Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979).
@@ -104,7 +107,7 @@ def welch_test(first: Sequence[float], second: Sequence[float], confidence: floa
     if a + b == 0:
         return Difference(difference=difference, low=difference, high=difference, p=None, degrees=None)
     error = sqrt(a + b)
-    # Shares of the whole, so that no square of a small spread becomes zero.
+    # Dividing by a + b first keeps the squares of very small spreads from becoming zero.
     degrees = 1 / ((a / (a + b)) ** 2 / (len(first) - 1) + (b / (a + b)) ** 2 / (len(second) - 1))
     reach = student_quantile((1 + confidence) / 2, degrees) * error
     return Difference(
@@ -151,27 +154,27 @@ def incomplete_beta(a: float, b: float, x: float, *, complement: float | None = 
         + b * (log1p(-x) if x < 0.5 else log(y))
         + (lgamma(a + b) - lgamma(a) - lgamma(b))
     )
-    return scale / a / _continue_fraction(a, b, x)
+    return scale / a / _continued_fraction(a, b, x)
 
 
-def _continue_fraction(a: float, b: float, x: float) -> float:
+def _continued_fraction(a: float, b: float, x: float) -> float:
     """Return 1 + d1 / (1 + d2 / (1 + ...)), with the d of DLMF 8.17.23."""
     tiny, exact = 1e-300, 1e-16
     value, c, d = 1.0, 1.0, 0.0
-    # The number of steps needed grows as the root of the larger argument; a million samples need under a thousand.
+    # The steps needed grow with the square root of the larger argument: a million samples take under a thousand.
     for step in range(1, 100_000):
         m = step // 2
         if step % 2:
             factor = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
         else:
             factor = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        d = 1 / _keep_off_zero(1 + factor * d, tiny)
-        c = _keep_off_zero(1 + factor / c, tiny)
+        d = 1 / _avoid_zero(1 + factor * d, tiny)
+        c = _avoid_zero(1 + factor / c, tiny)
         value *= c * d
         if abs(c * d - 1) < exact:
             break
     return value
 
 
-def _keep_off_zero(value: float, tiny: float) -> float:
+def _avoid_zero(value: float, tiny: float) -> float:
     return value if abs(value) > tiny else tiny

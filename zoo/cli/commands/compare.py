@@ -86,17 +86,17 @@ def _list_rows(comparison: Comparison, course_style: bool) -> list[list[str]]:
 def _list_cells(row: Row, course_style: bool) -> list[str]:
     from zoo.results import conclusions
 
-    course = [conclusions.show_percent(row.course_accuracy)] if course_style else []
+    course = [conclusions.format_percent(row.course_accuracy)] if course_style else []
     return [
         row.name,
         "-" if row.seed is None else str(row.seed),
         f"{row.parameters:,}",
-        conclusions.show_size(row.size),
+        conclusions.format_size(row.size),
         f"{row.correct:,}",
-        conclusions.show_percent(row.accuracy),
-        f"{conclusions.show_percent(row.low, unit='')} to {conclusions.show_percent(row.high, unit='')}",
-        conclusions.show_seconds(row.training_seconds),
-        conclusions.show_seconds(row.prediction_seconds),
+        conclusions.format_percent(row.accuracy),
+        f"{conclusions.format_percent(row.low, unit='')} to {conclusions.format_percent(row.high, unit='')}",
+        conclusions.format_seconds(row.training_seconds),
+        conclusions.format_seconds(row.prediction_seconds),
         *course,
     ]
 
@@ -109,9 +109,9 @@ def _list_pairs(comparison: Comparison) -> list[list[str]]:
     adjusted = [f"p of {tests} tests"] if tests > 1 else []
     rows = [[f"{comparison.rows[0].name} against", "gained", "lost", "p", *adjusted, ""]]
     for pair in conclusions.find_pairs_of_best(comparison):
-        counts = [pair.second, f"{pair.gained:,}", f"{pair.lost:,}", conclusions.show_p(pair.p)]
+        counts = [pair.second, f"{pair.gained:,}", f"{pair.lost:,}", conclusions.format_p(pair.p)]
         rows.append(
-            [*counts, *([conclusions.show_p(pair.adjusted_p)] if adjusted else []), conclusions.judge_pair(pair)]
+            [*counts, *([conclusions.format_p(pair.adjusted_p)] if adjusted else []), conclusions.describe_pair(pair)]
         )
     return rows
 
@@ -150,7 +150,7 @@ def _write_plain(comparison: Comparison, course_style: bool) -> None:
             write_table(
                 [(escape(group.name), escape(conclusions.describe_group(group))) for group in comparison.groups], "  "
             )
-        for line in conclusions.compare_models(comparison):
+        for line in conclusions.describe_models(comparison):
             write_result(f"  {escape(line)}")
 
 
@@ -180,7 +180,7 @@ def _write_markdown(comparison: Comparison, course_style: bool) -> None:
         if any(group.deviation is not None for group in comparison.groups):
             for group in comparison.groups:
                 write_result(f"- {_clean(group.name)}: {_clean(conclusions.describe_group(group))}")
-        for line in conclusions.compare_models(comparison):
+        for line in conclusions.describe_models(comparison):
             write_result(f"- {_clean(line)}")
 
 

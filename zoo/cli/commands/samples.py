@@ -46,14 +46,14 @@ def samples_command(
 
     Without --output they are listed: class, shape, type and range of the values.
     """
-    from zoo.results.plots.style import drawing, find_format, save_figure
+    from zoo.results.plots.style import find_format, plot_style, save_figure
 
     if index is not None and grid is not None:
         raise UsageError("--index and --grid were both given", fix="Give one of them")
     rows, columns = read_grid(grid or "4x4")
     if output is not None:
         find_format(output)
-        with drawing():
+        with plot_style():
             pass  # finds a missing matplotlib before any data are loaded
     given = read_params("--dataset-param", dataset_params)
     from zoo.data.samples import load_samples

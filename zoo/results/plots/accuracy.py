@@ -1,21 +1,30 @@
-"""The picture of a comparison: a row for each result, its accuracy as a point with its interval, the best on top."""
+"""Accuracy: the figure of a comparison, with the accuracy of each result and its interval, the best on top."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo.results.conclusions import show_percent
-from zoo.results.plots.style import INK, LINE, RIGHT, drawing, fit_text, make_figure, measure_text, write_lines
+from zoo.results.conclusions import format_percent
+from zoo.results.plots.style import (
+    LINE_HEIGHT,
+    RIGHT_COLOR,
+    TEXT_COLOR,
+    fit_text,
+    make_figure,
+    measure_text,
+    plot_style,
+    write_lines,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from zoo.results.comparison import Comparison
 
-SIZE, ROW, MARGIN = 9, 18, 12
-"""Points: letters, a row, and the space around."""
-CHART, NAMES, VALUES = 320, 240, 110
-"""Points: the width of the chart, of the names at most, and of the numbers on its right."""
+FONT_SIZE, ROW_HEIGHT, MARGIN = 9, 18, 12
+"""Points: the font, a row, and the space around."""
+CHART_WIDTH, MAX_NAME_WIDTH, VALUE_WIDTH = 320, 240, 110
+"""Points: the width of the chart, the longest name on its left, and the numbers on its right."""
 
 
 def plot_comparison(comparison: Comparison) -> Figure:
@@ -36,30 +45,32 @@ def plot_comparison(comparison: Comparison) -> Figure:
     ]
     if means:
         notes.append("◆ mean ± standard deviation over seeds, with the 95 % t interval of the mean")
-    with drawing():
-        labels = [fit_text(name, SIZE, NAMES) for name, *_ in results + means]
-        names = max(measure_text(label, SIZE) for label in labels) + 2 * MARGIN
-        head, foot = MARGIN + len(notes) * SIZE * LINE + MARGIN, 40
+    with plot_style():
+        labels = [fit_text(name, FONT_SIZE, MAX_NAME_WIDTH) for name, *_ in results + means]
+        names = max(measure_text(label, FONT_SIZE) for label in labels) + 2 * MARGIN
+        head, foot = MARGIN + len(notes) * FONT_SIZE * LINE_HEIGHT + MARGIN, 40
         rows = len(labels) + (1 if means else 0)
-        width, height = names + CHART + VALUES, head + rows * ROW + foot
+        width, height = names + CHART_WIDTH + VALUE_WIDTH, head + rows * ROW_HEIGHT + foot
         figure = make_figure(width, height)
-        write_lines(figure, [fit_text(note, SIZE, width - 2 * MARGIN) for note in notes], height - MARGIN, SIZE)
-        axes = figure.add_axes((names / width, foot / height, CHART / width, rows * ROW / height))
+        write_lines(
+            figure, [fit_text(note, FONT_SIZE, width - 2 * MARGIN) for note in notes], height - MARGIN, FONT_SIZE
+        )
+        axes = figure.add_axes((names / width, foot / height, CHART_WIDTH / width, rows * ROW_HEIGHT / height))
         places = [*range(len(results)), *range(len(results) + 1, len(results) + 1 + len(means))]
         for place, (_, value, low, high, spread) in zip(places, results + means, strict=True):
-            colour, marker = (INK, "o") if place < len(results) else (RIGHT, "D")
-            axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.5, solid_capstyle="butt")
-            axes.plot([100 * value], [place], marker=marker, color=colour, markersize=5, linestyle="none")
-            text = f"{show_percent(value, unit='')}{spread} %"
+            color, marker = (TEXT_COLOR, "o") if place < len(results) else (RIGHT_COLOR, "D")
+            axes.plot([100 * low, 100 * high], [place, place], color=color, linewidth=1.5, solid_capstyle="butt")
+            axes.plot([100 * value], [place], marker=marker, color=color, markersize=5, linestyle="none")
+            text = f"{format_percent(value, unit='')}{spread} %"
             axes.annotate(
-                text, (1, place), (8, 0), ("axes fraction", "data"), "offset points", fontsize=SIZE, va="center"
+                text, (1, place), (8, 0), ("axes fraction", "data"), "offset points", fontsize=FONT_SIZE, va="center"
             )
         axes.set_ylim(rows - 0.5, -0.5)
-        axes.set_yticks(places, labels, fontsize=SIZE)
+        axes.set_yticks(places, labels, fontsize=FONT_SIZE)
         axes.tick_params(axis="y", length=0)
-        axes.tick_params(axis="x", labelsize=SIZE)
+        axes.tick_params(axis="x", labelsize=FONT_SIZE)
         axes.margins(x=0.04)
         axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
         axes.set_axisbelow(True)
-        axes.set_xlabel("accuracy in %", fontsize=SIZE)
+        axes.set_xlabel("accuracy in %", fontsize=FONT_SIZE)
     return figure

@@ -1,4 +1,4 @@
-"""Confusion: the matrix of what was predicted for each class."""
+"""Confusion matrix: how often each class was predicted for each true class."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from zoo.results.plots.style import LINE, drawing, fit_text, make_figure, measure_text, wrap_text, write_lines
+from zoo.results.plots.style import LINE_HEIGHT, fit_text, make_figure, measure_text, plot_style, wrap_text, write_lines
 from zoo.training.confusion import list_confusions
 
 if TYPE_CHECKING:
@@ -18,43 +18,48 @@ if TYPE_CHECKING:
     from zoo.training.predictions import Outcomes
 
 
-MATRIX, ROOM, LABEL = 330, 900, 150
-"""Points: the least side of a matrix, the side up to which it grows for its counts, the longest name beside it."""
+MIN_SIDE, MAX_SIDE_WITH_COUNTS, MAX_LABEL_WIDTH = 330, 900, 150
+"""Points: the smallest side of a matrix, the side up to which it grows for its counts, the longest name beside it."""
+
+MAX_SIDE = 1440
+"""Points: the largest side of a matrix. Where all names need more, only some classes are named."""
+
+EMPTY_ROW_COLOR = "#DDDDDD"
 
 
 def plot_confusion(outcomes: Outcomes, *, title: str | None = None, pairs: int = 5) -> Figure:
     """Draw the confusion matrix: rows are the truth, columns what was predicted, with the most confused pairs in words.
 
-    A cell's colour is its share of the row's samples, on a scale of square roots, so that few mistakes show; its number
-    is the count, where there is room for it, and 0 is left blank.
+    The colour of a cell is its share of the samples of its row, on a scale of square roots, so that rare mistakes show.
+    The number is the count. It is left out where it is 0, or where there is no room for it.
     """
     matrix, size = outcomes.matrix, len(outcomes.class_names)
-    with drawing():
-        letters = 9 if size <= 20 else 7
-        pitch, number_size = _find_pitch(matrix, letters)
-        step = ceil(letters * LINE / pitch)
+    with plot_style():
+        font_size = 9 if size <= 20 else 7
+        cell_size, count_size = _choose_cell_size(matrix, font_size)
+        step = ceil(font_size * LINE_HEIGHT / cell_size)
         shown = range(0, size, step)
-        names = [fit_text(outcomes.class_names[index], letters, LABEL) for index in shown]
-        label = max(measure_text(name, letters) for name in names)
-        upright = label > pitch * step - 6
-        side, left, right = size * pitch, label + 42, 84
+        names = [fit_text(outcomes.class_names[index], font_size, MAX_LABEL_WIDTH) for index in shown]
+        label = max(measure_text(name, font_size) for name in names)
+        upright = label > cell_size * step - 6
+        side, left, right = size * cell_size, label + 42, 84
         width = left + side + right
         head = wrap_text(title or describe_outcomes(outcomes), 11, width - 24, 3)
         words = _describe_confusions(outcomes, matrix, width - 24, pairs)
-        foot = len(words) * 9 * LINE + 18
-        bottom = foot + 32 + (label if upright else letters * LINE)
-        top = len(head) * 11 * LINE + 22
+        foot = len(words) * 9 * LINE_HEIGHT + 18
+        bottom = foot + 32 + (label if upright else font_size * LINE_HEIGHT)
+        top = len(head) * 11 * LINE_HEIGHT + 22
         height = bottom + side + top
         figure = make_figure(width, height)
         axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
         image, colors = _draw_matrix(axes, matrix)
-        axes.set_xticks(shown, names, fontsize=letters, rotation=90 if upright else 0)
-        axes.set_yticks(shown, names, fontsize=letters)
+        axes.set_xticks(shown, names, fontsize=font_size, rotation=90 if upright else 0)
+        axes.set_yticks(shown, names, fontsize=font_size)
         axes.set_xlabel("predicted", fontsize=10)
         axes.set_ylabel("truth", fontsize=10)
-        if number_size:
-            _write_counts(axes, matrix, colors, number_size)
-        tall = min(side, 330)
+        if count_size:
+            _write_counts(axes, matrix, colors, count_size)
+        tall = min(side, MIN_SIDE)
         bar = figure.add_axes(((left + side + 16) / width, (bottom + side - tall) / height, 12 / width, tall / height))
         ticks = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1)
         figure.colorbar(image, cax=bar, ticks=ticks, label="share of the row")
@@ -66,20 +71,20 @@ def plot_confusion(outcomes: Outcomes, *, title: str | None = None, pairs: int =
 
 
 def describe_outcomes(outcomes: Outcomes) -> str:
-    """Return in a line what was predicted, by what, and how many of it right."""
-    facts, right, total = outcomes.facts, int(outcomes.correct.sum()), len(outcomes.targets)
-    return f"{facts['model']} on {facts['dataset']}, {facts['split']}: {right} of {total} right ({right / total:.2%})"
+    """Return one line with the model, the data and the share of right predictions."""
+    origin, right, total = outcomes.origin, int(outcomes.correct.sum()), len(outcomes.targets)
+    return f"{origin.model} on {origin.dataset}, {origin.split}: {right} of {total} right ({right / total:.2%})"
 
 
-def _find_pitch(matrix: Tensor, letters: float) -> tuple[float, float]:
+def _choose_cell_size(matrix: Tensor, font_size: float) -> tuple[float, float]:
     """Return the side of a cell and the size of the counts in it, 0 for none, both in points."""
     size = len(matrix)
-    pitch = min(max(MATRIX / size, letters * LINE), LARGEST / size)
-    for number_size in (9, 8, 7, 6):
-        needed = max(measure_text(str(int(matrix.max())), number_size) + 6, number_size * LINE + 2)
-        if max(needed, pitch) * size <= ROOM or needed <= pitch:
-            return max(needed, pitch), number_size
-    return pitch, 0
+    cell_size = min(max(MIN_SIDE / size, font_size * LINE_HEIGHT), MAX_SIDE / size)
+    for count_size in (9, 8, 7, 6):
+        needed = max(measure_text(str(int(matrix.max())), count_size) + 6, count_size * LINE_HEIGHT + 2)
+        if max(needed, cell_size) * size <= MAX_SIDE_WITH_COUNTS or needed <= cell_size:
+            return max(needed, cell_size), count_size
+    return cell_size, 0
 
 
 def _draw_matrix(axes: Axes, matrix: Tensor) -> tuple[AxesImage, Any]:
@@ -90,9 +95,9 @@ def _draw_matrix(axes: Axes, matrix: Tensor) -> tuple[AxesImage, Any]:
 
     # A class without samples has no shares.
     shares = numpy.ma.masked_invalid((matrix.double() / matrix.sum(1, keepdim=True)).numpy())
-    blues = matplotlib.colormaps["Blues"].with_extremes(bad=EMPTY)
+    blues = matplotlib.colormaps["Blues"].with_extremes(bad=EMPTY_ROW_COLOR)
     image = axes.imshow(shares, cmap=blues, norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
-    if len(matrix) * 7 * LINE <= LARGEST:  # lines between smaller cells would hide them
+    if len(matrix) * 7 * LINE_HEIGHT <= MAX_SIDE:  # lines would hide smaller cells
         lines = numpy.arange(0.5, len(matrix) - 1)
         axes.set_xticks(lines, minor=True)
         axes.set_yticks(lines, minor=True)
@@ -106,11 +111,11 @@ def _write_counts(axes: Axes, matrix: Tensor, colors: Any, size: float) -> None:
     for row, counts in enumerate(matrix.tolist()):
         for column, count in enumerate(counts):
             if count:
-                ink = choose_ink(colors[row, column])
+                ink = choose_text_color(colors[row, column])
                 axes.text(column, row, str(count), color=ink, fontsize=size, ha="center", va="center_baseline")
 
 
-def choose_ink(color: Sequence[float]) -> str:
+def choose_text_color(color: Sequence[float]) -> str:
     """Return black or white, whichever has the higher contrast on a colour (WCAG 2.2, relative luminance)."""
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in color[:3]]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -127,10 +132,3 @@ def _describe_confusions(outcomes: Outcomes, matrix: Tensor, width: float, pairs
     if bool((matrix.sum(1) == 0).any()):
         lines.append("Grey rows: no samples of that class.")
     return [fit_text(line, 9, width) for line in lines]
-
-
-LARGEST = 1440
-"""Points: the side beyond which a matrix grows for nothing, so that of too many classes only some are named."""
-
-
-EMPTY = "#DDDDDD"

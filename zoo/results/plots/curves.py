@@ -7,26 +7,33 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
-from zoo.results.plots.style import INK, drawing, fit_text, make_figure, measure_text
+from zoo.results.plots.style import TEXT_COLOR, fit_text, make_figure, measure_text, plot_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     from zoo.records.history import Epoch, Scored
     from zoo.results.reading import Result
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""The palette of M. Okabe and K. Ito, Color Universal Design (2008), without its yellow, which white swallows."""
+"""The palette of M. Okabe and K. Ito, Color Universal Design (2008), without yellow, which is hard to see on white."""
 
 MARKERS = ("o", "s", "^", "D", "v", "*", "P", "<", "X")
-"""What tells runs apart in grey. Nine, not as many as colours, so that a pair of both comes back after 63 runs."""
+"""They tell runs apart in grey. There are nine for seven colours, so that no pair of both returns before 63 runs."""
 
 PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 290, 230, 58
-"""Points: a panel of the curves, and what its labels need beside it."""
+"""Points: a panel, and the space for its labels."""
 
-MARKED = 15
-"""Markers on a curve, at most about."""
+GRID_COLOR = "#E5E5E5"
+
+MAX_MARKERS = 15
+"""Markers on a curve, at most. More of them would hide it."""
+
+LINE_STYLES: dict[Scored, Any] = {"train": (0, (4, 1.5)), "test": "-"}
+MARKER_FACES = {"train": "white", "test": None}
+"""Colours inside a marker, None for that of the curve. A run of one epoch has no line to tell its two curves apart."""
 
 
 def plot_curves(results: Sequence[Result]) -> Figure:
@@ -42,9 +49,8 @@ def plot_curves(results: Sequence[Result]) -> Figure:
         raise UsageError("no runs to draw")
     metric = _find_metric(histories)
     panels = ["loss", metric] if metric else ["loss"]
-    with drawing():
+    with plot_style():
         from matplotlib.lines import Line2D
-        from matplotlib.ticker import MaxNLocator
 
         width = len(panels) * (PANEL_WIDTH + MARGIN) + 24
         single = len(results) == 1
@@ -57,49 +63,68 @@ def plot_curves(results: Sequence[Result]) -> Figure:
         for number, name in enumerate(panels):
             left = MARGIN + number * (PANEL_WIDTH + MARGIN)
             box = (left / width, bottom / height, PANEL_WIDTH / width, PANEL_HEIGHT / height)
-            axes = figure.add_axes(box, title=name, xlabel="epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-            axes.grid(color="#E5E5E5", linewidth=0.6)
-            axes.set_axisbelow(True)
+            axes = add_panel(figure, box, title=name)
             for index, history in enumerate(histories):
-                _draw_curve(axes, history, name, index)
+                for split in LINE_STYLES:
+                    draw_curve(axes, history, split, name, index)
         if single:
             figure.suptitle(names[0], x=MARGIN / width, y=1 - 8 / height, ha="left", va="top", fontsize=11)
-        styles = [
-            Line2D(
-                [],
-                [],
-                color=INK,
-                linestyle=line,
-                label=split,
-                marker="o",
-                markersize=4.5,
-                markerfacecolor=_FACES[split],
-            )
-            for split, line in _STYLES.items()
+        marker: dict[str, Any] = {"color": TEXT_COLOR, "marker": "o", "markersize": 4.5}
+        splits = [
+            Line2D([], [], label=split, linestyle=line, markerfacecolor=MARKER_FACES[split], **marker)
+            for split, line in LINE_STYLES.items()
         ]
-        runs = [
-            Line2D([], [], label=name, color=COLORS[index % len(COLORS)], marker=MARKERS[index % len(MARKERS)])
-            for index, name in enumerate(names)
-        ]
+        runs = [Line2D([], [], label=name, **choose_look(index)) for index, name in enumerate(names)]
         options: dict[str, Any] = {"frameon": False, "fontsize": 9, "borderpad": 0, "borderaxespad": 0}
         middle: dict[str, Any] = {"loc": "upper center", "handlelength": 2.6, "columnspacing": 1.5, "labelspacing": 0.6}
         place = (0.5, (rows * 18 + 2) / height)
-        figure.legend(handles=styles, bbox_to_anchor=place, ncols=2, **middle, **options)
+        figure.legend(handles=splits, bbox_to_anchor=place, ncols=2, **middle, **options)
         if not single:
             place = (0.5, ((rows - 1) * 18 + 2) / height)
             figure.legend(handles=runs, bbox_to_anchor=place, ncols=columns, **middle, **options)
     return figure
 
 
-_STYLES: dict[Scored, Any] = {"train": (0, (4, 1.5)), "test": "-"}
-_FACES = {"train": "white", "test": None}
-"""Hollow markers for the training: of a run of one epoch there is nothing else to see."""
+def choose_look(index: int) -> dict[str, Any]:
+    """Return the colour and the marker of the run of this index, the same in all panels and in the legend."""
+    return {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)], "markersize": 4.5}
+
+
+def add_panel(figure: Figure, box: tuple[float, float, float, float], title: str = "") -> Axes:
+    """Return new axes for curves over epochs; `box` is left, bottom, width and height as shares of the figure."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes: Axes = figure.add_axes(box, title=title, xlabel="epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.grid(color=GRID_COLOR, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def draw_curve(axes: Axes, history: Sequence[Epoch], split: Scored, name: str, index: int) -> Line2D | None:
+    """Draw what a run measured on one split under one name, as "loss"; return None where it measured nothing.
+
+    `index` is that of `choose_look`. A value that was not finite, None in the history, breaks the line.
+    """
+    values = [epoch[split].get(name) for epoch in history]
+    if all(value is None for value in values):
+        return None
+    (line,) = axes.plot(
+        [epoch["epoch"] for epoch in history],
+        [float("nan") if value is None else value for value in values],
+        **choose_look(index),
+        markerfacecolor=MARKER_FACES[split],
+        markevery=ceil(len(values) / MAX_MARKERS),
+        linestyle=LINE_STYLES[split],
+        linewidth=1.5,
+        label=f"{split} {name}",
+    )
+    return line
 
 
 def _read_history(result: Result) -> list[Epoch]:
-    if result.run_record and result.run_record.history:
-        return list(result.run_record.history)
+    if result.history:
+        return list(result.history)
     if result.run is None:
         why = "it is weights alone, and how they were trained is known of runs only"
     else:
@@ -113,23 +138,3 @@ def _find_metric(histories: Sequence[Sequence[Epoch]]) -> str | None:
         (name for name in histories[0][0]["test"] if name != "loss" and all(name in h[0]["test"] for h in histories)),
         None,
     )
-
-
-def _draw_curve(axes: Axes, history: Sequence[Epoch], name: str, index: int) -> None:
-    epochs = [epoch["epoch"] for epoch in history]
-    for split, style in _STYLES.items():
-        values = [epoch[split].get(name) for epoch in history]
-        if all(value is None for value in values):
-            continue
-        axes.plot(
-            epochs,
-            [float("nan") if value is None else value for value in values],
-            color=COLORS[index % len(COLORS)],
-            marker=MARKERS[index % len(MARKERS)],
-            markerfacecolor=_FACES[split],
-            markersize=4.5,
-            markevery=ceil(len(epochs) / MARKED),
-            linestyle=style,
-            linewidth=1.5,
-            label=f"{split} {name}",
-        )

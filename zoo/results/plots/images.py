@@ -1,4 +1,4 @@
-"""Gallery: images in rows with a caption over each, which of them are shown, and what the captions say."""
+"""Images: a grid of samples with a caption over each, and the predictions that are the most wrong."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from zoo.errors import DataError, SettingError, UsageError
 from zoo.results.plots.style import (
-    INK,
-    LINE,
-    RIGHT,
-    WRONG,
-    drawing,
+    LINE_HEIGHT,
+    RIGHT_COLOR,
+    TEXT_COLOR,
+    WRONG_COLOR,
     fit_text,
     make_figure,
     measure_text,
+    plot_style,
     wrap_text,
     write_lines,
 )
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 
     from zoo.training.predictions import Outcomes
 
-WIDTH, LARGEST, SMALLEST, GAP, LETTERS = 520, 200, 84, 14, 9
-"""Points: what a row fills, the largest and smallest side of a cell, the space between cells, and the letters."""
+ROW_WIDTH, MAX_CELL_SIZE, MIN_CELL_SIZE, GAP, FONT_SIZE = 520, 200, 84, 14, 9
+"""Points: the width of a row, the largest and the smallest side of a cell, the space between cells, the font."""
 
-MAX_SIDE = 512
-"""Pixels: larger images are made smaller before they are drawn; more of them no cell shows."""
+MAX_IMAGE_SIDE = 512
+"""Pixels: larger images are made smaller before they are drawn, for no cell shows more."""
+
+DTYPE_RANGES = {torch.uint8: (0.0, 255.0), torch.uint16: (0.0, 65535.0), torch.bool: (0.0, 1.0)}
+"""Black and white of a dtype that fixes them."""
 
 
 def find_wrong(outcomes: Outcomes, count: int) -> list[int]:
@@ -57,10 +60,10 @@ def plot_samples(
         UsageError: there are no images, not as many titles, or no columns.
         DataError: they are not `(C, H, W)`.
     """
-    with drawing():
-        room = _find_side(len(images), columns) + GAP - 6
-        captions = [(wrap_text(text, LETTERS, room, 2), INK) for text in titles]
-        return _draw(images, captions, columns, title)
+    with plot_style():
+        room = _choose_cell_size(len(images), columns) + GAP - 6
+        captions = [(wrap_text(text, FONT_SIZE, room, 2), TEXT_COLOR) for text in titles]
+        return _draw_grid(images, captions, columns, title)
 
 
 def plot_predictions(
@@ -77,15 +80,15 @@ def plot_predictions(
         UsageError, DataError: see `plot_samples`.
     """
     names = outcomes.class_names
-    with drawing():
-        room = _find_side(len(images), columns) + GAP - 6
+    with plot_style():
+        room = _choose_cell_size(len(images), columns) + GAP - 6
         captions = []
         for index in indices:
             target, predicted = int(outcomes.targets[index]), int(outcomes.predictions[index])
-            sign, color = ("✓", RIGHT) if target == predicted else ("✗", WRONG)
-            captions.append((_join(sign, names[predicted], names[target], room), color))
+            sign, color = ("✓", RIGHT_COLOR) if target == predicted else ("✗", WRONG_COLOR)
+            captions.append((_join_labels(sign, names[predicted], names[target], room), color))
         head = f"{_describe(outcomes)}: predicted | truth, ✓ right, ✗ wrong"
-        return _draw(images, captions, columns, title or head)
+        return _draw_grid(images, captions, columns, title or head)
 
 
 def plot_wrong(
@@ -98,14 +101,14 @@ def plot_wrong(
 ) -> Figure:
     """Draw the images of these samples with what was predicted, what is true and the probability of both.
 
-    Which they are says `find_wrong`.
+    `find_wrong` returns the samples that are most wrong.
 
     Raises:
         UsageError, DataError: see `plot_samples`.
     """
     names = outcomes.class_names
-    with drawing():
-        room = _find_side(len(images), columns) + GAP - 6
+    with plot_style():
+        room = _choose_cell_size(len(images), columns) + GAP - 6
         captions = []
         for index in indices:
             target, predicted = int(outcomes.targets[index]), int(outcomes.predictions[index])
@@ -113,26 +116,26 @@ def plot_wrong(
                 ("✓ " if target == predicted else "✗ ", names[predicted], float(outcomes.probabilities[index])),
                 ("truth ", names[target], float(outcomes.target_probabilities[index])),
             )
-            lines = [_end_with(start, name, f" {probability:.3f}", room) for start, name, probability in rows]
-            captions.append((lines, RIGHT if target == predicted else WRONG))
-        return _draw(images, captions, columns, title or f"{_describe(outcomes)}: most wrong, with probabilities")
+            lines = [_fit_between(start, name, f" {probability:.3f}", room) for start, name, probability in rows]
+            captions.append((lines, RIGHT_COLOR if target == predicted else WRONG_COLOR))
+        return _draw_grid(images, captions, columns, title or f"{_describe(outcomes)}: most wrong, with probabilities")
 
 
 def _describe(outcomes: Outcomes) -> str:
-    return "{model} on {dataset}, {split}".format_map(outcomes.facts)
+    return f"{outcomes.origin.model} on {outcomes.origin.dataset}, {outcomes.origin.split}"
 
 
-def _join(sign: str, predicted: str, target: str, room: float) -> list[str]:
+def _join_labels(sign: str, predicted: str, target: str, room: float) -> list[str]:
     """Return `predicted | truth` in one line where both fit whole, else in two."""
-    ends = [fit_text(name, LETTERS, room) for name in (predicted, target)]
+    ends = [fit_text(name, FONT_SIZE, room) for name in (predicted, target)]
     line = f"{sign} {ends[0]} | {ends[1]}"
-    if measure_text(line, LETTERS) <= room:
+    if measure_text(line, FONT_SIZE) <= room:
         return [line]
-    return [_end_with(f"{sign} ", predicted, " |", room), fit_text(target, LETTERS, room)]
+    return [_fit_between(f"{sign} ", predicted, " |", room), fit_text(target, FONT_SIZE, room)]
 
 
-def _end_with(start: str, name: str, end: str, room: float) -> str:
-    return f"{start}{fit_text(name, LETTERS, room - measure_text(start + end, LETTERS))}{end}"
+def _fit_between(start: str, name: str, end: str, room: float) -> str:
+    return f"{start}{fit_text(name, FONT_SIZE, room - measure_text(start + end, FONT_SIZE))}{end}"
 
 
 def _count_columns(images: int, columns: int | None) -> int:
@@ -141,49 +144,51 @@ def _count_columns(images: int, columns: int | None) -> int:
     return min(columns or ceil(sqrt(images)), images)
 
 
-def _find_side(images: int, columns: int | None) -> float:
+def _choose_cell_size(images: int, columns: int | None) -> float:
     """Return the side of a cell in points."""
     if not images:
         raise UsageError("no images to draw")
-    return min(max(WIDTH / _count_columns(images, columns), SMALLEST), LARGEST)
+    return min(max(ROW_WIDTH / _count_columns(images, columns), MIN_CELL_SIZE), MAX_CELL_SIZE)
 
 
-def _draw(
+def _draw_grid(
     images: Sequence[Tensor],
     captions: Sequence[tuple[Sequence[str], str]],
     columns: int | None,
     title: str | None,
 ) -> Figure:
-    """Draw images under captions, each some lines and their colour; room for two lines only where one has two."""
+    """Draw images under captions, each a list of lines and its colour. There is room for the longest caption."""
     if len(images) != len(captions):
         raise UsageError(f"{len(images)} images for {len(captions)} captions", "expected as many of both")
-    pictures = to_pictures(images)
-    side, columns = _find_side(len(images), columns), _count_columns(len(images), columns)
-    # A row is as high as its highest picture.
+    pictures = normalize_images(images)
+    side, columns = _choose_cell_size(len(images), columns), _count_columns(len(images), columns)
+    # The highest picture of a row sets its height.
     tall = [side * min(1, len(picture) / len(picture[0])) for picture in pictures]
     rows = [max(tall[first : first + columns]) for first in range(0, len(tall), columns)]
-    caption = max(len(lines) for lines, _ in captions) * LETTERS * LINE + 6
+    caption = max(len(lines) for lines, _ in captions) * FONT_SIZE * LINE_HEIGHT + 6
     width = GAP + columns * (side + GAP)
     head = wrap_text(title, 10, width - 2 * GAP, 3) if title else []
-    top = len(head) * 10 * LINE + 12 if head else 4
+    top = len(head) * 10 * LINE_HEIGHT + 12 if head else 4
     height = top + sum(rows) + len(rows) * (caption + GAP / 2) + GAP / 2
     figure = make_figure(width, height)
     for number, (picture, (lines, color)) in enumerate(zip(pictures, captions, strict=True)):
         row, column = divmod(number, columns)
         left = GAP + column * (side + GAP)
         bottom = height - top - sum(rows[: row + 1]) - row * GAP / 2 - (row + 1) * caption
-        # Directly under its caption, whatever its proportions.
+        # A picture stands directly under its caption, even where it is lower than its cell.
         box = (left / width, bottom / height, side / width, rows[row] / height)
         axes = figure.add_axes(box, anchor="N")
         axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()
-        axes.set_title("\n".join(lines), fontsize=LETTERS, color=color, pad=4, linespacing=1.15)
+        axes.set_title("\n".join(lines), fontsize=FONT_SIZE, color=color, pad=4, linespacing=1.15)
     write_lines(figure, head, height - 8, 10, left=GAP)
     return figure
 
 
-def to_pictures(images: Sequence[Tensor]) -> list[Any]:
-    """Return raw images as arrays of 0 to 1, `(H, W)` for grey and `(H, W, 3)`; values of one kind share their range.
+def normalize_images(images: Sequence[Tensor]) -> list[Any]:
+    """Return raw images as arrays of 0 to 1, `(H, W)` for grey and `(H, W, 3)` for colour.
+
+    Images whose dtype fixes no black and white share one range, 0 to 1 or wider where their values are.
 
     Raises:
         DataError: they are not `(C, H, W)`.
@@ -193,27 +198,24 @@ def to_pictures(images: Sequence[Tensor]) -> list[Any]:
             raise DataError(
                 f"a sample of shape {tuple(image.shape)} is no picture", "expected (channels, height, width)"
             )
-    small = [_shrink(image) for image in images]
-    free = [values for image, values in zip(images, small, strict=True) if image.dtype not in _RANGES]
+    small = [_downsample(image) for image in images]
+    free = [values for image, values in zip(images, small, strict=True) if image.dtype not in DTYPE_RANGES]
     low = min([0.0, *(float(values.min()) for values in free)])
     high = max([1.0, *(float(values.max()) for values in free)])
     arrays = []
     for image, values in zip(images, small, strict=True):
-        least, most = _RANGES.get(image.dtype, (low, high))
+        least, most = DTYPE_RANGES.get(image.dtype, (low, high))
         unit = ((values - least) / (most - least)).clamp(0, 1)
         colored = unit.permute(1, 2, 0) if len(unit) == 3 else unit.mean(dim=0)
         arrays.append(colored.numpy())
     return arrays
 
 
-_RANGES = {torch.uint8: (0.0, 255.0), torch.uint16: (0.0, 65535.0), torch.bool: (0.0, 1.0)}
-
-
-def _shrink(image: Tensor) -> Tensor:
-    """Return an image as float32 of at most MAX_SIDE pixels a side."""
+def _downsample(image: Tensor) -> Tensor:
+    """Return an image as float32 of at most MAX_IMAGE_SIDE pixels a side."""
     values = image.detach().cpu().to(torch.float32).nan_to_num()
     height, width = values.shape[1:]
-    scale = MAX_SIDE / max(height, width)
+    scale = MAX_IMAGE_SIDE / max(height, width)
     if scale >= 1:
         return values
     size = (max(1, round(height * scale)), max(1, round(width * scale)))

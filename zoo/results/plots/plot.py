@@ -1,4 +1,4 @@
-"""Pictures: from references to weights to a figure of what they learnt, or of what they make of the test split."""
+"""Plot: from references to weights to a figure of their training or of their predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoo.registry.places import open_places
 from zoo.results.plots.confusion import plot_confusion
 from zoo.results.plots.curves import plot_curves
 from zoo.results.plots.images import find_wrong, plot_predictions, plot_wrong
-from zoo.results.plots.style import check_grid, drawing
+from zoo.results.plots.style import check_grid, plot_style
 from zoo.results.reading import gather_results, gather_samples
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ def plot(
     registry: Registry | None = None,
     progress: bool = False,
 ) -> Figure:
-    """Draw what references to weights, those of `load`, mean: `curves` of any number, else of one.
+    """Draw a figure of one kind. References are those of `load`: any number for `curves`, else one.
 
     `curves` are loss and metric by epoch; `confusion` is the confusion matrix of the test split; `predictions` are test
-    images that `seed` chooses, `wrong` the most wrong ones, in a grid of rows and columns. See the functions
+    images that `seed` chooses, `wrong` the most wrong ones, both in a `grid` of rows and columns. See the functions
     `plot_curves`, `plot_confusion`, `plot_predictions` and `plot_wrong`.
 
     Raises:
@@ -59,7 +59,7 @@ def plot(
         expected = "at least one reference" if kind == "curves" else "one reference"
         raise UsageError(f"{kind}: expected {expected}, got {len(wanted)}")
     count = check_grid(grid)
-    with drawing():
+    with plot_style():
         pass  # nothing is evaluated for a picture that cannot be drawn
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
     curves = kind == "curves"

@@ -1,4 +1,4 @@
-"""Figures: what all pictures share. Their look, text that means itself and fits, and the file they are written to."""
+"""Style: what all figures share, which is their look, text that fits, and the files they are written to."""
 
 from __future__ import annotations
 
@@ -21,37 +21,40 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg", "pdf")
 DPI = 150
-INCH = 72
-"""Points. Sizes of text, margins and cells are in points, figures are in inches."""
+POINTS_PER_INCH = 72
+"""Sizes of text, margins and cells are in points, those of figures in inches."""
 
-MAX_CELLS = 400
-"""Images in a picture: each has axes of its own, which take time."""
+MAX_GRID_CELLS = 400
+"""Images in a figure, at most: each has axes of its own, which take time."""
 
-LINE = 1.3
-"""Height of a line of text in sizes of its letters."""
+LINE_HEIGHT = 1.3
+"""Height of a line of text, in sizes of its font."""
 
-SPARE = 1.05
-"""A notebook's renderer fits letters to its pixels, which makes lines of text up to so many times as wide."""
+WIDTH_RESERVE = 1.05
+"""Factor on the width of text: a notebook fits letters to its pixels, which makes lines up to 5 % wider."""
 
-RIGHT, WRONG, INK = "#00664F", "#B23A00", "#222222"
+RIGHT_COLOR, WRONG_COLOR, TEXT_COLOR = "#00664F", "#B23A00", "#222222"
 """Bluish green and vermilion, after M. Okabe and K. Ito, Color Universal Design (2008), both darkened to be read on
-white. Nobody has to tell them apart: a sign goes with them."""
+white. A sign goes with each of them, so that nobody has to tell the colours apart."""
+
+AXIS_COLOR = "#888888"
+"""Grey of the lines along the axes."""
 
 log = logging.getLogger("zoo")
 
-FALLBACKS = (
+FALLBACK_FONTS = (
     *("Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei"),
     *("Microsoft YaHei", "PingFang SC", "Hiragino Sans", "Yu Gothic", "Malgun Gothic", "Apple SD Gothic Neo"),
     *("Noto Sans Devanagari", "Nirmala UI", "Noto Sans Thai", "Leelawadee UI", "Arial Unicode MS"),
 )
-"""Where letters come from that matplotlib's own font has not, as far as they are installed."""
+"""Fonts for letters that matplotlib's own font lacks; those that are installed are used."""
 
-_NO_LETTER = "Glyph .* missing from"
+MISSING_GLYPH = "Glyph .* missing from"
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
-    """Make figures look the same whatever the user's settings of matplotlib; names with `$` are no formulas.
+def plot_style() -> Iterator[None]:
+    """Make figures look the same whatever the user's settings of matplotlib, and `$` in a name stay a `$`.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -63,22 +66,22 @@ def drawing() -> Iterator[None]:
             "pictures need matplotlib", describe(error), "Install it: pip install 'zoo-torch[plots]'"
         ) from error
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", _NO_LETTER, UserWarning)
+        warnings.filterwarnings("ignore", MISSING_GLYPH, UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(
             {
                 "font.family": _list_families(),
                 "text.parse_math": False,
-                # Letters stand where they were measured to stand, whatever the resolution.
+                # With hinting, the width of text would depend on the resolution, and no longer be what was measured.
                 "text.hinting": "none",
-                "text.color": INK,
-                "axes.labelcolor": INK,
-                "axes.edgecolor": "#888888",
+                "text.color": TEXT_COLOR,
+                "axes.labelcolor": TEXT_COLOR,
+                "axes.edgecolor": AXIS_COLOR,
                 "axes.spines.top": False,
                 "axes.spines.right": False,
                 "axes.formatter.useoffset": False,
-                "xtick.color": INK,
-                "ytick.color": INK,
+                "xtick.color": TEXT_COLOR,
+                "ytick.color": TEXT_COLOR,
                 "svg.fonttype": "none",
                 "svg.hashsalt": "zoo",
                 "pdf.fonttype": 42,
@@ -92,25 +95,25 @@ def _list_families() -> list[str]:
     from matplotlib.font_manager import fontManager
 
     installed = {font.name for font in fontManager.ttflist}
-    return ["DejaVu Sans", *(name for name in FALLBACKS if name in installed), "sans-serif"]
+    return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed), "sans-serif"]
 
 
 def make_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of this size in points; pyplot does not know it, so nothing has to be closed."""
-    return _find_figure_class()(figsize=(width / INCH, height / INCH))
+    """Return an empty figure of this size in points. It is unknown to pyplot, so nobody has to close it."""
+    return _find_figure_class()(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH))
 
 
 @cache
 def _find_figure_class() -> type[Figure]:
     from matplotlib.figure import Figure
 
-    class Picture(Figure):
+    class NotebookFigure(Figure):
         """A figure that a notebook shows although pyplot was never imported."""
 
         def _repr_png_(self) -> bytes:
             return render_figure(self, "png")
 
-    return Picture
+    return NotebookFigure
 
 
 def render_figure(figure: Figure, form: str = "png") -> bytes:
@@ -120,10 +123,10 @@ def render_figure(figure: Figure, form: str = "png") -> bytes:
     """
     undated: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}}
     buffer = io.BytesIO()
-    with drawing(), warnings.catch_warnings(record=True) as notes:
-        warnings.filterwarnings("always", _NO_LETTER, UserWarning)
+    with plot_style(), warnings.catch_warnings(record=True) as notes:
+        warnings.filterwarnings("always", MISSING_GLYPH, UserWarning)
         figure.savefig(buffer, format=form, dpi=DPI, metadata=undated.get(form, {}))
-    if any(re.match(_NO_LETTER, str(note.message)) for note in notes) and form != "svg":
+    if any(re.match(MISSING_GLYPH, str(note.message)) for note in notes) and form != "svg":
         log.warning(
             "some letters of the picture are boxes: no installed font has them. An .svg leaves them to its reader"
         )
@@ -160,24 +163,24 @@ def check_grid(grid: tuple[int, int]) -> int:
         SettingError: it has none, or too many.
     """
     rows, columns = grid
-    if rows < 1 or columns < 1 or rows * columns > MAX_CELLS:
-        raise SettingError("grid", f"expected 1 to {MAX_CELLS} cells, as 3x3", f"{rows}x{columns}")
+    if rows < 1 or columns < 1 or rows * columns > MAX_GRID_CELLS:
+        raise SettingError("grid", f"expected 1 to {MAX_GRID_CELLS} cells, as 3x3", f"{rows}x{columns}")
     return rows * columns
 
 
 def measure_text(text: str, size: float) -> float:
-    """Return the width of one line of text in points, and a little for who draws letters wider; within `drawing`."""
+    """Return the width of one line of text in points, with WIDTH_RESERVE. Call it within `plot_style`."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
     font = FontProperties(family=_list_families(), size=size)
-    return SPARE * float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
+    return WIDTH_RESERVE * float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
 
 
 def fit_text(text: str, size: float, width: float) -> str:
-    """Return foreign text as one printable line that is at most `width` points wide: its middle is left out."""
+    """Return foreign text as one printable line of at most `width` points, without its middle if need be."""
     text = one_line(text) or "''"
-    # No letter is as narrow as this, so that nobody measures a name of a million.
+    # No letter is as narrow as a twentieth of the font size, so text longer than this need not be measured.
     room = int(width / size * 20)
     kept = len(text)
     if kept <= room and measure_text(text, size) <= width:
@@ -190,12 +193,12 @@ def fit_text(text: str, size: float, width: float) -> str:
 
 
 def _cut(text: str, kept: int) -> str:
-    """Return the first and the last letters of a text, so many together: names often differ at their ends only."""
+    """Return `kept` letters of a text, half of them from each end: names often differ at their ends only."""
     return f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
 
 
 def wrap_text(text: str, size: float, width: float, lines: int) -> list[str]:
-    """Return foreign text in at most so many lines, broken at spaces; what does not fit is shortened."""
+    """Return foreign text in at most `lines` lines, broken at spaces. What does not fit is shortened."""
     words = (one_line(text) or "''").split(" ")
     found: list[str] = []
     while words and len(found) < lines - 1:
@@ -209,7 +212,7 @@ def wrap_text(text: str, size: float, width: float, lines: int) -> list[str]:
 
 def write_lines(figure: Figure, lines: Sequence[str], top: float, size: float, left: float = 12) -> None:
     """Write lines of text into a figure, from `top` points above its lower edge downwards."""
-    width, height = (INCH * float(side) for side in figure.get_size_inches())
+    width, height = (POINTS_PER_INCH * float(side) for side in figure.get_size_inches())
     for number, line in enumerate(lines):
-        y = (top - number * size * LINE) / height
+        y = (top - number * size * LINE_HEIGHT) / height
         figure.text(left / width, y, line, fontsize=size, va="top", ha="left")

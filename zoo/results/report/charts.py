@@ -1,86 +1,84 @@
-"""Axes: lines over epochs as coordinates of a small SVG, for pages that draw without a library."""
+"""Charts: the learning curves of the page and their legend."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor, log10
+
+from zoo.records.history import Epoch, Scored
+from zoo.results.plots.curves import add_panel, choose_look, draw_curve
+from zoo.results.plots.style import make_figure, plot_style
+from zoo.results.reading import Result
+from zoo.results.report.svg import embed_figure
 
 WIDTH, HEIGHT = 360, 230
+"""Points: a chart, which the page scales to the width of its column."""
 LEFT, RIGHT, TOP, BOTTOM = 46, 8, 8, 34
-"""The space around the plotting area: numbers stand left of it and below."""
+"""Points around the curves: the numbers of the axes stand on the left and below."""
+KEY_WIDTH, KEY_HEIGHT = 34, 10
+"""Points: the sample of a curve in the legend."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """One line: its name, a number that chooses its look, the path and its points in coordinates of the SVG."""
+class Drawing:
+    """A chart, or the sample of a curve in the legend: its name, and `svg`, an element of the page."""
 
     name: str
-    style: int
-    path: str
-    points: tuple[tuple[float, float], ...]
+    svg: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chart:
-    """Lines with the ticks of both axes, each a place and its label."""
+class Charts:
+    """Charts, each with one curve for a result, and a legend with the name of each result; both may be empty."""
 
-    title: str
-    x_ticks: tuple[tuple[float, str], ...]
-    y_ticks: tuple[tuple[float, str], ...]
-    lines: tuple[Line, ...]
-    left: float = LEFT
-    right: float = WIDTH - RIGHT
-    top: float = TOP
-    bottom: float = HEIGHT - BOTTOM
-    width: float = WIDTH
-    height: float = HEIGHT
+    charts: tuple[Drawing, ...]
+    legend: tuple[Drawing, ...]
 
 
-def draw_chart(title: str, series: Sequence[tuple[str, int, Sequence[tuple[float, float | None]]]]) -> Chart | None:
-    """Lay out lines, each a name, a style and its points (epoch, value); None where there is no value at all.
+def draw_charts(results: Sequence[Result]) -> Charts:
+    """Draw the losses of training and test and the first metric of the results that recorded their epochs.
 
-    A value of None breaks its line.
+    Raises:
+        UsageError: matplotlib is not installed.
     """
-    known = [(x, y) for *_, points in series for x, y in points if y is not None]
-    if not known:
+    runs = [(result.name, result.history) for result in results if result.history]
+    metrics = dict.fromkeys(name for _, history in runs for epoch in history for name in epoch["test"])
+    wanted: list[tuple[Scored, str]] = [("train", "loss"), ("test", "loss")]
+    wanted += [("test", name) for name in metrics if name != "loss"][:1]
+    with plot_style():
+        drawn = [_draw_chart(runs, *what, prefix=f"chart-{number}") for number, what in enumerate(wanted)]
+        charts = tuple(chart for chart in drawn if chart is not None)
+        return Charts(
+            charts=charts,
+            legend=tuple(_draw_key(index, name) for index, (name, _) in enumerate(runs)) if charts else (),
+        )
+
+
+def _draw_chart(
+    runs: Sequence[tuple[str, Sequence[Epoch]]], split: Scored, metric: str, *, prefix: str
+) -> Drawing | None:
+    """Draw the values of all runs; return None where no run has any."""
+    figure = make_figure(WIDTH, HEIGHT)
+    width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    axes = add_panel(figure, (LEFT / WIDTH, BOTTOM / HEIGHT, width / WIDTH, height / HEIGHT))
+    axes.patch.set_visible(False)
+    axes.tick_params(length=0)
+    titles = {}
+    for index, (name, history) in enumerate(runs):
+        line = draw_curve(axes, history, split, metric, index)
+        if line is not None:
+            line.set_gid(f"curve-{index}")
+            titles[f"curve-{index}"] = name
+    if not titles:
         return None
-    first, last = min(x for x, _ in known), max(x for x, _ in known)
-    y_ticks = choose_ticks(min(y for _, y in known), max(y for _, y in known), 5)
-    x_ticks = [tick for tick in choose_ticks(first, last, 6) if first <= tick <= last and tick == int(tick)]
-    low, high = y_ticks[0], y_ticks[-1]
-
-    def place_x(value: float) -> float:
-        share = (value - first) / (last - first) if last > first else 0.5
-        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
-
-    def place_y(value: float) -> float:
-        return round(HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM), 1)
-
-    lines = []
-    for name, style, points in series:
-        steps, places = [], []
-        drawing = False
-        for x, y in points:
-            if y is not None:
-                places.append((place_x(x), place_y(y)))
-                steps.append(f"{'L' if drawing else 'M'}{places[-1][0]:g} {places[-1][1]:g}")
-            drawing = y is not None
-        lines.append(Line(name=name, style=style, path="".join(steps), points=tuple(places)))
-    step = y_ticks[1] - y_ticks[0]
-    digits = max(0, -floor(log10(step) + 1e-9))
-    return Chart(
-        title=title,
-        x_ticks=tuple((place_x(tick), f"{tick:g}") for tick in x_ticks),
-        y_ticks=tuple((place_y(tick), f"{tick:.{digits}f}") for tick in y_ticks),
-        lines=tuple(lines),
-    )
+    name = f"{split} {metric}"
+    label = f"{name} by epoch, a line for each of {len(titles)} results"
+    return Drawing(name=name, svg=embed_figure(figure, prefix, label=label, titles=titles))
 
 
-def choose_ticks(low: float, high: float, count: int) -> list[float]:
-    """Return at least two round numbers, about `count`, in even steps of 1, 2 or 5 that hold `low` and `high`."""
-    span = (high - low) or abs(high) or 1.0
-    size = 10 ** floor(log10(span / count))
-    step = next(size * factor for factor in (1, 2, 5, 10) if size * factor * count >= span * (1 - 1e-9))
-    first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
-    return [number * step for number in range(first, max(last, first + 1) + 1)]
+def _draw_key(index: int, name: str) -> Drawing:
+    from matplotlib.lines import Line2D
+
+    figure = make_figure(KEY_WIDTH, KEY_HEIGHT)
+    figure.add_artist(Line2D([0, 0.5, 1], [0.5] * 3, **choose_look(index), markevery=[1]))
+    return Drawing(name=name, svg=embed_figure(figure, f"key-{index}"))

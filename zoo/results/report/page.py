@@ -1,7 +1,7 @@
 """Reports: one HTML page about results, to read and to send. It needs no network and no other file.
 
-The page is made of report.html.jinja with everything escaped, report.css and report.js. Its policy lets a browser run
-that script alone and load nothing.
+The page is made of report.html.jinja, report.css and report.js. All text in it is escaped, and its policy lets a
+browser run that script alone and load nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 
 from zoo.data.samples import choose_samples
 from zoo.errors import UsageError, ZooError, describe, one_line
-from zoo.records.history import Epoch, Scored
 from zoo.records.metadata import DatasetOrigin
 from zoo.records.repeat import write_recipe
 from zoo.records.runs import RunRecord
@@ -25,19 +24,20 @@ from zoo.registry.entries import Registry
 from zoo.registry.places import Places, open_places
 from zoo.results.comparison import Comparison, compare_results, find_results
 from zoo.results.conclusions import (
-    compare_models,
     describe_group,
+    describe_models,
+    describe_pair,
     find_pairs_of_best,
-    judge_pair,
-    show_p,
-    show_percent,
-    show_seconds,
-    show_size,
-    write_verdict,
+    format_p,
+    format_percent,
+    format_seconds,
+    format_size,
+    summarize,
 )
 from zoo.results.plots.images import find_wrong
+from zoo.results.plots.style import plot_style
 from zoo.results.reading import Result, gather_samples
-from zoo.results.report.charts import Chart, draw_chart
+from zoo.results.report.charts import draw_charts
 from zoo.results.report.thumbnails import draw_matrix, make_thumbnails
 from zoo.storage.files import write_file
 from zoo.training.confusion import list_confusions, score_classes
@@ -45,12 +45,10 @@ from zoo.version import __version__
 
 log = logging.getLogger("zoo")
 
-RANDOM, MOST_WRONG, ALL_WRONG = 12, 12, 120
-"""Pictures: random samples, the most wrong ones of a result, and those of all results together."""
-MAX_CELLS, MAX_PIXELS = 20, 200
-"""Classes: up to so many the confusion matrix is a table with counts, then a picture, then left to words."""
-STYLES = 8
-"""Looks of a line; report.css has as many."""
+RANDOM_SAMPLES, MAX_WRONG, MAX_WRONG_IN_ALL = 12, 12, 120
+"""Thumbnails: random samples, and the most wrong samples of one result and of all results, at most."""
+MAX_TABLE_CLASSES, MAX_IMAGE_CLASSES = 20, 200
+"""Most classes of a confusion matrix that is a table of counts, and of one that is an image. More are not drawn."""
 
 
 def report(
@@ -69,18 +67,20 @@ def report(
     Samples are shown where the data set can be had; where not, the page says why they are missing, and a warning too.
 
     Raises:
-        UsageError: jinja2 is not installed; nothing to report, or results on different data.
+        UsageError: jinja2 or matplotlib is not installed; nothing to report, or results on different data.
         WeightsError, ZooError: see `read_results`.
         StorageError: the page cannot be written; an older one stays.
     """
     template = _load_template()
+    with plot_style():
+        pass  # nothing is evaluated for a page whose charts cannot be drawn
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
     results = find_results(references, places, progress=progress)
     comparison = compare_results(results)
     named = {result.name: result for result in results}
     ranked = [named[row.name] for row in comparison.rows]
-    samples = _collect_samples(ranked, places)
-    page = template.render(_describe(comparison, ranked, samples))
+    samples = _gather_samples(ranked, places)
+    page = template.render(_gather_context(comparison, ranked, samples))
     write_file(Path(output), page.encode(), what="the report", fix="Write elsewhere with --output.")
     return Path(output)
 
@@ -93,7 +93,7 @@ def _load_template() -> Any:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": show_percent, "p": show_p, "seconds": show_seconds, "size": show_size}
+    environment.filters |= {"percent": format_percent, "p": format_p, "seconds": format_seconds, "size": format_size}
     return environment.from_string(_read("report.html.jinja"))
 
 
@@ -101,8 +101,8 @@ def _read(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def _describe(comparison: Comparison, results: Sequence[Result], samples: dict[str, Any]) -> dict[str, Any]:
-    """Return everything that the template shows."""
+def _gather_context(comparison: Comparison, results: Sequence[Result], samples: dict[str, Any]) -> dict[str, Any]:
+    """Return the variables of the template."""
     style, script = _read("report.css"), _read("report.js")
     digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
     return {
@@ -113,42 +113,24 @@ def _describe(comparison: Comparison, results: Sequence[Result], samples: dict[s
         "version": __version__,
         "made": time.strftime("%Y-%m-%d %H:%M %Z"),
         "comparison": comparison,
-        "verdict": write_verdict(comparison),
-        "rows": list(zip(comparison.rows, results, strict=True)),
-        "pairs": [(pair, judge_pair(pair)) for pair in find_pairs_of_best(comparison)],
+        "verdict": summarize(comparison),
+        "rows": comparison.rows,
+        "pairs": [(pair, describe_pair(pair)) for pair in find_pairs_of_best(comparison)],
         "groups": [(group, describe_group(group)) for group in comparison.groups],
         "has_seeds": any(group.deviation is not None for group in comparison.groups),
-        "models": compare_models(comparison),
-        "charts": _draw_charts(results),
-        "styles": STYLES,
-        "without_record": [result.name for result in results if not _list_epochs(result)],
+        "models": describe_models(comparison),
+        "curves": draw_charts(results),
+        "without_record": [result.name for result in results if not result.history],
         "samples": samples,
-        "details": [_describe_result(result) for result in results],
+        "details": list(zip(comparison.rows, map(_describe_result, results), samples["wrong"], strict=True)),
     }
 
 
-def _draw_charts(results: Sequence[Result]) -> list[Chart]:
-    """Return the curves: loss of training and test, and the first metric."""
-    histories = [(result.name, index % STYLES, _list_epochs(result)) for index, result in enumerate(results)]
-    metrics = dict.fromkeys(name for *_, history in histories for epoch in history for name in epoch["test"])
-    wanted: list[tuple[Scored, str, str]] = [("train", "loss", "train loss"), ("test", "loss", "test loss")]
-    wanted += [("test", name, f"test {name}") for name in metrics if name != "loss"][:1]
-    charts = []
-    for split, metric, title in wanted:
-        series = [
-            (name, style, [(epoch["epoch"], epoch[split].get(metric)) for epoch in history])
-            for name, style, history in histories
-            if history
-        ]
-        charts.append(draw_chart(title, series))
-    return [chart for chart in charts if chart is not None]
-
-
-def _collect_samples(results: Sequence[Result], places: Places) -> dict[str, Any]:
-    """Return random samples that all results share and the most wrong ones of each, or why there are none."""
-    count = max(2, min(MOST_WRONG, ALL_WRONG // len(results)))
+def _gather_samples(results: Sequence[Result], places: Places) -> dict[str, Any]:
+    """Return the samples to show: random ones, and the most wrong of each result; or why there are none."""
+    count = max(2, min(MAX_WRONG, MAX_WRONG_IN_ALL // len(results)))
     outcomes = [result.outcomes for result in results if result.outcomes is not None]
-    shared = choose_samples(len(outcomes[0].targets), RANDOM, seed=42)
+    shared = choose_samples(len(outcomes[0].targets), RANDOM_SAMPLES, seed=42)
     wrong = [find_wrong(each, count) for each in outcomes]
     indices = list(dict.fromkeys([*shared, *(index for each in wrong for index in each)]))
     try:
@@ -189,10 +171,6 @@ def _collect_samples(results: Sequence[Result], places: Places) -> dict[str, Any
     }
 
 
-def _list_epochs(result: Result) -> Sequence[Epoch]:
-    return result.run_record.history if result.run_record else ()
-
-
 def _describe_result(result: Result) -> dict[str, Any]:
     """Return confusion, scores, settings and recipe of one result."""
     outcomes, told = result.outcomes, result.run_record or result.weights_metadata
@@ -202,7 +180,11 @@ def _describe_result(result: Result) -> dict[str, Any]:
     shares = matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
     names, size = outcomes.class_names, len(outcomes.class_names)
     scores = score_classes(matrix, names)
-    shown = scores if size <= MAX_CELLS else sorted(scores, key=lambda score: (score.f1 is None, score.f1))[:MAX_CELLS]
+    shown = (
+        scores
+        if size <= MAX_TABLE_CLASSES
+        else sorted(scores, key=lambda score: (score.f1 is None, score.f1))[:MAX_TABLE_CLASSES]
+    )
     config = {key: value for key, value in (told.train_config or {}).items() if value is not None}
     dataset = told.dataset or DatasetOrigin(name="")
     settings = {
@@ -228,12 +210,12 @@ def _describe_result(result: Result) -> dict[str, Any]:
     return {
         "names": names,
         "table": list(zip(names, matrix.tolist(), (shares * 10).round().int().tolist(), strict=True))
-        if size <= MAX_CELLS
+        if size <= MAX_TABLE_CLASSES
         else [],
-        "picture": draw_matrix(shares.numpy()) if MAX_CELLS < size <= MAX_PIXELS else "",
+        "picture": draw_matrix(shares.numpy()) if MAX_TABLE_CLASSES < size <= MAX_IMAGE_CLASSES else "",
         "confusions": list_confusions(matrix, names),
         "scores": shown,
-        "all_scores": size <= MAX_CELLS,
+        "all_scores": size <= MAX_TABLE_CLASSES,
         "settings": {key: value for key, value in settings.items() if value not in (None, "")},
         "environment": {key: value for key, value in environment.items() if value is not None},
         "recipe": write_recipe(told),

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from zoo.results.plots.images import to_pictures
+from zoo.results.plots.images import normalize_images
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SIDE = 64
-"""Pixels of the longer side at most: small images are kept as they are."""
-COLOURS = 64
-"""Of a picture in colour, so that even noise takes but a few kilobytes."""
+THUMBNAIL_SIDE = 64
+"""Pixels of the longer side, at most. Smaller images keep their size."""
+MAX_COLORS = 64
+"""Colours of a thumbnail, so that even noise takes only a few kilobytes."""
 
 
 def make_thumbnails(images: Sequence[Tensor]) -> list[str]:
@@ -26,27 +26,27 @@ def make_thumbnails(images: Sequence[Tensor]) -> list[str]:
     Raises:
         DataError: they are not `(C, H, W)`.
     """
-    return [_encode(picture) for picture in to_pictures(images)]
+    return [_make_thumbnail(picture) for picture in normalize_images(images)]
 
 
 def draw_matrix(shares: Any) -> str:
-    """Return an array `(C, C)` of 0 to 1 as a data URI: a pixel a cell, from white to blue."""
+    """Return an array `(C, C)` of 0 to 1 as a data URI. Each cell is one pixel, from white to blue."""
     from PIL import Image
 
     dark = numpy.array([0, 62, 116])
     pixels = 255 - numpy.asarray(shares)[:, :, None] * (255 - dark)
-    return _write(Image.fromarray(pixels.round().astype("uint8")))
+    return _encode_png(Image.fromarray(pixels.round().astype("uint8")))
 
 
-def _encode(picture: Any) -> str:
+def _make_thumbnail(picture: Any) -> str:
     from PIL import Image
 
     image = Image.fromarray((picture * 255).round().astype("uint8"))
-    image.thumbnail((SIDE, SIDE))
-    return _write(image if image.mode == "L" else image.quantize(COLOURS))
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    return _encode_png(image if image.mode == "L" else image.quantize(MAX_COLORS))
 
 
-def _write(image: Any) -> str:
+def _encode_png(image: Any) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
