@@ -2,7 +2,8 @@
 
 A test starts it with `start` and gets a command that stands where the path of a Python stands:
 `subprocess.run([client, "-m", "zoo", "list"])`. What answers is a process of its own with the caller's arguments,
-environment, current folder and open files, in which nothing of zoo is imported yet. It ends with the caller's code.
+environment, current folder and open files, in which nothing of zoo is imported yet; the caller ends as it ends. With
+other options, or variables for the interpreter such as PYTHONHASHSEED, a cold Python answers.
 
 It is no stand-in where a test is about the start of a Python: what is imported and what that costs, threads, options
 and variables of the interpreter, the seed of its hashes, signals.
@@ -33,9 +34,13 @@ from typing import Any, NoReturn
 AVAILABLE = sys.platform == "linux"
 # The libraries of zoo and of most plugins; no module of zoo itself, for environments differ in it.
 PRELOADED = ("click", "numpy", "PIL.Image", "pluggy", "pydantic", "safetensors.torch", "torch", "torchvision")
-# A test waits for each start of it: it imports as little as can be.
+# A test waits for each start of it: it imports as little as can be. What the server cannot do, a cold Python does.
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
+if sys.argv[1].startswith("-") and sys.argv[1] not in ("-c", "-m", "-P") or any(
+    name.startswith("PYTHON") and name != "PYTHONPATH" for name in os.environ
+):
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 request = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
@@ -58,7 +63,7 @@ def start(python: Path, folder: Path) -> Iterator[Path]:
         yield python
         return
     client, address = folder / "python", folder / "socket"
-    client.write_text(CLIENT.format(python=python, address=str(address)), encoding="utf-8")
+    client.write_text(CLIENT.format(python=str(python), address=str(address)), encoding="utf-8")
     client.chmod(0o755)
     settings = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "ZOO_"))}
     with socket.socket(socket.AF_UNIX) as listener:
@@ -168,7 +173,6 @@ def execute(option: str, *rest: Any) -> None:
         sys.argv = list(rest)
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     else:
-        assert not option.startswith("-"), f"the fork server does not know {option}"
         sys.argv = [option, *rest]
         runpy.run_path(option, run_name="__main__")
 
