@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import site
 import subprocess
@@ -17,12 +18,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forkserver
 import pytest
+from filelock import FileLock
 
 # Before torch is imported: a test process is one of several, and their threads would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent
+# What hypothesis remembers stays where git ignores it, whatever folder a test is in.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".hypothesis"))
 FIXTURES = Path(__file__).parent / "fixtures"
 PACKAGES = FIXTURES / "packages"
 SAMPLES = ("zoo-sample-model", "zoo-sample-dataset", "zoo-sample-metric", "zoo-twin-red", "zoo-twin-blue")
@@ -49,8 +54,28 @@ def pytest_make_collect_report() -> Iterator[None]:
     return report
 
 
+# The longest files, longest first.
+LONGEST = ("test_course", "test_docs", "test_shapes_learning", "test_certificates", "test_containment", "test_attach")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: begun last, they would run alone while the other process has nothing to do."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Make an empty folder the current one: what a test writes without saying where must not end in the checkout."""
+    folder = tmp_path_factory.mktemp("empty")
+    with contextlib.chdir(folder):
+        yield folder
+
+
 @pytest.fixture(autouse=True)
-def isolated_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def isolated_environment(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, empty_folder: Path
+) -> Iterator[None]:
     """Keep the user's settings out of every test, and what a test changes out of all else."""
     folder = tmp_path_factory.mktemp("zoo")
     monkeypatch.setenv("ZOO_HOME", str(folder / "home"))
@@ -66,6 +91,10 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     log.setLevel(level)
     signal.signal(signal.SIGTERM, terminate)
     assert Path.cwd() == before, "the test left the current folder changed"
+    left = [*empty_folder.iterdir()]
+    for path in left:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert not left, f"the test wrote {left[0].name} into the current folder: it should take own_folder or tmp_path"
 
 
 @pytest.fixture
@@ -175,11 +204,41 @@ def make_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], E
 
 
 @pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return the wheels of zoo and of the sample packages, built from the checkout, by name."""
-    folder = tmp_path_factory.mktemp("wheels")
-    options = ("--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", folder)
-    sources = (ROOT, *(PACKAGES / name for name in SAMPLES))
-    command = [sys.executable, "-m", "pip", "wheel", *options, *sources]
-    subprocess.run(list(map(str, command)), check=True, cwd=folder, timeout=120)
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all processes of this run of pytest have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def wheels(shared_folder: Path) -> dict[str, Path]:
+    """Return the wheels of zoo and of the sample packages, built once from the checkout, by name."""
+    folder = shared_folder / "wheels"
+    with FileLock(shared_folder / "wheels.lock"):
+        if not folder.exists():
+            building = shared_folder / "wheels-building"
+            options = ("--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", building)
+            sources = (ROOT, *(PACKAGES / name for name in SAMPLES))
+            command = [sys.executable, "-m", "pip", "wheel", *options, *sources]
+            subprocess.run(list(map(str, command)), check=True, cwd=shared_folder, timeout=120)
+            building.rename(folder)
     return {path.name.split("-")[0].replace("_", "-"): path for path in folder.glob("*.whl")}
+
+
+@pytest.fixture(scope="session")
+def start_warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], str]]:
+    """Return a function that starts the fork server of a Python and returns what stands in place of its path."""
+    with contextlib.ExitStack() as stack:
+        yield lambda python: str(stack.enter_context(forkserver.start(python, tmp_path_factory.mktemp("warm"))))
+
+
+@pytest.fixture(scope="session")
+def warm_python(start_warm: Callable[[Path], str]) -> str:
+    """Return what stands in place of `sys.executable` in tests to which it does not matter how Python started."""
+    return start_warm(Path(sys.executable))
+
+
+@pytest.fixture
+def warm_children(warm_python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processes that zoo starts from this one be warm ones."""
+    monkeypatch.setattr(sys, "executable", warm_python)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,8 +15,10 @@ from click.testing import CliRunner
 
 import zoo
 from zoo.checks.plugin import check_plugin
-from zoo.cli.main import cli
+from zoo.cli.main import cli, main
 from zoo.registry.certificates import Certificate, Finding
+
+pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parents[1] / "fixtures"
 WRONG = sorted(path for kind in ("datasets", "metrics", "plugins") for path in (HERE / "wrong" / kind).glob("*.*"))
@@ -140,10 +140,13 @@ def test_a_new_plugin_is_certified(kind: str, tmp_path: Path, monkeypatch: pytes
         ("right/metrics/brier.py", "certified", []),
     ],
 )
-def test_the_command_says_the_same(path: str, verdict: str, checks: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "zoo", "plugin", "test", str(HERE / path), "--json", "--data-dir", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    data = json.loads(done.stdout)
-    assert (done.returncode == 0) == (verdict == "certified"), done.stderr
+@pytest.mark.usefixtures("warm_children")
+def test_the_command_says_the_same(
+    path: str, verdict: str, checks: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["plugin", "test", str(HERE / path), "--json", "--data-dir", str(tmp_path)])
+    out, err = capsys.readouterr()
+    data = json.loads(out)
+    assert (code == 0) == (verdict == "certified"), err
     assert data["verdict"] == verdict and data["zoo"] == zoo.__version__
     assert [one["check"] for many in data["findings"].values() for one in many if one["status"] == "failed"] == checks

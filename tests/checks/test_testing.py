@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -105,7 +104,8 @@ def test_warnings_fail_when_strict(tmp_path):
         check_model(Drawn, strict=True)
 
 
-def test_pytest_finds_the_fixture_and_the_one_liner_works(tmp_path):
+@pytest.mark.slow
+def test_pytest_finds_the_fixture_and_the_one_liner_works(tmp_path, warm_python):
     Path(tmp_path, "mine.py").write_text(MODEL.format(""), encoding="utf-8")
     Path(tmp_path, "test_mine.py").write_text(
         """
@@ -128,7 +128,7 @@ def test_a_run(zoo_registry, tmp_path):
         encoding="utf-8",
     )
     command = [
-        sys.executable,
+        warm_python,
         "-m",
         "pytest",
         "-q",

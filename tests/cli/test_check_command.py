@@ -111,6 +111,7 @@ def find(diagnosis: zoo.Diagnosis, status: str) -> dict[str, zoo.Finding]:
     return {found.check: found for found in diagnosis.findings if found.status == status}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["baseline", "relu-mlp", "tinyvgg"])
 def test_models_of_zoo_pass_and_learn_a_batch_by_heart(model):
     diagnosis = zoo.check(model, "shapes", dataset_params=SMALL, overfit=True)
@@ -118,6 +119,7 @@ def test_models_of_zoo_pass_and_learn_a_batch_by_heart(model):
     assert diagnosis.findings[-1].check == "overfit" and "all 32 samples" in diagnosis.findings[-1].seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factory", "check", "told"),
     [
@@ -168,6 +170,7 @@ def test_estimates_are_those_of_the_model():
     assert diagnosis.estimates["epoch_seconds"] == pytest.approx(8 * diagnosis.estimates["step_seconds"])
 
 
+@pytest.mark.slow
 def test_the_second_model_of_the_course(tmp_path, capsys, fashionmnist_root):
     path = tmp_path / "v1.py"
     path.write_text(COURSE, encoding="utf-8")

@@ -32,9 +32,9 @@ def own_folder_of_runs(monkeypatch, own_folder):
     monkeypatch.delenv("ZOO_RUNS_DIR")
 
 
-def zoo_process(*arguments, **options):
+def zoo_process(*arguments, python=sys.executable, **options):
     return subprocess.Popen(
-        [sys.executable, "-m", "zoo", *arguments],
+        [python, "-m", "zoo", *arguments],
         text=True,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )
@@ -269,6 +269,7 @@ def test_a_reader_that_goes_away_is_no_error_message(argument):
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirect", ["2>&-", "2> /dev/full"])
 def test_stderr_closed_or_full_does_not_stop_a_run(redirect):
     command = f"{sys.executable} -m zoo run --json --epochs 1 {' '.join(SMALL)} {redirect}"
@@ -289,14 +290,15 @@ def test_an_ascii_terminal_gets_replacements(tmp_path):
     assert done.returncode == 0 and b"gr??er" in done.stdout
 
 
-def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(tmp_path):
+@pytest.mark.slow
+def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(warm_python):
     arguments = ["run", "--epochs", "2", "--dataset-param", "train_size=20000"]
-    with zoo_process(*arguments) as piped:
+    with zoo_process(*arguments, python=warm_python) as piped:
         out, err = piped.communicate()
     assert "\r" not in err and len(err.splitlines()) == 2 and len(out.splitlines()) == 3
 
     master, slave = pty.openpty()
-    with zoo_process(*arguments, stderr=slave) as process:
+    with zoo_process(*arguments, python=warm_python, stderr=slave) as process:
         os.close(slave)
         shown = b""
         while True:
@@ -314,6 +316,7 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(tmp_path):
     assert re.search(r"epoch 2  train loss \d\.\d{4}", text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_during_training_ends_it_with_one_line(tmp_path, number, code):
     # A child of a shell's background job may inherit SIGINT as ignored: ask for the default.

@@ -54,6 +54,7 @@ def read_svg(path: str) -> list[str]:
     return re.findall(r"<text[^>]*>([^<]*)</text>", Path(path).read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["curves", "confusion", "predictions", "wrong"])
 def test_each_kind_is_written_and_equals_python(
     runs: list[zoo.RunResult], capsys: pytest.CaptureFixture[str], kind: str
@@ -184,11 +185,12 @@ def test_a_model_without_mistakes_has_none_to_show(capsys: pytest.CaptureFixture
     assert main([*arguments, "predictions"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["plot", "samples"])
-def test_without_matplotlib_it_says_what_to_install(runs: list[zoo.RunResult], command: str) -> None:
+def test_without_matplotlib_it_says_what_to_install(runs: list[zoo.RunResult], command: str, warm_python: str) -> None:
     arguments = {"plot": ["plot", str(runs[0].run), "--kind", "confusion"], "samples": ["samples", "shapes"]}[command]
     done = subprocess.run(
-        [sys.executable, "-c", BLOCKED, *arguments, "--output", "a.png"],
+        [warm_python, "-c", BLOCKED, *arguments, "--output", "a.png"],
         capture_output=True,
         text=True,
         check=False,
@@ -202,7 +204,10 @@ def test_without_matplotlib_it_says_what_to_install(runs: list[zoo.RunResult], c
     assert list(Path().iterdir()) == []
 
 
-def test_without_matplotlib_samples_are_listed_and_images_predicted(runs: list[zoo.RunResult]) -> None:
+@pytest.mark.slow
+def test_without_matplotlib_samples_are_listed_and_images_predicted(
+    runs: list[zoo.RunResult], warm_python: str
+) -> None:
     from PIL import Image
 
     Image.new("L", (28, 28)).save("shoe.png")
@@ -211,7 +216,7 @@ def test_without_matplotlib_samples_are_listed_and_images_predicted(runs: list[z
         ["predict", str(runs[0].run), "shoe.png", "--output=g.png"],
     ):
         done = subprocess.run(
-            [sys.executable, "-c", BLOCKED, *arguments], capture_output=True, text=True, check=False, timeout=60
+            [warm_python, "-c", BLOCKED, *arguments], capture_output=True, text=True, check=False, timeout=60
         )
         assert done.returncode == 0, done.stderr
     assert Path("g.png").exists()

@@ -76,10 +76,10 @@ def only_line(text: str) -> str:
 
 
 @contextmanager
-def zoo_process(*arguments: object) -> Iterator[subprocess.Popen[bytes]]:
+def zoo_process(python: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
     """Run zoo with pipes; it is ended after a minute, so that a wait for what never comes fails."""
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen([sys.executable, "-m", "zoo", *map(str, arguments)], **pipes) as process:
+    with subprocess.Popen([python, "-m", "zoo", *map(str, arguments)], **pipes) as process:
         limit = threading.Timer(60, process.kill)
         limit.start()
         try:
@@ -89,6 +89,7 @@ def zoo_process(*arguments: object) -> Iterator[subprocess.Popen[bytes]]:
             limit.cancel()
 
 
+@pytest.mark.slow
 def test_evaluate_prints_what_the_api_gives(capsys, trained, weights):
     assert main(["evaluate", weights]) == 0
     shown = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
@@ -225,11 +226,12 @@ def test_names_are_exact_for_programs_and_harmless_for_terminals(capsysbinary, w
         assert b"\x1b" not in capsysbinary.readouterr().err
 
 
-def test_rows_come_while_later_images_are_not_there_yet(weights, pictures):
+@pytest.mark.slow
+def test_rows_come_while_later_images_are_not_there_yet(weights, pictures, warm_python):
     data = (pictures / "00.png").read_bytes()
     for number in range(64, 70):
         (pictures / f"{number}.png").unlink()
-    with zoo_process("predict", weights, pictures, "-") as process:
+    with zoo_process(warm_python, "predict", weights, pictures, "-") as process:
         first = [process.stdout.readline() for _ in range(64)]
         rest, err = process.communicate(data)
     assert (process.returncode, err) == (0, b"")
@@ -237,10 +239,11 @@ def test_rows_come_while_later_images_are_not_there_yet(weights, pictures):
     assert read_rows(rest.decode())[0][:2] == ("-", label)
 
 
-def test_a_reader_that_goes_away_is_no_error_message(weights, pictures):
+@pytest.mark.slow
+def test_a_reader_that_goes_away_is_no_error_message(weights, pictures, warm_python):
     for number in range(64, 70):
         (pictures / f"{number}.png").unlink()
-    with zoo_process("predict", weights, pictures, "-") as process:
+    with zoo_process(warm_python, "predict", weights, pictures, "-") as process:
         # 64 rows are a batch; the last image comes when nobody reads any more.
         assert [process.stdout.readline() for _ in range(64)]
         process.stdout.close()
@@ -381,8 +384,9 @@ def test_a_mistake_is_one_line_and_a_code(capsys, weights, pictures, arguments, 
         assert line in only_line(err)
 
 
-def test_nothing_on_stdin_is_an_error(weights):
-    with zoo_process("predict", weights, "-") as process:
+@pytest.mark.slow
+def test_nothing_on_stdin_is_an_error(weights, warm_python):
+    with zoo_process(warm_python, "predict", weights, "-") as process:
         out, err = process.communicate(b"")
     assert (process.returncode, out) == (3, b"") and only_line(err.decode()).startswith("Error: stdin: not an image")
 

@@ -116,6 +116,7 @@ def loader_batches(sample, workers, size=40, preprocess=None, batch_size=4, shap
     return LoaderBatches(reader, preprocess or Preprocess(), settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 42, 2**63 - 1])
 @pytest.mark.parametrize("course_workers", [0, 2])
 def test_batches_from_memory_are_those_of_the_course(seed, course_workers):
@@ -349,6 +350,7 @@ BAD_SAMPLES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(("bad", "cause"), BAD_SAMPLES.values(), ids=BAD_SAMPLES)
 def test_a_bad_sample_is_named(bad, cause, workers):

@@ -528,6 +528,7 @@ def test_a_hostile_list_of_patterns_is_refused(trained, run, tmp_path):
         run(init=path)
 
 
+@pytest.mark.slow
 def test_fine_tuning_beats_training_from_nothing(run, tmp_path):
     shared = {"model": "tinyvgg", "lr": 0.1, "batch_size": 16}
     before = run(**shared, dataset="shapes", dataset_params={"train_size": 3000, "test_size": 100}, epochs=3)

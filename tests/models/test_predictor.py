@@ -7,7 +7,6 @@ import logging
 import shutil
 import struct
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy
@@ -120,8 +119,9 @@ def test_values_that_are_no_number_are_refused(trained: zoo.RunResult, images: t
         predictor(images / 255, value_range=(1, 1))
 
 
+@pytest.mark.slow
 def test_weights_of_fashionmnist_give_the_same_8341_in_a_process_without_the_data(
-    fashionmnist_root: Path, tmp_path: Path
+    fashionmnist_root: Path, tmp_path: Path, warm_python: str
 ) -> None:
     result = zoo.run(dataset="fashionmnist", data_dir=fashionmnist_root)
     assert result.metrics["accuracy"] == 0.8341
@@ -142,7 +142,7 @@ def test_weights_of_fashionmnist_give_the_same_8341_in_a_process_without_the_dat
         print(json.dumps([int((predictions.indices == test["targets"]).sum()),
                           (pictures.labels == predictions.labels[:20]).tolist()]))
     """
-    command = [sys.executable, "-c", "\n".join(line.strip() for line in code.splitlines()), str(result.weights)]
+    command = [warm_python, "-c", "\n".join(line.strip() for line in code.splitlines()), str(result.weights)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     right, same = json.loads(done.stdout)
     assert right == 8341
@@ -152,6 +152,7 @@ def test_weights_of_fashionmnist_give_the_same_8341_in_a_process_without_the_dat
 SHIPPED = [entry for entry in Registry.discover().list_entries("weights", "*") if entry.is_first_party]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", SHIPPED, ids=lambda entry: entry.name)
 def test_shipped_weights_are_as_good_as_they_say(entry, fashionmnist_root: Path, monkeypatch) -> None:
     reference = f"{entry.spec.model}@{entry.spec.dataset}"
@@ -167,6 +168,7 @@ def test_shipped_weights_are_as_good_as_they_say(entry, fashionmnist_root: Path,
     assert {name: settings[name] for name in recommended} == dict(recommended), "made by the command without options"
 
 
+@pytest.mark.slow
 def test_the_shipped_baseline_is_what_its_command_gives(fashionmnist_root: Path) -> None:
     result = zoo.run("baseline", "fashionmnist", data_dir=fashionmnist_root, threads=1)
     ours, shipped = zoo.load_model(result.weights).state_dict(), zoo.load_model("baseline-fashionmnist").state_dict()

@@ -22,6 +22,8 @@ from torch import nn
 import zoo
 from zoo.registry.imports import import_file
 
+pytestmark = pytest.mark.slow
+
 PLUGINS = Path(__file__).resolve().parents[1] / "fixtures" / "plugins"
 CNN, DOTS, BESIDE = PLUGINS / "my_cnn.py", PLUGINS / "dots_by_hooks.py", PLUGINS / "beside" / "registry.toml"
 FIRST_PARTY = {

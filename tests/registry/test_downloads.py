@@ -255,6 +255,7 @@ def test_takes_a_packed_file_as_it_is_stored(server: Server, root: Path) -> None
     assert (root / "things/a.bin.gz").read_bytes() == gzip.compress(DATA, mtime=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "cause", "asked"),
     [
@@ -479,6 +480,7 @@ def start_child(root: Path, url: str, how: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, text=True, **pipes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["with locks", "without locks"])
 def test_many_processes_want_the_same_file(server: Server, root: Path, how: str) -> None:
     if how == "without locks":

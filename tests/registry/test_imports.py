@@ -8,6 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 # A data set of a file: its class, the pictures it reads through a function of the file, and its own error.
 PLUGIN = """
     import torch
@@ -57,6 +59,7 @@ RUN = """
 """
 
 
+@pytest.mark.slow
 def test_workers_know_what_a_single_file_defines(tmp_path: Path) -> None:
     (tmp_path / "greys.py").write_text(textwrap.dedent(PLUGIN), encoding="utf-8")
     (tmp_path / "program.py").write_text(textwrap.dedent(RUN), encoding="utf-8")

@@ -141,6 +141,7 @@ def test_a_first_party_name_needs_no_index(packages: Packages, caplog: pytest.Lo
     assert [entry.short_name for entry in registry.list_entries("model", "baseline")] == ["baseline", "claims/baseline"]
 
 
+@pytest.mark.slow
 def test_broken_plugins_are_named_and_harm_nobody(packages: Packages, caplog: pytest.LogCaptureFixture) -> None:
     for name, (code, _) in BROKEN.items():
         packages.add(f"bad-{name}", f"x = bad_{name.replace('-', '_')}", **{f"bad_{name.replace('-', '_')}": code})
@@ -309,6 +310,7 @@ NEEDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["module", "manifest"])
 @pytest.mark.parametrize("needs", NEEDS)
 def test_a_plugin_that_needs_another_zoo_is_refused_by_number(packages: Packages, needs: str, form: str) -> None:
@@ -356,6 +358,7 @@ def test_a_catalogue_has_qualified_names_only(packages: Packages, tmp_path: Path
         Registry.discover([manifest])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b"null", b'{"key": 1}', b"\xff", b"[" * 100_000])
 def test_a_damaged_cache_is_made_anew(packages: Packages, caplog: pytest.LogCaptureFixture, damage: bytes) -> None:
     packages.add("acme", "x = acme_zoo", acme_zoo=HOOKS)

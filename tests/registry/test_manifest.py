@@ -163,6 +163,7 @@ def to_toml(value: object) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else repr(value)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(document=DOCUMENTS | st.dictionaries(KEYS, VALUES, max_size=4))
 def test_any_tree_is_a_manifest_or_one_error(tmp_path_factory: pytest.TempPathFactory, document: dict) -> None:

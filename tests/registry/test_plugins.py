@@ -416,6 +416,7 @@ def test_problems_are_zoo_errors(packages: Packages) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_who_lacks_the_plugin_of_weights_is_told_how_to_get_it(packages: Packages, monkeypatch, tmp_path: Path) -> None:
     code = """
         import torch

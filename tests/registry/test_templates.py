@@ -25,6 +25,8 @@ from zoo.registry.params import FIXED
 from zoo.registry.templates import NewPlugin, write_plugin
 from zoo.storage import files
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("model", "dataset", "metric")
 SMALL = ["--dataset-param", "train_size=500", "--dataset-param", "test_size=100"]
 # The longest name there can be, a number first, a prefix that is not doubled, a dot that TOML would split at.

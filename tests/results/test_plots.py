@@ -169,6 +169,7 @@ def name_classes(count: int) -> list[str]:
     return [f"the_{index}th_class_of_a_long_name" if index % 3 else f"c{index}" for index in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3, 10, 30, 100, 250])
 def test_no_text_of_a_confusion_matrix_lies_on_another(classes: int) -> None:
     outcomes = make_outcomes(name_classes(classes), samples=classes * 100)
@@ -181,6 +182,7 @@ def test_no_text_of_a_confusion_matrix_lies_on_another(classes: int) -> None:
         assert len(set(labels)) == classes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 10, 30])
 def test_a_cell_shows_its_count_to_be_read(classes: int) -> None:
     outcomes = make_outcomes(name_classes(classes), samples=classes * 1000)
@@ -242,6 +244,7 @@ def test_a_class_without_samples_and_a_model_without_mistakes_are_said() -> None
     assert red == green == blue < 0.95
 
 
+@pytest.mark.slow
 def test_hostile_names_appear_as_text() -> None:
     outcomes = make_outcomes(list(HOSTILE), samples=600)
     figure = zoo.plot_confusion(outcomes)
@@ -259,6 +262,7 @@ def test_hostile_names_appear_as_text() -> None:
         assert render_figure(picture, "png") and render_figure(picture, "pdf")
 
 
+@pytest.mark.slow
 def test_names_of_a_million_letters_fit() -> None:
     names = ["x" * 1_000_000, "word " * 200_000, "y"]
     outcomes = make_outcomes(names, samples=60)
@@ -456,6 +460,7 @@ def test_samples_are_chosen_by_the_seed_alone() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".PNG"])
 def test_files_are_of_their_suffix_and_the_same_each_time(tmp_path: Path, suffix: str) -> None:
     outcomes, images = make_outcomes(["one $1", "two"]), make_images(4, 3, 9, 9)

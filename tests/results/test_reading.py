@@ -203,6 +203,7 @@ def test_samples_of_any_form_of_a_split(tmp_path: Path, as_dataset: bool) -> Non
             zoo.read_samples(result, [0], registry=other)
 
 
+@pytest.mark.slow
 def test_fashionmnist_confuses_shirts(fashionmnist_root: Path, tmp_path: Path) -> None:
     run = zoo.run("baseline", "fashionmnist", data_dir=fashionmnist_root, runs_dir=tmp_path)
     matrix = torch.tensor(json.loads((run.run / "run.json").read_text())["confusion"])

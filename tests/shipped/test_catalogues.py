@@ -249,6 +249,7 @@ def sample(library: str, every: int) -> list[tuple[str, str]]:
     return [(library, name) for name in list(read_specs(library))[::every]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("library", "name"), [*sample("torchvision", 5), *sample("timm", 80)])
 def test_models_take_what_they_declare_without_any_network(library, name, monkeypatch):
     def refuse(*_: Any) -> None:
@@ -395,6 +396,7 @@ with torch.inference_mode():
     assert torch.equal(torch.load(files[1]), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "adapted", "channels"), [("torchvision/resnet18", ["channels 1 -> 3"], 3), ("timm/resnet18", [], 1)]
 )
@@ -418,6 +420,7 @@ def some_clothes(*, root: Path) -> zoo.DataSplits:
     return zoo.DataSplits(train=train, test=test, class_names=CLASS_NAMES)
 
 
+@pytest.mark.slow
 def test_resnet18_trains_on_clothes_and_comes_back(fashionmnist_root, saved, tmp_path):
     registry = zoo.Registry.discover()
     registry.add(zoo.DatasetSpec(name="some-clothes", factory=some_clothes, input_shape=(1, 28, 28)))

@@ -210,6 +210,7 @@ def test_torchvision_reads_the_same(fashionmnist_root: Path, tmp_path: Path) -> 
         assert list(CLASS_NAMES) == FashionMNIST.classes
 
 
+@pytest.mark.slow
 def test_torchvision_is_not_needed(raw: Path, tmp_path: Path) -> None:
     code = (
         "import sys\n"

@@ -44,6 +44,7 @@ def test_the_bytes_never_change(default):
     assert digest(shapes(root="unused", **OTHER_PARAMS)) == OTHER
 
 
+@pytest.mark.slow
 def test_a_fresh_process_draws_the_same():
     program = (
         "import hashlib\n"

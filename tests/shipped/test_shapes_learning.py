@@ -34,6 +34,7 @@ def train_and_measure(factory, splits, seed):
         return (model(images / 255).argmax(dim=1) == targets).double().mean().item()
 
 
+@pytest.mark.slow
 def test_convolutions_beat_the_linear_model(one_thread):
     splits = shapes(root="unused")
     scores = {m: [train_and_measure(m, splits, seed) for seed in range(5)] for m in (Baseline, TinyVGG)}

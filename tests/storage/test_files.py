@@ -183,6 +183,7 @@ def sweep_strace(sweep: Sweep) -> None:
             sweep.check(f"{name.removesuffix('at')} {k}", "kill" if "KILL" in fault else fault, done)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("injector", ["shim", "strace"] if strace_works() else ["shim"])
 def test_a_save_is_whole_or_not_at_all_when_any_call_fails_or_kills(injector: str, tmp_path: Path) -> None:
     sweep = Sweep(tmp_path / "folder")

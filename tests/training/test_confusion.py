@@ -24,6 +24,7 @@ def cases(draw: st.DrawFn) -> tuple[int, list[int], list[int]]:
     return classes, *sides
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(cases())
 def test_counts_and_scores_are_those_of_scikit_learn(case: tuple[int, list[int], list[int]]) -> None:

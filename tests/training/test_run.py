@@ -42,6 +42,7 @@ def run_small(tmp_path, **arguments):
     return zoo.run(**{"dataset_params": SMALL, "epochs": 1, "runs_dir": tmp_path, **arguments})
 
 
+@pytest.mark.slow
 def test_fashionmnist_gives_the_numbers_of_the_course(fashionmnist_root, tmp_path):
     result = zoo.run(model="baseline", dataset="fashionmnist", data_dir=fashionmnist_root, runs_dir=tmp_path)
     losses = [epoch["train"]["loss"] for epoch in result.history]
@@ -63,6 +64,7 @@ def test_fashionmnist_gives_the_numbers_of_the_course(fashionmnist_root, tmp_pat
     assert record["dataset"]["samples"] == {"train": 60_000, "test": 10_000}
 
 
+@pytest.mark.slow
 def test_two_threads_give_the_same_numbers(fashionmnist_root, tmp_path):
     # Through the command, which keeps waiting threads from spinning: beside a busy neighbour that takes minutes.
     command = [sys.executable, "-m", "zoo", "run", "--dataset", "fashionmnist", "--threads", "2", "--json"]

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 SMALLEST = {
     "gather.py": ["--samples", "320", "--epochs", "1"],
     "see.py": ["--dataset", "shapes", "--epochs", "1", "--runs", "2"],

@@ -16,6 +16,8 @@ from PIL import Image
 
 import zoo
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<script>alert(1)</script>"
 PLUGIN = f"""
 import torch

@@ -10,6 +10,8 @@ from subprocess import CompletedProcess
 import pytest
 from conftest import ROOT, Environment, Packages
 
+pytestmark = pytest.mark.slow
+
 HOOK = "import zoo\n@zoo.hookimpl\ndef zoo_models():\n"
 NET = "zoo.ModelSpec(name='net', factory='a:b')"
 MANIFEST = 'schema = 1\n[models.{}]\nfactory = "{}"\n'

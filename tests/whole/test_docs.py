@@ -218,10 +218,11 @@ def test_docstrings_of_specs_name_the_arguments_of_the_calls():
         assert call in read_docstring(SPEC_CLASSES[kind])[0]
 
 
-def test_readme_python_runs_from_top_to_bottom(tmp_path):
+@pytest.mark.slow
+def test_readme_python_runs_from_top_to_bottom(tmp_path, warm_python):
     code = "\n".join(blocks(ROOT / "README.md", "python"))
     (tmp_path / "readme.py").write_text(code, encoding="utf-8")
-    done = subprocess.run([sys.executable, "readme.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([warm_python, "readme.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.match(r"0\.\d+ .*weights\.safetensors", done.stdout)
 
@@ -237,12 +238,19 @@ class Reader:
     """Somebody who follows a page from top to bottom in an empty folder, offline.
 
     Commands are run, files are written, code without a file name is run. A file that is there already was made by a
-    command: then the page must show exactly that.
+    command: then the page must show exactly that. The first training is started as users start it, all that comes
+    after it and would import torch by `warm_python`, a Python of that environment.
     """
 
-    def __init__(self, environment: Environment) -> None:
-        self.environment, self.folder = environment, environment.home
-        self.output = ""
+    def __init__(self, environment: Environment, warm_python: str) -> None:
+        self.environment, self.folder, self.warm_python = environment, environment.home, warm_python
+        self.output, self.start = "", ""
+        self.warm_start = f"""
+            zoo() {{
+                case $1 in run | check) {warm_python} {environment.bin}/zoo "$@" ;; *) command zoo "$@" ;; esac
+            }}
+            python() {{ {warm_python} "$@"; }}
+        """
         # Offline: what is installed is built with what is here. The one place where a page's command is not run as is.
         options = "--no-deps --no-build-isolation --no-index --quiet"
         self.pip = rf"{sys.executable} -m pip --python {environment.python} \1 {options}"
@@ -256,15 +264,18 @@ class Reader:
         printed = []
         for name, language, text in found:
             if language == "sh":
-                self.output = self.run("bash", "-euc", re.sub("^pip (install|wheel)", self.pip, text, flags=re.M))
+                commands = re.sub("^pip (install|wheel)", self.pip, text, flags=re.M)
+                self.output = self.run("bash", "-euc", self.start + commands)
                 printed.append(self.output)
+                if "zoo run" in text:
+                    self.start = self.warm_start
             elif language == "text":
                 assert text == self.output
             elif name:
                 self.keep(self.folder / name, text)
             else:
                 assert language == "python", f"nobody knows what to do with this:\n{text}"
-                self.run(self.environment.python, "-c", text)
+                self.run(self.warm_python, "-c", text)
         return printed
 
     def keep(self, file: Path, text: str) -> None:
@@ -278,19 +289,23 @@ class Reader:
         return self.environment.call(*command, PATH=path, COLUMNS="100").stdout
 
 
-def test_writing_plugins_can_be_followed_literally(make_environment, wheels):
+@pytest.mark.slow
+def test_writing_plugins_can_be_followed_literally(make_environment, start_warm, wheels):
     environment = make_environment()
     environment.install(wheels["zoo-torch"])
-    printed = Reader(environment).follow(ROOT / "docs" / "guide" / "writing-plugins.md")
+    reader = Reader(environment, start_warm(environment.python))
+    printed = reader.follow(ROOT / "docs" / "guide" / "writing-plugins.md")
     assert sum("weights: " in text for text in printed) == 9
     for expected in ("zoo-my-cnn/my-cnn", "hooks/my-cnn-32", "torchvision/resnet18", "factroy: unknown key"):
         assert any(expected in text for text in printed), expected
 
 
-def test_a_plugin_goes_from_refused_to_certified_as_the_page_shows(make_environment, wheels):
+@pytest.mark.slow
+def test_a_plugin_goes_from_refused_to_certified_as_the_page_shows(make_environment, start_warm, wheels):
     environment = make_environment()
     environment.install(wheels["zoo-torch"])
-    refused, checked, certified, shown, tested = Reader(environment).follow(ROOT / "docs" / "guide" / "checks.md")
+    reader = Reader(environment, start_warm(environment.python))
+    refused, checked, certified, shown, tested = reader.follow(ROOT / "docs" / "guide" / "checks.md")
     assert "activation" in refused and "fashion_v1.py:17" in refused
     assert "fashion_v1.py:17" in checked and "activation" in checked and "training samples of 1x28x28" in checked
     assert "fashion-v1: certified" in certified

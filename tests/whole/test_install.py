@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Environment
 
+pytestmark = pytest.mark.slow
+
 LISTING = """
     import json, sys
     import zoo
