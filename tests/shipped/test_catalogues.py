@@ -32,7 +32,7 @@ from zoo.registry.factories import build_model
 from zoo.registry.manifest import read_manifest
 from zoo.registry.params import resolve_params
 from zoo.registry.specs import ModelSpec
-from zoo.training import run
+from zoo.training import recording
 from zoo_plugins.datasets.fashionmnist import CLASS_NAMES, fashionmnist
 
 LIBRARIES = ("torchvision", "timm")
@@ -366,13 +366,13 @@ SMALL = {"train_size": 64, "test_size": 32}
 def saved(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
     """Return a list of the models that runs save, as they are in memory."""
     models: list[nn.Module] = []
-    save = run.save_proven
+    save = recording.save_proven
 
     def note(path: Path, model: nn.Module, *facts: Any) -> None:
         models.append(model)
         save(path, model, *facts)
 
-    monkeypatch.setattr(run, "save_proven", note)
+    monkeypatch.setattr(recording, "save_proven", note)
     return models
 
 
