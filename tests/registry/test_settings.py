@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import FrozenInstanceError, asdict
 
 import pytest
@@ -210,7 +209,8 @@ print(json.dumps(said))
 """
 
 
-def test_a_setting_is_one_entry_in_one_file(tmp_path):
+@pytest.mark.slow
+def test_a_setting_is_one_entry_in_one_file(tmp_path, warm_python):
     for part in ("zoo", "plugins", "registry.toml"):
         source = ROOT / part
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / part)
@@ -218,7 +218,7 @@ def test_a_setting_is_one_entry_in_one_file(tmp_path):
     before = file.read_text(encoding="utf-8")
     file.write_text(before.replace("    workers: int =", f"{ADDED}    workers: int ="), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", WITH_THE_ADDED],
+        [warm_python, "-c", WITH_THE_ADDED],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(tmp_path / "plugins")])},
         cwd=tmp_path,
         capture_output=True,

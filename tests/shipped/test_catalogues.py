@@ -376,7 +376,7 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
     return models
 
 
-def check_fresh_process(model: nn.Module, weights: Path, inputs: torch.Tensor) -> None:
+def check_fresh_process(python: str, model: nn.Module, weights: Path, inputs: torch.Tensor) -> None:
     """Check that a new process loads weights to a model that gives the same outputs, bit for bit."""
     code = """
 import sys, torch, zoo
@@ -387,7 +387,7 @@ with torch.inference_mode():
 """
     files = [weights.with_name(name) for name in ("inputs.pt", "outputs.pt")]
     torch.save(inputs, files[0])
-    subprocess.run([sys.executable, "-c", code, weights, *files], check=True)
+    subprocess.run([python, "-c", code, weights, *files], check=True)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.inference_mode():
@@ -400,7 +400,7 @@ with torch.inference_mode():
 @pytest.mark.parametrize(
     ("name", "adapted", "channels"), [("torchvision/resnet18", ["channels 1 -> 3"], 3), ("timm/resnet18", [], 1)]
 )
-def test_resnet18_trains_on_shapes_and_comes_back(name, adapted, channels, saved, tmp_path, caplog):
+def test_resnet18_trains_on_shapes_and_comes_back(name, adapted, channels, saved, tmp_path, caplog, warm_python):
     caplog.set_level(logging.INFO, logger="zoo")
     result = zoo.run(name, "shapes", epochs=1, threads=1, dataset_params=SMALL, runs_dir=tmp_path)
     assert result.history[0]["train"]["loss"] > 0
@@ -410,7 +410,7 @@ def test_resnet18_trains_on_shapes_and_comes_back(name, adapted, channels, saved
     assert (metadata["model"], metadata["plugin"]["name"]) == ("resnet18", name.partition("/")[0])
     assert metadata["input_shape"] == [channels, 28, 28]
     assert metadata["preprocess"].get("channels") == (3 if adapted else None)
-    check_fresh_process(saved[0], result.weights, torch.rand(5, channels, 28, 28))
+    check_fresh_process(warm_python, saved[0], result.weights, torch.rand(5, channels, 28, 28))
 
 
 def some_clothes(*, root: Path) -> zoo.DataSplits:
@@ -421,7 +421,7 @@ def some_clothes(*, root: Path) -> zoo.DataSplits:
 
 
 @pytest.mark.slow
-def test_resnet18_trains_on_clothes_and_comes_back(fashionmnist_root, saved, tmp_path):
+def test_resnet18_trains_on_clothes_and_comes_back(fashionmnist_root, saved, tmp_path, warm_python):
     registry = zoo.Registry.discover()
     registry.add(zoo.DatasetSpec(name="some-clothes", factory=some_clothes, input_shape=(1, 28, 28)))
     where = {"data_dir": fashionmnist_root, "runs_dir": tmp_path, "registry": registry}
@@ -429,7 +429,7 @@ def test_resnet18_trains_on_clothes_and_comes_back(fashionmnist_root, saved, tmp
     assert result.history[0]["train"]["loss"] > 0
     assert read_header(result.weights).metadata["preprocess"]["channels"] == 3
     clothes = some_clothes(root=fashionmnist_root).test[0][:8]
-    check_fresh_process(saved[0], result.weights, zoo.Preprocess(channels=3)(clothes))
+    check_fresh_process(warm_python, saved[0], result.weights, zoo.Preprocess(channels=3)(clothes))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ def test_fashionmnist_gives_the_numbers_of_the_course(fashionmnist_root, tmp_pat
 @pytest.mark.slow
 def test_two_threads_give_the_same_numbers(fashionmnist_root, tmp_path):
     # Through the command, which keeps waiting threads from spinning: beside a busy neighbour that takes minutes.
-    command = [sys.executable, "-m", "zoo", "run", "--dataset", "fashionmnist", "--threads", "2", "--epochs", "1", "--json"]
+    settings = ["--dataset", "fashionmnist", "--threads", "2", "--epochs", "1", "--json"]
+    command = [sys.executable, "-m", "zoo", "run", *settings]
     places = ["--data-dir", str(fashionmnist_root), "--runs-dir", str(tmp_path)]
     done = subprocess.run([*command, *places], capture_output=True, text=True, check=True)
     result = json.loads(done.stdout)

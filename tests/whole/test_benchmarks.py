@@ -25,23 +25,23 @@ SMALLEST_WITH_DATA = {
 }
 
 
-def run_benchmark(name: str, *arguments: str) -> str:
+def run_benchmark(python: str, name: str, *arguments: str) -> str:
     """Run a script in a process that finds zoo where this one does; return what it printed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "2"}
-    command = [sys.executable, str(ROOT / "benchmarks" / name), "--rounds", "1", "--no-check", *arguments]
+    command = [python, str(ROOT / "benchmarks" / name), "--rounds", "1", "--no-check", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.mark.parametrize("name", SMALLEST)
-def test_runs(name: str) -> None:
-    assert "limit" in run_benchmark(name, *SMALLEST[name])
+def test_runs(name: str, warm_python: str) -> None:
+    assert "limit" in run_benchmark(warm_python, name, *SMALLEST[name])
 
 
 @pytest.mark.parametrize("name", SMALLEST_WITH_DATA)
-def test_runs_with_data(name: str, fashionmnist_root: Path) -> None:
-    printed = run_benchmark(name, *SMALLEST_WITH_DATA[name], "--data-dir", str(fashionmnist_root))
+def test_runs_with_data(name: str, fashionmnist_root: Path, warm_python: str) -> None:
+    printed = run_benchmark(warm_python, name, *SMALLEST_WITH_DATA[name], "--data-dir", str(fashionmnist_root))
     assert "limit" in printed
 
 
