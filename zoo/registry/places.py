@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.registry.entries import Registry, choose_registry
+from zoo.registry.entries import Plugins, Registry, choose_registry
 from zoo.storage import folders
 
 Folder = str | Path | None
-Plugins = Sequence[str | Path | object]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Plugins: found by their metadata alone. `zoo.registry.index` and `zoo.registry.loading` find out what they provide.
 
 A plugin is the first-party manifest, an installed distribution with entry points in the group `zoo`, a file or manifest
-given by path, or an object given from Python. All of them answer the hooks of `zoo.registry.hookspecs`.
+given by path, or an object given from Python. Manifests are data; all others answer the hooks of
+`zoo.registry.hookspecs`.
 """
 
 from __future__ import annotations

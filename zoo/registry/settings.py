@@ -16,7 +16,6 @@ from zoo.registry.params import Expected, read_values
 DEFAULT_LR: dict[str, float] = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}
 """The learning rate when none is asked for: the course's for SGD, the default of torch.optim for the others."""
 
-
 DECLARED = "declared"
 """Where a field of `TrainConfig` keeps its `Setting`."""
 
@@ -35,33 +34,18 @@ class Setting:
     """
 
     help: str
-    metavar: str
+    metavar: str = "N"
     shown_default: str = ""
     limits: Mapping[str, float] = field(default_factory=dict)
     optimizer: str = ""
     follows_optimizer: bool = False
 
 
-def setting(
-    default: Any,
-    help: str,
-    *,
-    metavar: str = "N",
-    shown_default: str = "",
-    optimizer: str = "",
-    follows_optimizer: bool = False,
-    **limits: float,
-) -> Any:
-    """Declare a setting as a field of `TrainConfig`; see `Setting`."""
-    declared = Setting(
-        help=help,
-        metavar=metavar,
-        shown_default=shown_default or ("" if default is None else str(default)),
-        limits=limits,
-        optimizer=optimizer,
-        follows_optimizer=follows_optimizer,
-    )
-    return field(default=default, metadata={DECLARED: declared})
+def setting(default: Any, help: str, **declared: Any) -> Any:
+    """Declare a setting as a field of `TrainConfig`; the keywords are limits and the other fields of `Setting`."""
+    limits: dict[str, float] = {name: declared.pop(name) for name in ("ge", "gt", "le", "lt") if name in declared}
+    words = {"shown_default": "" if default is None else str(default), **declared}
+    return field(default=default, metadata={DECLARED: Setting(help=help, limits=limits, **words)})
 
 
 @dataclass(frozen=True, kw_only=True)

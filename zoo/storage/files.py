@@ -94,6 +94,13 @@ def describe_file(path: str | Path) -> FileState:
     return FileState(str(path), found.st_mtime_ns, found.st_size)
 
 
+def digest(text: str) -> str:
+    """Return the SHA-256 of a text in hexadecimal, also of a path that is not valid Unicode."""
+    import hashlib
+
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
 def check_writable(folder: str | Path, *, fix: str) -> None:
     """Make `folder` if it is missing and prove that a file can be written there; raise StorageError with `fix`."""
     folder = Path(folder)
