@@ -123,7 +123,3 @@ class Finding:
     why: str = ""
     fix: str = ""
     where: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON data."""
-        return asdict(self)

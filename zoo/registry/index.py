@@ -96,7 +96,6 @@ def find_specs(plugin: Plugin, kind: str, is_wanted: Callable[..., bool]) -> lis
 
 
 def _apply_listing(plugin: Plugin, listing: Listing) -> None:
-    """Let the plugin know what the index says of it."""
     plugin.problem = plugin.broken(*listing.problem) if listing.problem else None
     plugin.seconds, plugin.warnings = listing.seconds, list(listing.warnings)
     plugin.qualified_only = listing.qualified_only
@@ -159,7 +158,6 @@ def _find_module(name: str) -> Path | None:
 
 
 def _load_elsewhere(plugin: Plugin) -> Listing:
-    """Load a plugin in another process."""
     log.info("indexing plugin %s, once", plugin.label)
     question = {"name": plugin.name, "version": plugin.version, "source": plugin.source, "requires": plugin.requires}
     failed = "importing it failed"
@@ -176,12 +174,10 @@ def _load_elsewhere(plugin: Plugin) -> Listing:
 
 
 def _load_in_process(question: dict[str, Any], write: Write) -> None:
-    """In the other process: load the plugin and write its listing."""
     write(asdict(_load_here(Plugin(origin="", **question))))
 
 
 def _load_here(plugin: Plugin) -> Listing:
-    """Load a plugin in this process."""
     loaded = Plugin(plugin.name, plugin.version, "", plugin.source, installed=True, requires=plugin.requires)
     specs: list[tuple[str, dict[str, Any]]] = []
     problem = None

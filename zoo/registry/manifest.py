@@ -63,9 +63,8 @@ def read_manifest(path: Path) -> Manifest:
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         raise ManifestError(path, "", f"schema: expected schema = {SCHEMA} at the top, got {show(schema)}")
     if schema > SCHEMA:
-        raise ManifestError(
-            path, "", f"schema {show(schema)} is newer than this zoo reads ({SCHEMA}). Fix: pip install -U zoo-torch"
-        )
+        why = f"schema {show(schema)} is newer than this zoo reads ({SCHEMA})"
+        raise ManifestError(path, "", f"{why}. Fix: pip install -U zoo-torch")
     qualified_only = document.pop("qualified_only", False)
     if not isinstance(qualified_only, bool):
         raise ManifestError(path, "", f"qualified_only: expected true or false, got {show(qualified_only)}")

@@ -79,10 +79,8 @@ def find_plugins(paths: Sequence[str | Path] = (), disabled: Iterable[str] = ())
         UsageError: a path does not exist or is neither a `.py` file nor a `.toml` manifest, or `disabled` names a
             plugin that is not there.
     """
-    unwanted = {normalize_name(name) for name in disabled}
-    off = unwanted | {
-        normalize_name(name) for name in os.environ.get("ZOO_DISABLE_PLUGINS", "").replace(",", " ").split()
-    }
+    unwanted = set(map(normalize_name, disabled))
+    off = unwanted.union(map(normalize_name, re.split(r"[,\s]+", os.environ.get("ZOO_DISABLE_PLUGINS", ""))))
     points = find_entry_points(GROUP)
     environment = [path for path in os.environ.get("ZOO_PLUGINS", "").split(os.pathsep) if path]
     given = [_from_path(path) for path in dict.fromkeys(_make_absolute(path) for path in (*paths, *environment))]
