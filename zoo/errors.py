@@ -89,10 +89,8 @@ class AmbiguousNameError(UsageError):
 
     def __init__(self, kind: str, name: str, candidates: Sequence[str]) -> None:
         self.kind, self.name, self.candidates = kind, name, tuple(candidates)
-        super().__init__(
-            f"{kind} {quote(name)} is provided by {len(candidates)} plugins",
-            fix=f"Use one of: {', '.join(candidates)}",
-        )
+        what = f"{kind} {quote(name)} is provided by {len(candidates)} plugins"
+        super().__init__(what, fix=f"Use one of: {', '.join(candidates)}")
 
 
 class SettingError(UsageError):
@@ -118,9 +116,8 @@ class IncompatibleError(UsageError):
 
     def __init__(self, model: str, dataset: str, needed: str, found: str, fix: str = "") -> None:
         self.model, self.dataset, self.needed, self.found = model, dataset, needed, found
-        super().__init__(
-            f"model {quote(model)} does not fit dataset {quote(dataset)}", f"needs {needed}, got {found}", fix
-        )
+        what = f"model {quote(model)} does not fit dataset {quote(dataset)}"
+        super().__init__(what, f"needs {needed}, got {found}", fix)
 
 
 class DryRunError(IncompatibleError):

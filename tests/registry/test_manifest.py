@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from zoo.errors import ManifestError
 from zoo.registry.imports import import_object
+from zoo.registry.loading import load_specs
 from zoo.registry.manifest import MAX_BYTES, Manifest, first_party_path, read_manifest
 from zoo.registry.params import FIXED, resolve_params
+from zoo.registry.plugins import plugin_from_specs
 from zoo.registry.settings import resolve_config
 
 MODEL = 'schema = 1\n[models.a]\nfactory = "a:b"\n'
@@ -43,9 +45,8 @@ def refuse(folder: Path, content: str | bytes) -> str:
 def test_reads_all_kinds_without_importing(tmp_path: Path) -> None:
     manifest = read(tmp_path, DATASET + '[models.m]\nfactory = "nowhere:m"\n[metrics.s]\nfactory = "nowhere:s"\n')
     assert [(spec.kind, spec.name) for spec in manifest.specs] == [("dataset", "d"), ("model", "m"), ("metric", "s")]
-    assert [spec.name for hook in ("models", "datasets", "metrics") for spec in getattr(manifest, f"zoo_{hook}")()] == [
-        "m", "d", "s",
-    ]  # fmt: skip
+    by_kind = load_specs(plugin_from_specs("mine", manifest.specs))
+    assert [spec.name for spec in by_kind] == ["m", "d", "s"]
     assert manifest.specs[0].files[0].urls == ("https://example.org/a",)
     assert read(tmp_path, "schema = 1").specs == ()
 

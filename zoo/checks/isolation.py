@@ -103,7 +103,7 @@ def _examine_here(question: dict[str, Any], write: Write) -> None:
             on_start=lambda entry, check: write({"start": [entry, check]}),
         )
         for entry, finding in found:
-            write({"entry": entry, "finding": finding.to_dict()})
+            write({"entry": entry, "finding": asdict(finding)})
     try:
         files = list_files(parts, registry)
     except ZooError:  # a broken plugin has none

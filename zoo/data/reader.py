@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from multiprocessing.reduction import ForkingPickler
 from operator import index as to_index
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch.utils.data import Dataset
 
 from zoo.data.splits import to_image
 from zoo.errors import DataError, describe, quote
-from zoo.registry.imports import import_files, imported_files
+from zoo.registry.imports import import_file, imported_files
 
 Batch = tuple[Tensor, Tensor]
 """Images `(N, C, H, W)` and targets `(N,)`."""
@@ -47,7 +48,8 @@ class BatchReader(Dataset[Any]):
         return {**self.__dict__, "dataset": dataset, "files": imported_files()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        import_files(state.pop("files"))
+        for file in state.pop("files"):
+            import_file(Path(file))
         self.__dict__.update(state, dataset=ForkingPickler.loads(state["dataset"]))
 
     def __getitem__(self, indices: list[int]) -> Batch | Failure:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.registry.plugins import Plugin
-from zoo.storage.files import FileState, write_file
+from zoo.storage.files import FileState, digest, write_file
 from zoo.storage.folders import zoo_home
 from zoo.version import __version__
 
@@ -97,10 +97,7 @@ def read_certificate(plugin: str, source: str) -> Certificate | None:
 
 
 def _find_path(plugin: str, source: str) -> Path:
-    import hashlib
-
-    digest = hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()[:16]
-    return zoo_home() / "certificates" / f"{plugin}-{digest}.json"
+    return zoo_home() / "certificates" / f"{plugin}-{digest(source)[:16]}.json"
 
 
 Status = Literal["passed", "warning", "failed", "skipped", "untried"]
@@ -126,7 +123,3 @@ class Finding:
     why: str = ""
     fix: str = ""
     where: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON data."""
-        return asdict(self)

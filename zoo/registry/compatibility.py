@@ -42,8 +42,9 @@ def adapt_preprocess(
             notes.append(f"size {show_shape(shape[1:])} -> {show_shape(size)}")
             adapted = replace(adapted, resize=size)
     if not _matches(pattern, adapted.output_shape(raw_shape)):
-        needed = f"inputs of {show_shape(pattern)}"
-        raise IncompatibleError(model.name, dataset, needed, show_shape(shape), _describe_allowed(model))
+        allowed = f"to adapt {' and '.join(model.adapt)}" if model.adapt else "no adaptation of the data"
+        needed, fix = f"inputs of {show_shape(pattern)}", f"The model's plugin allows {allowed}"
+        raise IncompatibleError(model.name, dataset, needed, show_shape(shape), fix)
     return adapted, notes
 
 
@@ -56,8 +57,3 @@ def _convert_values(values: tuple[float, ...], channels: int) -> tuple[float, ..
     if not values or len(values) != channels:
         return values
     return values * 3 if channels == 1 else (sum(weight * value for weight, value in zip(LUMA, values, strict=True)),)
-
-
-def _describe_allowed(model: ModelSpec) -> str:
-    allowed = f"The model's plugin allows to adapt {' and '.join(model.adapt)}" if model.adapt else ""
-    return allowed or "The model's plugin allows no adaptation of the data"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import one_line
+from zoo.storage.files import digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +58,7 @@ def find_entry_points(group: str) -> list[EntryPoint]:
 
 def fingerprint() -> str:
     """Return a digest that changes when a distribution is installed, removed or replaced by another version."""
-    import hashlib
-
-    folders = "\n".join(map(str, _find_metadata_folders()))
-    return hashlib.sha256(folders.encode(errors="surrogatepass")).hexdigest()
+    return digest("\n".join(map(str, _find_metadata_folders())))
 
 
 def _find_metadata_folders() -> Iterator[Path]:

@@ -14,6 +14,9 @@ from zoo.registry.loading import load_specs
 from zoo.registry.plugins import FIRST_PARTY, Plugin, find_plugins, plugin_from_object, plugin_from_specs
 from zoo.registry.specs import SPEC_CLASSES, AnySpec, DatasetSpec, Kind, MetricSpec, ModelSpec, WeightsSpec
 
+Plugins = Sequence[str | Path | object]
+"""Paths of plugins, or objects with hooks."""
+
 S_co = TypeVar("S_co", bound=AnySpec, covariant=True)
 
 
@@ -55,7 +58,7 @@ class Registry:
         self.plugins = list(plugins)
 
     @classmethod
-    def discover(cls, plugins: Sequence[str | Path | object] = (), disabled: Iterable[str] = ()) -> Registry:
+    def discover(cls, plugins: Plugins = (), disabled: Iterable[str] = ()) -> Registry:
         """Return a registry of first-party and installed plugins and of `plugins`: paths, or objects with hooks.
 
         Raises:
@@ -171,12 +174,8 @@ class Registry:
             if slash:
                 found = _find_qualified([plugin for plugin in plugins if plugin.name == prefix], kind, bare)
             else:
-                found = [
-                    entry
-                    for plugin in plugins
-                    if not _is_catalogue(plugin)
-                    for entry in _find_named(plugin, kind, bare)
-                ]
+                searched = [plugin for plugin in plugins if not _is_catalogue(plugin)]
+                found = [entry for plugin in searched for entry in _find_named(plugin, kind, bare)]
             if len(found) == 1:
                 return found[0]
             candidates = [entry.qualified_name for entry in found]
@@ -206,7 +205,7 @@ class Registry:
         return UnknownNameError(kind, name, list(known), notes, fix)
 
 
-def choose_registry(registry: Registry | None, plugins: Sequence[str | Path | object]) -> Registry:
+def choose_registry(registry: Registry | None, plugins: Plugins) -> Registry:
     """Return the registry given, else what is installed with `plugins`.
 
     Raises:
@@ -220,37 +219,27 @@ def choose_registry(registry: Registry | None, plugins: Sequence[str | Path | ob
     return registry
 
 
-def list_models(
-    search: str = "", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
-) -> list[str]:
+def list_models(search: str = "", *, plugins: Plugins = (), registry: Registry | None = None) -> list[str]:
     """Return the names of the models that match a shell pattern, as `zoo list models` shows them."""
     return _list_names("model", search, plugins, registry)
 
 
-def list_datasets(
-    search: str = "", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
-) -> list[str]:
+def list_datasets(search: str = "", *, plugins: Plugins = (), registry: Registry | None = None) -> list[str]:
     """Return the names of the data sets that match a shell pattern, as `zoo list datasets` shows them."""
     return _list_names("dataset", search, plugins, registry)
 
 
-def list_metrics(
-    search: str = "", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
-) -> list[str]:
+def list_metrics(search: str = "", *, plugins: Plugins = (), registry: Registry | None = None) -> list[str]:
     """Return the names of the metrics that match a shell pattern, as `zoo list metrics` shows them."""
     return _list_names("metric", search, plugins, registry)
 
 
-def list_weights(
-    search: str = "", *, plugins: Sequence[str | Path | object] = (), registry: Registry | None = None
-) -> list[str]:
+def list_weights(search: str = "", *, plugins: Plugins = (), registry: Registry | None = None) -> list[str]:
     """Return the names of the weights that match a shell pattern, as `zoo list weights` shows them."""
     return _list_names("weights", search, plugins, registry)
 
 
-def _list_names(
-    kind: Kind, search: str, plugins: Sequence[str | Path | object], registry: Registry | None
-) -> list[str]:
+def _list_names(kind: Kind, search: str, plugins: Plugins, registry: Registry | None) -> list[str]:
     return [entry.short_name for entry in choose_registry(registry, plugins).list_entries(kind, search)]
 
 
@@ -272,13 +261,12 @@ def _find_named(plugin: Plugin, kind: Kind, name: str) -> list[Entry[Any]]:
 
 def _find_qualified(plugins: Sequence[Plugin], kind: Kind, name: str) -> list[Entry[Any]]:
     """Return the entries of one plugin, which may have several parts, that are called `name`."""
-    for fresh in (False, True):
-        if fresh:  # it may have failed before, or find more by now, for instance in a folder of models
-            for plugin in plugins:
-                ensure_indexed(plugin, fresh=True)
-        found = [entry for plugin in plugins for entry in _find_named(plugin, kind, name)]
-        if found:
-            return found
+    if found := [entry for plugin in plugins for entry in _find_named(plugin, kind, name)]:
+        return found
+    for plugin in plugins:  # it may have failed before, or find more by now, for instance in a folder of models
+        ensure_indexed(plugin, fresh=True)
+    if found := [entry for plugin in plugins for entry in _find_named(plugin, kind, name)]:
+        return found
     for plugin in plugins:
         if plugin.problem is not None:
             raise plugin.problem

@@ -27,10 +27,9 @@ def load_factory(entry: Entry[Any]) -> Callable[..., Any]:
     factory: Any = entry.spec.factory
     if isinstance(factory, str):
         source = entry.plugin.source
+        beside = source if isinstance(source, Path) and not entry.plugin.installed else None
         try:
-            factory = import_object(
-                factory, source if not entry.plugin.installed and isinstance(source, Path) else None
-            )
+            factory = import_object(factory, beside)
         except (ZooError, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -67,9 +66,8 @@ def build_metric(entry: Entry[Any], *, num_classes: int, params: Mapping[str, An
     metric = call_factory(entry, num_classes=num_classes, **params)
     missing = [name for name in ("update", "compute", "reset") if not callable(getattr(metric, name, None))]
     if missing:
-        raise entry.plugin.broken(
-            f"metric {quote(entry.name)}", f"expected update, compute and reset, lacks {missing[0]}"
-        )
+        why = f"expected update, compute and reset, lacks {missing[0]}"
+        raise entry.plugin.broken(f"metric {quote(entry.name)}", why)
     return cast("Metric", metric)
 
 

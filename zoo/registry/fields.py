@@ -66,24 +66,23 @@ def check_int(name: str, value: object, low: int) -> None:
         raise ValueError(f"{name}: expected a whole number of at least {low}, got {show(value)}")
 
 
-def freeze_map(spec: object, *names: str) -> None:
-    """Replace each mapping by a read-only copy, so that a spec is safe to share."""
-    for name in names:
-        value = getattr(spec, name)
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise ValueError(f"{name}: expected a table of name = value, got {show(value)}")
-        for key, item in value.items():
-            check_plain(f"{name}.{key}", item)
-        object.__setattr__(spec, name, MappingProxyType(dict(value)))
+def freeze_map(spec: object, name: str) -> None:
+    """Replace a mapping by a read-only copy, so that a spec is safe to share."""
+    value = getattr(spec, name)
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f"{name}: expected a table of name = value, got {show(value)}")
+    for key, item in value.items():
+        _check_plain(f"{name}.{key}", item)
+    object.__setattr__(spec, name, MappingProxyType(dict(value)))
 
 
-def check_plain(name: str, value: object, depth: int = 0) -> None:
+def _check_plain(name: str, value: object, depth: int = 0) -> None:
     """Refuse what JSON cannot hold: it could be neither listed nor stored with the weights."""
     if isinstance(value, list | tuple | dict) and depth < MAX_DEPTH:
         if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
             raise ValueError(f"{name}: expected a table with names as keys, got {show(value)}")
         for item in value.values() if isinstance(value, dict) else value:
-            check_plain(name, item, depth + 1)
+            _check_plain(name, item, depth + 1)
     elif not (
         value is None
         or isinstance(value, str | bool)
@@ -96,21 +95,19 @@ def check_plain(name: str, value: object, depth: int = 0) -> None:
         )
 
 
-def freeze_texts(spec: object, *names: str) -> None:
-    """Replace each list of texts by a tuple."""
-    for name in names:
-        value = getattr(spec, name)
-        if isinstance(value, str) or not all(isinstance(item, str) for item in read_list(name, value)):
-            raise ValueError(f"{name}: expected a list of texts, got {show(value)}")
-        object.__setattr__(spec, name, tuple(value))
+def freeze_texts(spec: object, name: str) -> None:
+    """Replace a list of texts by a tuple."""
+    value = getattr(spec, name)
+    if isinstance(value, str) or not all(isinstance(item, str) for item in read_list(name, value)):
+        raise ValueError(f"{name}: expected a list of texts, got {show(value)}")
+    object.__setattr__(spec, name, tuple(value))
 
 
-def freeze_names(spec: object, *names: str) -> None:
-    """Replace each list of names by a tuple."""
-    freeze_texts(spec, *names)
-    for name in names:
-        for item in getattr(spec, name):
-            check_name(item)
+def freeze_names(spec: object, name: str) -> None:
+    """Replace a list of names by a tuple."""
+    freeze_texts(spec, name)
+    for item in getattr(spec, name):
+        check_name(item)
 
 
 def freeze_shape(spec: object, name: str, *, any_size: bool = False) -> None:
@@ -155,11 +152,10 @@ def check_factory(name: str, value: object) -> None:
 
 def _is_file_name(part: str) -> bool:
     return (
-        re.search(r'[\\:*?"<>|]', part) is None
+        re.fullmatch(r'[^\\:*?"<>|]+', part) is not None
         and part.isprintable()
         and part.strip(" ") == part
         and not part.endswith(".")
-        and part != ""
         and part.partition(".")[0].lower() not in DEVICE_NAMES
     )
 

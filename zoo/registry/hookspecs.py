@@ -1,6 +1,6 @@
 """Hooks: functions of a plugin that yield specs and take no arguments.
 
-A plugin module implements them with `@zoo.hookimpl`; a manifest answers the same hooks (see `zoo.registry.manifest`).
+A plugin module implements them with `@zoo.hookimpl`; a manifest is the same as data (see `zoo.registry.manifest`).
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,16 +53,10 @@ def import_file(path: Path) -> ModuleType:
 
 
 def imported_files() -> list[str]:
-    """Return the files that were imported so far, in order; another process calls `import_files` with them.
+    """Return the files that were imported so far, in order; another process calls `import_file` with each.
 
     A worker process that was not forked cannot find such a module by its name, so it needs this before it can unpickle
     any object of the module.
     """
     found = [module for name, module in list(sys.modules.items()) if name.startswith(FILE_PREFIX)]
     return [str(module.__file__) for module in found if module.__file__]
-
-
-def import_files(paths: Iterable[str]) -> None:
-    """Import files, each under the name it has in the process that listed it."""
-    for path in paths:
-        import_file(Path(path))

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
@@ -24,7 +24,7 @@ from zoo.registry.imports import import_object
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import Plugin
 from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, WeightsSpec
-from zoo.storage.files import FileState, describe_file, write_file
+from zoo.storage.files import FileState, describe_file, digest, write_file
 from zoo.storage.folders import zoo_home
 from zoo.storage.processes import Process, Write
 from zoo.version import __version__
@@ -96,7 +96,6 @@ def find_specs(plugin: Plugin, kind: str, is_wanted: Callable[..., bool]) -> lis
 
 
 def _apply_listing(plugin: Plugin, listing: Listing) -> None:
-    """Let the plugin know what the index says of it."""
     plugin.problem = plugin.broken(*listing.problem) if listing.problem else None
     plugin.seconds, plugin.warnings = listing.seconds, list(listing.warnings)
     plugin.qualified_only = listing.qualified_only
@@ -111,11 +110,9 @@ def _read_cache(plugin: Plugin) -> Listing:
         ValueError: the plugin has changed.
         Exception: what is kept is damaged.
     """
-    import hashlib
-
     path, source = _find_cache(plugin)
-    digest, _, text = path.read_bytes().partition(b"\n")
-    if hashlib.sha256(text).hexdigest().encode() != digest:
+    checksum, _, text = path.read_text(encoding="utf-8").partition("\n")
+    if digest(text) != checksum:
         raise ValueError("damaged")
     data = json.loads(text)
     listing = Listing.from_dict(data["listing"])
@@ -128,14 +125,12 @@ def _read_cache(plugin: Plugin) -> Listing:
 
 def _refresh_cache(plugin: Plugin) -> Listing:
     """Load the plugin, a module in another process, and keep what came of it."""
-    import hashlib
-
     path, source = _find_cache(plugin)
     listing = _load_elsewhere(plugin) if isinstance(plugin.source, str) else _load_here(plugin)
-    text = json.dumps({"source": source, "environment": fingerprint(), "listing": asdict(listing)}).encode()
+    text = json.dumps({"source": source, "environment": fingerprint(), "listing": asdict(listing)})
     with suppress(OSError, StorageError):  # where ZOO_HOME cannot be written, each command loads the plugin again
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, hashlib.sha256(text).hexdigest().encode() + b"\n" + text, what="the index of a plugin")
+        write_file(path, f"{digest(text)}\n{text}".encode(), what="the index of a plugin")
     return listing
 
 
@@ -144,13 +139,11 @@ def _find_cache(plugin: Plugin) -> tuple[Path, dict[str, Any]]:
 
     Those are versions, and the manifest or the file of the module, which is found without importing it.
     """
-    import hashlib
-
     file = plugin.source if isinstance(plugin.source, Path) else _find_module(str(plugin.source))
     state = asdict(describe_file(file)) if file else None
     source = {"zoo": __version__, "version": plugin.version, "needs": list(plugin.requires), "file": state}
-    digest = hashlib.sha256(f"{plugin.source}\0{file}".encode(errors="surrogatepass")).hexdigest()[:16]
-    return zoo_home() / "cache" / f"index-{plugin.name}-{digest}.json", source
+    place = digest(f"{plugin.source}\0{file}")[:16]
+    return zoo_home() / "cache" / f"index-{plugin.name}-{place}.json", source
 
 
 def _find_module(name: str) -> Path | None:
@@ -165,7 +158,6 @@ def _find_module(name: str) -> Path | None:
 
 
 def _load_elsewhere(plugin: Plugin) -> Listing:
-    """Load a plugin in another process."""
     log.info("indexing plugin %s, once", plugin.label)
     question = {"name": plugin.name, "version": plugin.version, "source": plugin.source, "requires": plugin.requires}
     failed = "importing it failed"
@@ -182,12 +174,10 @@ def _load_elsewhere(plugin: Plugin) -> Listing:
 
 
 def _load_in_process(question: dict[str, Any], write: Write) -> None:
-    """In the other process: load the plugin and write its listing."""
     write(asdict(_load_here(Plugin(origin="", **question))))
 
 
 def _load_here(plugin: Plugin) -> Listing:
-    """Load a plugin in this process."""
     loaded = Plugin(plugin.name, plugin.version, "", plugin.source, installed=True, requires=plugin.requires)
     specs: list[tuple[str, dict[str, Any]]] = []
     problem = None
@@ -196,8 +186,8 @@ def _load_here(plugin: Plugin) -> Listing:
         if loaded.problem is not None:
             raise loaded.problem
         specs = json.loads(json.dumps(rows, default=lambda value: dict(getattr(value, "__dict__", value))))
-        for kind, fields in specs:
-            _to_spec(kind, fields)
+        for kind, row in specs:
+            _to_spec(kind, row)
     except PluginError as error:
         prefix = plugin.broken("", "").what
         problem = (error.what.removeprefix(prefix).strip(), error.why, error.fix)
@@ -229,8 +219,8 @@ def _find_imported(plugin: Plugin, problem: BaseException | None) -> list[FileSt
 
 
 def _to_fields(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
-    declared = {name: getattr(spec, name) for name in SPEC_CLASSES[spec.kind].field_names()}
-    fields = {name: value for name, value in declared.items() if value not in (None, "", (), {})}
+    declared = {each.name: getattr(spec, each.name) for each in fields(SPEC_CLASSES[spec.kind])}
+    row = {name: value for name, value in declared.items() if value not in (None, "", (), {})}
     if not isinstance(spec, WeightsSpec) and callable(spec.factory):
         reference = f"{getattr(spec.factory, '__module__', None)}:{getattr(spec.factory, '__qualname__', None)}"
         try:
@@ -240,10 +230,10 @@ def _to_fields(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
         if found != spec.factory:
             cause = "its factory cannot be imported by its name; expected a function or class of a module"
             raise plugin.broken(f"{spec.kind} {quote(spec.name)}", cause)
-        fields["factory"] = reference
-    return fields
+        row["factory"] = reference
+    return row
 
 
-def _to_spec(kind: str, fields: dict[str, Any]) -> AnySpec:
-    files = {"files": [FileSpec(**file) for file in fields["files"]]} if "files" in fields else {}
-    return SPEC_CLASSES[kind](**{**fields, **files})
+def _to_spec(kind: str, row: dict[str, Any]) -> AnySpec:
+    files = {"files": [FileSpec(**file) for file in row["files"]]} if "files" in row else {}
+    return SPEC_CLASSES[kind](**{**row, **files})

@@ -32,7 +32,7 @@ def load_specs(plugin: Plugin) -> list[AnySpec]:
         try:
             if plugin.problem is None:
                 _check_requires(plugin)
-                specs = _call_hooks(plugin, _load_provider(plugin))
+                specs = _collect_specs(plugin, _load_provider(plugin))
         except ZooError as error:
             plugin.problem = error
         plugin.specs = specs
@@ -55,7 +55,7 @@ def _check_requires(plugin: Plugin) -> None:
 
 
 def _load_provider(plugin: Plugin) -> object:
-    """Return the object that answers the hooks."""
+    """Return the manifest, or the object that answers the hooks."""
     source = plugin.source
     if isinstance(source, Path) and source.suffix == ".toml":
         try:
@@ -77,8 +77,24 @@ def _load_provider(plugin: Plugin) -> object:
         plugin.seconds = time.perf_counter() - started
 
 
+def _collect_specs(plugin: Plugin, provider: object) -> list[AnySpec]:
+    """Return the specs of one plugin by kind, each name once."""
+    if isinstance(provider, Manifest):
+        plugin.qualified_only = provider.qualified_only
+        specs = [spec for kind in SPEC_CLASSES for spec in provider.specs if spec.kind == kind]
+    else:
+        specs = _call_hooks(plugin, provider)
+    seen = set()
+    for spec in specs:
+        for name in (spec.name, *spec.aliases):
+            if (spec.kind, name) in seen:
+                raise plugin.broken(f"{spec.kind} {quote(name)}", "declared twice")
+            seen.add((spec.kind, name))
+    return specs
+
+
 def _call_hooks(plugin: Plugin, provider: object) -> list[AnySpec]:
-    """Call each hook of one plugin and check what it gives; pluggy checks the hooks' names and arguments."""
+    """Call each hook and check what it gives; pluggy checks the hooks' names and arguments."""
     import pluggy
 
     manager = pluggy.PluginManager(hookspecs.PROJECT)
@@ -90,17 +106,9 @@ def _call_hooks(plugin: Plugin, provider: object) -> list[AnySpec]:
         raise
     except BaseException as error:
         raise plugin.broken("its hooks are not usable", describe(error)) from error
-    if isinstance(provider, Manifest):
-        plugin.qualified_only = provider.qualified_only
     specs = [spec for kind in hookspecs.HOOKS for spec in _call_hook(plugin, manager, kind)]
     if isinstance(provider, ModuleType):
         specs += _find_decorated(provider)
-    seen = set()
-    for spec in specs:
-        for name in (spec.name, *spec.aliases):
-            if (spec.kind, name) in seen:
-                raise plugin.broken(f"{spec.kind} {quote(name)}", "declared twice")
-            seen.add((spec.kind, name))
     return specs
 
 

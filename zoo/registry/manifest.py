@@ -14,14 +14,13 @@ catalogue of hundreds.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from zoo.errors import ManifestError, closest, describe, quote
 from zoo.registry.fields import MAX_SHOWN, show
-from zoo.registry.hookspecs import hookimpl
-from zoo.registry.specs import SPEC_CLASSES, AnySpec, DatasetSpec, FileSpec, MetricSpec, ModelSpec, WeightsSpec
+from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, WeightsSpec
 
 MANIFEST_FILE = "registry.toml"
 SCHEMA = 1
@@ -29,34 +28,20 @@ SCHEMA = 1
 MAX_BYTES = 4_000_000
 MAX_DOTS_SQUARED = 4_000_000
 TABLES = {"models": "model", "datasets": "dataset", "metrics": "metric", "weights": "weights"}
-NEEDED = {"weights": {"model": "a name", "dataset": "a name"}}
+NEEDED: dict[type, dict[str, str]] = {
+    FileSpec: dict.fromkeys(("path", "size", "sha256", "urls"), ""),
+    WeightsSpec: dict.fromkeys(("model", "dataset"), "; expected a name"),
+}
+
+D = TypeVar("D", AnySpec, FileSpec)
 
 
+@dataclass(frozen=True)
 class Manifest:
-    """The specs of one manifest; as a pluggy plugin it answers the same hooks as a module."""
+    """The specs that a manifest declares, and whether they answer to `plugin/name` only."""
 
-    def __init__(self, specs: tuple[AnySpec, ...], *, qualified_only: bool = False) -> None:
-        self.specs, self.qualified_only = specs, qualified_only
-
-    @hookimpl
-    def zoo_models(self) -> Iterator[ModelSpec]:
-        """Yield the models."""
-        return (spec for spec in self.specs if isinstance(spec, ModelSpec))
-
-    @hookimpl
-    def zoo_datasets(self) -> Iterator[DatasetSpec]:
-        """Yield the data sets."""
-        return (spec for spec in self.specs if isinstance(spec, DatasetSpec))
-
-    @hookimpl
-    def zoo_metrics(self) -> Iterator[MetricSpec]:
-        """Yield the metrics."""
-        return (spec for spec in self.specs if isinstance(spec, MetricSpec))
-
-    @hookimpl
-    def zoo_weights(self) -> Iterator[WeightsSpec]:
-        """Yield the weights."""
-        return (spec for spec in self.specs if isinstance(spec, WeightsSpec))
+    specs: tuple[AnySpec, ...]
+    qualified_only: bool = False
 
 
 def first_party_path() -> Path:
@@ -78,9 +63,8 @@ def read_manifest(path: Path) -> Manifest:
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         raise ManifestError(path, "", f"schema: expected schema = {SCHEMA} at the top, got {show(schema)}")
     if schema > SCHEMA:
-        raise ManifestError(
-            path, "", f"schema {show(schema)} is newer than this zoo reads ({SCHEMA}). Fix: pip install -U zoo-torch"
-        )
+        why = f"schema {show(schema)} is newer than this zoo reads ({SCHEMA})"
+        raise ManifestError(path, "", f"{why}. Fix: pip install -U zoo-torch")
     qualified_only = document.pop("qualified_only", False)
     if not isinstance(qualified_only, bool):
         raise ManifestError(path, "", f"qualified_only: expected true or false, got {show(qualified_only)}")
@@ -90,7 +74,9 @@ def read_manifest(path: Path) -> Manifest:
             raise ManifestError(path, "", _explain_unknown(table, [*TABLES, "qualified_only", "schema"]))
         if not isinstance(entries, dict):
             raise ManifestError(path, table, f"expected tables [{table}.NAME], got {show(entries)}")
-        specs.extend(_read_spec(path, table, name, entry) for name, entry in entries.items())
+        wanted = SPEC_CLASSES[TABLES[table]]
+        for name, entry in entries.items():
+            specs.append(_declare(wanted, path, f"{table}.{name[:MAX_SHOWN]}", entry, name=name))
     return Manifest(tuple(specs), qualified_only=qualified_only)
 
 
@@ -127,40 +113,22 @@ def _explain_unknown(key: str, known: list[str]) -> str:
     return f"{shown}: unknown key; {hint}known keys: {', '.join(sorted(known))}"
 
 
-def _read_spec(path: Path, kinds: str, name: str, entry: object) -> AnySpec:
-    table = f"{kinds}.{name[:MAX_SHOWN]}"
+def _declare(wanted: type[D], path: Path, table: str, entry: object, **given: Any) -> D:
+    """Return what a table declares as `wanted`; the fields `given` are not for the table to declare."""
     if not isinstance(entry, dict):
         raise ManifestError(path, table, f"expected a table, got {show(entry)}")
-    spec_class = SPEC_CLASSES[TABLES[kinds]]
-    known = [key for key in spec_class.field_names() if key != "name"]
-    _check_keys(path, table, entry, known)
-    for key, form in NEEDED.get(kinds, {"factory": "'package.module:object'"}).items():
-        if key not in entry:
-            raise ManifestError(path, table, f"{key}: missing; expected {form}")
-    if isinstance(entry.get("files"), list):
-        files = enumerate(entry["files"])
-        entry = {**entry, "files": tuple(_read_file(path, f"{table}.files.{number}", file) for number, file in files)}
-    try:
-        return spec_class(name=name, **entry)
-    except ValueError as error:
-        raise ManifestError(path, table, str(error)) from error
-
-
-def _read_file(path: Path, table: str, entry: object) -> FileSpec:
-    if not isinstance(entry, dict):
-        raise ManifestError(path, table, f"expected a table, got {show(entry)}")
-    known = list(FileSpec.__dataclass_fields__)
-    _check_keys(path, table, entry, known)
-    for key in known[:4]:
-        if key not in entry:
-            raise ManifestError(path, table, f"{key}: missing")
-    try:
-        return FileSpec(**entry)
-    except ValueError as error:
-        raise ManifestError(path, table, str(error)) from error
-
-
-def _check_keys(path: Path, table: str, entry: Mapping[str, object], known: list[str]) -> None:
+    known = [each.name for each in fields(wanted) if each.name not in given]
     for key in entry:
         if key not in known:
             raise ManifestError(path, table, _explain_unknown(key, known))
+    for key, form in NEEDED.get(wanted, {"factory": "; expected 'package.module:object'"}).items():
+        if key not in entry:
+            raise ManifestError(path, table, f"{key}: missing{form}")
+    if isinstance(entry.get("files"), list):
+        files = enumerate(entry["files"])
+        read = tuple(_declare(FileSpec, path, f"{table}.files.{number}", file) for number, file in files)
+        entry = {**entry, "files": read}
+    try:
+        return wanted(**given, **entry)
+    except ValueError as error:
+        raise ManifestError(path, table, str(error)) from error

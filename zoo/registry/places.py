@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.registry.entries import Registry, choose_registry
+from zoo.registry.entries import Plugins, Registry, choose_registry
 from zoo.storage import folders
 
 Folder = str | Path | None
-Plugins = Sequence[str | Path | object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +16,7 @@ class Places:
     """The registry, the folders of data and runs, and whether the network is off limits.
 
     The folders are found when they are asked for: a function that needs one of them does not fail for the other.
+    Asking raises SettingError where what was given for it, or what the environment says, is no folder's path.
     """
 
     registry: Registry
@@ -27,20 +26,12 @@ class Places:
 
     @property
     def data_dir(self) -> Path:
-        """The folder of the data sets.
-
-        Raises:
-            SettingError: what was given for it, or what the environment says, is no folder's path.
-        """
+        """The folder of the data sets."""
         return folders.data_dir(self.given_data_dir)
 
     @property
     def runs_dir(self) -> Path:
-        """The folder of the runs.
-
-        Raises:
-            SettingError: as for `data_dir`.
-        """
+        """The folder of the runs."""
         return folders.runs_dir(self.given_runs_dir)
 
 
@@ -58,9 +49,5 @@ def open_places(
         UsageError: a registry and plugins were both given, or a plugin cannot be used.
         SettingError: the environment says something unclear about the network.
     """
-    return Places(
-        registry=choose_registry(registry, plugins),
-        offline=folders.offline(offline),
-        given_data_dir=data_dir,
-        given_runs_dir=runs_dir,
-    )
+    chosen, offline = choose_registry(registry, plugins), folders.offline(offline)
+    return Places(registry=chosen, offline=offline, given_data_dir=data_dir, given_runs_dir=runs_dir)

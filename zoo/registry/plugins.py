@@ -1,7 +1,8 @@
 """Plugins: found by their metadata alone. `zoo.registry.index` and `zoo.registry.loading` find out what they provide.
 
 A plugin is the first-party manifest, an installed distribution with entry points in the group `zoo`, a file or manifest
-given by path, or an object given from Python. All of them answer the hooks of `zoo.registry.hookspecs`.
+given by path, or an object given from Python. Manifests are data; all others answer the hooks of
+`zoo.registry.hookspecs`.
 """
 
 from __future__ import annotations
@@ -78,10 +79,8 @@ def find_plugins(paths: Sequence[str | Path] = (), disabled: Iterable[str] = ())
         UsageError: a path does not exist or is neither a `.py` file nor a `.toml` manifest, or `disabled` names a
             plugin that is not there.
     """
-    unwanted = {normalize_name(name) for name in disabled}
-    off = unwanted | {
-        normalize_name(name) for name in os.environ.get("ZOO_DISABLE_PLUGINS", "").replace(",", " ").split()
-    }
+    unwanted = set(map(normalize_name, disabled))
+    off = unwanted.union(map(normalize_name, re.split(r"[,\s]+", os.environ.get("ZOO_DISABLE_PLUGINS", ""))))
     points = find_entry_points(GROUP)
     environment = [path for path in os.environ.get("ZOO_PLUGINS", "").split(os.pathsep) if path]
     given = [_from_path(path) for path in dict.fromkeys(_make_absolute(path) for path in (*paths, *environment))]

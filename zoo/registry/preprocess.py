@@ -40,18 +40,13 @@ class Preprocess:
             raise ValueError(f"scale: expected a number above 0, got {self.scale!r}")
         if self.channels not in (None, 1, 3):
             raise ValueError(f"channels: expected 1 or 3, got {self.channels!r}")
-        if self.resize is not None and (
-            len(self.resize) != 2 or not all(isinstance(size, int) and size > 0 for size in self.resize)
-        ):
+        sizes = (1, 1) if self.resize is None else self.resize
+        if len(sizes) != 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
             raise ValueError(f"resize: expected (height, width), got {self.resize!r}")
-        if (
-            len(self.mean) != len(self.std)
-            or not all(map(isfinite, (*self.mean, *self.std)))
-            or not all(value > 0 for value in self.std)
-        ):
-            raise ValueError(
-                f"mean and std: expected as many of each, finite and std above 0, got {self.mean}, {self.std}"
-            )
+        values = (*self.mean, *self.std)
+        if len(self.mean) != len(self.std) or not all(map(isfinite, values)) or min(self.std, default=1) <= 0:
+            expected = "expected as many of each, finite and std above 0"
+            raise ValueError(f"mean and std: {expected}, got {self.mean}, {self.std}")
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Turn raw images `(N, C, H, W)` of any supported dtype into float32 inputs.

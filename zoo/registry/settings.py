@@ -17,10 +17,6 @@ DEFAULT_LR: dict[str, float] = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}
 """The learning rate when none is asked for: the course's for SGD, the default of torch.optim for the others."""
 
 
-DECLARED = "declared"
-"""Where a field of `TrainConfig` keeps its `Setting`."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """What is declared of one setting beside its name, its type and its default.
@@ -35,33 +31,18 @@ class Setting:
     """
 
     help: str
-    metavar: str
+    metavar: str = "N"
     shown_default: str = ""
     limits: Mapping[str, float] = field(default_factory=dict)
     optimizer: str = ""
     follows_optimizer: bool = False
 
 
-def setting(
-    default: Any,
-    help: str,
-    *,
-    metavar: str = "N",
-    shown_default: str = "",
-    optimizer: str = "",
-    follows_optimizer: bool = False,
-    **limits: float,
-) -> Any:
-    """Declare a setting as a field of `TrainConfig`; see `Setting`."""
-    declared = Setting(
-        help=help,
-        metavar=metavar,
-        shown_default=shown_default or ("" if default is None else str(default)),
-        limits=limits,
-        optimizer=optimizer,
-        follows_optimizer=follows_optimizer,
-    )
-    return field(default=default, metadata={DECLARED: declared})
+def setting(default: Any, help: str, **declared: Any) -> Any:
+    """Declare a setting as a field of `TrainConfig`; the keywords are limits and the other fields of `Setting`."""
+    limits: dict[str, float] = {name: declared.pop(name) for name in ("ge", "gt", "le", "lt") if name in declared}
+    words = {"shown_default": "" if default is None else str(default), **declared}
+    return field(default=default, metadata={"setting": Setting(help=help, limits=limits, **words)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +92,7 @@ class TrainConfig:
 
 def list_settings() -> dict[str, Setting]:
     """Return what is declared of each setting, by name, in order."""
-    return {each.name: each.metadata[DECLARED] for each in fields(TrainConfig)}
+    return {each.name: each.metadata["setting"] for each in fields(TrainConfig)}
 
 
 def read_settings(given: Mapping[str, Any], *, where: str) -> dict[str, Any]:
@@ -128,16 +109,11 @@ def read_settings(given: Mapping[str, Any], *, where: str) -> dict[str, Any]:
 
 @cache
 def _list_expected() -> dict[str, Expected]:
-    types = get_type_hints(TrainConfig)
-    return {
-        each.name: Expected(
-            annotation=types[each.name],
-            default=each.default,
-            limits=each.metadata[DECLARED].limits,
-            check=_make_check(each.metadata[DECLARED].optimizer),
-        )
-        for each in fields(TrainConfig)
-    }
+    types, expected = get_type_hints(TrainConfig), {}
+    for name, declared in list_settings().items():
+        check, default = _make_check(declared.optimizer), getattr(TrainConfig, name)
+        expected[name] = Expected(annotation=types[name], default=default, limits=declared.limits, check=check)
+    return expected
 
 
 def _make_check(optimizer: str) -> Any:

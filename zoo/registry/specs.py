@@ -8,7 +8,7 @@ manifest (see `zoo.registry.manifest`), from hooks (see `zoo.registry.hookspecs`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from zoo.registry.fields import (
@@ -106,11 +106,6 @@ class Spec:
             raise ValueError(f"task: expected 'classification', got {show(self.task)}")
         freeze_names(self, "aliases")
         freeze_map(self, "params")
-
-    @classmethod
-    def field_names(cls) -> tuple[str, ...]:
-        """Return the names that may be declared."""
-        return tuple(f.name for f in fields(cls))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,11 +275,6 @@ class WeightsSpec:
         for name, value in self.metrics.items():
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ValueError(f"metrics.{name}: expected a number, got {show(value)}")
-
-    @classmethod
-    def field_names(cls) -> tuple[str, ...]:
-        """Return the names that may be declared."""
-        return tuple(f.name for f in fields(cls))
 
 
 AnySpec = ModelSpec | DatasetSpec | MetricSpec | WeightsSpec

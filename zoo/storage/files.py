@@ -94,6 +94,13 @@ def describe_file(path: str | Path) -> FileState:
     return FileState(str(path), found.st_mtime_ns, found.st_size)
 
 
+def digest(text: str) -> str:
+    """Return the SHA-256 of a text in hexadecimal, also of a path that is not valid Unicode."""
+    import hashlib
+
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
 def check_writable(folder: str | Path, *, fix: str) -> None:
     """Make `folder` if it is missing and prove that a file can be written there; raise StorageError with `fix`."""
     folder = Path(folder)
@@ -136,9 +143,8 @@ def lock(path: str | Path, *, timeout: float) -> Iterator[None]:
     except Timeout as error:
         raise StorageError(f"cannot lock {path}", f"still held elsewhere after {timeout:g} s", "Try later.") from error
     except (OSError, ValueError, NotImplementedError) as error:
-        raise _describe_failure(
-            f"cannot lock {path}", error, path.parent, "Choose another place with ZOO_HOME."
-        ) from error
+        fix = "Choose another place with ZOO_HOME."
+        raise _describe_failure(f"cannot lock {path}", error, path.parent, fix) from error
     try:
         yield
     finally:
@@ -164,7 +170,6 @@ def _read_chunks(data: bytes | Iterable[bytes | memoryview], foreign: list[Excep
 
 @contextmanager
 def _note_errors(foreign: list[Exception]) -> Iterator[None]:
-    """Note an error of the body and let it pass."""
     try:
         yield
     except Exception as error:

@@ -25,17 +25,8 @@ from zoo.storage import files as storage
 TEXTS = {"model": model, "dataset": dataset, "metric": metric}
 ELSEWHERE = "Choose another place with --output"
 # A module of a plugin must not have these names: Python would import it in the place of the real one.
-TAKEN = {
-    "zoo",
-    "zoo_plugins",
-    "torch",
-    "torchvision",
-    "torchmetrics",
-    "timm",
-    "numpy",
-    "pytest",
-    *sys.stdlib_module_names,
-}
+TAKEN = {"zoo", "zoo_plugins", "torch", "torchvision", "torchmetrics", "timm", "numpy", "pytest"}
+TAKEN |= sys.stdlib_module_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +95,9 @@ def _choose_words(name: str, kind: str) -> dict[str, str]:
         "module": re.sub("[-.]", "_", bare),
         "kind": kind,
         "noun": TEXTS[kind].NOUN,
+        "object": TEXTS[kind].OBJECT,
+        "promise": TEXTS[kind].PROMISE,
+        "constants": TEXTS[kind].CONSTANTS,
         "options": TEXTS[kind].OPTIONS.format(bare),
     }
 
@@ -133,7 +127,7 @@ def _fill_package(kind: str, words: Mapping[str, str]) -> dict[str, str]:
     texts = {
         "README.md": package.README,
         "pyproject.toml": package.PROJECT,
-        f"tests/test_{words['module']}.py": TEXTS[kind].TESTS,
+        f"tests/test_{words['module']}.py": package.TESTS + TEXTS[kind].TESTS,
         f"{folder}/__init__.py": package.INIT,
         f"{folder}/registry.toml": TEXTS[kind].MANIFEST,
     }

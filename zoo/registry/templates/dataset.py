@@ -49,26 +49,10 @@ ${decorator}def draw_quarters(*, root: Path, size: int = 2000) -> zoo.DataSplits
     return zoo.DataSplits(train=train, test=test, class_names=CLASS_NAMES)
 '''
 
-TESTS = '''\
-"""The data set keeps the contract, is the same every time, and can be learned."""
-
-from pathlib import Path
-
-import pytest
-import torch
-import zoo
-from zoo.testing import check_plugin
-
-import $package
-from $package.dataset import draw_quarters
-
-NAME = "$project/$name"  # plugin/name always works, whatever else is installed
-
-
-def test_certificate():
-    """What `zoo plugin test` checks; it says what is wrong, why it matters and how to mend it."""
-    folder = Path($package.__file__).parent
-    check_plugin(folder / "registry.toml")
+OBJECT = "draw_quarters"
+PROMISE = "The data set keeps the contract, is the same every time, and can be learned."
+CONSTANTS = ""
+TESTS = """\
 
 
 def test_shapes_and_targets(tmp_path):
@@ -99,4 +83,4 @@ def test_too_few_pictures_are_refused(tmp_path):
 def test_a_model_learns_it(tmp_path):
     result = zoo.run(model="baseline", dataset=NAME, epochs=1, runs_dir=tmp_path)
     assert result.metrics["accuracy"] > 0.5  # four classes: guessing gives 0.25
-'''
+"""

@@ -49,26 +49,10 @@ ${decorator}class CNN(nn.Module):
         return self.layers(inputs)
 '''
 
-TESTS = '''\
-"""The model keeps the contract, and it learns."""
-
-from pathlib import Path
-
-import pytest
-import torch
-import zoo
-from zoo.testing import check_plugin
-
-import $package
-from $package.model import CNN
-
-NAME = "$project/$name"  # plugin/name always works, whatever else is installed
-
-
-def test_certificate():
-    """What `zoo plugin test` checks; it says what is wrong, why it matters and how to mend it."""
-    folder = Path($package.__file__).parent
-    check_plugin(folder / "registry.toml")
+OBJECT = "CNN"
+PROMISE = "The model keeps the contract, and it learns."
+CONSTANTS = ""
+TESTS = """\
 
 
 @pytest.mark.parametrize("input_shape", [(1, 28, 28), (3, 32, 20), (2, 1, 1)])
@@ -91,4 +75,4 @@ def test_it_learns(tmp_path):
         runs_dir=tmp_path,
     )
     assert result.metrics["accuracy"] > 0.2  # ten classes: guessing gives 0.1
-'''
+"""

@@ -43,3 +43,26 @@ line-length = 120
 """
 
 INIT = '"""A $noun for zoo; registry.toml says what zoo has to know of it."""\n'
+
+# Every test module starts with this; what follows is in the templates of its kind.
+TESTS = '''\
+"""$promise"""
+
+from pathlib import Path
+
+import pytest
+import torch
+import zoo
+from zoo.testing import check_plugin
+
+import $package
+from $package.$kind import $object
+
+NAME = "$project/$name"  # plugin/name always works, whatever else is installed
+$constants
+
+def test_certificate():
+    """What `zoo plugin test` checks; it says what is wrong, why it matters and how to mend it."""
+    folder = Path($package.__file__).parent
+    check_plugin(folder / "registry.toml")
+'''
