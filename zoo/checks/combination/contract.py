@@ -100,13 +100,8 @@ def check(
         findings = list(run_checks(checks, subject, gates=GATES))
         failed = {finding.check for finding in findings if finding.status == "failed"}
         estimates = {} if failed & {*GATES, "normalisation"} else estimate(subject)
-    return Diagnosis(
-        model=plan.model.name,
-        dataset=plan.dataset.name,
-        data=subject.source,
-        findings=findings,
-        estimates=estimates,
-    )
+    model, dataset = plan.model.name, plan.dataset.name
+    return Diagnosis(model=model, dataset=dataset, data=subject.source, findings=findings, estimates=estimates)
 
 
 def check_normalisation(subject: CombinationSubject) -> str:

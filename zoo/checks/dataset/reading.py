@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from math import gcd
 from operator import index as to_index
 
 import torch
@@ -66,7 +66,8 @@ def read_split(name: str, split: Split, classes: int, where: str) -> Samples:
         samples.targets = split[1].tolist()
         return samples
     started = time.perf_counter()
-    for place in spread(samples.total, READ_SAMPLES):
+    # At random, because samples are often sorted by class, and the time may be up before all were read.
+    for place in random.Random(0).sample(range(samples.total), min(samples.total, READ_SAMPLES)):
         image, target = read_sample(split, place, f"{name} sample {place}", where)
         if not 0 <= target < classes:
             fix = "Give targets from 0 to len(class_names) - 1"
@@ -82,18 +83,6 @@ def read_split(name: str, split: Split, classes: int, where: str) -> Samples:
     return samples
 
 
-def spread(total: int, most: int) -> Iterator[int]:
-    """Yield up to `most` places of `total`, each once, so that even the first few are spread over the whole.
-
-    Samples are often sorted by class: when the time is up, those read so far must not be of the first classes only.
-    """
-    step = max(1, round(total * 0.618))
-    while gcd(step, total) != 1:
-        step += 1
-    for number in range(min(total, most)):
-        yield number * step % total
-
-
 def read_sample(split: Split, place: int, label: str, where: str = "") -> tuple[Tensor, int]:
     """Return the image and target at a place, as a run reads them.
 
@@ -106,7 +95,9 @@ def read_sample(split: Split, place: int, label: str, where: str = "") -> tuple[
         image, target = split[place]
     except Exception as error:
         fix = "Give (image, target) for each index from 0 to len - 1"
-        raise Fault(f"{label}: {describe(error)}", fix, "" if _is_raised_inside(error) else where) from error
+        trace = error.__traceback__
+        raised_inside = trace is not None and trace.tb_next is not None  # then the line of the error is known
+        raise Fault(f"{label}: {describe(error)}", fix, "" if raised_inside else where) from error
     try:
         number = to_index(target)
     except Exception as error:
@@ -116,11 +107,6 @@ def read_sample(split: Split, place: int, label: str, where: str = "") -> tuple[
         return to_image(image), number
     except Exception as error:
         raise Fault(f"{label}: {describe(error)}", "Give a PIL image or a tensor (C, H, W)", where) from error
-
-
-def _is_raised_inside(error: BaseException) -> bool:
-    """Tell whether code of the data set itself raised an error, so that its line is known."""
-    return error.__traceback__ is not None and error.__traceback__.tb_next is not None
 
 
 def read_places(split: Split, places: Sequence[int], label: str = "", where: str = "") -> list[Sample]:

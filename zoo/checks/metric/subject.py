@@ -63,23 +63,6 @@ class MetricSubject(EntrySubject[MetricSpec]):
         """Return a stream of the first number of classes that it takes."""
         return make_stream(self.classes[0], right, seed, margin)
 
-    def require_same(
-        self,
-        expected: Mapping[str, float],
-        values: Mapping[str, float],
-        label: str,
-        fix: str,
-        tolerance: float = TOLERANCE,
-    ) -> None:
-        """Raise a fault when two results differ by more than `tolerance` of the expected one.
-
-        Raises:
-            Fault: they do; `label` says how the two were made.
-        """
-        differing = _describe_difference(expected, values, tolerance)
-        if differing:
-            raise Fault(f"{label}: {differing}", fix, self.definition)
-
 
 def make_stream(classes: int, right: float = 0.6, seed: int = 0, margin: float = 0.5, samples: int = SAMPLES) -> Batch:
     """Return logits `(samples, classes)` and targets; the share `right` have their highest logit at the target.
@@ -122,13 +105,18 @@ def cut(stream: Batch, sizes: int | tuple[int, ...]) -> list[Batch]:
     return list(zip(logits.split(sizes), targets.split(sizes), strict=True))
 
 
-def _describe_difference(expected: Mapping[str, float], values: Mapping[str, float], tolerance: float) -> str:
-    """Return in words where two results differ, "" when they do not."""
+def require_same(
+    expected: Mapping[str, float], values: Mapping[str, float], label: str, fix: str, tolerance: float = TOLERANCE
+) -> None:
+    """Compare the values of two results.
+
+    Raises:
+        Fault: they differ by more than `tolerance` of the expected one; `label` says how the two were made.
+    """
     if expected.keys() != values.keys():
         name = next(iter(expected.keys() ^ values.keys()))
-        return f"{len(expected)} and {len(values)} values, only one has {name!r}"
+        raise Fault(f"{label}: {len(expected)} and {len(values)} values, only one has {name!r}", fix)
     for name, value in expected.items():
         same = math.isnan(value) and math.isnan(values[name])
         if not same and not abs(value - values[name]) <= tolerance * max(1.0, abs(value)):
-            return f"{name} {value:.6g} and {values[name]:.6g}"
-    return ""
+            raise Fault(f"{label}: {name} {value:.6g} and {values[name]:.6g}", fix)
