@@ -13,6 +13,9 @@ from zoo.registry.factories import load_factory
 from zoo.registry.params import resolve_params
 from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec
 
+CLASSES = (10, 3, 2)
+"""Numbers of classes that models and metrics are tried with."""
+
 BuiltSpec = TypeVar("BuiltSpec", ModelSpec, DatasetSpec, MetricSpec)
 
 

@@ -35,16 +35,15 @@ class _ReversedScan(AbstractContextManager[Any], Iterator[Any]):
     """What os.scandir gives, backwards."""
 
     def __init__(self, entries: Iterable[Any]) -> None:
-        self.entries = iter(list(entries)[::-1])
+        self.entries = reversed(list(entries))
 
     def __next__(self) -> Any:
         return next(self.entries)
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        """Do nothing: the scan itself has ended."""
 
-    def close(self) -> None:
-        self.entries = iter(())
+    close = __exit__
 
 
 @contextmanager

@@ -7,8 +7,7 @@ from collections import Counter
 import torch
 
 from zoo.checks.base import Fault, Skip
-from zoo.checks.dataset.reading import choose_places, read_sample
-from zoo.checks.dataset.subject import DatasetSubject
+from zoo.checks.dataset.subject import DatasetSubject, choose_places, read_sample
 from zoo.data.loading import find_false_claims
 from zoo.data.splits import count_samples, find_input_shape
 from zoo.registry.certificates import Status

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from zoo.checks.base import Check, Fault, Skip, Untried
 from zoo.checks.dataset import rebuild
 from zoo.checks.dataset.content import check_claims, check_classes, check_disjoint, check_images, check_range
-from zoo.checks.dataset.reading import REREAD, choose_places, read_places, read_sample, read_split
-from zoo.checks.dataset.subject import DatasetSubject
+from zoo.checks.dataset.subject import REREAD, DatasetSubject, choose_places, read_places, read_sample, read_split
 from zoo.checks.settings import check_use, keep_settings
 from zoo.checks.subject import check_params
 from zoo.checks.surroundings import refuse_network, reverse_listings
@@ -178,11 +177,8 @@ def check_settings(subject: DatasetSubject) -> str:
     The seed, the thread count, the current folder belong to the run: a data set that seeds torch makes all runs alike.
     What it draws at random comes from a generator of its own.
     """
-
-    def use() -> None:
-        _read_some(build_dataset(subject.entry, root=subject.root, params=subject.params))
-
-    check_use(use, "Draw from a generator of its own, such as torch.Generator().manual_seed(0)")
+    fix = "Draw from a generator of its own, such as torch.Generator().manual_seed(0)"
+    check_use(lambda: _read_some(build_dataset(subject.entry, root=subject.root, params=subject.params)), fix)
     return "seed, threads, dtype, gradient mode and current folder stay"
 
 

@@ -10,15 +10,10 @@ import torch
 
 from zoo.checks.base import Check, Fault, Skip
 from zoo.checks.metric.subject import (
-    CLASSES,
-    MANY,
-    MANY_BATCH,
-    MANY_TOLERANCE,
     SAMPLES,
-    SIZES,
+    Batch,
     MetricSubject,
     compute,
-    cut,
     evaluate,
     make_stream,
     require_same,
@@ -26,12 +21,22 @@ from zoo.checks.metric.subject import (
 )
 from zoo.checks.metric.values import check_bounds, check_classes, check_direction, check_empty, check_extremes
 from zoo.checks.settings import check_use, keep_settings
-from zoo.checks.subject import check_params
+from zoo.checks.subject import CLASSES, check_params
 from zoo.errors import PluginError, describe
 from zoo.models.device import use_seed
 from zoo.registry.factories import build_metric, load_factory
 from zoo.registry.params import resolve_params
 from zoo.training.metrics import MetricError
+
+SIZES = (1, 64, 7, 100, 31)
+"""Sizes of batches: uneven, so that the mean of their means is not the mean over the samples."""
+
+MANY, MANY_BATCH = 20_000, 61
+"""Samples and batches of a stream that is too long for counts of 8 bits and sums of 16. In float16 2048 + 1 is 2048, in
+bfloat16 256 + 1 is 256."""
+
+MANY_TOLERANCE = 1e-4
+"""How far values of MANY samples may differ: float32 sums that grow sample by sample differ by half of that."""
 
 
 def check_builds(subject: MetricSubject) -> str:
@@ -107,16 +112,21 @@ def check_batches(subject: MetricSubject) -> str:
     fix = "Add up counts or sums and the number of samples in update(), and divide once in compute()"
     for classes in subject.classes:
         stream = make_stream(classes)
-        values = subject.value([stream], classes), subject.value(cut(stream, SIZES), classes)
+        values = subject.value([stream], classes), subject.value(_cut(stream, SIZES), classes)
         require_same(*values, "in one batch and in five", fix)
     order = torch.randperm(MANY, generator=torch.Generator().manual_seed(0))
     logits, targets = (part[order] for part in make_stream(subject.classes[0], samples=MANY))
     fix = "Count in int or torch.int64, add up in float64, and keep every sample in the count"
     label = f"{MANY} samples at once and in batches of {MANY_BATCH}"
-    values = subject.value([(logits, targets)]), subject.value(cut((logits, targets), MANY_BATCH))
+    values = subject.value([(logits, targets)]), subject.value(_cut((logits, targets), MANY_BATCH))
     require_same(*values, label, fix, MANY_TOLERANCE)
     subject.even = True
     return f"one batch of {SAMPLES} and batches of {', '.join(map(str, SIZES))} give the same"
+
+
+def _cut(stream: Batch, sizes: int | tuple[int, ...]) -> list[Batch]:
+    logits, targets = stream
+    return list(zip(logits.split(sizes), targets.split(sizes), strict=True))
 
 
 def check_order(subject: MetricSubject) -> str:

@@ -11,26 +11,15 @@ from torch import Tensor
 
 from zoo.checks.base import Fault
 from zoo.checks.settings import keep_settings
-from zoo.checks.subject import EntrySubject
+from zoo.checks.subject import CLASSES, EntrySubject
 from zoo.models.device import use_seed
 from zoo.registry.factories import build_metric
 from zoo.registry.metric import Metric
 from zoo.registry.specs import MetricSpec
 from zoo.training.metrics import compute_metrics
 
-CLASSES = (10, 3, 2)
-"""Numbers of classes that are tried."""
-
 SAMPLES = 203
-SIZES = (1, 64, 7, 100, 31)
-"""Sizes of batches: uneven, so that the mean of their means is not the mean over the samples."""
-
-MANY, MANY_BATCH = 20_000, 61
-"""Samples and batches of a stream that is too long for counts of 8 bits and sums of 16. In float16 2048 + 1 is 2048, in
-bfloat16 256 + 1 is 256."""
-
-MANY_TOLERANCE = 1e-4
-"""How far values of MANY samples may differ: float32 sums that grow sample by sample differ by half of that."""
+"""Samples of a stream."""
 
 TOLERANCE = 1e-5
 """How far two values of the same samples may differ: float32 sums in another order differ by 1e-6."""
@@ -97,12 +86,6 @@ def compute(metric: Metric) -> dict[str, float]:
 def update(metric: Metric, batch: Batch) -> None:
     """Give a metric a copy of a batch, because it may change its input; check_inputs finds that."""
     metric.update(*(part.clone() for part in batch))
-
-
-def cut(stream: Batch, sizes: int | tuple[int, ...]) -> list[Batch]:
-    """Cut a stream into batches of one size or of several."""
-    logits, targets = stream
-    return list(zip(logits.split(sizes), targets.split(sizes), strict=True))
 
 
 def require_same(
