@@ -203,13 +203,7 @@ def list_files(plugins: Sequence[Plugin], registry: Registry) -> list[FileState]
     return [describe_file(path) for path in sorted(paths)]
 
 
-def check_plugin(
-    target: str | Path,
-    *,
-    data_dir: str | Path | None = None,
-    offline: bool | None = None,
-    plugins: Sequence[str | Path] = (),
-) -> Certificate:
+def check_plugin(target: str | Path, *, data_dir: str | Path | None = None, offline: bool = False) -> Certificate:
     """Check every entry of a plugin in this process and return its certificate; nothing is kept of it.
 
     `target` is the name of an installed plugin, `name/pattern` for some of its entries, or the path of a file.
@@ -217,10 +211,10 @@ def check_plugin(
     Raises:
         UnknownNameError, UsageError: there is no such plugin or file.
     """
-    registry, parts, pattern = find_target(target, plugins)
-    root, no_network = folders.data_dir(data_dir), folders.offline(offline)
+    registry, parts, pattern = find_target(target)
+    root = folders.data_dir(data_dir)
     findings: dict[str, list[Finding]] = {}
     for plugin in parts:
-        for entry, found in examine(registry, plugin, pattern, data_dir=root, offline=no_network):
+        for entry, found in examine(registry, plugin, pattern, data_dir=root, offline=offline):
             findings.setdefault(entry, []).append(found)
     return issue_certificate(parts, findings, list_files(parts, registry), whole=not pattern)

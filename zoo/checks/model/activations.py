@@ -175,10 +175,7 @@ def _walk(logits: Tensor) -> Iterator[tuple[str, Any]]:
 
 
 def _name(model: nn.Module, inputs: Tensor, later_layers: list[nn.Module], logits: Tensor) -> tuple[str, str, str]:
-    """Return name, place and source line of the activation.
-
-    The name is that of the last operation that autograd recorded, else a guess from the range of the logits.
-    """
+    """Return the activation's name, by autograd or guessed from the range of the logits, its place and source line."""
     name, line = _find_operation(model, inputs)
     words = tuple(re.findall(r"\w+", name.lower()))
     likely = [layer for layer in later_layers if layer is not model and type(layer).__name__.lower().startswith(words)]

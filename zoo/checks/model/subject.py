@@ -87,10 +87,7 @@ class ModelSubject(EntrySubject[ModelSpec]):
 
     @cached_property
     def perturbed(self) -> nn.Module:
-        """The model of the first case with a little noise on all parameters.
-
-        Without it, parameters that start at zero would hide what comes before them.
-        """
+        """The model of the first case with noise on its parameters: zeros would hide what comes before them."""
         generator = torch.Generator().manual_seed(20011)  # not a seed of the inputs, or the noise would equal them
         with torch.no_grad():
             for parameter in self.rebuilt_for_noise.parameters():
