@@ -16,7 +16,7 @@ Check = Callable[[S], str]
 
 
 class Fault(Exception):
-    """Raised by a check that found something wrong."""
+    """Raised by a check that found something wrong; `where` is its line, by default that of the cause or subject."""
 
     def __init__(self, seen: str, fix: str, where: str = "", status: Status = "failed") -> None:
         super().__init__(seen)
@@ -58,7 +58,8 @@ def _run(name: str, check: Check[S], subject: S) -> Finding:
     try:
         return Finding(check=name, status="passed", seen=check(subject))
     except Fault as fault:
-        where = fault.where or (find_error_line(fault.__cause__) if fault.__cause__ else "")
+        cause_line = find_error_line(fault.__cause__) if fault.__cause__ else ""
+        where = fault.where or cause_line or getattr(subject, "definition", "")
         return Finding(check=name, status=fault.status, seen=fault.seen, why=why, fix=fault.fix, where=where)
     except Skip as skip:
         return Finding(check=name, status="skipped", seen=str(skip))

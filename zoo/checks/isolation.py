@@ -66,10 +66,7 @@ def certify(
 
 
 def _examine_elsewhere(question: dict[str, Any], keep: Report, time_limit: float) -> list[FileState] | None:
-    """Run the checks in another process.
-
-    Return the files of the plugin that took part, or None where an entry ended the process and others may be left.
-    """
+    """Return the plugin files that took part, or None where an entry ended the process and others may be left."""
     entry, check = "plugin", next(iter(PLUGIN_CHECKS))
     with closing(Process(_examine_here)) as process:
         process.send(question)

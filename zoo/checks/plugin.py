@@ -63,8 +63,7 @@ def check_listing(subject: PluginSubject) -> str:
     A manifest is data. A module with hooks runs to be listed, once after each installation: with torch at its top
     everybody waits for that. A single file is for its author; it may import what it likes.
     """
-    plugin = subject.plugin
-    before = set(sys.modules)
+    plugin, before = subject.plugin, set(sys.modules)
     fresh = Plugin(plugin.name, plugin.version, "", plugin.source, installed=plugin.installed, requires=plugin.requires)
     started = time.perf_counter()
     load_specs(fresh)
@@ -87,8 +86,7 @@ def check_names(subject: PluginSubject) -> str:
 
     A misspelt hook is never called, and a bare name that zoo has already means zoo's own.
     """
-    told = subject.registry.warnings_of(subject.plugin)
-    if told:
+    if told := subject.registry.warnings_of(subject.plugin):
         raise Fault("; ".join(told), "Rename it", status="warning")
     return "no unknown hooks, no names of zoo's own"
 
@@ -165,11 +163,7 @@ def choose_checks(
 
 
 def issue_certificate(
-    plugins: Sequence[Plugin],
-    findings: Mapping[str, Sequence[Finding]],
-    files: Sequence[FileState],
-    *,
-    whole: bool,
+    plugins: Sequence[Plugin], findings: Mapping[str, Sequence[Finding]], files: Sequence[FileState], *, whole: bool
 ) -> Certificate:
     """Return the certificate of a plugin after its checks; `whole` says whether all entries were checked."""
     first = plugins[0]
@@ -209,13 +203,7 @@ def list_files(plugins: Sequence[Plugin], registry: Registry) -> list[FileState]
     return [describe_file(path) for path in sorted(paths)]
 
 
-def check_plugin(
-    target: str | Path,
-    *,
-    data_dir: str | Path | None = None,
-    offline: bool | None = None,
-    plugins: Sequence[str | Path] = (),
-) -> Certificate:
+def check_plugin(target: str | Path, *, data_dir: str | Path | None = None, offline: bool = False) -> Certificate:
     """Check every entry of a plugin in this process and return its certificate; nothing is kept of it.
 
     `target` is the name of an installed plugin, `name/pattern` for some of its entries, or the path of a file.
@@ -223,10 +211,10 @@ def check_plugin(
     Raises:
         UnknownNameError, UsageError: there is no such plugin or file.
     """
-    registry, parts, pattern = find_target(target, plugins)
-    root, no_network = folders.data_dir(data_dir), folders.offline(offline)
+    registry, parts, pattern = find_target(target)
+    root = folders.data_dir(data_dir)
     findings: dict[str, list[Finding]] = {}
     for plugin in parts:
-        for entry, found in examine(registry, plugin, pattern, data_dir=root, offline=no_network):
+        for entry, found in examine(registry, plugin, pattern, data_dir=root, offline=offline):
             findings.setdefault(entry, []).append(found)
     return issue_certificate(parts, findings, list_files(parts, registry), whole=not pattern)

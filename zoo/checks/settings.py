@@ -75,11 +75,11 @@ def read_generators() -> dict[str, Any]:
     }
 
 
-def check_use(use: Callable[[], object], definition: str, fix: str) -> None:
+def check_use(use: Callable[[], object], fix: str) -> None:
     """Check that `use`, which runs twice, changes no setting and seeds no generator of the process.
 
     Raises:
-        Fault: it does; `definition` is the line that the fault names, `fix` the advice about seeds.
+        Fault: it does; `fix` is the advice about seeds.
     """
     states = []
     with keep_settings() as changed:
@@ -88,7 +88,7 @@ def check_use(use: Callable[[], object], definition: str, fix: str) -> None:
                 use()
                 states.append(read_generators())
     if changed:
-        raise Fault(f"it changes the {', '.join(changed.values())}", FIX, definition)
+        raise Fault(f"it changes the {', '.join(changed.values())}", FIX)
     # Two runs start from different seeds, so only code that seeds a generator can make their states equal.
     if seeded := [name for name, state in states[0].items() if state == states[1][name]]:
-        raise Fault(f"it seeds {', '.join(seeded)} for the whole process", fix, definition)
+        raise Fault(f"it seeds {', '.join(seeded)} for the whole process", fix)

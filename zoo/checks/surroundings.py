@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 
 @contextmanager
@@ -25,33 +26,24 @@ def refuse_network(attempts: list[str]) -> Iterator[None]:
             refuse(address)
         connect(self, address)
 
-    names = ("getaddrinfo", "gethostbyname", "create_connection")
-    kept = {name: getattr(socket, name) for name in names}
-    for name in names:
-        setattr(socket, name, refuse)
-    socket.socket.connect = connect_inside  # type: ignore[method-assign, assignment]
-    try:
+    refused = patch.multiple(socket, getaddrinfo=refuse, gethostbyname=refuse, create_connection=refuse)
+    with refused, patch.object(socket.socket, "connect", connect_inside):
         yield
-    finally:
-        for name, function in kept.items():
-            setattr(socket, name, function)
-        socket.socket.connect = connect  # type: ignore[method-assign]
 
 
 class _ReversedScan(AbstractContextManager[Any], Iterator[Any]):
     """What os.scandir gives, backwards."""
 
     def __init__(self, entries: Iterable[Any]) -> None:
-        self.entries = iter(list(entries)[::-1])
+        self.entries = reversed(list(entries))
 
     def __next__(self) -> Any:
         return next(self.entries)
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        """Do nothing: the scan itself has ended."""
 
-    def close(self) -> None:
-        self.entries = iter(())
+    close = __exit__
 
 
 @contextmanager
@@ -59,13 +51,12 @@ def reverse_listings() -> Iterator[None]:
     """List every folder backwards in the body, because no file system promises an order."""
     listdir, scandir = os.listdir, os.scandir
 
+    def reversed_listdir(*arguments: Any) -> list[Any]:
+        return listdir(*arguments)[::-1]
+
     def reversed_scandir(*arguments: Any) -> _ReversedScan:
         with scandir(*arguments) as entries:
             return _ReversedScan(entries)
 
-    os.listdir = lambda *arguments: listdir(*arguments)[::-1]  # type: ignore[assignment]
-    os.scandir = reversed_scandir  # type: ignore[assignment]
-    try:
+    with patch.multiple(os, listdir=reversed_listdir, scandir=reversed_scandir):
         yield
-    finally:
-        os.listdir, os.scandir = listdir, scandir

@@ -19,13 +19,12 @@ def find_target(target: str | Path, plugins: Sequence[str | Path] = ()) -> tuple
     Raises:
         UsageError, UnknownNameError: there is no such file or plugin.
     """
-    text = str(target)
     if is_path(target):
         found = find_plugins([target])
         plugin = next(plugin for plugin in found if not plugin.installed and plugin.name != FIRST_PARTY)
         return Registry([found[0], plugin]), [plugin], ""
     registry = Registry(find_plugins(plugins))
-    name, _, pattern = text.partition("/")
+    name, _, pattern = str(target).partition("/")
     parts = [plugin for plugin in registry.plugins if plugin.name == name]
     if not parts:
         known = [plugin.name for plugin in registry.plugins]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,10 +11,9 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.checks.base import Check, Fault, run_checks
-from zoo.checks.combination.estimates import estimate
 from zoo.checks.combination.subject import CombinationSubject, make_subject
 from zoo.checks.model.contract import check_builds, check_logits
 from zoo.checks.model.layers import find_creation
@@ -23,10 +23,12 @@ from zoo.checks.source import find_definition
 from zoo.data.splits import count_samples
 from zoo.errors import ZooError
 from zoo.models.device import use_seed, use_threads
+from zoo.models.probe import count_flop
 from zoo.registry.certificates import Finding
 from zoo.registry.entries import Registry
 from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
+from zoo.training.optimizers import build_optimizer
 from zoo.training.plan import Wanted, make_plan
 from zoo.training.setup import build_metrics
 from zoo.training.step import TrainStep
@@ -100,13 +102,8 @@ def check(
         findings = list(run_checks(checks, subject, gates=GATES))
         failed = {finding.check for finding in findings if finding.status == "failed"}
         estimates = {} if failed & {*GATES, "normalisation"} else estimate(subject)
-    return Diagnosis(
-        model=plan.model.name,
-        dataset=plan.dataset.name,
-        data=subject.source,
-        findings=findings,
-        estimates=estimates,
-    )
+    model, dataset = plan.model.name, plan.dataset.name
+    return Diagnosis(model=model, dataset=dataset, data=subject.source, findings=findings, estimates=estimates)
 
 
 def check_normalisation(subject: CombinationSubject) -> str:
@@ -182,6 +179,54 @@ def check_overfit(subject: CombinationSubject) -> str:
     fix = "Train it by hand on this batch and look where the gradients vanish"
     seen = f"at best {hits} of the {len(targets)} samples of a batch right, loss {best:.3f}"
     raise Fault(seen, fix, find_definition(type(model)))
+
+
+def estimate(subject: CombinationSubject) -> dict[str, float]:
+    """Return what a training takes, as `Diagnosis` lists it; the time is that of seven steps on the run's device."""
+    plan = subject.plan
+    model = subject.build(seed=plan.config.seed).to(plan.device)
+    inputs, targets = (part.to(plan.device) for part in subject.batch())
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trainable_bytes = sum(parameter.nbytes for parameter in trainable)
+    optimizer_states = {"adam": 2, "adamw": 2}.get(plan.config.optimizer, 1 if plan.config.momentum else 0)
+    saved_bytes = _measure_saved(model.train(), inputs, targets)
+    step = TrainStep(model, nn.functional.cross_entropy, build_optimizer(model, plan.config))
+    seconds = []
+    for _ in range(7):
+        started = time.perf_counter()
+        float(step(inputs, targets))
+        seconds.append(time.perf_counter() - started)
+    step_seconds = statistics.median(seconds[2:])  # the first two steps also allocate memory
+    estimates: dict[str, float] = {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "trainable": sum(parameter.numel() for parameter in trainable),
+        "flop_per_sample": count_flop(model, subject.cases[0][0], plan.device),
+        "memory_bytes": sum(parameter.nbytes for parameter in model.parameters())
+        + trainable_bytes * (1 + optimizer_states)
+        + saved_bytes
+        + inputs.nbytes,
+        "step_seconds": step_seconds,
+    }
+    samples = count_samples(subject.splits.train) if subject.splits else plan.dataset.spec.samples.get("train")
+    if samples:
+        estimates["epoch_seconds"] = step_seconds * math.ceil(samples / plan.config.batch_size)
+    return estimates
+
+
+def _measure_saved(model: nn.Module, inputs: Tensor, targets: Tensor) -> int:
+    """Return the bytes that a step saves for its backward pass, each piece of memory counted once."""
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    saved: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        nn.functional.cross_entropy(model(inputs), targets).backward()
+    return sum(saved.values())
 
 
 GATES = ("builds", "logits")

@@ -65,53 +65,32 @@ def make_subject(plan: Plan, root: Path) -> CombinationSubject:
         UsageError: the files are not there, and the data set declares no shape or number of classes.
         DataError, PluginError: the data set cannot be used.
     """
+    name, spec = plan.dataset.name, plan.dataset.spec
+    splits: DataSplits | None = None
     try:
         splits = load_splits(plan, root, offline=True)
     except DownloadError as error:
-        return _make_random_subject(plan, error)
-    name, classes = plan.dataset.name, len(splits.class_names)
-    raw = find_input_shape(name, splits)
-    check_claims(plan, splits, raw)
-    preprocess, _ = adapt_preprocess(plan.model.spec, name, raw, splits.preprocess or Preprocess())
-    batches = make_batches(
-        splits.train,
-        preprocess,
-        BatchSettings(
-            batch_size=min(64, count_samples(splits.train)),
-            device=torch.device("cpu"),
-            shuffle_seed=plan.config.seed,
-        ),
-        name=name,
-        num_classes=classes,
-        image_shape=raw,
-    )
-    images, labels = map(torch.cat, zip(*islice(batches.epoch(0), INSPECTED // 64), strict=True))
+        if spec.input_shape is None or spec.num_classes is None:
+            fix = f"Fetch it first: zoo.fetch({name!r})"
+            raise UsageError(f"dataset {quote(name)} declares no shape, and its files are not here", fix=fix) from error
+        raw, classes = spec.input_shape, spec.num_classes
+    else:
+        raw, classes = find_input_shape(name, splits), len(splits.class_names)
+        check_claims(plan, splits, raw)
+    declared = splits.preprocess if splits else None
+    preprocess, _ = adapt_preprocess(plan.model.spec, name, raw, declared or Preprocess())
     shape = preprocess.output_shape(raw)
+    if splits is None:
+        images = torch.rand(INSPECTED, *shape, generator=torch.Generator().manual_seed(plan.config.seed))
+        labels = torch.arange(INSPECTED) % classes
+        source = f"random inputs of {show_shape(shape)}: the files of {name} are not here"
+    else:
+        batch_size = min(64, count_samples(splits.train))
+        settings = BatchSettings(batch_size=batch_size, device=torch.device("cpu"), shuffle_seed=plan.config.seed)
+        batches = make_batches(splits.train, preprocess, settings, name=name, num_classes=classes, image_shape=raw)
+        images, labels = map(torch.cat, zip(*islice(batches.epoch(0), INSPECTED // 64), strict=True))
+        source = f"{len(images)} training samples of {show_shape(shape)}"
+    cases = [(shape, classes)]
     return CombinationSubject(
-        entry=plan.model,
-        params=plan.params,
-        cases=[(shape, classes)],
-        plan=plan,
-        images=images,
-        labels=labels,
-        source=f"{len(images)} training samples of {show_shape(shape)}",
-        splits=splits,
-    )
-
-
-def _make_random_subject(plan: Plan, missing: DownloadError) -> CombinationSubject:
-    name, spec = plan.dataset.name, plan.dataset.spec
-    if spec.input_shape is None or spec.num_classes is None:
-        fix = f"Fetch it first: zoo.fetch({name!r})"
-        raise UsageError(f"dataset {quote(name)} declares no shape, and its files are not here", fix=fix) from missing
-    preprocess, _ = adapt_preprocess(plan.model.spec, name, spec.input_shape, Preprocess())
-    shape = preprocess.output_shape(spec.input_shape)
-    return CombinationSubject(
-        entry=plan.model,
-        params=plan.params,
-        cases=[(shape, spec.num_classes)],
-        plan=plan,
-        images=torch.rand(INSPECTED, *shape, generator=torch.Generator().manual_seed(plan.config.seed)),
-        labels=torch.arange(INSPECTED) % spec.num_classes,
-        source=f"random inputs of {show_shape(shape)}: the files of {name} are not here",
+        plan.model, plan.params, cases, plan=plan, images=images, labels=labels, source=source, splits=splits
     )

@@ -7,8 +7,7 @@ from collections import Counter
 import torch
 
 from zoo.checks.base import Fault, Skip
-from zoo.checks.dataset.reading import choose_places, read_sample
-from zoo.checks.dataset.subject import DatasetSubject
+from zoo.checks.dataset.subject import DatasetSubject, choose_places, read_sample
 from zoo.data.loading import find_false_claims
 from zoo.data.splits import count_samples, find_input_shape
 from zoo.registry.certificates import Status
@@ -36,14 +35,14 @@ def check_classes(subject: DatasetSubject) -> str:
     names = list(subject.splits.class_names)
     twice = [name for name, count in Counter(name.strip() for name in names).items() if count > 1]
     if twice:
-        raise Fault(f"class name {twice[0]!r} is there twice", "Give each class a name of its own", subject.definition)
+        raise Fault(f"class name {twice[0]!r} is there twice", "Give each class a name of its own")
     for split, samples in subject.read.items():
         counts = Counter(samples.targets)
         unused = [name for index, name in enumerate(names) if not counts[index]]
         if unused and samples.whole:
             seen = f"{split}: {len(unused)} of {len(names)} classes have no samples: {unused[:5]}"
             fix = "Give samples of each class, or leave the names out; look whether labels start at 0"
-            raise Fault(seen, fix, subject.definition, "failed" if split == "train" else "warning")
+            raise Fault(seen, fix, status="failed" if split == "train" else "warning")
     train = subject.read["train"]
     counts = Counter(train.targets)
     if len(counts) < len(names):
@@ -59,7 +58,7 @@ def check_claims(subject: DatasetSubject) -> str:
     spec, splits = subject.entry.spec, subject.splits
     false = find_false_claims(spec, splits, find_input_shape(subject.entry.name, splits))
     if false:
-        raise Fault("; ".join(false), "Declare what is loaded, or load what is declared", subject.definition)
+        raise Fault("; ".join(false), "Declare what is loaded, or load what is declared")
     declared = sum(map(bool, (spec.input_shape, spec.num_classes, spec.class_names))) + len(spec.samples)
     return f"{declared} declared facts hold"
 
@@ -118,16 +117,15 @@ def check_range(subject: DatasetSubject) -> str:
         # One row for each channel, because mean and std are declared for each.
         rows = [image.flatten(1) if image.ndim == 3 else image.flatten().unsqueeze(0) for image in prepared]
         inputs_of[name] = torch.cat(rows, 1)
-    where = subject.definition
     for name, inputs in inputs_of.items():
         low, high = float(inputs.min()), float(inputs.max())
         if max(-low, high) > LARGEST:
             fix = (
                 "Give bytes as uint8, or declare Preprocess(scale=...), mean and std in the units of the scaled values"
             )
-            raise Fault(f"{name} inputs lie between {low:.4g} and {high:.4g}", fix, where)
+            raise Fault(f"{name} inputs lie between {low:.4g} and {high:.4g}", fix)
         if low == high:
-            raise Fault(f"all {name} inputs are {low:.4g}", "Look at the images", where)
+            raise Fault(f"all {name} inputs are {low:.4g}", "Look at the images")
         # Inputs within 0 to 1 may be pale pictures, so the wider limit is for normalised ones only.
         widest = float((inputs.amax(1) - inputs.amin(1)).max())
         if widest < NARROWEST or (widest < 2.5 * NARROWEST and max(-low, high) > 1.1):
@@ -135,7 +133,7 @@ def check_range(subject: DatasetSubject) -> str:
                 "Look whether values are divided twice, or mean and std are those of bytes; both are for scaled values"
             )
             seen = f"{name} inputs lie between {low:.5g} and {high:.5g}, those of a channel within {widest:.2g}"
-            raise Fault(seen, fix, where)
+            raise Fault(seen, fix)
     train_mean, train_std = float(inputs_of["train"].mean()), float(inputs_of["train"].std())
     for name, inputs in inputs_of.items():
         mean, std = float(inputs.mean()), float(inputs.std())
@@ -146,7 +144,7 @@ def check_range(subject: DatasetSubject) -> str:
                 f"{name} inputs {mean:.3g} and {std:.3g}"
             )
             fix = "Prepare all splits alike; declare Preprocess(mean=..., std=...) and leave it to zoo"
-            raise Fault(seen, fix, where)
+            raise Fault(seen, fix)
     low, high = (float(limit) for limit in torch.cat(list(inputs_of.values()), 1).aminmax())
     return f"inputs lie between {low:.3g} and {high:.3g}"
 
@@ -170,13 +168,12 @@ def check_disjoint(subject: DatasetSubject) -> str:
             if shared := sum(digest in images for digest in digests):
                 status: Status = "failed" if shared / count > SHARED else "warning"
                 found = f"{shared} of {count} {name} images ({shared / count:.2%}) are also {other} images"
-                raise Fault(found, fix, subject.definition, status)
+                raise Fault(found, fix, status=status)
             either_way = {digest for digest, _ in images}
             mirrored = sum(digest in either_way for digest, _ in digests)
             if mirrored > MIRRORED * count:
                 share = f"{mirrored / count:.2%}"
-                found = f"{mirrored} of {count} {name} images ({share}) are mirror images of {other} images"
-                raise Fault(found, fix, subject.definition)
+                raise Fault(f"{mirrored} of {count} {name} images ({share}) are mirror images of {other} images", fix)
         known[name] = set(digests)
         seen.append(f"none of {count} {name} images is a training image")
     return "; ".join(seen)

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from zoo.checks.base import Check, Fault, Skip, Untried
 from zoo.checks.dataset import rebuild
 from zoo.checks.dataset.content import check_claims, check_classes, check_disjoint, check_images, check_range
-from zoo.checks.dataset.reading import REREAD, choose_places, read_places, read_sample, read_split
-from zoo.checks.dataset.subject import DatasetSubject
-from zoo.checks.params import check_params
+from zoo.checks.dataset.subject import REREAD, DatasetSubject, choose_places, read_places, read_sample, read_split
 from zoo.checks.settings import check_use, keep_settings
+from zoo.checks.subject import check_params
 from zoo.checks.surroundings import refuse_network, reverse_listings
 from zoo.data.loading import build_dataset
 from zoo.data.splits import DataSplits, check_splits, count_samples
@@ -27,8 +26,7 @@ def check_files(subject: DatasetSubject) -> str:
     They are fetched from the declared addresses unless they are there, and compared with size and SHA-256.
     """
     spec = subject.entry.spec
-    factory = load_factory(subject.entry)
-    subject.params = resolve_params(spec, factory, {})
+    subject.params = resolve_params(spec, load_factory(subject.entry), {})
     if not spec.files:
         return "it declares no files"
     try:
@@ -74,7 +72,7 @@ def check_same(subject: DatasetSubject) -> str:
     if list(rebuilt.class_names) != list(splits.class_names):
         names = [list(built.class_names)[:5] for built in (splits, rebuilt)]
         fix = "Sort them: sorted(...) also around os.listdir, iterdir and glob"
-        raise Fault(f"class names are {names[0]} in one build, {names[1]} in the next", fix, subject.definition)
+        raise Fault(f"class names are {names[0]} in one build, {names[1]} in the next", fix)
     fix = (
         "Take random changes out of __getitem__ and the factory, or draw them from a fixed seed; sort what folders list"
     )
@@ -115,20 +113,20 @@ def check_processes(subject: DatasetSubject) -> str:
         raise Untried(str(error)) from error
     if "error" in there:
         fix = "Keep what it needs in files under `root`, and in nothing that the process before left"
-        raise Fault(f"not built in another process: {there['error']}", fix, subject.definition)
+        raise Fault(f"not built in another process: {there['error']}", fix)
     fix = "Sort what comes out of a set, and split by a fixed order or hashlib instead of hash()"
     if here["class_names"] != there["class_names"]:
         seen = f"class names are {here['class_names'][:5]} here, {there['class_names'][:5]} in another process"
-        raise Fault(seen, fix, subject.definition)
+        raise Fault(seen, fix)
     for name, mine in here["splits"].items():
         theirs = there["splits"].get(name, {"samples": 0, "read": []})
         if mine["samples"] != theirs["samples"]:
             seen = f"{name}: {mine['samples']} samples here, {theirs['samples']} in another process"
-            raise Fault(seen, fix, subject.definition)
+            raise Fault(seen, fix)
         differing = sum(one != two for one, two in zip(mine["read"], theirs["read"], strict=True))
         if differing:
             seen = f"{name}: {differing} of {len(mine['read'])} samples differ in another process"
-            raise Fault(seen, fix, subject.definition)
+            raise Fault(seen, fix)
     return f"class names, counts and up to {REREAD} samples of each split are the same there"
 
 
@@ -169,7 +167,7 @@ def check_offline(subject: DatasetSubject) -> str:
             raise
         raise Fault(f"it asks for {attempts[0]}: {describe(error)}", fix, subject.definition) from error
     if attempts:
-        raise Fault(f"it asks for {attempts[0]}", fix, subject.definition)
+        raise Fault(f"it asks for {attempts[0]}", fix)
     return "built while every connection was refused"
 
 
@@ -179,11 +177,8 @@ def check_settings(subject: DatasetSubject) -> str:
     The seed, the thread count, the current folder belong to the run: a data set that seeds torch makes all runs alike.
     What it draws at random comes from a generator of its own.
     """
-
-    def use() -> None:
-        _read_some(build_dataset(subject.entry, root=subject.root, params=subject.params))
-
-    check_use(use, subject.definition, "Draw from a generator of its own, such as torch.Generator().manual_seed(0)")
+    fix = "Draw from a generator of its own, such as torch.Generator().manual_seed(0)"
+    check_use(lambda: _read_some(build_dataset(subject.entry, root=subject.root, params=subject.params)), fix)
     return "seed, threads, dtype, gradient mode and current folder stay"
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.checks.dataset.reading import choose_places, read_places
+from zoo.checks.dataset.subject import choose_places, read_places
 from zoo.checks.targets import find_target
 from zoo.data.loading import build_dataset
 from zoo.data.splits import DataSplits, count_samples
@@ -82,7 +82,6 @@ def describe_splits(splits: DataSplits) -> dict[str, Any]:
 
 
 def _describe_here(question: dict[str, Any], write: Write) -> None:
-    """Build a data set and describe it."""
     sys.path[:] = question["sys.path"]
     try:
         registry = find_target(Path(question["plugin"]))[0] if question["plugin"] else Registry.discover()

@@ -1,19 +1,62 @@
-"""The data set that is checked, built and read once for all its checks."""
+"""The data set that is checked, and what the checks read of its splits, in the same way as runs do."""
 
 from __future__ import annotations
 
+import hashlib
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import index as to_index
 from pathlib import Path
 
-from zoo.checks.dataset.reading import Samples
+import torch
+from torch import Tensor
+
+from zoo.checks.base import Fault
 from zoo.checks.settings import keep_settings
 from zoo.checks.source import find_definition
 from zoo.checks.subject import EntrySubject
 from zoo.data.loading import build_dataset
-from zoo.data.splits import DataSplits, Split
+from zoo.data.splits import DataSplits, Split, count_samples, to_image
+from zoo.errors import describe
 from zoo.models.device import use_seed
 from zoo.registry.specs import DatasetSpec
+
+READ_SAMPLES, READ_SECONDS = 20_000, 10.0
+"""Limits of reading a split of a Dataset: samples, and seconds. Tensors are read whole."""
+
+REREAD = 64
+"""Samples of each split that are read again."""
+
+Sample = tuple[bytes, int]
+"""The digest of an image, and its target."""
+
+MirrorDigest = tuple[bytes, bool]
+"""A digest that an image shares with its left-right mirror image, and which of the two the image is."""
+
+
+@dataclass
+class Samples:
+    """What was read of a split, of `total` samples: digests, shapes and dtypes of its images, and the targets."""
+
+    total: int
+    digests: list[MirrorDigest] = field(default_factory=list)
+    shapes: Counter[tuple[int, ...]] = field(default_factory=Counter)
+    dtypes: Counter[torch.dtype] = field(default_factory=Counter)
+    targets: list[int] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every sample was read."""
+        return len(self.digests) == self.total
+
+    @property
+    def share(self) -> str:
+        """How much was read, in words."""
+        return "all" if self.whole else f"{len(self.digests)} of {self.total}"
 
 
 @dataclass(kw_only=True)
@@ -40,3 +83,107 @@ class DatasetSubject(EntrySubject[DatasetSpec]):
     def locate(self, split: Split) -> str:
         """Return `file:line` of a split's class, or of the factory."""
         return (not isinstance(split, tuple) and find_definition(type(split))) or self.definition
+
+
+def read_split(name: str, split: Split, classes: int, where: str) -> Samples:
+    """Read a split, or as much of a large Dataset as READ_SAMPLES and READ_SECONDS allow.
+
+    Raises:
+        Fault: a sample cannot be read or used.
+    """
+    samples = Samples(count_samples(split))
+    if isinstance(split, tuple):
+        images = split[0].detach().cpu()
+        samples.digests = _hash_with_mirrors(images)
+        samples.shapes[tuple(images.shape[1:])] += samples.total
+        samples.dtypes[images.dtype] += samples.total
+        samples.targets = split[1].tolist()
+        return samples
+    started = time.perf_counter()
+    # At random, because samples are often sorted by class, and the time may be up before all were read.
+    for place in random.Random(0).sample(range(samples.total), min(samples.total, READ_SAMPLES)):
+        image, target = read_sample(split, place, f"{name} sample {place}", where)
+        if not 0 <= target < classes:
+            fix = "Give targets from 0 to len(class_names) - 1"
+            raise Fault(f"{name} sample {place}: target {target} is outside 0..{classes - 1}", fix, where)
+        if image.is_floating_point() and not bool(torch.isfinite(image).all()):
+            raise Fault(f"{name} sample {place} has values that are not finite", "Mend the data", where)
+        samples.digests += _hash_with_mirrors(image.unsqueeze(0))
+        samples.shapes[tuple(image.shape)] += 1
+        samples.dtypes[image.dtype] += 1
+        samples.targets.append(target)
+        if time.perf_counter() - started > READ_SECONDS:
+            break
+    return samples
+
+
+def read_sample(split: Split, place: int, label: str, where: str = "") -> tuple[Tensor, int]:
+    """Return the image and target at a place, as a run reads them.
+
+    Raises:
+        Fault: they cannot be read, or are of a form that no run takes.
+    """
+    if isinstance(split, tuple):
+        return split[0][place], int(split[1][place])
+    try:
+        image, target = split[place]
+    except Exception as error:
+        fix = "Give (image, target) for each index from 0 to len - 1"
+        trace = error.__traceback__
+        raised_inside = trace is not None and trace.tb_next is not None  # then the line of the error is known
+        raise Fault(f"{label}: {describe(error)}", fix, "" if raised_inside else where) from error
+    try:
+        number = to_index(target)
+    except Exception as error:
+        found = f"{target!r}".replace("\n", " ")[:60]
+        raise Fault(f"{label}: expected an integer target, got {found}", "Give int(target)", where) from error
+    try:
+        return to_image(image), number
+    except Exception as error:
+        raise Fault(f"{label}: {describe(error)}", "Give a PIL image or a tensor (C, H, W)", where) from error
+
+
+def read_places(split: Split, places: Sequence[int], label: str = "", where: str = "") -> list[Sample]:
+    """Return the samples at some places; each image is compared again after the next sample was read.
+
+    Raises:
+        Fault: reading one sample changes another that was read before.
+    """
+    samples: list[Sample] = []
+    previous: Tensor | None = None
+    for place in places:
+        image, target = read_sample(split, place, f"{label} sample {place}".strip(), where)
+        if previous is not None and hash_image(previous) != samples[-1][0]:
+            before = places[len(samples) - 1]
+            seen = f"{label}: reading sample {place} changes the image of sample {before} that was read before it"
+            raise Fault(seen, "Return a copy: image.clone()", where)
+        samples.append((hash_image(image), target))
+        previous = image
+    return samples
+
+
+def choose_places(total: int) -> range:
+    """Return REREAD places of a split of `total` samples, evenly spaced, or all there are."""
+    return range(0, total, max(1, total // REREAD))[:REREAD]
+
+
+def hash_image(image: Tensor) -> bytes:
+    """Return a digest of an image's values."""
+    return _hash(next(_list_bytes(image.unsqueeze(0))))
+
+
+def _hash_with_mirrors(images: Tensor) -> list[MirrorDigest]:
+    """Return a digest of each image; inputs under 8 x 8 count as their own mirror images, since they may look alike."""
+    pictures = images.ndim == 4 and min(images.shape[2:]) >= 8
+    mirrors = images.flip(-1) if pictures else images
+    pairs = zip(_list_bytes(images), _list_bytes(mirrors), strict=True)
+    return [(_hash(min(content, mirror)), mirror < content) for content, mirror in pairs]
+
+
+def _list_bytes(images: Tensor) -> Iterator[bytes]:
+    for row in images.detach().cpu().reshape(len(images), -1).contiguous().view(torch.uint8).numpy():
+        yield row.tobytes()
+
+
+def _hash(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()

@@ -10,27 +10,33 @@ import torch
 
 from zoo.checks.base import Check, Fault, Skip
 from zoo.checks.metric.subject import (
-    CLASSES,
-    MANY,
-    MANY_BATCH,
-    MANY_TOLERANCE,
     SAMPLES,
-    SIZES,
+    Batch,
     MetricSubject,
     compute,
-    cut,
     evaluate,
     make_stream,
+    require_same,
     update,
 )
 from zoo.checks.metric.values import check_bounds, check_classes, check_direction, check_empty, check_extremes
-from zoo.checks.params import check_params
 from zoo.checks.settings import check_use, keep_settings
+from zoo.checks.subject import CLASSES, check_params
 from zoo.errors import PluginError, describe
 from zoo.models.device import use_seed
 from zoo.registry.factories import build_metric, load_factory
 from zoo.registry.params import resolve_params
 from zoo.training.metrics import MetricError
+
+SIZES = (1, 64, 7, 100, 31)
+"""Sizes of batches: uneven, so that the mean of their means is not the mean over the samples."""
+
+MANY, MANY_BATCH = 20_000, 61
+"""Samples and batches of a stream that is too long for counts of 8 bits and sums of 16. In float16 2048 + 1 is 2048, in
+bfloat16 256 + 1 is 256."""
+
+MANY_TOLERANCE = 1e-4
+"""How far values of MANY samples may differ: float32 sums that grow sample by sample differ by half of that."""
 
 
 def check_builds(subject: MetricSubject) -> str:
@@ -47,7 +53,7 @@ def check_builds(subject: MetricSubject) -> str:
             metric = subject.build(classes)
             values = evaluate(metric, [make_stream(classes)])
             with keep_settings():
-                _check_result_type(metric.compute(), subject.definition)
+                _check_result_type(metric.compute())
         except PluginError as error:
             if isinstance(error.__cause__, ValueError):
                 refused[classes] = error
@@ -64,7 +70,7 @@ def check_builds(subject: MetricSubject) -> str:
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad or not values:
             seen = f"{bad[0]} is {values[bad[0]]}" if bad else "compute() gives an empty dict"
-            raise Fault(f"for {classes} classes: {seen}", "Give finite numbers", subject.definition)
+            raise Fault(f"for {classes} classes: {seen}", "Give finite numbers")
         shown.append(f"{next(iter(values.values())):.4g} for {classes} classes")
         taken.append(classes)
     if not taken:
@@ -74,11 +80,11 @@ def check_builds(subject: MetricSubject) -> str:
     return ", ".join([*shown, *(f"refuses {classes} classes" for classes in refused)])
 
 
-def _check_result_type(result: Any, where: str) -> None:
+def _check_result_type(result: Any) -> None:
     for value in result.values() if isinstance(result, Mapping) else [result]:
         if isinstance(value, str | bytes | bool):
             seen = f"compute() gives {value!r}, of type {type(value).__name__}"
-            raise Fault(seen, "Return a float, or a dict of floats", where)
+            raise Fault(seen, "Return a float, or a dict of floats")
 
 
 def check_seed(subject: MetricSubject) -> str:
@@ -86,13 +92,12 @@ def check_seed(subject: MetricSubject) -> str:
 
     A score is no draw.
     """
-    stream, fix = subject.make_stream(), "Draw nothing at random"
-    values = []
+    stream, values = subject.make_stream(), []
     for seed in (1, 2):
         with use_seed(seed):
             metric = build_metric(subject.entry, num_classes=subject.classes[0], params=subject.params)
             values.append(evaluate(metric, [stream]))
-    subject.require_same(values[0], values[1], "under two seeds", fix)
+    require_same(values[0], values[1], "under two seeds", "Draw nothing at random")
     return "two seeds give the same"
 
 
@@ -107,16 +112,21 @@ def check_batches(subject: MetricSubject) -> str:
     fix = "Add up counts or sums and the number of samples in update(), and divide once in compute()"
     for classes in subject.classes:
         stream = make_stream(classes)
-        values = subject.value([stream], classes), subject.value(cut(stream, SIZES), classes)
-        subject.require_same(*values, "in one batch and in five", fix)
+        values = subject.value([stream], classes), subject.value(_cut(stream, SIZES), classes)
+        require_same(*values, "in one batch and in five", fix)
     order = torch.randperm(MANY, generator=torch.Generator().manual_seed(0))
     logits, targets = (part[order] for part in make_stream(subject.classes[0], samples=MANY))
     fix = "Count in int or torch.int64, add up in float64, and keep every sample in the count"
     label = f"{MANY} samples at once and in batches of {MANY_BATCH}"
-    values = subject.value([(logits, targets)]), subject.value(cut((logits, targets), MANY_BATCH))
-    subject.require_same(*values, label, fix, MANY_TOLERANCE)
+    values = subject.value([(logits, targets)]), subject.value(_cut((logits, targets), MANY_BATCH))
+    require_same(*values, label, fix, MANY_TOLERANCE)
     subject.even = True
     return f"one batch of {SAMPLES} and batches of {', '.join(map(str, SIZES))} give the same"
+
+
+def _cut(stream: Batch, sizes: int | tuple[int, ...]) -> list[Batch]:
+    logits, targets = stream
+    return list(zip(logits.split(sizes), targets.split(sizes), strict=True))
 
 
 def check_order(subject: MetricSubject) -> str:
@@ -130,7 +140,7 @@ def check_order(subject: MetricSubject) -> str:
         order = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(seed))
         shuffled = subject.value([(logits[order], targets[order])])
         fix = "Treat every sample alike, and keep all of them or counts"
-        subject.require_same(expected, shuffled, "in another order", fix)
+        require_same(expected, shuffled, "in another order", fix)
     return "three shuffles give the same"
 
 
@@ -145,23 +155,23 @@ def check_state(subject: MetricSubject) -> str:
     metric = subject.build()
     evaluate(metric, [first])
     reused = evaluate(metric, [second])
-    subject.require_same(expected, reused, "new and after reset()", "Set all state anew in reset()")
+    require_same(expected, reused, "new and after reset()", "Set all state anew in reset()")
     fix = "Change no state in compute()"
-    subject.require_same(expected, compute(metric), "compute() a second time", fix)
+    require_same(expected, compute(metric), "compute() a second time", fix)
     whole = evaluate(subject.build(), [first, second])
     with torch.inference_mode():
         metric.reset()
         update(metric, first)
         compute(metric)
         update(metric, second)
-        subject.require_same(whole, compute(metric), "with a compute() in between", fix)
+        require_same(whole, compute(metric), "with a compute() in between", fix)
         metric, other = subject.build(), subject.build()
         metric.reset()
         other.reset()
         update(metric, second)
         update(other, first)
         fix = "Keep state in self, not in the class"
-        subject.require_same(expected, compute(metric), "alone and beside another one", fix)
+        require_same(expected, compute(metric), "alone and beside another one", fix)
     return "reset forgets, compute changes nothing, two objects share nothing"
 
 
@@ -183,17 +193,17 @@ def check_merge(subject: MetricSubject) -> str:
         update(other, halves[1])
         metric.merge(other)  # type: ignore[attr-defined]
         fix = "Add the other's counts or sums to one's own"
-        subject.require_same(whole, compute(metric), "whole and merged of two halves", fix)
-        subject.require_same(second, compute(other), "merge() changes the other one", "Copy what is taken over")
+        require_same(whole, compute(metric), "whole and merged of two halves", fix)
+        require_same(second, compute(other), "merge() changes the other one", "Copy what is taken over")
         update(metric, halves[0])
         fix = "Let update() add to what was merged"
-        subject.require_same(with_third, compute(metric), "going on after merge()", fix)
+        require_same(with_third, compute(metric), "going on after merge()", fix)
         empty.merge(other)  # type: ignore[attr-defined]
         fix = "Add the other's counts or sums"
-        subject.require_same(second, compute(empty), "merged into one without samples", fix)
+        require_same(second, compute(empty), "merged into one without samples", fix)
         update(empty, halves[0])
         label = "updating one changes the other that was merged into it"
-        subject.require_same(second, compute(other), label, "Copy what is taken over, or add out of place")
+        require_same(second, compute(other), label, "Copy what is taken over, or add out of place")
     return "two halves merged are the whole"
 
 
@@ -210,10 +220,10 @@ def check_inputs(subject: MetricSubject) -> str:
         metric.update(given_logits, given_targets)
         for name, given, original in (("logits", given_logits, logits), ("targets", given_targets, targets)):
             if not torch.equal(given, original):
-                raise Fault(f"update() changes the {name}", "Work on a copy", subject.definition)
+                raise Fault(f"update() changes the {name}", "Work on a copy")
         given_logits.zero_()
         label = "it keeps the batch itself, which changed later"
-        subject.require_same(expected, compute(metric), label, "Keep counts, or copies")
+        require_same(expected, compute(metric), label, "Keep counts, or copies")
     return "both are unchanged"
 
 
@@ -231,7 +241,7 @@ def check_settings(subject: MetricSubject) -> str:
             update(metric, stream)
             compute(metric)
 
-    check_use(use, subject.definition, "Draw nothing, or from a generator of its own")
+    check_use(use, "Draw nothing, or from a generator of its own")
     return "seed, threads, dtype and gradient mode stay"
 
 

@@ -11,26 +11,15 @@ from torch import Tensor
 
 from zoo.checks.base import Fault
 from zoo.checks.settings import keep_settings
-from zoo.checks.subject import EntrySubject
+from zoo.checks.subject import CLASSES, EntrySubject
 from zoo.models.device import use_seed
 from zoo.registry.factories import build_metric
 from zoo.registry.metric import Metric
 from zoo.registry.specs import MetricSpec
 from zoo.training.metrics import compute_metrics
 
-CLASSES = (10, 3, 2)
-"""Numbers of classes that are tried."""
-
 SAMPLES = 203
-SIZES = (1, 64, 7, 100, 31)
-"""Sizes of batches: uneven, so that the mean of their means is not the mean over the samples."""
-
-MANY, MANY_BATCH = 20_000, 61
-"""Samples and batches of a stream that is too long for counts of 8 bits and sums of 16. In float16 2048 + 1 is 2048, in
-bfloat16 256 + 1 is 256."""
-
-MANY_TOLERANCE = 1e-4
-"""How far values of MANY samples may differ: float32 sums that grow sample by sample differ by half of that."""
+"""Samples of a stream."""
 
 TOLERANCE = 1e-5
 """How far two values of the same samples may differ: float32 sums in another order differ by 1e-6."""
@@ -62,23 +51,6 @@ class MetricSubject(EntrySubject[MetricSpec]):
     def make_stream(self, right: float = 0.6, seed: int = 0, margin: float = 0.5) -> Batch:
         """Return a stream of the first number of classes that it takes."""
         return make_stream(self.classes[0], right, seed, margin)
-
-    def require_same(
-        self,
-        expected: Mapping[str, float],
-        values: Mapping[str, float],
-        label: str,
-        fix: str,
-        tolerance: float = TOLERANCE,
-    ) -> None:
-        """Raise a fault when two results differ by more than `tolerance` of the expected one.
-
-        Raises:
-            Fault: they do; `label` says how the two were made.
-        """
-        differing = _describe_difference(expected, values, tolerance)
-        if differing:
-            raise Fault(f"{label}: {differing}", fix, self.definition)
 
 
 def make_stream(classes: int, right: float = 0.6, seed: int = 0, margin: float = 0.5, samples: int = SAMPLES) -> Batch:
@@ -116,19 +88,18 @@ def update(metric: Metric, batch: Batch) -> None:
     metric.update(*(part.clone() for part in batch))
 
 
-def cut(stream: Batch, sizes: int | tuple[int, ...]) -> list[Batch]:
-    """Cut a stream into batches of one size or of several."""
-    logits, targets = stream
-    return list(zip(logits.split(sizes), targets.split(sizes), strict=True))
+def require_same(
+    expected: Mapping[str, float], values: Mapping[str, float], label: str, fix: str, tolerance: float = TOLERANCE
+) -> None:
+    """Compare the values of two results.
 
-
-def _describe_difference(expected: Mapping[str, float], values: Mapping[str, float], tolerance: float) -> str:
-    """Return in words where two results differ, "" when they do not."""
+    Raises:
+        Fault: they differ by more than `tolerance` of the expected one; `label` says how the two were made.
+    """
     if expected.keys() != values.keys():
         name = next(iter(expected.keys() ^ values.keys()))
-        return f"{len(expected)} and {len(values)} values, only one has {name!r}"
+        raise Fault(f"{label}: {len(expected)} and {len(values)} values, only one has {name!r}", fix)
     for name, value in expected.items():
         same = math.isnan(value) and math.isnan(values[name])
         if not same and not abs(value - values[name]) <= tolerance * max(1.0, abs(value)):
-            return f"{name} {value:.6g} and {values[name]:.6g}"
-    return ""
+            raise Fault(f"{label}: {name} {value:.6g} and {values[name]:.6g}", fix)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 
 from zoo.checks.base import Fault, Skip
-from zoo.checks.metric.subject import TOLERANCE, Batch, MetricSubject, compute, make_stream
+from zoo.checks.metric.subject import TOLERANCE, Batch, MetricSubject, compute, make_stream, require_same
 from zoo.errors import describe
 from zoo.training.metrics import MetricError
 
@@ -21,7 +21,6 @@ def check_empty(subject: MetricSubject) -> str:
     empty batch is refused, or changes nothing. Samples of one class only, as in a small or filtered data set, give a
     finite number.
     """
-    where = subject.definition
     with torch.inference_mode():
         metric = subject.build()
         metric.reset()
@@ -31,18 +30,18 @@ def check_empty(subject: MetricSubject) -> str:
             values = {}
             if not isinstance(error.__cause__, ValueError | ArithmeticError | RuntimeError):
                 fix = "Raise ValueError('no samples'), or return nan"
-                raise Fault(f"compute() without samples: {error.why}", fix, where) from error
+                raise Fault(f"compute() without samples: {error.why}", fix, subject.definition) from error
     if any(math.isinf(value) for value in values.values()):
-        raise Fault("compute() without samples gives inf", "Raise ValueError, or return nan", where)
+        raise Fault("compute() without samples gives inf", "Raise ValueError, or return nan")
     logits, targets = subject.make_stream()
     fix = "Let classes without samples be: leave them out of the mean, or count them as 0"
     try:
         one_class = subject.value([(logits, torch.zeros_like(targets))])
     except Exception as error:
         raise Fault(f"samples of one class only: {describe(error)}", fix) from error
-    bad = [f"{name} {value}" for name, value in one_class.items() if not math.isfinite(value)]
-    if bad:
-        raise Fault(f"samples of one class only give {bad[0]}", fix, where)
+    for name, value in one_class.items():
+        if not math.isfinite(value):
+            raise Fault(f"samples of one class only give {name} {value}", fix)
     if not subject.even:  # its values may change with any batch, so that an empty one proves nothing
         return "no samples and one class are answered"
     expected = subject.value([(logits, targets)])
@@ -50,7 +49,7 @@ def check_empty(subject: MetricSubject) -> str:
         with_empty = subject.value([(logits, targets), (logits[:0], targets[:0])])
     except Exception:  # noqa: BLE001 an empty batch may be refused, since zoo makes none
         with_empty = expected
-    subject.require_same(expected, with_empty, "without and with an empty batch", "Let it change nothing")
+    require_same(expected, with_empty, "without and with an empty batch", "Let it change nothing")
     return "no samples, an empty batch and one class are answered"
 
 
@@ -72,7 +71,7 @@ def check_extremes(subject: MetricSubject) -> str:
         for name, value in subject.value([(given, targets)]).items():
             if not math.isfinite(value):
                 fix = "Divide by no count of zero, and use log_softmax or cross_entropy instead of exp and log"
-                raise Fault(f"{label}: {name} is {value}", fix, subject.definition)
+                raise Fault(f"{label}: {name} is {value}", fix)
     return f"{', '.join(tried)} give finite numbers"
 
 
@@ -92,11 +91,11 @@ def check_direction(subject: MetricSubject) -> str:
     ordered = all((better >= worse) if higher else (better <= worse) for better, worse in pairwise(scores))
     if abs(scores[0] - scores[-1]) <= TOLERANCE * max(1.0, abs(scores[0])):
         fix = "Compare predictions with targets; what ignores them can choose no run"
-        raise Fault(f"all, 60 %, 20 % and none right give {shown}: no difference", fix, subject.definition)
+        raise Fault(f"all, 60 %, 20 % and none right give {shown}: no difference", fix)
     if not ordered:
         fix = f"Declare higher_is_better = {str(not higher).lower()}, or mend the formula"
         seen = f"declared {'higher' if higher else 'lower'} is better; all, 60 %, 20 % and none right give {shown}"
-        raise Fault(seen, fix, subject.definition)
+        raise Fault(seen, fix)
     subject.ordered = True
     return f"all, 60 %, 20 % and none right give {shown}"
 
@@ -119,7 +118,7 @@ def check_classes(subject: MetricSubject) -> str:
     shown = ", ".join(f"{value:.4g} for {classes}" for classes, value in best.items())
     if any(abs(value - first) > TOLERANCE for value in best.values()):
         fix = "Use num_classes, which the factory is given, instead of a fixed number"
-        raise Fault(f"perfect predictions give {shown} classes", fix, subject.definition)
+        raise Fault(f"perfect predictions give {shown} classes", fix)
     return f"perfect predictions give {shown} classes"
 
 
@@ -147,11 +146,11 @@ def check_bounds(subject: MetricSubject) -> str:
                 for name, value in subject.value([stream], classes).items():
                     if not low - TOLERANCE <= value <= high + TOLERANCE:
                         seen = f"{name} {value:.6g} is outside {low:g} to {high:g}"
-                        raise Fault(seen, "Mend the formula, or the bounds in the spec", subject.definition)
+                        raise Fault(seen, "Mend the formula, or the bounds in the spec")
     values = list(subject.value([_make_perfect(subject.classes[0])]).values())
     if math.isfinite(low) and math.isfinite(high) and subject.ordered:
         better = values[0] - low if subject.entry.spec.higher_is_better else high - values[0]
         if better < (high - low) / 2:
             seen = f"perfect predictions give {values[0]:.4g}, far from the better end of {low:g} to {high:g}"
-            raise Fault(seen, "Declare the bounds of what is given: (0, 1) for a share", subject.definition)
+            raise Fault(seen, "Declare the bounds of what is given: (0, 1) for a share")
     return f"all values are from {low:g} to {high:g}"

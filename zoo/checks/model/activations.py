@@ -50,7 +50,7 @@ KNOWN = {
 """How findings call the activations."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class OutputActivation:
     """An activation on the logits: its `name`, its `place` (the layer in the model), its source line, and its effect.
 
@@ -92,15 +92,15 @@ def find_output_activation(model: nn.Module, inputs: Tensor, *, training: bool =
             return dropout
     lower, upper, classes = float(logits.min()) + 0.0, float(logits.max()) + 0.0, logits.shape[1]
     floor = math.log1p((classes - 1) * math.exp(min(lower - upper, 0.0)))
-    share = _find_edge_share(initial)
+    # Logits at exactly the smallest value, or where only one is there, at the largest.
+    counts = [int((initial == edge).sum()) for edge in (initial.min(), initial.max())]
+    share = next((count for count in counts if count > 1), 0) / initial.numel()
     one_sided = lower > -2 and upper > FREE
     if not (floor > FLOOR or one_sided or share >= DEAD_SHARE) or upper == lower:
         return None
     dead = tuple((initial == initial[:1]).all(dim=0).nonzero().flatten().tolist()) if len(initial) > 1 else ()
     name, place, where = _name(model, inputs, later_layers, logits)
-    return OutputActivation(
-        name=name, place=place, where=where, lower=lower, upper=upper, share=share, floor=floor, dead=dead
-    )
+    return OutputActivation(name, place, where, lower, upper, share, floor, dead)
 
 
 def _find_dropout(
@@ -114,14 +114,9 @@ def _find_dropout(
     if int(zeros.sum()) < 2 or bool((logits == 0).all(dim=0).any()) or lower >= 0 or upper <= 0:
         return None  # a ReLU sets logits to 0 as well, but leaves one sign only, or whole classes at 0
     last = later_layers[-1] if later_layers and "dropout" in type(later_layers[-1]).__name__.lower() else None
-    return OutputActivation(
-        name="dropout",
-        place=describe_layer(model, last) if last is not None else "",
-        where=find_creation(last) or _find_operation(model, inputs)[1],
-        lower=lower,
-        upper=upper,
-        share=float(zeros.float().mean()),
-    )
+    place = describe_layer(model, last) if last is not None else ""
+    where = find_creation(last) or _find_operation(model, inputs)[1]
+    return OutputActivation("dropout", place, where, lower, upper, share=float(zeros.float().mean()))
 
 
 def is_pooled(model: nn.Module, inputs: Tensor) -> bool:
@@ -138,14 +133,6 @@ def _compute(model: nn.Module, inputs: Tensor) -> Tensor:
     with torch.no_grad():
         logits: Tensor = model(inputs.clone())
     return logits.float().clone()  # logits may be a view of a parameter, which is scaled next
-
-
-def _find_edge_share(logits: Tensor) -> float:
-    """Return the share of logits that have exactly the smallest value, or where only one has it, the largest."""
-    for edge in (logits.min(), logits.max()):
-        if int((logits == edge).sum()) > 1:
-            return float((logits == edge).float().mean())
-    return 0.0
 
 
 def _find_head(model: nn.Module, inputs: Tensor) -> tuple[nn.Module | None, list[nn.Module], Tensor]:
@@ -188,10 +175,7 @@ def _walk(logits: Tensor) -> Iterator[tuple[str, Any]]:
 
 
 def _name(model: nn.Module, inputs: Tensor, later_layers: list[nn.Module], logits: Tensor) -> tuple[str, str, str]:
-    """Return name, place and source line of the activation.
-
-    The name is that of the last operation that autograd recorded, else a guess from the range of the logits.
-    """
+    """Return the activation's name, by autograd or guessed from the range of the logits, its place and source line."""
     name, line = _find_operation(model, inputs)
     words = tuple(re.findall(r"\w+", name.lower()))
     likely = [layer for layer in later_layers if layer is not model and type(layer).__name__.lower().startswith(words)]

@@ -16,9 +16,9 @@ from zoo.checks.model.moving import check_devices, check_dtypes, check_file
 from zoo.checks.model.running import check_batch, check_evaluation, check_inputs, check_seed
 from zoo.checks.model.subject import SAMPLES, ModelSubject
 from zoo.checks.model.training import check_activation, check_frozen, check_gradients, check_learns
-from zoo.checks.params import check_params as check_known_params
 from zoo.checks.settings import FIX, keep_settings
 from zoo.checks.source import find_definition, find_error_line
+from zoo.checks.subject import check_params as check_known_params
 from zoo.errors import PluginError, UsageError, ZooError, describe
 from zoo.models.device import use_seed
 from zoo.registry.compatibility import show_shape
@@ -56,7 +56,7 @@ def check_params(subject: ModelSubject) -> str:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
             fix = "Take a name instead, as text, and look up what it means in the factory"
-            raise Fault(f"param {name} is {value!r}, no plain data", fix, subject.definition) from None
+            raise Fault(f"param {name} is {value!r}, no plain data", fix) from None
     return check_known_params(subject)
 
 
@@ -84,8 +84,7 @@ def check_builds(subject: ModelSubject) -> str:
                 fix = "Raise ValueError, or zoo.UsageError for a shape that it cannot take; never end the process"
             elif not built:
                 fix = "Mend what raises it"
-            where = "" if error.__cause__ else subject.definition
-            raise Fault(f"{before}for {label}: {error.why}", fix, where) from error
+            raise Fault(f"{before}for {label}: {error.why}", fix) from error
         except UsageError as error:
             subject.cases.pop()
             refused.append((label, error))
@@ -95,7 +94,7 @@ def check_builds(subject: ModelSubject) -> str:
             fix = "Run one forward pass of zeros in the factory, or compute the sizes"
             layer = model.get_submodule(lazy[0].rpartition(".")[0])
             seen = f"{len(lazy)} parameters have no shape yet: {', '.join(lazy[:4])}"
-            raise Fault(seen, fix, find_creation(layer) or subject.definition)
+            raise Fault(seen, fix, find_creation(layer))
         built.append(label)
     if not built:
         raise Fault(f"refused for {refused[0][0]}: {refused[0][1]}", "Declare in the spec which input_shape it takes")
@@ -119,7 +118,7 @@ def check_settings(subject: ModelSubject) -> str:
         first, second = subject.generators.get((0, 0), {}), subject.generators.get((1, 1), {})
         changed = {name: f"seed of {name}" for name in second if first.get(name) == second[name]}
     if changed:
-        raise Fault(f"it changes the {', '.join(changed.values())}", FIX, subject.definition)
+        raise Fault(f"it changes the {', '.join(changed.values())}", FIX)
     return "seed, threads, dtype, gradient mode and current folder stay"
 
 
@@ -151,9 +150,9 @@ def check_logits(subject: ModelSubject) -> str:
                     fix = SIZES
                 elif samples == MANY:
                     fix = "Take batches of any size"
-                where = find_error_line(error) or find_definition(type(model)) or subject.definition
+                where = find_error_line(error) or find_definition(type(model))
                 raise Fault(f"inputs of {given}: {describe(error)}", fix, where) from error
-            _check_logits_form(logits, (samples, classes), given, find_definition(type(model)) or subject.definition)
+            _check_logits_form(logits, (samples, classes), given, find_definition(type(model)))
             largest = max(largest, samples)
     for case in range(1, len(subject.cases)):
         subject.models.pop(case, None)
@@ -161,7 +160,6 @@ def check_logits(subject: ModelSubject) -> str:
 
 
 def _takes_several(model: nn.Module, subject: ModelSubject, case: int) -> bool:
-    """Tell whether a model that fails on one sample takes several."""
     with suppress(Exception), torch.no_grad():
         model(subject.inputs(SAMPLES, case))
         return True
@@ -201,8 +199,7 @@ def _check_logits_form(logits: Any, wanted: tuple[int, int], given: str, where: 
         raise Fault(f"{expected}, got {tuple(logits.shape)}", fix, where)
     if logits.dtype != torch.float32:
         raise Fault(f"{expected}, got {logits.dtype}", "Return logits in the dtype of the inputs", where)
-    if not bool(torch.isfinite(logits).all()):
-        bad = int((~torch.isfinite(logits)).sum())
+    if bad := int((~torch.isfinite(logits)).sum()):
         fix = "Look for a division by zero or a logarithm"
         raise Fault(f"{expected}, got {bad} that are not finite", fix, where)
 

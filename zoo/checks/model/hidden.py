@@ -42,28 +42,24 @@ def raise_hidden(model: nn.Module, logits: Tensor) -> None:
 
 def _list_leaves(logits: Tensor) -> list[Tensor]:
     """Return the tensors that a backward pass from the logits gives a gradient."""
-    found: list[Tensor] = []
-    seen: set[Any] = set()
-    nodes: list[Any] = [logits.grad_fn]
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        variable = getattr(node, "variable", None)
-        if variable is not None and variable.is_leaf:
-            found.append(variable)
-        nodes += [before for before, _ in node.next_functions]
-    return found
+    nodes: dict[Any, None] = {}
+    waiting: list[Any] = [logits.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in nodes:
+            nodes[node] = None
+            waiting += [before for before, _ in node.next_functions]
+    variables = [getattr(node, "variable", None) for node in nodes]
+    return [variable for variable in variables if variable is not None and variable.is_leaf]
 
 
 def _find_owner(parameter: Tensor) -> nn.Module | None:
     """Return the module that a parameter belongs to, even when no model contains that module."""
-    for module in gc.get_objects():
-        if issubclass(type(module), nn.Module):  # isinstance() would ask proxies, which may raise
-            own = vars(module).get("_parameters") or {}
-            if any(value is parameter for value in own.values()):
-                return module  # type: ignore[no-any-return]
+    # isinstance() would ask proxies, which may raise.
+    modules = (module for module in gc.get_objects() if issubclass(type(module), nn.Module))
+    for module in modules:
+        if any(value is parameter for value in (vars(module).get("_parameters") or {}).values()):
+            return module  # type: ignore[no-any-return]
     return None
 
 

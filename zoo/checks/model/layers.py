@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from torch import nn
 
@@ -23,11 +24,8 @@ def record_creation() -> Iterator[None]:
         # Written past nn.Module.__setattr__, so that it never becomes part of a state dict.
         self.__dict__[CREATED] = find_caller(self)
 
-    nn.Module.__init__ = init  # type: ignore[method-assign]
-    try:
+    with patch.object(nn.Module, "__init__", init):
         yield
-    finally:
-        nn.Module.__init__ = original  # type: ignore[method-assign]
 
 
 def find_creation(layer: nn.Module | None) -> str:
@@ -49,9 +47,7 @@ def list_layers(model: nn.Module) -> list[nn.Module]:
 @contextmanager
 def hooked(modules: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
     """Call a forward hook after each call of the modules in the body."""
-    handles = [module.register_forward_hook(hook) for module in modules]
-    try:
+    with ExitStack() as hooks:
+        for module in modules:
+            hooks.enter_context(module.register_forward_hook(hook))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

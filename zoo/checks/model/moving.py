@@ -22,6 +22,9 @@ from zoo.registry.entries import Registry
 from zoo.registry.origin import find_origin
 from zoo.registry.preprocess import Preprocess
 
+DEVICE_ERRORS = ("same device", "is not on the expected device", "device cpu", "device type tensor to numpy")
+"""Words of torch's errors, in small letters, about tensors on different devices."""
+
 
 def check_dtypes(subject: ModelSubject) -> str:
     """It follows `model.to(dtype)`.
@@ -63,7 +66,8 @@ def check_devices(subject: ModelSubject) -> str:
             with torch.no_grad(), mode:
                 logits = model.to(device)(subject.inputs(2).to(device))
         except Exception as error:
-            if device.type != "meta" or _is_about_devices(error):
+            text = str(error).lower()
+            if device.type != "meta" or any(words in text for words in DEVICE_ERRORS):
                 raise Fault(f"on device {device}: {describe(error)}", fix) from error
             continue  # it reads values, which the meta device does not have
         if logits.device.type != device.type:
@@ -93,16 +97,9 @@ class _OneDevice(TorchDispatchMode):
             raise RuntimeError(f"{func} takes tensors of the same device, got {devices}")
         if str(func).startswith("aten._to_copy") and str(given.get("device")) == "cpu" and args[0].is_meta:
             self.moved_to_cpu = find_caller()
-            return torch.zeros(
-                args[0].shape, dtype=given.get("dtype") or args[0].dtype
-            )  # a meta tensor has no values to copy
+            # A meta tensor has no values to copy.
+            return torch.zeros(args[0].shape, dtype=given.get("dtype") or args[0].dtype)
         return func(*args, **given)
-
-
-def _is_about_devices(error: BaseException) -> bool:
-    text = str(error)
-    words = ("same device", "is not on the expected device", "device cpu", "device type tensor to numpy")
-    return any(word in text or word in text.lower() for word in words)
 
 
 def check_file(subject: ModelSubject) -> str:

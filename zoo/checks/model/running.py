@@ -31,13 +31,13 @@ def check_seed(subject: ModelSubject) -> str:
             names = [name for name, value in parameters.items() if id(value) in shared]
             seen = f"two builds share {len(names)} parameters: {', '.join(names[:4])}"
             fix = "Build all layers in the factory: no cache, none at the top of the file"
-            raise Fault(seen, fix, subject.definition)
+            raise Fault(seen, fix)
     # State dicts, because buffers that no file keeps may hold anything until they are filled.
     values, rebuilt_values = model.state_dict(), rebuilt.state_dict()
     names = [name for name in {**values, **rebuilt_values} if not is_same(values.get(name), rebuilt_values.get(name))]
     if names:
         fix = "Draw from torch's generator, not from one of your own, the time or the system"
-        raise Fault(f"two builds under one seed differ in {', '.join(names[:4])}", fix, subject.definition)
+        raise Fault(f"two builds under one seed differ in {', '.join(names[:4])}", fix)
     logits = []
     for built in (model, rebuilt):
         with use_seed(3), torch.no_grad():
@@ -47,16 +47,13 @@ def check_seed(subject: ModelSubject) -> str:
         raise Fault("two training steps under one seed give different logits", fix, find_definition(type(model)))
     trained = {name: value for name, value in parameters.items() if value.requires_grad}
     other_parameters = dict(other_seed.named_parameters())
-    random = [name for name, value in trained.items() if _looks_random(value)]
+    # Nearly all of many random values differ, which those of constants and unit matrices do not.
+    many = {name: value for name, value in trained.items() if value.numel() >= 64}
+    random = [name for name, value in many.items() if len(value.unique()) > 0.9 * value.numel()]
     if random and all(is_same(value, other_parameters.get(name)) for name, value in trained.items()):
         seen = f"{', '.join(random[:4])} start with the same values under every seed"
-        raise Fault(seen, "Draw them from torch's generator", subject.definition, "warning")
+        raise Fault(seen, "Draw them from torch's generator", status="warning")
     return "two builds and two training steps under one seed give the same bits"
-
-
-def _looks_random(values: Tensor) -> bool:
-    """Tell whether nearly all of many values differ, which those of constants and unit matrices do not."""
-    return values.numel() >= 64 and len(values.unique()) > 0.9 * values.numel()
 
 
 def check_batch(subject: ModelSubject) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import cycle
 from math import prod
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from zoo.checks.model.layers import record_creation
 from zoo.checks.settings import keep_settings, read_generators
-from zoo.checks.subject import EntrySubject
+from zoo.checks.subject import CLASSES, EntrySubject
 from zoo.models.device import use_seed
 from zoo.registry.factories import build_model
 from zoo.registry.specs import ModelSpec
@@ -20,7 +21,9 @@ from zoo.registry.specs import ModelSpec
 IMAGES = ((1, 28, 28), (3, 64, 48), (3, 32, 32))
 """Image shapes tried where a model's pattern leaves the size open; one is not square."""
 
-CLASSES = (10, 3, 2)
+LENGTHS = ((16,), (24,), (9,))
+"""Length of each open axis where inputs are no images."""
+
 SAMPLES = 4
 """Samples of a batch."""
 
@@ -84,10 +87,7 @@ class ModelSubject(EntrySubject[ModelSpec]):
 
     @cached_property
     def perturbed(self) -> nn.Module:
-        """The model of the first case with a little noise on all parameters.
-
-        Without it, parameters that start at zero would hide what comes before them.
-        """
+        """The model of the first case with noise on its parameters: zeros would hide what comes before them."""
         generator = torch.Generator().manual_seed(20011)  # not a seed of the inputs, or the noise would equal them
         with torch.no_grad():
             for parameter in self.rebuilt_for_noise.parameters():
@@ -128,20 +128,15 @@ class ModelSubject(EntrySubject[ModelSpec]):
 
 def list_cases(pattern: tuple[int | str, ...] | None) -> list[tuple[tuple[int, ...], int]]:
     """Return shapes that match a model's pattern, each with a number of classes."""
-    if pattern is None:
-        shapes: list[tuple[int, ...]] = list(IMAGES)
-    elif "*" not in pattern:
+    pattern = ("*",) * 3 if pattern is None else pattern
+    if "*" not in pattern:
         # Only the number of classes is open. Two classes find models that give a single logit for them.
         return [(tuple(map(int, pattern)), CLASSES[0]), (tuple(map(int, pattern)), CLASSES[-1])]
-    elif len(pattern) == 3:
-        shapes = [tuple(_fill(want, size) for want, size in zip(pattern, image, strict=True)) for image in IMAGES]
-    else:
-        shapes = [tuple(_fill(want, size) for want in pattern) for size in (16, 24, 9)]
-    return list(zip(shapes, CLASSES, strict=True))
-
-
-def _fill(want: int | str, size: int) -> int:
-    return size if want == "*" else int(want)
+    cases = []
+    for sizes, classes in zip(IMAGES if len(pattern) == 3 else LENGTHS, CLASSES, strict=True):
+        pairs = zip(pattern, cycle(sizes), strict=False)
+        cases.append((tuple(size if want == "*" else int(want) for want, size in pairs), classes))
+    return cases
 
 
 def is_same(one: Any, other: Any) -> bool:

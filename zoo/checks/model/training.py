@@ -16,6 +16,7 @@ from zoo.checks.model.layers import find_creation
 from zoo.checks.model.subject import ModelSubject, is_same
 from zoo.checks.source import find_definition
 from zoo.models.device import use_seed
+from zoo.registry.certificates import Status
 
 BATCHES, BATCH_SECONDS = 40, 5.0
 """Limits of looking for gradients: batches, and processor seconds."""
@@ -68,7 +69,6 @@ def _find_reached_by_larger(subject: ModelSubject) -> set[str]:
 
 
 def _describe_unreached(model: nn.Module, missing: list[str], total: int) -> Fault:
-    """Return the fault of parameters without a gradient."""
     owner = model.get_submodule(missing[0].rpartition(".")[0])
     where = find_creation(owner) or find_definition(type(model))
     shown = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
@@ -149,14 +149,17 @@ def check_activation(subject: ModelSubject) -> str:
         with use_seed(7):
             activation = find_output_activation(model, inputs, training=training)
             if activation is not None:
-                seen, fix = _describe_activation(activation, training), _describe_mend(activation)
+                what = activation.place or f"the {activation.name}"
+                fix = f"Take out {what}: return what the last layer gives; the loss applies the softmax itself"
+                if activation.name == "a bound":
+                    fix = "Return what the last layer gives, or multiply it by a scale that is large or learnt"
                 where = activation.where or find_definition(type(model))
-                raise Fault(seen, fix, where, "warning" if is_pooled(model, inputs) else "failed")
+                status: Status = "warning" if is_pooled(model, inputs) else "failed"
+                raise Fault(_describe_activation(activation, training), fix, where, status)
     return "the logits follow the last layer in both directions"
 
 
 def _describe_activation(activation: OutputActivation, training: bool) -> str:
-    """Return in words what limits the logits, with numbers."""
     mode = " in training" if training else ""
     what = f"{activation.name} on the logits{mode}" + (f", by {activation.place}" if activation.place else "")
     if activation.name == "dropout":
@@ -175,14 +178,6 @@ def _describe_activation(activation: OutputActivation, training: bool) -> str:
     if activation.floor > 0.01:
         parts.append(f"the loss cannot fall below {activation.floor:.2f}")
     return f"{what}: {'; '.join(parts)}"
-
-
-def _describe_mend(activation: OutputActivation) -> str:
-    """Return the change that frees the logits."""
-    what = activation.place or f"the {activation.name}"
-    if activation.name == "a bound":
-        return "Return what the last layer gives, or multiply it by a scale that is large or learnt"
-    return f"Take out {what}: return what the last layer gives; the loss applies the softmax itself"
 
 
 def check_learns(subject: ModelSubject) -> str:
@@ -220,4 +215,4 @@ def check_learns(subject: ModelSubject) -> str:
                     found = f"the loss was {initial:.3f}, then {best:.3f}"
                     raise Skip(f"{step + 1} steps took {LEARN_SECONDS:g} s; {found}")
     fix = "Train it by hand on a few samples and look where the gradients vanish"
-    raise Fault(f"loss {initial:.3f} fell only to {best:.3f} on eight samples", fix, subject.definition)
+    raise Fault(f"loss {initial:.3f} fell only to {best:.3f} on eight samples", fix)
