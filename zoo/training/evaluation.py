@@ -13,7 +13,7 @@ from zoo.data.splits import count_samples, find_input_shape, hash_splits
 from zoo.errors import DivergedError, IncompatibleError, UsageError, quote
 from zoo.models.device import use_seed, use_threads
 from zoo.models.predictor import Predictor, load_path
-from zoo.records.plain import to_json_data
+from zoo.records.plain import to_json_table
 from zoo.records.references import find_weights
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
@@ -51,8 +51,7 @@ class Evaluation:
         """Return plain JSON data, without the outcomes."""
         data = {key: value for key, value in vars(self).items() if key != "outcomes"}
         per_class = [asdict(score) for score in self.per_class]
-        plain: dict[str, Any] = to_json_data({**data, "weights": str(self.weights), "per_class": per_class})
-        return plain
+        return to_json_table({**data, "weights": str(self.weights), "per_class": per_class})
 
 
 def evaluate(
