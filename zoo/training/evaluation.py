@@ -103,11 +103,11 @@ def evaluate(
     )
     with use_seed(plan.config.seed), use_threads(plan.config.threads or 1):
         splits = load_splits(plan, places.data_dir, offline=places.offline)
-        _check_fit(predictor, plan.dataset.name, splits.class_names, find_input_shape(plan.dataset.name, splits))
+        shape = find_input_shape(plan.dataset.name, splits)
+        _check_fit(predictor, plan.dataset.name, tuple(splits.class_names), shape)
         predictor.model.to(plan.device)
         built = build_metrics(plan, len(splits.class_names))
         find_threads(plan, predictor.model, predictor.input_shape)
-        shape = find_input_shape(plan.dataset.name, splits)
         batches = make_test_batches(plan, splits, splits.test, predictor.preprocess, shape)
         collector = OutcomeCollector()
         show = bar if progress else no_progress
@@ -136,11 +136,10 @@ def evaluate(
     )
 
 
-def _check_fit(predictor: Predictor, dataset: str, class_names: Sequence[str], shape: tuple[int, ...]) -> None:
+def _check_fit(predictor: Predictor, dataset: str, theirs: tuple[str, ...], shape: tuple[int, ...]) -> None:
     """Refuse a data set that these weights cannot be measured on."""
-    model = predictor.weights.model
-    if tuple(class_names) != predictor.class_names:
-        ours, theirs = predictor.class_names, tuple(class_names)
+    model, ours = predictor.weights.model, predictor.class_names
+    if theirs != ours:
         if len(ours) != len(theirs):
             why = f"the weights are for {len(ours)} classes, the data set has {len(theirs)}"
         else:
