@@ -104,27 +104,19 @@ def make_inputs(images: Tensor, preprocess: Preprocess, device: torch.device) ->
 class TensorBatches:
     """Batches gathered from tensors in memory, on the device when they fit the budget."""
 
-    def __init__(
-        self,
-        images: Tensor,
-        targets: Tensor,
-        preprocess: Preprocess,
-        settings: BatchSettings,
-    ) -> None:
-        device = settings.device
-        self.samples = len(targets)
-        self.device = device
+    def __init__(self, images: Tensor, targets: Tensor, preprocess: Preprocess, settings: BatchSettings) -> None:
+        self.samples, self.device = len(targets), settings.device
         self.shuffle_seed = settings.shuffle_seed
         self.sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
         self.preprocess: Preprocess | None = preprocess
         self.images, self.targets = images, targets.to(torch.int64)
         shape = preprocess.output_shape(images.shape[1:])
-        worthwhile = device.type != "cpu" or preprocess.resize is not None
+        worthwhile = self.device.type != "cpu" or preprocess.resize is not None
         if worthwhile and 4 * self.samples * torch.Size(shape).numel() <= MEMORY_BUDGET:
-            self.images = make_inputs(images, preprocess, device)
+            self.images = make_inputs(images, preprocess, self.device)
             self.preprocess = None
         elif images.nbytes <= MEMORY_BUDGET:
-            self.images = images.to(device)
+            self.images = images.to(self.device)
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -168,12 +160,7 @@ class LoaderBatches:
     function of seed and `e`.
     """
 
-    def __init__(
-        self,
-        reader: BatchReader,
-        preprocess: Preprocess,
-        settings: BatchSettings,
-    ) -> None:
+    def __init__(self, reader: BatchReader, preprocess: Preprocess, settings: BatchSettings) -> None:
         self.samples = len(reader)
         self.reader, self.preprocess, self.device = reader, preprocess, settings.device
         seed = settings.shuffle_seed

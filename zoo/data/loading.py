@@ -28,9 +28,8 @@ def build_dataset(entry: Entry[Any], *, root: Path, params: Mapping[str, Any]) -
     """
     splits = call_factory(entry, root=root, **params)
     if not isinstance(splits, DataSplits):
-        raise entry.plugin.broken(
-            f"dataset {quote(entry.name)}", f"expected zoo.DataSplits, got {type(splits).__name__}"
-        )
+        why = f"expected zoo.DataSplits, got {type(splits).__name__}"
+        raise entry.plugin.broken(f"dataset {quote(entry.name)}", why)
     return splits
 
 

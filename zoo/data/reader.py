@@ -61,7 +61,7 @@ class BatchReader(Dataset[Any]):
                 image = to_image(image)
                 first = images[0] if images else image
                 _check_image(image, self.image_shape or tuple(first.shape), first.dtype)
-                targets.append(_check_target(target, self.num_classes))
+                targets.append(check_target(target, self.num_classes))
                 images.append(image)
             except Exception as error:  # noqa: BLE001 a data set may raise anything; it is reported with its sample
                 return Failure(index, describe(error))
@@ -79,7 +79,12 @@ def _check_image(image: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> N
         raise ValueError("the image has values that are not finite")
 
 
-def _check_target(target: Any, num_classes: int) -> int:
+def check_target(target: Any, num_classes: int) -> int:
+    """Return a target as an index from 0 to `num_classes - 1`.
+
+    Raises:
+        TypeError, ValueError: it is no integer; it is outside.
+    """
     try:
         number = to_index(target)
     except TypeError:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo.errors import DataError, SettingError, UsageError
-
-if TYPE_CHECKING:
-    pass
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from operator import index as to_index
-from pathlib import Path
-
 from zoo.data.loading import open_dataset
+from zoo.data.reader import check_target
 from zoo.data.splits import Split, count_samples, to_image
-from zoo.errors import closest, describe, quote
+from zoo.errors import DataError, SettingError, UsageError, closest, describe, quote
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
 
@@ -87,7 +80,7 @@ def load_samples(
         raise UsageError(what, f"it has {total} samples, 0 to {total - 1}")
     indices = choose_samples(total, count, seed) if index is None else [index]
     found = [_read_sample(there[split], number, f"dataset {quote(entry.name)}, {split} split") for number in indices]
-    targets = tuple(_check_target(target, splits.class_names, entry.name) for _, target in found)
+    targets = tuple(_check_target(target, len(splits.class_names), entry.name) for _, target in found)
     return Samples(
         dataset=entry.name,
         split=split,
@@ -108,14 +101,11 @@ def _read_sample(split: Split, index: int, where: str) -> tuple[Tensor, Any]:
         raise DataError(f"{where}: sample {index} cannot be read", describe(error)) from error
 
 
-def _check_target(target: Any, class_names: Sequence[str], dataset: str) -> int:
+def _check_target(target: Any, num_classes: int, dataset: str) -> int:
     try:
-        number = to_index(target)
-    except TypeError:
-        raise DataError(f"dataset {quote(dataset)}", f"expected an integer target, got {target!r}") from None
-    if not 0 <= number < len(class_names):
-        raise DataError(f"dataset {quote(dataset)}", f"target {number} is outside 0..{len(class_names) - 1}")
-    return number
+        return check_target(target, num_classes)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"dataset {quote(dataset)}", str(error)) from None
 
 
 def choose_samples(total: int, count: int, seed: int) -> list[int]:

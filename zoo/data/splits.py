@@ -67,10 +67,8 @@ def check_splits(name: str, splits: DataSplits) -> list[str]:
     if not all(isinstance(class_name, str) for class_name in splits.class_names):
         raise DataError(f"dataset {quote(name)}", f"expected class names as texts, got {list(splits.class_names)}")
     if classes < 2:
-        raise DataError(
-            f"dataset {quote(name)} has {classes} class{'' if classes == 1 else 'es'}",
-            "a classifier needs at least two",
-        )
+        what = f"dataset {quote(name)} has {classes} class{'' if classes == 1 else 'es'}"
+        raise DataError(what, "a classifier needs at least two")
     warnings = []
     for split_name, split in splits.items():
         where = f"dataset {quote(name)}, {split_name} split"
@@ -95,9 +93,8 @@ def _check_tensors(where: str, split: TensorSplit) -> None:
         raise DataError(where, f"expected two tensors (images, targets), got {[type(part).__name__ for part in split]}")
     images, targets = split
     if images.ndim < 2 or targets.ndim != 1 or len(targets) != len(images):
-        raise DataError(
-            where, f"expected one target per image, got images {tuple(images.shape)} and targets {tuple(targets.shape)}"
-        )
+        shapes = f"images {tuple(images.shape)} and targets {tuple(targets.shape)}"
+        raise DataError(where, f"expected one target per image, got {shapes}")
     if images.is_complex():
         raise DataError(where, f"expected integer or float images, got {images.dtype}")
     # Images are checked as float32, which they become: a large float64 is infinite there.
@@ -156,9 +153,8 @@ def find_input_shape(name: str, splits: DataSplits) -> tuple[int, ...]:
         try:
             image = to_image(splits.train[0][0])
         except Exception as error:
-            raise DataError(
-                f"dataset {quote(name)}: sample 0 cannot be read", f"{type(error).__name__}: {error}"
-            ) from error
+            why = f"{type(error).__name__}: {error}"
+            raise DataError(f"dataset {quote(name)}: sample 0 cannot be read", why) from error
     if splits.preprocess is None or splits.preprocess.scale is None:
         default_scale(image.dtype)
     return tuple(image.shape)

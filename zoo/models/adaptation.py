@@ -19,7 +19,7 @@ from zoo.models.pretrained import read_pretrained
 from zoo.models.saving import save_proven
 from zoo.models.transfer import freeze as freeze_parameters
 from zoo.records.metadata import DatasetOrigin, ImageForm, WeightsMetadata
-from zoo.records.plain import to_json_data
+from zoo.records.plain import to_json_table
 from zoo.records.references import find_weights
 from zoo.registry.entries import Registry
 from zoo.registry.factories import build_model, load_factory
@@ -50,8 +50,7 @@ class Adaptation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
-        data: dict[str, Any] = to_json_data({**asdict(self), "weights": str(self.weights)})
-        return data
+        return to_json_table({**asdict(self), "weights": str(self.weights)})
 
 
 def adapt(

@@ -47,9 +47,7 @@ def resolve_device(wish: str) -> torch.device:
 
 def describe_device(device: torch.device) -> str:
     """Return a name of the device for records: the model of an accelerator, else its kind."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return device.type
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def choose_threads(flop: float, wish: int | None = None) -> int:
@@ -83,7 +81,7 @@ def use_seed(seed: int) -> Iterator[None]:
 
     python_state, numpy_state = random.getstate(), numpy.random.get_state()
     try:
-        with torch.random.fork_rng(devices=_accelerators()):
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(seed)
             random.seed(seed)
             numpy.random.seed(seed % 2**32)
@@ -91,7 +89,3 @@ def use_seed(seed: int) -> Iterator[None]:
     finally:
         random.setstate(python_state)
         numpy.random.set_state(numpy_state)
-
-
-def _accelerators() -> list[int]:
-    return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []

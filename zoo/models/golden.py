@@ -70,9 +70,8 @@ def check_golden(where: object, model: nn.Module, metadata: WeightsMetadata) -> 
     except (RuntimeError, ValueError, TypeError) as error:
         raise WeightsError(what, f"its golden samples cannot be replayed ({error})") from error
     expected = torch.tensor(golden.probabilities)
-    difference = (
-        float((probabilities - expected).abs().max()) if expected.shape == probabilities.shape else float("nan")
-    )
+    same_shape = expected.shape == probabilities.shape
+    difference = float((probabilities - expected).abs().max()) if same_shape else float("nan")
     if not difference <= TOLERANCE:
         why = f"a probability of its golden samples is off by {difference:.2g}, at most {TOLERANCE:g} is right"
         raise WeightsError(what, f"{why}: tensors, params, preprocess or the code of the model have changed")

@@ -163,9 +163,8 @@ class Predictor:
         batch = raw if raw.ndim > dimensions else raw.unsqueeze(0)
         self._check_shape(batch)
         if raw.is_complex() or raw.dtype in (torch.int32, torch.int64, torch.uint32, torch.uint64):
-            raise DataError(
-                f"images of dtype {raw.dtype}", "have no default range", "Give uint8, or float with value_range"
-            )
+            fix = "Give uint8, or float with value_range"
+            raise DataError(f"images of dtype {raw.dtype}", "have no default range", fix)
         if raw.is_floating_point() and value_range is None:
             fix = "Say what black and white are: value_range=(0, 1), or (0, 255), or (-1, 1)"
             raise DataError(f"images of dtype {raw.dtype}", "their range is not known", fix)

@@ -143,9 +143,8 @@ def _find_head(
         with use_seed(0):
             other = build_model(entry, input_shape=input_shape, num_classes=num_classes + 1, params=params).state_dict()
     except PluginError as error:
-        log.warning(
-            "what of model %s belongs to the classes is not known, so all is kept: %s", quote(entry.name), error
-        )
+        name = quote(entry.name)
+        log.warning("what of model %s belongs to the classes is not known, so all is kept: %s", name, error)
         return []
     shapes = {name: getattr(tensor, "shape", None) for name, tensor in other.items()}
     return [name for name, tensor in model.state_dict().items() if shapes.get(name) != getattr(tensor, "shape", None)]

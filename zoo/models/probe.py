@@ -23,9 +23,8 @@ def list_layers(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any
     def note(module: nn.Module, inputs: Any, output: Any) -> None:
         shape = list(output.shape[1:]) if isinstance(output, torch.Tensor) else None
         count = sum(parameter.numel() for parameter in module.parameters())
-        layers.append(
-            {"name": names[module], "type": type(module).__name__, "output_shape": shape, "parameters": count}
-        )
+        kind = type(module).__name__
+        layers.append({"name": names[module], "type": kind, "output_shape": shape, "parameters": count})
 
     hooks = [module.register_forward_hook(note) for module in names]
     model.eval()

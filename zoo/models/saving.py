@@ -153,10 +153,8 @@ def save(
     if raw.ndim != len(input_shape) + 1 or chosen.output_shape(raw.shape[1:]) != tuple(input_shape):
         raise UsageError(f"images {tuple(raw.shape)}", f"do not become inputs of {tuple(input_shape)}")
     device = next(iter(module.state_dict().values())).device
-    names = {"name": entry.name, "dataset": "class_names"}
-    shape = tuple(input_shape)
+    names, shape = {"name": entry.name, "dataset": "class_names"}, tuple(input_shape)
     check_model(module, **names, input_shape=shape, num_classes=len(class_names), device=device)
-    statistics = measure_inputs([chosen(part) for part in images.split(256)]) if images is not None else None
     table = {
         "model": entry.name,
         "plugin": find_origin(entry),
@@ -168,7 +166,7 @@ def save(
         **facts,
         "image": describe_images(raw, [raw]),
         "golden": on_cpu(module, lambda: make_golden(module, chosen, raw, list(class_names))),
-        "statistics": statistics,
+        "statistics": measure_inputs([chosen(part) for part in raw.split(256)]) if images is not None else None,
     }
     target = Path(path)
     save_proven(target, module, entry, read_metadata(target, to_json_data(table)))

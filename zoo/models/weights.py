@@ -213,9 +213,8 @@ def load_tensors(path: Path, model: nn.Module, tensors: Mapping[str, torch.Tenso
         ("has unexpected", [name for name in tensors if name not in expected]),
     ):
         if names:
-            raise WeightsError(
-                f"{path} {what} {len(names)} of {len(expected)} tensors", f"the first is {quote(names[0])}"
-            )
+            counted = f"{what} {len(names)} of {len(expected)} tensors"
+            raise WeightsError(f"{path} {counted}", f"the first is {quote(names[0])}")
     fitting = {name: fit_tensor(path, name, tensor, expected[name]) for name, tensor in tensors.items()}
     places = [tensor.data_ptr() for tensor in expected.values() if tensor.numel()]
     # Assigning would untie tied tensors; copying values into them keeps them tied.

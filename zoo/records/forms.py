@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -12,6 +13,8 @@ from zoo.records.header import are_sizes, expect, is_text
 from zoo.registry.fields import MAX_NAME, NAME_PATTERN, SHA256_PATTERN
 from zoo.registry.preprocess import Preprocess
 
+Form = Callable[[Any], object]
+"""Tells whether a value has a form."""
 MAX_GOLDEN = 256 * 1024
 """Bytes of the golden samples, as JSON."""
 MAX_VALUES = 2**31
@@ -80,7 +83,7 @@ def _check_golden(metadata: Mapping[str, Any], golden: Mapping[str, Any]) -> Non
     expect(good, f"golden: expected {count} labels, all of class_names", labels)
 
 
-def is_table(value: Any, **forms: Callable[[Any], object]) -> bool:
+def is_table(value: Any, **forms: Form) -> bool:
     """Tell whether it is a table whose named parts have their forms."""
     return isinstance(value, dict) and all(good(value.get(key)) for key, good in forms.items())
 
@@ -95,19 +98,23 @@ def is_number(value: Any) -> bool:
     return type(value) in (int, float)
 
 
-def are_scores(value: Any) -> bool:
-    """Tell whether it is a table of numbers; None is a score that was not finite."""
-    return is_table(value) and all(score is None or is_number(score) for score in value.values())
+def is_whole(value: Any) -> bool:
+    """Tell whether it is a whole number."""
+    return type(value) is int
 
 
-def is_file(value: Any) -> bool:
-    """Tell whether it is a table with a path and a digest."""
-    return is_table(value, path=is_text, digest=is_text)
-
-
-def are_all(form: Callable[[Any], object]) -> Callable[[Any], bool]:
-    """Return the check of a list whose parts all have this form."""
+def are_all(form: Form) -> Form:
+    """Return the form of a list whose parts all have this form."""
     return lambda value: is_list(value) and all(map(form, value))
+
+
+def are_values(form: Form) -> Form:
+    """Return the form of a table whose values all have this form."""
+    return lambda value: is_table(value) and all(map(form, value.values()))
+
+
+def _or_none(form: Form) -> Form:
+    return lambda value: value is None or form(value)
 
 
 def _is_name(value: Any) -> bool:
@@ -136,63 +143,50 @@ def _is_range(value: Any) -> bool:
 
 
 def _is_positive(value: Any) -> bool:
-    return type(value) is int and value >= 1
+    return is_whole(value) and value >= 1
 
 
 def _are_texts(value: Any) -> bool:
-    return is_list(value) and len(value) > 0 and all(map(is_text, value))
+    return value != [] and bool(are_all(is_text)(value))
 
 
-def _is_plugin_or_none(value: Any) -> bool:
-    return value is None or is_table(value, name=_is_name)
+def _is_golden(value: Any) -> bool:
+    forms = {"dtype": _is_dtype, "shape": _is_shape, "images": is_text, "probabilities": is_list, "labels": _are_texts}
+    return is_table(value, **forms) and len(value["shape"]) > 1 and _is_positive(value.get("stride", 1))
 
 
-def _is_table_or_none(value: Any) -> bool:
-    return value is None or is_table(value)
-
-
+are_scores = are_values(_or_none(is_number))
+"""A table of numbers; None is a score that was not finite."""
+is_file = partial(is_table, path=is_text, digest=is_text)
 STEPS = ("scale", "channels", "resize", "mean", "std")
 # What each part must be: in words, and as a check.
-REQUIRED: dict[str, tuple[str, Callable[[Any], object]]] = {
+REQUIRED: dict[str, tuple[str, Form]] = {
     "model": ("a name", _is_name),
-    "plugin": (
-        "a name, a version and a source",
-        lambda value: is_table(value, name=_is_name, version=is_text, source=is_text),
-    ),
+    "plugin": ("a name, a version and a source", partial(is_table, name=_is_name, version=is_text, source=is_text)),
     "params": ("a table", is_table),
     "input_shape": ("a list of sizes of at least 1", _is_shape),
     "class_names": ("a list of texts", _are_texts),
     "preprocess": (f"a table of {', '.join(STEPS)}", lambda value: is_table(value) and value.keys() >= set(STEPS)),
 }
-OPTIONAL: dict[str, tuple[str, Callable[[Any], object]]] = {
-    "image": (
-        "a shape, a dtype and a range",
-        lambda value: is_table(value, shape=_is_shape, dtype=_is_dtype, range=_is_range),
-    ),
+OPTIONAL: dict[str, tuple[str, Form]] = {
+    "image": ("a shape, a dtype and a range", partial(is_table, shape=_is_shape, dtype=_is_dtype, range=_is_range)),
     "init": ("a path and a digest", is_file),
     "adapted_from": ("a path and a digest", is_file),
     "frozen": ("a list of texts", are_all(is_text)),
     "dataset": (
         "a table with a name, a plugin and params",
-        lambda value: is_table(value, name=is_text, plugin=_is_plugin_or_none, params=_is_table_or_none),
+        partial(is_table, name=is_text, plugin=_or_none(partial(is_table, name=_is_name)), params=_or_none(is_table)),
     ),
     "metrics": ("a table of numbers", are_scores),
     "train_config": ("a table", is_table),
-    "seed": ("a whole number", lambda value: type(value) is int),
+    "seed": ("a whole number", is_whole),
     "device": ("text", is_text),
     "threads": ("a whole number of at least 1", _is_positive),
-    "versions": ("a table of texts", lambda value: is_table(value) and all(map(is_text, value.values()))),
-    "digests": ("a table of SHA-256", lambda value: is_table(value) and all(map(_is_digest, value.values()))),
-    "golden": (
-        "dtype, shape, images, probabilities and labels",
-        lambda value: (
-            is_table(value, dtype=_is_dtype, shape=_is_shape, images=is_text, probabilities=is_list, labels=_are_texts)
-            and len(value["shape"]) > 1
-            and _is_positive(value.get("stride", 1))
-        ),
-    ),
+    "versions": ("a table of texts", are_values(is_text)),
+    "digests": ("a table of SHA-256", are_values(_is_digest)),
+    "golden": ("dtype, shape, images, probabilities and labels", _is_golden),
     "statistics": (
         "low, high, mean and contrast",
-        lambda value: is_table(value, low=is_number, high=is_number, mean=_is_pair, contrast=_is_pair),
+        partial(is_table, low=is_number, high=is_number, mean=_is_pair, contrast=_is_pair),
     ),
 }

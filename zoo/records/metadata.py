@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import WeightsError
 from zoo.records.forms import REQUIRED, check_forms, is_table
 from zoo.records.header import FORMAT, is_text
-from zoo.records.plain import to_json_data
+from zoo.records.plain import to_json_table
 from zoo.registry.origin import Origin
 from zoo.registry.preprocess import Preprocess
 
@@ -108,8 +109,8 @@ class DatasetOrigin:
 
     def to_json(self) -> dict[str, Any]:
         """Return the table that files hold; what is not known is left out."""
-        table = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "others"}
-        return {key: to_json_data(value) for key, value in {**table, **self.others}.items() if value is not None}
+        own = {key: value for key, value in vars(self).items() if key != "others" and value is not None}
+        return to_json_table({**own, **self.others})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,21 +168,15 @@ class WeightsMetadata:
             ValueError: a part is missing or of another form; says which, what was expected and what is there.
         """
         check_forms(table)
-        known = {part.name for part in fields(cls)}
-        parts = {key: value for key, value in table.items() if key in known and value is not None}
-        for key, read in PARTS.items():
-            if key in parts:
-                parts[key] = read(parts[key])
+        known = {part.name for part in fields(cls)} - {"others"}
+        parts = {key: read_part(key, value) for key, value in table.items() if key in known and value is not None}
         return cls(**parts, others={key: value for key, value in table.items() if key not in known})
 
     def to_json(self) -> dict[str, Any]:
         """Return the table that a file holds; what is not known is left out."""
-        table = {"format": self.format}
-        for part in fields(self):
-            value = getattr(self, part.name)
-            if part.name not in ("format", "others") and (value or part.name in REQUIRED or value == 0):
-                table[part.name] = to_json_data(value)
-        return {**table, **to_json_data(self.others)}
+        own = {key: value for key, value in vars(self).items() if value or value == 0 or key in REQUIRED}
+        own.pop("others", None)
+        return to_json_table({"format": self.format, **own, **self.others})
 
 
 def read_metadata(path: Path, table: Mapping[str, Any]) -> WeightsMetadata:
@@ -200,28 +195,27 @@ def read_metadata(path: Path, table: Mapping[str, Any]) -> WeightsMetadata:
         raise WeightsError(f"{path} cannot be used", f"its metadata is wrong: {error}") from error
 
 
+def read_part(key: str, value: Any) -> Any:
+    """Return the record of a part of metadata or of a run's record; the part has its form."""
+    return PARTS[key](value) if key in PARTS else value
+
+
+def _read_fields(record: Any, table: Mapping[str, Any]) -> Any:
+    return record(**{part.name: _to_tuples(table[part.name]) for part in fields(record) if part.name in table})
+
+
+def _to_tuples(value: Any) -> Any:
+    return tuple(map(_to_tuples, value)) if isinstance(value, list) else value
+
+
 PARTS: dict[str, Callable[[Any], Any]] = {
     "plugin": Origin.from_json,
     "dataset": DatasetOrigin.from_json,
-    "init": lambda table: FileOrigin(path=table["path"], digest=table["digest"]),
-    "adapted_from": lambda table: FileOrigin(path=table["path"], digest=table["digest"]),
-    "frozen": tuple,
-    "input_shape": tuple,
-    "class_names": tuple,
     "preprocess": Preprocess.from_dict,
-    "image": lambda table: ImageForm(
-        shape=tuple(table["shape"]), dtype=table["dtype"], range=(table["range"][0], table["range"][1])
-    ),
-    "statistics": lambda table: InputStatistics(
-        low=table["low"], high=table["high"], mean=tuple(table["mean"]), contrast=tuple(table["contrast"])
-    ),
-    "golden": lambda table: GoldenSamples(
-        dtype=table["dtype"],
-        shape=tuple(table["shape"]),
-        stride=table.get("stride", 1),
-        images=table["images"],
-        probabilities=tuple(map(tuple, table["probabilities"])),
-        labels=tuple(table["labels"]),
-    ),
+    "image": partial(_read_fields, ImageForm),
+    "statistics": partial(_read_fields, InputStatistics),
+    "golden": partial(_read_fields, GoldenSamples),
+    **dict.fromkeys(("init", "adapted_from"), partial(_read_fields, FileOrigin)),
+    **dict.fromkeys(("frozen", "adapted", "input_shape", "class_names"), tuple),
 }
-"""How a part that was checked becomes its record."""
+"""How a part becomes its record, in metadata and in the record of a run alike."""

@@ -23,6 +23,11 @@ def to_json_data(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def to_json_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table as `to_json_data` does."""
+    return {key: to_json_data(value) for key, value in table.items()}
+
+
 def hash_json(value: Any) -> str:
     """Return the SHA-256 of plain data, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import WeightsError, describe
-from zoo.records.forms import are_all, are_scores, is_file, is_list, is_number, is_table
+from zoo.records.forms import Form, are_all, are_scores, are_values, is_file, is_list, is_number, is_table, is_whole
 from zoo.records.header import expect, is_text
 from zoo.records.history import Epoch
-from zoo.records.metadata import DatasetOrigin, FileOrigin
-from zoo.records.plain import to_json_data
+from zoo.records.metadata import DatasetOrigin, FileOrigin, read_part
+from zoo.records.plain import to_json_table
 from zoo.registry.origin import Origin
 from zoo.storage.files import create_folder, write_file
-
-Form = Callable[[Any], object]
-"""Tells whether a value has a form."""
 
 RECORD_FILE = "run.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -55,8 +53,7 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
-        data: dict[str, Any] = to_json_data({**asdict(self), "run": str(self.run), "weights": str(self.weights)})
-        return data
+        return to_json_table({**asdict(self), "run": str(self.run), "weights": str(self.weights)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,19 +141,21 @@ class RunRecord:
         expect(isinstance(table, dict), "expected a table", table)
         for key, (form, good) in RECORD_FORMS.items():
             expect(key not in table or good(table[key]), f"{key}: expected {form}", table.get(key))
-        parts: dict[str, Any] = {}
-        for part in fields(cls):
-            if part.name in table:
-                has_form, read = OTHER_FORMS.get(part.name, (is_anything, None))
-                if has_form(table[part.name]):
-                    parts[part.name] = read(table[part.name]) if read else table[part.name]
-        return cls(**parts)
+        known = {part.name for part in fields(cls)}
+        parts = {
+            key: read_part(key, value)
+            for key, value in table.items()
+            if key in known and (key not in OTHER_FORMS or OTHER_FORMS[key](value))
+        }
+        plugins = parts.get("metric_plugins", {}).items()
+        named = {name: read_part("plugin", plugin) for name, plugin in plugins if OTHER_FORMS["plugin"](plugin)}
+        return cls(**{**parts, "metric_plugins": named})
 
     def to_json(self) -> dict[str, Any]:
         """Return the table of a `run.json`; what is not known yet is left out."""
-        table = {part.name: getattr(self, part.name) for part in fields(self)}
-        kept = {key: value for key, value in table.items() if key in ALWAYS or value not in (None, (), [], {})}
-        return {"format": RECORD_FORMAT, **to_json_data(kept)}
+        empty: tuple[Any, ...] = (None, (), [], {})
+        kept = {key: value for key, value in vars(self).items() if key not in WHERE_KNOWN or value not in empty}
+        return to_json_table({"format": RECORD_FORMAT, **kept})
 
 
 def create_run(runs: Path, model: str, dataset: str) -> Path:
@@ -198,7 +197,10 @@ def list_runs(runs_dir: Path) -> list[tuple[Path, RunRecord]]:
     A folder whose record cannot be read is passed over.
     """
     found: list[tuple[Path, RunRecord]] = []
-    for folder in _list_folders(runs_dir):
+    folders: list[Path] = []
+    with suppress(OSError):
+        folders = sorted(runs_dir.iterdir())
+    for folder in folders:
         with suppress(OSError, WeightsError):
             if not (folder / RECORD_FILE).is_file():
                 continue  # reading a pipe of that name would wait for a writer
@@ -216,32 +218,12 @@ def _read_start(record: RunRecord) -> float:
     return -inf
 
 
-def _list_folders(runs_dir: Path) -> Iterator[Path]:
-    with suppress(OSError):
-        yield from sorted(path for path in runs_dir.iterdir() if path.is_dir())
-
-
-def _is_epoch(value: Any) -> bool:
-    return is_table(value, epoch=is_whole, train=are_scores, test=are_scores, seconds=are_scores)
-
-
-def _is_plugin(value: Any) -> bool:
-    return is_table(value, name=is_text)
-
-
-def is_anything(value: Any) -> bool:
-    """Tell that any value is good."""
-    return True
-
-
-def is_whole(value: Any) -> bool:
-    """Tell whether it is a whole number."""
-    return type(value) is int
-
-
 RECORD_FORMS: dict[str, tuple[str, Form]] = {
-    "history": ("a list of epochs", are_all(_is_epoch)),
-    "dataset": ("a table with a name", lambda value: is_table(value, name=is_text)),
+    "history": (
+        "a list of epochs",
+        are_all(partial(is_table, epoch=is_whole, train=are_scores, test=are_scores, seconds=are_scores)),
+    ),
+    "dataset": ("a table with a name", partial(is_table, name=is_text)),
     "seconds": ("a number", is_number),
     **dict.fromkeys(("metrics", "validation"), ("a table of numbers", are_scores)),
     **dict.fromkeys(("train_config", "params", "versions"), ("a table", is_table)),
@@ -249,25 +231,17 @@ RECORD_FORMS: dict[str, tuple[str, Form]] = {
     **dict.fromkeys(("status", "started", "model", "device", "device_name"), ("text", is_text)),
 }
 """What each part must be that results are made of, in words and as a check."""
-OTHER_FORMS: dict[str, tuple[Form, Callable[[Any], Any] | None]] = {
-    "init": (is_file, lambda table: FileOrigin(path=table["path"], digest=table["digest"])),
-    "plugin": (_is_plugin, Origin.from_json),
-    "dataset": (is_table, DatasetOrigin.from_json),
-    "metric_plugins": (
-        is_table,
-        lambda table: {name: Origin.from_json(plugin) for name, plugin in table.items() if _is_plugin(plugin)},
-    ),
-    "metric_params": (lambda value: is_table(value) and all(map(is_table, value.values())), None),
-    "transfer": (is_table, None),
-    "confusion": (are_all(is_list), None),
-    "per_class": (are_all(is_table), None),
-    "threads": (is_whole, None),
-    "error": (is_text, None),
-    **dict.fromkeys(("frozen", "adapted"), (are_all(is_text), tuple)),
+OTHER_FORMS: dict[str, Form] = {
+    "init": is_file,
+    "plugin": partial(is_table, name=is_text),
+    "metric_params": are_values(is_table),
+    "confusion": are_all(is_list),
+    "per_class": are_all(is_table),
+    "threads": is_whole,
+    "error": is_text,
+    **dict.fromkeys(("frozen", "adapted"), are_all(is_text)),
+    **dict.fromkeys(("transfer", "metric_plugins"), is_table),
 }
-"""The form of the other parts, and how a part becomes its record."""
-ALWAYS = (
-    *("status", "started", "model", "plugin", "params", "dataset", "metrics", "metric_plugins", "metric_params"),
-    *("train_config", "adapted", "seed", "device", "device_name", "threads", "parameters", "versions", "history"),
-)
-"""What is written even where it is empty, for people who read the file."""
+"""The form of the other parts."""
+WHERE_KNOWN = ("init", "transfer", "frozen", "seconds", "validation", "confusion", "per_class", "error")
+"""What is left out where it is empty; the rest is written all the same, for people who read the file."""

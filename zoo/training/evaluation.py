@@ -13,7 +13,7 @@ from zoo.data.splits import count_samples, find_input_shape, hash_splits
 from zoo.errors import DivergedError, IncompatibleError, UsageError, quote
 from zoo.models.device import use_seed, use_threads
 from zoo.models.predictor import Predictor, load_path
-from zoo.records.plain import to_json_data
+from zoo.records.plain import to_json_table
 from zoo.records.references import find_weights
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
@@ -51,8 +51,7 @@ class Evaluation:
         """Return plain JSON data, without the outcomes."""
         data = {key: value for key, value in vars(self).items() if key != "outcomes"}
         per_class = [asdict(score) for score in self.per_class]
-        plain: dict[str, Any] = to_json_data({**data, "weights": str(self.weights), "per_class": per_class})
-        return plain
+        return to_json_table({**data, "weights": str(self.weights), "per_class": per_class})
 
 
 def evaluate(
@@ -104,11 +103,11 @@ def evaluate(
     )
     with use_seed(plan.config.seed), use_threads(plan.config.threads or 1):
         splits = load_splits(plan, places.data_dir, offline=places.offline)
-        _check_fit(predictor, plan.dataset.name, splits.class_names, find_input_shape(plan.dataset.name, splits))
+        shape = find_input_shape(plan.dataset.name, splits)
+        _check_fit(predictor, plan.dataset.name, tuple(splits.class_names), shape)
         predictor.model.to(plan.device)
         built = build_metrics(plan, len(splits.class_names))
         find_threads(plan, predictor.model, predictor.input_shape)
-        shape = find_input_shape(plan.dataset.name, splits)
         batches = make_test_batches(plan, splits, splits.test, predictor.preprocess, shape)
         collector = OutcomeCollector()
         show = bar if progress else no_progress
@@ -137,11 +136,10 @@ def evaluate(
     )
 
 
-def _check_fit(predictor: Predictor, dataset: str, class_names: Sequence[str], shape: tuple[int, ...]) -> None:
+def _check_fit(predictor: Predictor, dataset: str, theirs: tuple[str, ...], shape: tuple[int, ...]) -> None:
     """Refuse a data set that these weights cannot be measured on."""
-    model = predictor.weights.model
-    if tuple(class_names) != predictor.class_names:
-        ours, theirs = predictor.class_names, tuple(class_names)
+    model, ours = predictor.weights.model, predictor.class_names
+    if theirs != ours:
         if len(ours) != len(theirs):
             why = f"the weights are for {len(ours)} classes, the data set has {len(theirs)}"
         else:

@@ -54,9 +54,8 @@ class Losses:
     def _read(self) -> None:
         if self.unread:
             values = torch.stack([loss for loss, _ in self.unread]).tolist()
-            counts = [samples for _, samples in self.unread]
-            self.unread = []
-            for value, samples in zip(values, counts, strict=True):
+            unread, self.unread = self.unread, []
+            for value, (_, samples) in zip(values, unread, strict=True):
                 self._count(value, samples)
 
     def _count(self, value: float, samples: int) -> None:

@@ -188,7 +188,12 @@ def read_outcomes(path: Path) -> Outcomes:
     try:
         names, origin = _read_origin(header.metadata.get("predictions"), header.metadata.get("format", FORMAT))
         index_type = _check_tensors(header, len(names))
-        data = _read_data(path, header)
+        data = bytearray(header.size - header.data_start)
+        # The file is read, not mapped: if another process cut a mapped file, this process would end.
+        with path.open("rb") as file:
+            file.seek(header.data_start)
+            found = file.readinto(data)
+        expect(found == len(data), f"expected {len(data)} bytes of tensors", found)
         tensors = {}
         for name, info in header.tensors.items():
             dtype, high = ("<f4", 1) if info.dtype == "F32" else (index_type, len(names) - 1)
@@ -198,14 +203,7 @@ def read_outcomes(path: Path) -> Outcomes:
         raise WeightsError(f"{path} cannot be used as predictions", str(error), AGAIN) from error
     except OSError as error:
         raise WeightsError(f"{path} cannot be read", describe(error)) from error
-    return Outcomes(
-        targets=tensors["targets"],
-        predictions=tensors["predictions"],
-        target_probabilities=tensors["target_probabilities"],
-        probabilities=tensors["probabilities"],
-        class_names=names,
-        origin=origin,
-    )
+    return Outcomes(**tensors, class_names=names, origin=origin)
 
 
 def _read_origin(table: Any, number: int) -> tuple[tuple[str, ...], OutcomeOrigin]:
@@ -236,17 +234,6 @@ def _check_tensors(header: Header, num_classes: int) -> str:
         expect(info.dtype == dtype, f"{name}: expected {dtype}", info.dtype)
         expect(info.shape == samples, f"{name}: expected the shape {list(samples)}", list(info.shape))
     return index_type
-
-
-def _read_data(path: Path, header: Header) -> bytearray:
-    """Return the bytes of the tensors."""
-    data = bytearray(header.size - header.data_start)
-    # The file is read, not mapped: if another process cut a mapped file, this process would end.
-    with path.open("rb") as file:
-        file.seek(header.data_start)
-        found = file.readinto(data)
-    expect(found == len(data), f"expected {len(data)} bytes of tensors", found)
-    return data
 
 
 def _check_range(name: str, values: NDArray[Any], high: int) -> None:

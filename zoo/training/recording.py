@@ -104,15 +104,8 @@ def open_recording(request: Request, ready: Preparation) -> Recording:
     Raises:
         StorageError: it cannot be made.
     """
-    plan = request.plan
-    folder = create_run(request.places.runs_dir, plan.model.name, plan.dataset.name)
-    return Recording(folder, describe_run(request, ready))
-
-
-def describe_run(request: Request, ready: Preparation) -> RunRecord:
-    """Return what is known of a run before its first step."""
     plan, pretrained = request.plan, request.pretrained
-    return RunRecord(
+    record = RunRecord(
         init=pretrained.origin if pretrained else None,
         transfer=asdict(ready.transfer) if ready.transfer else None,
         frozen=request.frozen,
@@ -139,6 +132,7 @@ def describe_run(request: Request, ready: Preparation) -> RunRecord:
         parameters=sum(parameter.numel() for parameter in ready.model.parameters()),
         versions=find_versions(ready.model),
     )
+    return Recording(create_run(request.places.runs_dir, plan.model.name, plan.dataset.name), record)
 
 
 def find_versions(model: torch.nn.Module) -> dict[str, str]:

@@ -114,7 +114,10 @@ def build_metrics(plan: Plan, num_classes: int) -> dict[str, Metric]:
     for name, entry in plan.metrics.items():
         with refuse_params(bool(plan.metric_params[name])):
             metrics[name] = build_metric(entry, num_classes=num_classes, params=plan.metric_params[name])
-        _move(metrics[name], plan.device)
+        # A metric that keeps its state in tensors of its own, as those of TorchMetrics do, must be moved.
+        move = getattr(metrics[name], "to", None)
+        if plan.device.type != "cpu" and move is not None:
+            move(plan.device)
     check_metrics(metrics, num_classes, plan.device)
     return metrics
 
@@ -144,9 +147,3 @@ def check_claims(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> 
         plugin = plan.dataset.plugin
         what = f"dataset {quote(plan.dataset.name)} is not what it declares"
         raise PluginError(plugin.name, plugin.version, what, false)
-
-
-def _move(metric: Metric, device: torch.device) -> None:
-    """Move a metric that keeps its state in tensors of its own, as those of TorchMetrics do."""
-    if device.type != "cpu" and hasattr(metric, "to"):
-        metric.to(device)
