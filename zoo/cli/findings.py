@@ -38,7 +38,6 @@ def write_findings(title: str, findings: Sequence[Finding], verbose: bool = Fals
 
 
 def _write_block(found: Finding) -> None:
-    """Print what was seen, why it matters, how to mend it and where."""
     width = max(60, min(100, shutil.get_terminal_size((100, 24)).columns))
     write_result(f"  {found.status:<8}{found.check}")
     where = _shorten(found.where)

@@ -59,7 +59,6 @@ def save_grid(path: str, cells: Sequence[tuple[Image, str, float]]) -> None:
 
 
 def _shorten(text: str, font: FreeTypeFont | ImageFont) -> str:
-    """Return as much of a label as fits under a thumbnail."""
     short = text[:SIDE]
     while font.getlength(short) > SIDE:
         short = f"{short.removesuffix('...')[:-1]}..."

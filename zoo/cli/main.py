@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from zoo.cli.commands import COMMANDS
-from zoo.cli.output import write_note, write_result
+from zoo.cli.output import write_error, write_note, write_result
 from zoo.errors import StorageError, UsageError, ZooError, closest, describe, quote
 from zoo.version import __version__
 
@@ -147,29 +147,21 @@ def _translate(error: click.ClickException, arguments: Sequence[str]) -> UsageEr
     if isinstance(error, click.NoSuchOption):
         from zoo.registry.params import ALIASES
 
-        name = error.option_name
-        meant = ALIASES.get(name.lstrip("-"))
+        meant = ALIASES.get(error.option_name.lstrip("-"))
         near = f"--{meant.replace('_', '-')}" if meant else next(iter(error.possibilities or ()), None)
         fix = f"Did you mean {quote(near)}?" if near else f"See: {command} --help"
-        return UsageError(f"{command} has no option {quote(name)}", fix=fix)
+        return UsageError(f"{command} has no option {quote(error.option_name)}", fix=fix)
     return UsageError(error.format_message().rstrip("."), fix=f"See: {command} --help")
 
 
 def _report(error: ZooError, arguments: Sequence[str]) -> int:
-    """Print one line per problem, or with --json one object, to stderr; return the exit code."""
-    if "--json" in arguments:
-        import json
-
-        first, *others = error.problems
-        data = {"exit": error.exit_code, "what": first.what, "why": first.why, "fix": first.fix}
-        if others:
-            data["problems"] = [{"what": p.what, "why": p.why, "fix": p.fix} for p in error.problems]
-        write_note(json.dumps({"error": data}))
-    else:
-        for problem in error.problems:
-            write_note(f"Error: {problem}")
+    """Print an error, with --debug its traceback too; return the exit code."""
+    write_error(error, as_json="--json" in arguments)
     if _is_debug(arguments):
-        _write_traceback(error.__cause__ if isinstance(error, _Bug) else error)
+        import traceback
+
+        cause = error.__cause__ if isinstance(error, _Bug) else error
+        write_note("".join(traceback.format_exception(cause)).rstrip())
     return error.exit_code
 
 
@@ -203,12 +195,6 @@ def _is_debug(arguments: Sequence[str]) -> bool:
     except ZooError as error:
         write_note(f"Error: {error}")
         return False
-
-
-def _write_traceback(error: BaseException | None) -> None:
-    import traceback
-
-    write_note("".join(traceback.format_exception(error)).rstrip())
 
 
 def _stop(error: BaseException | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,16 +16,28 @@ if TYPE_CHECKING:
     from zoo.registry.entries import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
+Discover = Callable[[], "Registry"]
 
 
-def plugin_options(command: F) -> F:
-    """Add `--plugin` and `--no-plugin`."""
-    command = click.option(
-        "--no-plugin", "disabled", multiple=True, metavar="NAME", help="Leave a plugin out; 'all' means all installed."
-    )(command)
-    return click.option(
+def plugin_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add `--plugin` and `--no-plugin`; the command gets `discover`, which makes the registry that they describe."""
+
+    @click.option(
         "--plugin", "plugins", multiple=True, metavar="PATH", help="Use a plugin file: a .py or a registry.toml."
-    )(command)
+    )
+    @click.option(
+        "--no-plugin", "disabled", multiple=True, metavar="NAME", help="Leave a plugin out; 'all' means all installed."
+    )
+    @wraps(command)
+    def run(*, plugins: Sequence[str], disabled: Sequence[str], **options: Any) -> None:
+        def discover() -> Registry:
+            from zoo.registry.entries import Registry
+
+            return Registry.discover(plugins, disabled)
+
+        command(discover=discover, **options)
+
+    return run
 
 
 def setting_options(command: F) -> F:
@@ -49,13 +62,17 @@ PLACES: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 def param_options(*kinds: str) -> Callable[[F], F]:
-    """Add the options for params of these kinds, those of all three where none is named; `read_params` reads them."""
+    """Add the options for params of these kinds, those all three where none is named, which arrive as dicts."""
 
     def add(command: F) -> F:
         for kind in reversed(kinds or tuple(PARAMS)):
             option, name, metavar, text = PARAMS[kind]
-            command = click.option(option, name, multiple=True, metavar=metavar, help=text)(command)
+            command = click.option(option, name, multiple=True, metavar=metavar, help=text, callback=_read)(command)
         return command
+
+    def _read(_: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, Any]:
+        read = read_metric_params if parameter.name == "metric_params" else read_params
+        return read(parameter.opts[0], pairs)
 
     return add
 
@@ -74,15 +91,19 @@ def place_options(*names: str) -> Callable[[F], F]:
 
 def output_options(command: F) -> F:
     """Add `--json` and `--debug`. Errors look at both too, see `zoo.cli.main`."""
-    command = click.option("--debug", is_flag=True, help="Show the traceback of an error. [ZOO_DEBUG]")(command)
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(debug_option(command))
 
 
-def discover(plugins: Sequence[str], disabled: Sequence[str]) -> Registry:
-    """Return the registry that `--plugin` and `--no-plugin` describe."""
-    from zoo.registry.entries import Registry
+def debug_option(command: F) -> F:
+    """Add `--debug`, which `zoo.cli.main` reads from the arguments: no command gets it."""
+    text = "Show the traceback of an error. [ZOO_DEBUG]"
+    return click.option("--debug", is_flag=True, expose_value=False, help=text)(command)
 
-    return Registry.discover(plugins, disabled)
+
+def metric_option(command: F) -> F:
+    """Add `--metric`."""
+    text = "A metric; repeatable.  [accuracy]"
+    return click.option("--metric", "metrics", multiple=True, default=("accuracy",), metavar="NAME", help=text)(command)
 
 
 def read_params(option: str, pairs: Sequence[str]) -> dict[str, str]:

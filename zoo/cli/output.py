@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from zoo.errors import StorageError
+from zoo.errors import StorageError, ZooError
 
 
 def write_result(text: str) -> None:
@@ -56,9 +56,20 @@ def write_note(text: str) -> None:
         pass
 
 
-def write_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
-    """Print aligned columns."""
+def write_error(error: ZooError, *, as_json: bool) -> None:
+    """Print one line per problem, or one JSON object, to stderr."""
+    if not as_json:
+        for problem in error.problems:
+            write_note(f"Error: {problem}")
+        return
+    first, *others = [{"what": each.what, "why": each.why, "fix": each.fix} for each in error.problems]
+    more = {"problems": [first, *others]} if others else {}
+    write_note(json.dumps({"error": {"exit": error.exit_code, **first, **more}}))
+
+
+def write_table(rows: Sequence[Sequence[str]], indent: str = "", *, numbers: bool = False) -> None:
+    """Print aligned columns; with `numbers`, all but the first to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        write_result((indent + "  ".join(cells)).rstrip())
+        cells = [cell.rjust(width) if numbers else cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        write_result((indent + "  ".join([row[0].ljust(widths[0]), *cells[1:]])).rstrip())

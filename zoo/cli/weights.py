@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.cli.output import escape, write_json, write_result, write_table
-from zoo.records.header import Header, read_header
+from zoo.records.header import read_header
 from zoo.records.metadata import DatasetOrigin, WeightsMetadata, read_metadata
 from zoo.records.plain import to_json_data
 from zoo.records.runs import RECORD_FILE, WEIGHTS_FILE
@@ -40,13 +40,17 @@ def show_weights(path: Path, *, as_json: bool) -> None:
     header = read_header(path)
     metadata = read_metadata(path, header.metadata) if header.metadata else None
     if as_json:
-        _write_json(path, header)
+        told = dict(header.metadata)
+        if golden := told.get("golden"):
+            told["golden"] = {key: value for key, value in golden.items() if key != "images"}
+        tensors = {name: {"dtype": tensor.dtype, "shape": tensor.shape} for name, tensor in header.tensors.items()}
+        write_json({"path": str(path), "size": header.size, "metadata": told, "tensors": tensors})
         return
     count = sum(prod(tensor.shape) for tensor in header.tensors.values())
     facts = [("tensors", f"{len(header.tensors):,} with {count:,} values"), ("size", f"{header.size:,} bytes")]
     name = escape(str(path))
     if metadata:
-        plugin = _join([metadata.plugin.name, metadata.plugin.version])
+        plugin = escape(" ".join(filter(None, [metadata.plugin.name, metadata.plugin.version])))
         write_result(f"{name}: weights of {metadata.model} of plugin {plugin}")
         write_table([row for row in [*_list_rows(metadata), *facts] if row[1]], indent="  ")
     else:
@@ -54,14 +58,6 @@ def show_weights(path: Path, *, as_json: bool) -> None:
         rows = [(key, tensor.dtype, _shape(tensor.shape) or "scalar") for key, tensor in header.tensors.items()]
         write_table(rows, indent="  ")
         write_table(facts)
-
-
-def _write_json(path: Path, header: Header) -> None:
-    told = dict(header.metadata)
-    if golden := told.get("golden"):
-        told["golden"] = {key: value for key, value in golden.items() if key != "images"}
-    tensors = {name: {"dtype": tensor.dtype, "shape": tensor.shape} for name, tensor in header.tensors.items()}
-    write_json({"path": str(path), "size": header.size, "metadata": told, "tensors": tensors})
 
 
 def _list_rows(metadata: WeightsMetadata) -> list[tuple[str, str]]:
@@ -84,11 +80,7 @@ def _list_rows(metadata: WeightsMetadata) -> list[tuple[str, str]]:
         ("dataset digest", _show(dataset.digest)),
         ("metrics", _show(metadata.metrics)),
         ("trained with", _show(metadata.train_config)),
-        ("seed", _show(metadata.seed)),
-        ("device", _show(metadata.device)),
-        ("threads", _show(metadata.threads)),
-        ("versions", _show(metadata.versions)),
-        ("format", _show(metadata.format)),
+        *((fact, _show(getattr(metadata, fact))) for fact in ("seed", "device", "threads", "versions", "format")),
         ("golden samples", str(len(golden.labels)) if golden else "none: zoo verify cannot prove its predictions"),
     ]
 
@@ -108,7 +100,3 @@ def _show_part(value: Any) -> str:
 
 def _shape(shape: Iterable[int]) -> str:
     return "x".join(map(str, shape))
-
-
-def _join(texts: Iterable[str]) -> str:
-    return escape(" ".join(filter(None, texts)))

@@ -149,13 +149,13 @@ def compare_results(results: Sequence[Result]) -> Comparison:
         UsageError: they are not of the same samples; the message says which are of which.
     """
     _check_same_samples(results)
-    ranked = sorted(results, key=lambda result: -_require_outcomes(result).accuracy)
+    ranked = sorted(results, key=lambda result: -require_outcomes(result).accuracy)
     groups = group_results(ranked)
-    origin = _require_outcomes(ranked[0]).origin
+    origin = require_outcomes(ranked[0]).origin
     return Comparison(
         dataset=origin.dataset,
         split=origin.split,
-        samples=len(_require_outcomes(ranked[0])),
+        samples=len(require_outcomes(ranked[0])),
         digest=origin.digest,
         rows=tuple(_make_row(result) for result in ranked),
         pairs=_compare_files(ranked),
@@ -176,7 +176,8 @@ def average_over_batches(correct: NDArray[numpy.bool_]) -> float:
     return float(shares.mean())
 
 
-def _require_outcomes(result: Result) -> Outcomes:
+def require_outcomes(result: Result) -> Outcomes:
+    """Return the outcomes of a result that was read with them."""
     if result.outcomes is None:
         raise ValueError(f"{result.name} was read without its outcomes")
     return result.outcomes
@@ -197,7 +198,7 @@ def _check_same_samples(results: Sequence[Result]) -> None:
 
 
 def _have_same_samples(first: Result, second: Result) -> bool:
-    one, other = _require_outcomes(first), _require_outcomes(second)
+    one, other = require_outcomes(first), require_outcomes(second)
     # Data without a digest are known by their name and their targets alone.
     facts = ("split", "digest") if one.origin.digest and other.origin.digest else ("split", "dataset")
     return (
@@ -208,14 +209,14 @@ def _have_same_samples(first: Result, second: Result) -> bool:
 
 
 def _describe_samples(result: Result) -> str:
-    outcomes = _require_outcomes(result)
+    outcomes = require_outcomes(result)
     origin = outcomes.origin
     digest = f"digest {origin.digest[:8]}" if origin.digest else "no digest"
     return f"{len(outcomes)} samples of {origin.dataset}, split {origin.split}, {digest}"
 
 
 def _make_row(result: Result) -> Row:
-    outcomes, metadata, header = _require_outcomes(result), result.weights_metadata, read_header(result.weights)
+    outcomes, metadata, header = require_outcomes(result), result.weights_metadata, read_header(result.weights)
     samples, correct = len(outcomes), int(outcomes.hits.sum())
     low, high = wilson_interval(correct, samples)
     values = sum(prod(tensor.shape) for tensor in header.tensors.values())
@@ -264,7 +265,7 @@ def _find_times(result: Result, samples: int) -> tuple[float | None, float | Non
 
 def _compare_files(results: Sequence[Result]) -> tuple[Pair, ...]:
     # One product of matrices counts all pairs at once. Its sums of zeros and ones are exact in float64.
-    correct = numpy.stack([_require_outcomes(result).hits for result in results]).astype(numpy.float64)
+    correct = numpy.stack([require_outcomes(result).hits for result in results]).astype(numpy.float64)
     alone = (correct @ (1 - correct).T).astype(int).tolist()
     found = [(i, j, alone[i][j], alone[j][i]) for i, j in combinations(range(len(results)), 2)]
     values = [mcnemar_p(gained, lost) for *_, gained, lost in found]

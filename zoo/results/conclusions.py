@@ -52,18 +52,10 @@ def describe_models(comparison: Comparison) -> list[str]:
         return [ONE_SEED_EACH]
     if len(groups) == 1:
         return ["these are the seeds of one model: there is no other to compare it with"]
-    tests = len(comparison.group_pairs)
-    lines = [
-        describe_group_pair(pair, tests=tests)
-        for pair in comparison.group_pairs
-        if pair.first == find_best_group(groups)
-    ]
+    best = next(group.name for group in groups if group.deviation is not None)
+    pairs = comparison.group_pairs
+    lines = [describe_group_pair(pair, tests=len(pairs)) for pair in pairs if pair.first == best]
     return lines + [f"one seed says nothing about {group.name}: use --seeds 5" for group in single]
-
-
-def find_best_group(groups: tuple[Group, ...]) -> str:
-    """Return the name of the best group that has several seeds."""
-    return next(group.name for group in groups if group.deviation is not None)
 
 
 def describe_group_pair(pair: GroupPair, *, tests: int) -> str:

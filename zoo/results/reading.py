@@ -160,7 +160,6 @@ def _read_saved_outcomes(run: Path, metadata: WeightsMetadata) -> Outcomes | Non
 
 
 def _name_results(results: Sequence[Result]) -> list[str]:
-    """Return a name for each result, all different."""
     titles = [result.weights_metadata.title for result in results]
     taken = Counter(titles)
     names: list[str] = []

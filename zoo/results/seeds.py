@@ -64,7 +64,9 @@ def group_results(results: Sequence[Result]) -> tuple[Group, ...]:
     for result in results:
         facts = _find_settings(result.weights_metadata)
         # A file that names no seed may differ from others in more than its seed, so it is a group of its own.
-        key = json.dumps([facts, None if _find_seed(result) is not None else str(result.weights)], sort_keys=True)
+        key = json.dumps(
+            [facts, None if result.weights_metadata.seed is not None else str(result.weights)], sort_keys=True
+        )
         found.setdefault(key, []).append(result)
         settings[key] = facts
     names = _name_groups(found, settings)
@@ -80,17 +82,10 @@ def compare_groups(groups: Sequence[Group]) -> tuple[GroupPair, ...]:
     adjusted = iter(holm_adjust([test.p for test in tests if test.p is not None]))
     return tuple(
         GroupPair(
-            first=first.name,
-            second=second.name,
-            test=test,
-            adjusted_p=None if test.p is None else next(adjusted),
+            first=first.name, second=second.name, test=test, adjusted_p=None if test.p is None else next(adjusted)
         )
         for (first, second), test in zip(pairs, tests, strict=True)
     )
-
-
-def _find_seed(result: Result) -> int | None:
-    return result.weights_metadata.seed
 
 
 def _find_settings(metadata: WeightsMetadata) -> dict[str, str]:
@@ -106,7 +101,6 @@ def _find_settings(metadata: WeightsMetadata) -> dict[str, str]:
 
 
 def _name_groups(found: Mapping[str, Sequence[Result]], settings: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Return a name for each group, all different."""
     pairs: dict[str, list[str]] = {}
     for key, group in found.items():
         pairs.setdefault(group[0].weights_metadata.title, []).append(key)
@@ -123,7 +117,7 @@ def _name_groups(found: Mapping[str, Sequence[Result]], settings: Mapping[str, M
 def _make_group(name: str, group: Sequence[Result]) -> Group:
     first: dict[int | None, Result] = {}
     for result in group:
-        first.setdefault(_find_seed(result), result)
+        first.setdefault(result.weights_metadata.seed, result)
     counted = [first[seed] for seed in sorted(first, key=lambda seed: seed or 0)]
     accuracies = [result.outcomes.accuracy for result in counted if result.outcomes is not None]
     mean, deviation = mean_and_deviation(accuracies)
@@ -131,7 +125,7 @@ def _make_group(name: str, group: Sequence[Result]) -> Group:
     return Group(
         name=name,
         results=tuple(result.name for result in counted),
-        seeds=tuple(_find_seed(result) for result in counted),
+        seeds=tuple(result.weights_metadata.seed for result in counted),
         repeats=tuple(result.name for result in group if result not in counted),
         accuracies=tuple(accuracies),
         mean=mean,

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import discover, output_options, place_options, plugin_options
+from zoo.cli.options import Discover, output_options, place_options, plugin_options
 from zoo.cli.output import write_json, write_result
 
 
@@ -24,22 +24,14 @@ from zoo.cli.output import write_json, write_result
 @place_options("runs_dir", "offline")
 @plugin_options
 @output_options
-def adapt_command(
-    reference: str,
-    freeze: tuple[str, ...],
-    plugins: tuple[str, ...],
-    disabled: tuple[str, ...],
-    as_json: bool,
-    debug: bool,
-    **options: Any,
-) -> None:
+def adapt_command(reference: str, freeze: tuple[str, ...], discover: Discover, as_json: bool, **options: Any) -> None:
     """Rebuild a model for other classes and keep the weights that fit.
 
     Train what is new with: zoo run --init FILE
     """
     from zoo.models.adaptation import adapt
 
-    made = adapt(reference, freeze=freeze, registry=discover(plugins, disabled), **options)
+    made = adapt(reference, freeze=freeze, registry=discover(), **options)
     if as_json:
         write_json(made.to_dict())
         return

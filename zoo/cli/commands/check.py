@@ -8,14 +8,13 @@ import click
 
 from zoo.cli.findings import write_findings
 from zoo.cli.options import (
+    Discover,
     calm_threads,
-    discover,
+    metric_option,
     output_options,
     param_options,
     place_options,
     plugin_options,
-    read_metric_params,
-    read_params,
     setting_options,
 )
 from zoo.cli.output import escape, write_json, write_result, write_table
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.option("--model", metavar="NAME", help="The model.  [baseline]")
 @click.option("--dataset", metavar="NAME", help="The data set.  [shapes]")
-@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; repeatable.  [accuracy]")
+@metric_option
 @click.option("--overfit", is_flag=True, help="Let it learn one batch by heart, too.")
 @setting_options
 @param_options()
@@ -36,22 +35,7 @@ if TYPE_CHECKING:
 @click.option("--verbose", is_flag=True, help="Show what passed, too.")
 @plugin_options
 @output_options
-def check_command(
-    model: str | None,
-    dataset: str | None,
-    metrics: tuple[str, ...],
-    overfit: bool,
-    params: tuple[str, ...],
-    dataset_params: tuple[str, ...],
-    metric_params: tuple[str, ...],
-    data_dir: str | None,
-    verbose: bool,
-    plugins: tuple[str, ...],
-    disabled: tuple[str, ...],
-    as_json: bool,
-    debug: bool,
-    **settings: Any,
-) -> None:
+def check_command(model: str | None, verbose: bool, discover: Discover, as_json: bool, **settings: Any) -> None:
     """Look at a model on a data set before training.
 
     It is built, and a few real batches go through it: logits, gradients, activations on the logits, the loss at the
@@ -61,19 +45,9 @@ def check_command(
     calm_threads()
     from zoo.checks.combination.contract import check
 
-    registry = discover(plugins, disabled)
-    diagnosis = check(
-        model,
-        dataset,
-        metrics=metrics or ("accuracy",),
-        params=read_params("--param", params),
-        dataset_params=read_params("--dataset-param", dataset_params),
-        metric_params=read_metric_params("--metric-param", metric_params),
-        overfit=overfit,
-        data_dir=data_dir,
-        registry=registry,
-        **{name: value for name, value in settings.items() if value is not None},
-    )
+    registry = discover()
+    given = {name: value for name, value in settings.items() if value is not None}
+    diagnosis = check(model, registry=registry, **given)
     if as_json:
         write_json(diagnosis.to_dict())
     else:

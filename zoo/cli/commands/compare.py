@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.options import calm_threads, discover, output_options, place_options, plugin_options
+from zoo.cli.options import Discover, calm_threads, output_options, place_options, plugin_options
 from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.errors import SettingError, UsageError
 
 if TYPE_CHECKING:
-    from zoo.results.comparison import Comparison, Row
+    from zoo.results.comparison import Comparison
 
 HEADINGS = ("name", "seed", "parameters", "file", "correct", "accuracy", "95 % interval", "training", "a prediction")
-COURSE = "course"
 WHY_COURSE = (
     "course: the mean of the accuracies of batches of 32, as the course prints it. The last batch counts as much as a "
     "full one, so it differs from the share of right predictions."
@@ -43,10 +43,8 @@ def compare_command(
     output: str | None,
     as_csv: bool,
     as_markdown: bool,
-    plugins: tuple[str, ...],
-    disabled: tuple[str, ...],
+    discover: Discover,
     as_json: bool,
-    debug: bool,
     **places: Any,
 ) -> None:
     """Compare weights on the same test split, and say what a difference means.
@@ -62,7 +60,7 @@ def compare_command(
     calm_threads()
     from zoo.results.comparison import compare
 
-    comparison = compare(references, registry=discover(plugins, disabled), progress=True, **places)
+    comparison = compare(references, registry=discover(), progress=True, **places)
     if output is not None:
         from zoo.results.plots.accuracy import plot_comparison
         from zoo.results.plots.style import save_figure
@@ -72,53 +70,42 @@ def compare_command(
         write_json(comparison.to_dict())
     elif as_csv:
         _write_csv(comparison, course_style)
-    elif as_markdown:
-        _write_markdown(comparison, course_style)
     else:
-        _write_plain(comparison, course_style)
+        _write_text(comparison, course_style, markdown=as_markdown)
 
 
 def _list_rows(comparison: Comparison, course_style: bool) -> list[list[str]]:
-    headings = [*HEADINGS, *([COURSE] if course_style else [])]
-    return [headings, *(_list_cells(row, course_style) for row in comparison.rows)]
+    from zoo.results.conclusions import format_percent, format_seconds, format_size
 
-
-def _list_cells(row: Row, course_style: bool) -> list[str]:
-    from zoo.results import conclusions
-
-    course = [conclusions.format_percent(row.course_accuracy)] if course_style else []
-    return [
-        row.name,
-        "-" if row.seed is None else str(row.seed),
-        f"{row.parameters:,}",
-        conclusions.format_size(row.size),
-        f"{row.correct:,}",
-        conclusions.format_percent(row.accuracy),
-        f"{conclusions.format_percent(row.low, unit='')} to {conclusions.format_percent(row.high, unit='')}",
-        conclusions.format_seconds(row.training_seconds),
-        conclusions.format_seconds(row.prediction_seconds),
-        *course,
-    ]
+    rows = [[*HEADINGS, *(["course"] if course_style else [])]]
+    for row in comparison.rows:
+        cells = [
+            row.name,
+            "-" if row.seed is None else str(row.seed),
+            f"{row.parameters:,}",
+            format_size(row.size),
+            f"{row.correct:,}",
+            format_percent(row.accuracy),
+            f"{format_percent(row.low, unit='')} to {format_percent(row.high, unit='')}",
+            format_seconds(row.training_seconds),
+            format_seconds(row.prediction_seconds),
+        ]
+        rows.append([*cells, *([format_percent(row.course_accuracy)] if course_style else [])])
+    return rows
 
 
 def _list_pairs(comparison: Comparison) -> list[list[str]]:
     """Return a table of the best result against each other one."""
-    from zoo.results import conclusions
+    from zoo.results.conclusions import describe_pair, find_pairs_of_best, format_p
 
     tests = len(comparison.pairs)
     adjusted = [f"p of {tests} tests"] if tests > 1 else []
     rows = [[f"{comparison.rows[0].name} against", "gained", "lost", "p", *adjusted, ""]]
-    for pair in conclusions.find_pairs_of_best(comparison):
-        counts = [pair.second, f"{pair.gained:,}", f"{pair.lost:,}", conclusions.format_p(pair.p)]
-        rows.append(
-            [*counts, *([conclusions.format_p(pair.adjusted_p)] if adjusted else []), conclusions.describe_pair(pair)]
-        )
+    for pair in find_pairs_of_best(comparison):
+        values = [pair.p, pair.adjusted_p] if adjusted else [pair.p]
+        counts = [f"{pair.gained:,}", f"{pair.lost:,}"]
+        rows.append([pair.second, *counts, *map(format_p, values), describe_pair(pair)])
     return rows
-
-
-def _list_other_pairs(comparison: Comparison) -> list[str]:
-    others = len(comparison.pairs) - len(comparison.rows) + 1
-    return [f"and {others} more pair{'' if others == 1 else 's'} of the others: --json"] if others else []
 
 
 def _list_notes(comparison: Comparison, course_style: bool) -> list[str]:
@@ -134,24 +121,41 @@ def _list_notes(comparison: Comparison, course_style: bool) -> list[str]:
     return [samples, *times, *([WHY_COURSE] if course_style else [])]
 
 
-def _write_plain(comparison: Comparison, course_style: bool) -> None:
-    from zoo.results import conclusions
+def _write_text(comparison: Comparison, course_style: bool, *, markdown: bool) -> None:
+    from zoo.results.conclusions import describe_group, describe_models
 
-    write_table([[escape(cell) for cell in cells] for cells in _list_rows(comparison, course_style)])
+    bold, item, end = ("**", "- ", "\n") if markdown else ("", "  ", "")
+    clean = _clean if markdown else escape
+    _write_rows(_list_rows(comparison, course_style), markdown)
+    if markdown:
+        write_result("")
     for note in _list_notes(comparison, course_style):
-        write_result(note)
-    if comparison.pairs:
-        write_result(f"\n{FILES} ({HOW_FILES})")
-        write_table([[escape(cell) for cell in cells] for cells in _list_pairs(comparison)], "  ")
-        for line in _list_other_pairs(comparison):
-            write_result(f"  {line}")
-        write_result(f"\n{MODELS} ({HOW_MODELS})")
-        if any(group.deviation is not None for group in comparison.groups):
-            write_table(
-                [(escape(group.name), escape(conclusions.describe_group(group))) for group in comparison.groups], "  "
-            )
-        for line in conclusions.describe_models(comparison):
-            write_result(f"  {escape(line)}")
+        write_result(f"- {_clean(note)}" if markdown else note)
+    if not comparison.pairs:
+        return
+    write_result(f"\n{bold}{FILES}{bold} ({HOW_FILES}){end}")
+    _write_rows(_list_pairs(comparison), markdown, "  ")
+    others = len(comparison.pairs) - len(comparison.rows) + 1
+    if others:
+        write_result(f"{end or item}and {others} more pair{'' if others == 1 else 's'} of the others: --json")
+    write_result(f"\n{bold}{MODELS}{bold} ({HOW_MODELS}){end}")
+    if any(group.deviation is not None for group in comparison.groups):
+        groups = [(clean(group.name), clean(describe_group(group))) for group in comparison.groups]
+        if markdown:
+            write_result("\n".join(f"- {name}: {described}" for name, described in groups))
+        else:
+            write_table(groups, "  ")
+    for line in describe_models(comparison):
+        write_result(f"{item}{clean(line)}")
+
+
+def _write_rows(rows: Sequence[Sequence[str]], markdown: bool, indent: str = "") -> None:
+    if not markdown:
+        write_table([[escape(cell) for cell in cells] for cells in rows], indent)
+        return
+    write_result(f"| {' | '.join(map(_clean, rows[0]))} |\n|---|{'---:|' * (len(rows[0]) - 1)}")
+    for row in rows[1:]:
+        write_result(f"| {' | '.join(map(_clean, row))} |")
 
 
 def _write_csv(comparison: Comparison, course_style: bool) -> None:
@@ -162,32 +166,6 @@ def _write_csv(comparison: Comparison, course_style: bool) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_result(text.getvalue().removesuffix("\n"))
-
-
-def _write_markdown(comparison: Comparison, course_style: bool) -> None:
-    from zoo.results import conclusions
-
-    _write_rows(_list_rows(comparison, course_style))
-    write_result("")
-    for note in _list_notes(comparison, course_style):
-        write_result(f"- {_clean(note)}")
-    if comparison.pairs:
-        write_result(f"\n**{FILES}** ({HOW_FILES})\n")
-        _write_rows(_list_pairs(comparison))
-        for line in _list_other_pairs(comparison):
-            write_result(f"\n{line}")
-        write_result(f"\n**{MODELS}** ({HOW_MODELS})\n")
-        if any(group.deviation is not None for group in comparison.groups):
-            for group in comparison.groups:
-                write_result(f"- {_clean(group.name)}: {_clean(conclusions.describe_group(group))}")
-        for line in conclusions.describe_models(comparison):
-            write_result(f"- {_clean(line)}")
-
-
-def _write_rows(rows: list[list[str]]) -> None:
-    write_result(f"| {' | '.join(map(_clean, rows[0]))} |\n|---|{'---:|' * (len(rows[0]) - 1)}")
-    for row in rows[1:]:
-        write_result(f"| {' | '.join(map(_clean, row))} |")
 
 
 def _clean(text: str) -> str:

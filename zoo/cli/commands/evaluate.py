@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.options import (
+    Discover,
     calm_threads,
-    discover,
+    metric_option,
     output_options,
     param_options,
     place_options,
     plugin_options,
-    read_metric_params,
-    read_params,
 )
 from zoo.cli.output import escape, write_json, write_result, write_table
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 @click.argument("reference", metavar="WEIGHTS")
 @click.option("--per-class", is_flag=True, help="Show the scores of each class and the most confused pairs.")
 @click.option("--dataset", metavar="NAME", help="The data set.  [the one of the training]")
-@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; repeatable.  [accuracy]")
+@metric_option
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...  [auto]")
 @click.option("--threads", metavar="N", help="CPU threads.  [from the work of a batch]")
 @click.option("--workers", metavar="N", help="Processes that read data sets which are not tensors.  [0]")
@@ -35,38 +34,17 @@ if TYPE_CHECKING:
 @place_options()
 @plugin_options
 @output_options
-def evaluate_command(
-    reference: str,
-    per_class: bool,
-    metrics: tuple[str, ...],
-    dataset_params: tuple[str, ...],
-    metric_params: tuple[str, ...],
-    plugins: tuple[str, ...],
-    disabled: tuple[str, ...],
-    as_json: bool,
-    debug: bool,
-    **settings: Any,
-) -> None:
+def evaluate_command(reference: str, per_class: bool, discover: Discover, as_json: bool, **settings: Any) -> None:
     """Evaluate weights on a data set.
 
     WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. Loss and metrics are those of
     the whole test split, whatever the batch size.
     """
-    given_dataset_params = read_params("--dataset-param", dataset_params)
-    given_metric_params = read_metric_params("--metric-param", metric_params)
     calm_threads()
     from zoo.training.confusion import list_confusions
     from zoo.training.evaluation import evaluate
 
-    result = evaluate(
-        reference,
-        metrics=metrics or ("accuracy",),
-        dataset_params=given_dataset_params,
-        metric_params=given_metric_params,
-        registry=discover(plugins, disabled),
-        progress=True,
-        **settings,
-    )
+    result = evaluate(reference, registry=discover(), progress=True, **settings)
     outcomes = result.outcomes
     confused = list_confusions(outcomes.matrix, outcomes.class_names) if per_class else []
     if as_json:
@@ -93,8 +71,6 @@ def _write_classes(per_class: Sequence[ClassScore]) -> None:
         numbers = (score.precision, score.recall, score.f1)
         cells = ("-" if number is None else f"{number:.4f}" for number in numbers)
         rows.append((escape(score.name), *cells, str(score.support)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    aligned = [(row[0], *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))) for row in rows]
     write_result("")
-    write_table(aligned)
+    write_table(rows, numbers=True)
     write_result("")

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import click
 
-from zoo.cli.options import discover, output_options, plugin_options
+from zoo.cli.options import Discover, output_options, plugin_options
 from zoo.cli.output import write_json, write_note, write_result, write_table
 from zoo.errors import UnknownNameError
 from zoo.registry.specs import Kind
@@ -20,18 +20,11 @@ KINDS: dict[str, Kind] = {kind if kind == "weights" else f"{kind}s": kind for ki
 @click.option("--search", default="", metavar="PATTERN", help="Only names like this: 'res*'; in catalogues as well.")
 @plugin_options
 @output_options
-def list_command(
-    kind: str | None,
-    search: str,
-    plugins: tuple[str, ...],
-    disabled: tuple[str, ...],
-    as_json: bool,
-    debug: bool,
-) -> None:
+def list_command(kind: str | None, search: str, discover: Discover, as_json: bool) -> None:
     """List the models, data sets, metrics and weights."""
     if kind is not None and kind not in KINDS:
         raise UnknownNameError("kind", kind, list(KINDS), fix=f"Use one of: {', '.join(KINDS)}")
-    registry = discover(plugins, disabled)
+    registry = discover()
     found = {
         plural: registry.list_entries(singular, search)
         for plural, singular in KINDS.items()

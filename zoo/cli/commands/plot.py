@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import calm_threads, discover, output_options, place_options, plugin_options, read_grid
+from zoo.cli.options import Discover, calm_threads, output_options, place_options, plugin_options, read_grid
 from zoo.cli.output import escape, write_json, write_result
 
 
@@ -27,10 +27,8 @@ def plot_command(
     output: str,
     grid: str,
     seed: int,
-    plugins: tuple[str, ...],
-    disabled: tuple[str, ...],
+    discover: Discover,
     as_json: bool,
-    debug: bool,
     **places: Any,
 ) -> None:
     """Draw curves, a confusion matrix or predictions.
@@ -46,7 +44,7 @@ def plot_command(
     calm_threads()
     from zoo.results.plots.plot import plot
 
-    registry = discover(plugins, disabled)
+    registry = discover()
     figure = plot(references, kind, grid=cells, seed=seed, registry=registry, progress=True, **places)
     save_figure(figure, output)
     if as_json:

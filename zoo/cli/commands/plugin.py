@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,7 +29,7 @@ def plugin_command() -> None:
 @click.option("--single-file", is_flag=True, help="Write one file for --plugin, not a package.")
 @click.option("--output", metavar="PATH", help="The folder or file to write.  [zoo-NAME, or NAME.py]")
 @output_options
-def new_command(name: str, kind: str, single_file: bool, output: str | None, as_json: bool, debug: bool) -> None:
+def new_command(name: str, kind: str, single_file: bool, output: str | None, as_json: bool) -> None:
     """Write a plugin that works as it is: a package to install, or one file.
 
     It provides one model, data set or metric called NAME that runs at once. Change it from there.
@@ -54,16 +54,7 @@ def new_command(name: str, kind: str, single_file: bool, output: str | None, as_
 )
 @click.option("--verbose", is_flag=True, help="Show what passed, too.")
 @output_options
-def test_command(
-    target: str,
-    data_dir: str | None,
-    offline: bool | None,
-    plugins: tuple[str, ...],
-    time_limit: float,
-    verbose: bool,
-    as_json: bool,
-    debug: bool,
-) -> None:
+def test_command(target: str, verbose: bool, as_json: bool, **options: Any) -> None:
     """Check everything a plugin provides, and give it a certificate.
 
     NAME is a plugin that zoo plugins lists, or NAME/PATTERN for some of its entries; PATH a Python file or manifest.
@@ -81,9 +72,7 @@ def test_command(
             write_note(f"checking {escape(entry)}")
         current = entry
 
-    certificate = certify(
-        target, data_dir=data_dir, offline=offline, plugins=plugins, time_limit=time_limit, on_finding=tell
-    )
+    certificate = certify(target, on_finding=tell, **options)
     if as_json:
         write_json(certificate.to_dict())
     else:

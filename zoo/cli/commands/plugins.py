@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.commands.list import KINDS
-from zoo.cli.options import discover, output_options, plugin_options
+from zoo.cli.options import Discover, output_options, plugin_options
 from zoo.cli.output import write_json, write_result, write_table
-from zoo.errors import UnknownNameError, closest, quote
+from zoo.errors import UnknownNameError, closest
 from zoo.registry.certificates import find_source, read_certificate
 
 if TYPE_CHECKING:
@@ -22,17 +22,12 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @plugin_options
 @output_options
-def plugins_command(
-    name: str | None, plugins: tuple[str, ...], disabled: tuple[str, ...], as_json: bool, debug: bool
-) -> None:
+def plugins_command(name: str | None, discover: Discover, as_json: bool) -> None:
     """List the plugins, or show one, and what is wrong with broken ones."""
-    registry = discover(plugins, disabled)
+    registry = discover()
     known = [plugin.name for plugin in registry.plugins]
     if name is not None and name not in known:
-        near = closest(name, known)
-        raise UnknownNameError(
-            "plugin", name, known, fix=f"Did you mean {quote(near)}?" if near else "See: zoo plugins"
-        )
+        raise UnknownNameError("plugin", name, known, fix="" if closest(name, known) else "See: zoo plugins")
     asked = [plugin for plugin in registry.plugins if name in (None, plugin.name)]
     # A plugin that is asked for by name may just have been mended, so it is tried again.
     shown = [_describe(registry, plugin, retry=name is not None) for plugin in asked]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.grid import MAX_CELLS, make_thumbnail, save_grid
-from zoo.cli.options import calm_threads, discover, place_options, plugin_options
-from zoo.cli.output import escape, write_json, write_note, write_result, write_table
+from zoo.cli.options import Discover, calm_threads, debug_option, place_options, plugin_options
+from zoo.cli.output import escape, write_error, write_json, write_result, write_table
 from zoo.errors import DataError, SettingError, UsageError, ZooError, quote
 
 if TYPE_CHECKING:
@@ -41,18 +40,16 @@ log = logging.getLogger("zoo")
 @plugin_options
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header; with --top a row for each class.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error. [ZOO_DEBUG]")
+@debug_option
 def predict_command(
     reference: str,
     images: tuple[str, ...],
     top: int | None,
     output: str | None,
     threads: int | None,
-    plugins: tuple[str, ...],
-    disabled: tuple[str, ...],
+    discover: Discover,
     as_csv: bool,
     as_json: bool,
-    debug: bool,
     **places: Any,
 ) -> None:
     """Predict the classes of images.
@@ -72,7 +69,7 @@ def predict_command(
     from zoo.models.probe import count_flop
 
     paths = find_images(images)
-    predictor = load(reference, registry=discover(plugins, disabled), **places)
+    predictor = load(reference, registry=discover(), **places)
     if len(predictor.weights.raw_image.shape) != 3:
         shape = "x".join(map(str, predictor.weights.raw_image.shape))
         raise DataError(f"{quote(reference)} is for inputs of shape {shape}", "an image has channels, height and width")
@@ -136,12 +133,8 @@ class _Problems:
         except ZooError as error:
             for problem in error.problems:
                 if self.last is not None:
-                    self._write(self.last)
+                    write_error(self.last, as_json=self.as_json)
                 self.last = problem
-
-    def _write(self, error: ZooError) -> None:
-        data = {"exit": error.exit_code, "what": error.what, "why": error.why, "fix": error.fix}
-        write_note(json.dumps({"error": data}) if self.as_json else f"Error: {error}")
 
 
 @contextmanager
@@ -162,12 +155,8 @@ def _warning_once() -> Iterator[None]:
 
 
 def _write_plain_rows(rows: Sequence[tuple[str, Sequence[Prediction]]]) -> None:
-    write_table(
-        [
-            (escape(path), *(cell for one in best for cell in (escape(one.label), f"{one.probability:.4f}")))
-            for path, best in rows
-        ]
-    )
+    cells = [[cell for one in best for cell in (escape(one.label), f"{one.probability:.4f}")] for _, best in rows]
+    write_table([[escape(path), *found] for (path, _), found in zip(rows, cells, strict=True)])
 
 
 def _write_json_rows(rows: Sequence[tuple[str, Sequence[Prediction]]], *, ranked: bool) -> None:

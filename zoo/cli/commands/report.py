@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import calm_threads, discover, output_options, place_options, plugin_options
+from zoo.cli.options import Discover, calm_threads, output_options, place_options, plugin_options
 from zoo.cli.output import escape, write_json, write_result
 from zoo.errors import SettingError
 
@@ -17,15 +17,7 @@ from zoo.errors import SettingError
 @place_options()
 @plugin_options
 @output_options
-def report_command(
-    references: tuple[str, ...],
-    output: str,
-    plugins: tuple[str, ...],
-    disabled: tuple[str, ...],
-    as_json: bool,
-    debug: bool,
-    **places: Any,
-) -> None:
+def report_command(references: tuple[str, ...], output: str, discover: Discover, as_json: bool, **places: Any) -> None:
     """Write one page about weights, to read and to send.
 
     WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. The page needs no network and
@@ -36,7 +28,7 @@ def report_command(
     calm_threads()
     from zoo.results.report.page import report
 
-    path = report(references, output, registry=discover(plugins, disabled), progress=True, **places)
+    path = report(references, output, registry=discover(), progress=True, **places)
     if as_json:
         write_json({"output": str(path)})
     else:

@@ -7,14 +7,13 @@ from typing import Any
 import click
 
 from zoo.cli.options import (
+    Discover,
     calm_threads,
-    discover,
+    metric_option,
     output_options,
     param_options,
     place_options,
     plugin_options,
-    read_metric_params,
-    read_params,
     setting_options,
 )
 from zoo.cli.output import write_json, write_note, write_result
@@ -32,26 +31,14 @@ from zoo.records.runs import RunResult
     metavar="PATTERN",
     help="Do not train parameters of such names; repeatable; none for none.  [those frozen in --init]",
 )
-@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; repeatable.  [accuracy]")
+@metric_option
 @setting_options
 @click.option("--seeds", metavar="N", help="Train so many times, each with the next seed, one run folder each.")
 @param_options()
 @place_options()
 @plugin_options
 @output_options
-def run_command(
-    metrics: tuple[str, ...],
-    freeze: tuple[str, ...],
-    params: tuple[str, ...],
-    dataset_params: tuple[str, ...],
-    metric_params: tuple[str, ...],
-    plugins: tuple[str, ...],
-    disabled: tuple[str, ...],
-    seeds: str | None,
-    as_json: bool,
-    debug: bool,
-    **settings: Any,
-) -> None:
+def run_command(freeze: tuple[str, ...], discover: Discover, seeds: str | None, as_json: bool, **settings: Any) -> None:
     """Train a model on a data set, evaluate it and save its weights.
 
     Settings that are not given come from the model's recommendation (see zoo show MODEL), then from the defaults in
@@ -60,16 +47,9 @@ def run_command(
     calm_threads()
     from zoo.training import run
 
-    given_params = read_params("--param", params)
-    given_dataset_params = read_params("--dataset-param", dataset_params)
-    given_metric_params = read_metric_params("--metric-param", metric_params)
     settings |= {
-        "metrics": metrics or ("accuracy",),
         "freeze": None if not freeze else [] if freeze == ("none",) else freeze,
-        "params": given_params,
-        "dataset_params": given_dataset_params,
-        "metric_params": given_metric_params,
-        "registry": discover(plugins, disabled),
+        "registry": discover(),
         "progress": True,
         "on_epoch": _write_epoch,
     }
@@ -88,7 +68,6 @@ def run_command(
 
 
 def _run_seeds(seeds: str, settings: dict[str, Any], *, as_json: bool) -> None:
-    """Train with several seeds; print a line for each, then the mean and the spread of each metric over them."""
     from zoo.training.seeds import run_seeds, summarise_runs
 
     def write_run(result: RunResult) -> None:

@@ -6,15 +6,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import (
-    discover,
-    output_options,
-    param_options,
-    place_options,
-    plugin_options,
-    read_grid,
-    read_params,
-)
+from zoo.cli.options import Discover, output_options, param_options, place_options, plugin_options, read_grid
 from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.errors import UsageError
 
@@ -35,11 +27,8 @@ def samples_command(
     index: int | None,
     grid: str | None,
     output: str | None,
-    dataset_params: tuple[str, ...],
-    plugins: tuple[str, ...],
-    disabled: tuple[str, ...],
+    discover: Discover,
     as_json: bool,
-    debug: bool,
     **options: Any,
 ) -> None:
     """Show samples of a data set as they are before preprocessing.
@@ -55,12 +44,11 @@ def samples_command(
         find_format(output)
         with plot_style():
             pass  # finds a missing matplotlib before any data are loaded
-    given = read_params("--dataset-param", dataset_params)
     from zoo.data.samples import load_samples
     from zoo.results.plots.images import plot_samples
 
-    registry = discover(plugins, disabled)
-    found = load_samples(dataset, index=index, count=rows * columns, dataset_params=given, registry=registry, **options)
+    registry = discover()
+    found = load_samples(dataset, index=index, count=rows * columns, registry=registry, **options)
     if output is not None:
         head = f"{found.dataset}, {found.split}"
         save_figure(plot_samples(found.images, found.labels, columns=columns, title=head), output)

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import click
 
 from zoo.cli.commands.list import KINDS
-from zoo.cli.options import discover, output_options, place_options, plugin_options, read_params
+from zoo.cli.options import Discover, output_options, place_options, plugin_options, read_params
 from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.cli.weights import is_reference, show_weights
 from zoo.errors import DownloadError, UnknownNameError, UsageError, quote
+from zoo.records.plain import to_json_data
 from zoo.records.references import find_entries, find_weights
 from zoo.registry.places import open_places
 from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec, WeightsSpec
@@ -43,16 +44,14 @@ def show_command(
     data_dir: str | None,
     offline: bool | None,
     runs_dir: str | None,
-    plugins: tuple[str, ...],
-    disabled: tuple[str, ...],
+    discover: Discover,
     as_json: bool,
-    debug: bool,
 ) -> None:
     """Show what is known of a model, data set, metric or weights.
 
     WEIGHTS is a file, a run folder, @last, @best or MODEL@DATASET. Nothing of it is loaded but its header.
     """
-    registry = discover(plugins, disabled)
+    registry = discover()
     if is_reference(name):
         if layers or counts:
             option, kind = ("--layers", "model") if layers else ("--counts", "data set")
@@ -94,21 +93,20 @@ def show_command(
     if table is not None:
         _write_layers(table)
     if description is not None:
-        write_counts(description)
+        _write_counts(description)
 
 
 def _find(registry: Any, name: str) -> list[Any]:
     found: list[Any] = []
     unknown: list[UnknownNameError] = []
-    known: list[str] = []
     for kind in KINDS.values():
         try:
             found.append(registry.get(kind, name))
         except UnknownNameError as error:
             unknown.append(error)
-            known += error.known
     if found:
         return found
+    known = [each for error in unknown for each in error.known]
     raise UnknownNameError("entry", name, known, unknown[0].notes, "" if known else "See: zoo list")
 
 
@@ -181,17 +179,9 @@ _ROWS: dict[str, Any] = {
 
 
 def _to_dict(entry: Any) -> dict[str, Any]:
-    data: dict[str, Any] = {"kind": entry.spec.kind, "qualified_name": entry.qualified_name}
-    for field in fields(entry.spec):
-        value = getattr(entry.spec, field.name)
-        if field.name == "files":
-            value = [asdict(file) for file in value]
-        elif hasattr(value, "items"):
-            value = dict(value)
-        elif callable(value):
-            value = str(value)
-        data[field.name] = value
-    return data
+    values = {field.name: getattr(entry.spec, field.name) for field in fields(entry.spec)}
+    plain = {name: str(value) if callable(value) else to_json_data(value) for name, value in values.items()}
+    return {"kind": entry.spec.kind, "qualified_name": entry.qualified_name, **plain}
 
 
 def _build_layers(registry: Any, model: str, dataset: str, params: dict[str, str]) -> dict[str, Any]:
@@ -219,8 +209,7 @@ def _write_layers(table: dict[str, Any]) -> None:
     write_result(f"{table['parameters']:,} parameters, {table['trainable']:,} of them trainable")
 
 
-def write_counts(description: Any) -> None:
-    """Print a table of samples by class and split, and a line about the batches of each split."""
+def _write_counts(description: Any) -> None:
     splits = description.splits
     rows = [("class", *splits)]
     for index, name in enumerate(description.class_names):

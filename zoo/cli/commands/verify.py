@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from zoo.cli.options import discover, output_options, place_options, plugin_options
+from zoo.cli.options import Discover, output_options, place_options, plugin_options
 from zoo.cli.output import escape, write_json, write_result, write_table
 
 
@@ -13,15 +15,7 @@ from zoo.cli.output import escape, write_json, write_result, write_table
 @place_options("runs_dir", "offline")
 @plugin_options
 @output_options
-def verify_command(
-    reference: str,
-    runs_dir: str | None,
-    offline: bool | None,
-    plugins: tuple[str, ...],
-    disabled: tuple[str, ...],
-    as_json: bool,
-    debug: bool,
-) -> None:
+def verify_command(reference: str, discover: Discover, as_json: bool, **places: Any) -> None:
     """Prove that weights still mean what they meant.
 
     WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. Digests and metadata are
@@ -29,7 +23,7 @@ def verify_command(
     """
     from zoo.models.predictor import verify
 
-    result = verify(reference, registry=discover(plugins, disabled), runs_dir=runs_dir, offline=offline)
+    result = verify(reference, registry=discover(), **places)
     if as_json:
         write_json({"path": str(result.path), "checks": result.checks})
         return

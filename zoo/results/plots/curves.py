@@ -47,8 +47,8 @@ def plot_curves(results: Sequence[Result]) -> Figure:
     histories = [_read_history(result) for result in results]
     if not histories:
         raise UsageError("no runs to draw")
-    metric = _find_metric(histories)
-    panels = ["loss", metric] if metric else ["loss"]
+    shared = (name for name in histories[0][0]["test"] if all(name in history[0]["test"] for history in histories))
+    panels = ["loss", *[name for name in shared if name != "loss"][:1]]
     with plot_style():
         from matplotlib.lines import Line2D
 
@@ -130,11 +130,3 @@ def _read_history(result: Result) -> list[Epoch]:
     else:
         why = f"its record in {result.run} has no epochs"
     raise UsageError(f"no curves of {result.name}", why, "Give a run folder or @last, after zoo run")
-
-
-def _find_metric(histories: Sequence[Sequence[Epoch]]) -> str | None:
-    """Return the first metric, in the order of the first run, that each run has."""
-    return next(
-        (name for name in histories[0][0]["test"] if name != "loss" and all(name in h[0]["test"] for h in histories)),
-        None,
-    )

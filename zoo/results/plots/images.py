@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -79,16 +79,16 @@ def plot_predictions(
     Raises:
         UsageError, DataError: see `plot_samples`.
     """
-    names = outcomes.class_names
-    with plot_style():
-        room = _choose_cell_size(len(images), columns) + GAP - 6
-        captions = []
-        for index in indices:
-            target, predicted = int(outcomes.targets[index]), int(outcomes.predictions[index])
-            sign, color = ("✓", RIGHT_COLOR) if target == predicted else ("✗", WRONG_COLOR)
-            captions.append((_join_labels(sign, names[predicted], names[target], room), color))
-        head = f"{_describe(outcomes)}: predicted | truth, ✓ right, ✗ wrong"
-        return _draw_grid(images, captions, columns, title or head)
+
+    def write_caption(index: int, sign: str, room: float) -> list[str]:
+        predicted, target = _find_labels(outcomes, index)
+        line = f"{sign} {fit_text(predicted, FONT_SIZE, room)} | {fit_text(target, FONT_SIZE, room)}"
+        if measure_text(line, FONT_SIZE) <= room:
+            return [line]
+        return [_fit_between(f"{sign} ", predicted, " |", room), fit_text(target, FONT_SIZE, room)]
+
+    head = "predicted | truth, ✓ right, ✗ wrong"
+    return _draw_outcomes(images, outcomes, indices, columns, title, head, write_caption)
 
 
 def plot_wrong(
@@ -106,32 +106,41 @@ def plot_wrong(
     Raises:
         UsageError, DataError: see `plot_samples`.
     """
-    names = outcomes.class_names
+
+    def write_caption(index: int, sign: str, room: float) -> list[str]:
+        predicted, target = _find_labels(outcomes, index)
+        given, true = float(outcomes.probabilities[index]), float(outcomes.target_probabilities[index])
+        first = _fit_between(f"{sign} ", predicted, f" {given:.3f}", room)
+        return [first, _fit_between("truth ", target, f" {true:.3f}", room)]
+
+    return _draw_outcomes(images, outcomes, indices, columns, title, "most wrong, with probabilities", write_caption)
+
+
+def _draw_outcomes(
+    images: Sequence[Tensor],
+    outcomes: Outcomes,
+    indices: Sequence[int],
+    columns: int | None,
+    title: str | None,
+    head: str,
+    write_caption: Callable[[int, str, float], list[str]],
+) -> Figure:
+    """Draw samples with what `write_caption` returns of an index, a sign and the room in points."""
+    origin, correct = outcomes.origin, outcomes.correct
     with plot_style():
         room = _choose_cell_size(len(images), columns) + GAP - 6
-        captions = []
-        for index in indices:
-            target, predicted = int(outcomes.targets[index]), int(outcomes.predictions[index])
-            rows = (
-                ("✓ " if target == predicted else "✗ ", names[predicted], float(outcomes.probabilities[index])),
-                ("truth ", names[target], float(outcomes.target_probabilities[index])),
-            )
-            lines = [_fit_between(start, name, f" {probability:.3f}", room) for start, name, probability in rows]
-            captions.append((lines, RIGHT_COLOR if target == predicted else WRONG_COLOR))
-        return _draw_grid(images, captions, columns, title or f"{_describe(outcomes)}: most wrong, with probabilities")
+        signs = [("✓", RIGHT_COLOR) if correct[index] else ("✗", WRONG_COLOR) for index in indices]
+        captions = [
+            (write_caption(index, sign, room), color) for index, (sign, color) in zip(indices, signs, strict=True)
+        ]
+        return _draw_grid(
+            images, captions, columns, title or f"{origin.model} on {origin.dataset}, {origin.split}: {head}"
+        )
 
 
-def _describe(outcomes: Outcomes) -> str:
-    return f"{outcomes.origin.model} on {outcomes.origin.dataset}, {outcomes.origin.split}"
-
-
-def _join_labels(sign: str, predicted: str, target: str, room: float) -> list[str]:
-    """Return `predicted | truth` in one line where both fit whole, else in two."""
-    ends = [fit_text(name, FONT_SIZE, room) for name in (predicted, target)]
-    line = f"{sign} {ends[0]} | {ends[1]}"
-    if measure_text(line, FONT_SIZE) <= room:
-        return [line]
-    return [_fit_between(f"{sign} ", predicted, " |", room), fit_text(target, FONT_SIZE, room)]
+def _find_labels(outcomes: Outcomes, index: int) -> tuple[str, str]:
+    names = outcomes.class_names
+    return names[int(outcomes.predictions[index])], names[int(outcomes.targets[index])]
 
 
 def _fit_between(start: str, name: str, end: str, room: float) -> str:

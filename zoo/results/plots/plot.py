@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.data.samples import choose_samples
-from zoo.errors import UsageError, closest, quote
+from zoo.errors import UnknownNameError, UsageError, closest
 from zoo.records.references import find_weights
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
@@ -49,11 +49,8 @@ def plot(
         ZooError: see `evaluate`, which finds the predictions that no run kept.
     """
     if kind not in KINDS:
-        near = closest(kind, KINDS)
-        raise UsageError(
-            f"no kind of picture named {quote(kind)}",
-            fix=f"Did you mean {quote(near)}?" if near else f"Use one of: {', '.join(KINDS)}",
-        )
+        fix = "" if closest(kind, KINDS) else f"Use one of: {', '.join(KINDS)}"
+        raise UnknownNameError("kind of picture", kind, KINDS, fix=fix)
     wanted = [references] if isinstance(references, str | os.PathLike) else list(references)
     if not wanted or (kind != "curves" and len(wanted) != 1):
         expected = "at least one reference" if kind == "curves" else "one reference"
@@ -62,11 +59,10 @@ def plot(
     with plot_style():
         pass  # nothing is evaluated for a picture that cannot be drawn
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
-    curves = kind == "curves"
     paths = [find_weights(each, places) for each in wanted]
-    results = gather_results(paths, places, outcomes=not curves, progress=progress)
+    results = gather_results(paths, places, outcomes=kind != "curves", progress=progress)
     outcomes = results[0].outcomes
-    if curves or outcomes is None:
+    if outcomes is None:
         return plot_curves(results)
     if kind == "confusion":
         return plot_confusion(outcomes)

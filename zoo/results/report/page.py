@@ -22,7 +22,7 @@ from zoo.records.repeat import write_recipe
 from zoo.records.runs import RunRecord
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places, open_places
-from zoo.results.comparison import Comparison, compare_results, find_results
+from zoo.results.comparison import Comparison, compare_results, find_results, require_outcomes
 from zoo.results.conclusions import (
     describe_group,
     describe_models,
@@ -102,7 +102,6 @@ def _read(name: str) -> str:
 
 
 def _gather_context(comparison: Comparison, results: Sequence[Result], samples: dict[str, Any]) -> dict[str, Any]:
-    """Return the variables of the template."""
     style, script = _read("report.css"), _read("report.js")
     digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
     return {
@@ -129,7 +128,7 @@ def _gather_context(comparison: Comparison, results: Sequence[Result], samples: 
 def _gather_samples(results: Sequence[Result], places: Places) -> dict[str, Any]:
     """Return the samples to show: random ones, and the most wrong of each result; or why there are none."""
     count = max(2, min(MAX_WRONG, MAX_WRONG_IN_ALL // len(results)))
-    outcomes = [result.outcomes for result in results if result.outcomes is not None]
+    outcomes = [require_outcomes(result) for result in results]
     shared = choose_samples(len(outcomes[0].targets), RANDOM_SAMPLES, seed=42)
     wrong = [find_wrong(each, count) for each in outcomes]
     indices = list(dict.fromkeys([*shared, *(index for each in wrong for index in each)]))
@@ -172,19 +171,16 @@ def _gather_samples(results: Sequence[Result], places: Places) -> dict[str, Any]
 
 
 def _describe_result(result: Result) -> dict[str, Any]:
-    """Return confusion, scores, settings and recipe of one result."""
-    outcomes, told = result.outcomes, result.run_record or result.weights_metadata
-    if outcomes is None:
-        raise ValueError(f"{result.name} was read without its outcomes")
+    outcomes, told = require_outcomes(result), result.run_record or result.weights_metadata
     matrix = outcomes.matrix
     shares = matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
     names, size = outcomes.class_names, len(outcomes.class_names)
     scores = score_classes(matrix, names)
-    shown = (
-        scores
-        if size <= MAX_TABLE_CLASSES
-        else sorted(scores, key=lambda score: (score.f1 is None, score.f1))[:MAX_TABLE_CLASSES]
-    )
+    table: list[tuple[str, list[int], list[int]]] = []
+    if size <= MAX_TABLE_CLASSES:
+        table = list(zip(names, matrix.tolist(), (shares * 10).round().int().tolist(), strict=True))
+    else:
+        scores = sorted(scores, key=lambda score: (score.f1 is None, score.f1))[:MAX_TABLE_CLASSES]
     config = {key: value for key, value in (told.train_config or {}).items() if value is not None}
     dataset = told.dataset or DatasetOrigin(name="")
     settings = {
@@ -209,12 +205,10 @@ def _describe_result(result: Result) -> dict[str, Any]:
     }
     return {
         "names": names,
-        "table": list(zip(names, matrix.tolist(), (shares * 10).round().int().tolist(), strict=True))
-        if size <= MAX_TABLE_CLASSES
-        else [],
+        "table": table,
         "picture": draw_matrix(shares.numpy()) if MAX_TABLE_CLASSES < size <= MAX_IMAGE_CLASSES else "",
         "confusions": list_confusions(matrix, names),
-        "scores": shown,
+        "scores": scores,
         "all_scores": size <= MAX_TABLE_CLASSES,
         "settings": {key: value for key, value in settings.items() if value not in (None, "")},
         "environment": {key: value for key, value in environment.items() if value is not None},

@@ -13,13 +13,9 @@ from zoo.results.plots.style import AXIS_COLOR, TEXT_COLOR, render_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VARIABLES = {color.lower(): f"var(--l{index})" for index, color in enumerate(COLORS)}
-VARIABLES |= {
-    TEXT_COLOR: "var(--quiet)",
-    AXIS_COLOR: "var(--line)",
-    GRID_COLOR.lower(): "var(--line)",
-    "#ffffff": "var(--page)",
-}
+NAMES = {color.lower(): f"l{index}" for index, color in enumerate(COLORS)}
+NAMES |= {TEXT_COLOR: "quiet", AXIS_COLOR: "line", GRID_COLOR.lower(): "line", "#ffffff": "page"}
+VARIABLES = {color: f"var(--{name})" for color, name in NAMES.items()}
 """Colours of a figure, and the variables of report.css that stand for them: a dark page has other values."""
 
 SVG, LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"

@@ -26,7 +26,14 @@ def make_thumbnails(images: Sequence[Tensor]) -> list[str]:
     Raises:
         DataError: they are not `(C, H, W)`.
     """
-    return [_make_thumbnail(picture) for picture in normalize_images(images)]
+    from PIL import Image
+
+    found = []
+    for picture in normalize_images(images):
+        image = Image.fromarray((picture * 255).round().astype("uint8"))
+        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        found.append(_encode_png(image if image.mode == "L" else image.quantize(MAX_COLORS)))
+    return found
 
 
 def draw_matrix(shares: Any) -> str:
@@ -36,14 +43,6 @@ def draw_matrix(shares: Any) -> str:
     dark = numpy.array([0, 62, 116])
     pixels = 255 - numpy.asarray(shares)[:, :, None] * (255 - dark)
     return _encode_png(Image.fromarray(pixels.round().astype("uint8")))
-
-
-def _make_thumbnail(picture: Any) -> str:
-    from PIL import Image
-
-    image = Image.fromarray((picture * 255).round().astype("uint8"))
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    return _encode_png(image if image.mode == "L" else image.quantize(MAX_COLORS))
 
 
 def _encode_png(image: Any) -> str:
