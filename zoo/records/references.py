@@ -171,7 +171,7 @@ def _resolve(kind: Literal["model", "dataset"], entry: Entry[WeightsSpec], regis
     name = entry.spec.model if kind == "model" else entry.spec.dataset
     own = [plugin for plugin in registry.plugins if plugin.name == entry.plugin.name]
     if any(name in names for plugin in own for names in find_names(plugin, kind)):
-        name = f"{entry.plugin.name}/{name}"
+        name = entry.plugin.qualify(name)
     return registry.get(kind, name).qualified_name
 
 

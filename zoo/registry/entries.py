@@ -35,7 +35,7 @@ class Entry(Generic[S_co]):
     @property
     def qualified_name(self) -> str:
         """`plugin/name`, which always means this entry."""
-        return f"{self.plugin.name}/{self.spec.name}"
+        return self.plugin.qualify(self.spec.name)
 
     @property
     def short_name(self) -> str:
@@ -110,7 +110,7 @@ class Registry:
             for name, *aliases in find_names(plugin, kind):
                 shadowed = ", ".join(sorted(own & {name, *aliases}))
                 if shadowed:
-                    found.append(f"{kind} {shadowed} is zoo's own; this plugin's is {plugin.name}/{name}")
+                    found.append(f"{kind} {shadowed} is zoo's own; this plugin's is {plugin.qualify(name)}")
         return found
 
     def retry(self, plugin: Plugin) -> None:
@@ -195,9 +195,10 @@ class Registry:
         for plugin in self.plugins:
             # Whoever types the bare name of a catalogue's entry gets the qualified name suggested.
             for bare, *_ in find_names(plugin, kind) if _is_catalogue(plugin) else ():
-                meant[f"{plugin.name}/{bare}"] = [f"{plugin.name}/{bare}"]
+                qualified = plugin.qualify(bare)
+                meant[qualified] = [qualified]
                 if bare not in meant or meant[bare] != [bare]:
-                    meant.setdefault(bare, []).append(f"{plugin.name}/{bare}")
+                    meant.setdefault(bare, []).append(qualified)
         near = closest(name, meant)
         notes = [f"Broken: {problem}." for problem in self.problems]
         fix = f"Did you mean {' or '.join(map(quote, meant[near]))}?" if near else ""
@@ -250,7 +251,7 @@ def _is_catalogue(plugin: Plugin) -> bool:
 
 def _find_matching(plugin: Plugin, kind: Kind, pattern: str) -> list[Entry[Any]]:
     def is_wanted(name: str, *aliases: str) -> bool:
-        return fnmatchcase(name, pattern) or fnmatchcase(f"{plugin.name}/{name}", pattern)
+        return fnmatchcase(name, pattern) or fnmatchcase(plugin.qualify(name), pattern)
 
     return [Entry(spec, plugin) for spec in find_specs(plugin, kind, is_wanted)]
 

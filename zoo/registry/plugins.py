@@ -64,6 +64,10 @@ class Plugin:
         """Name and version, as messages show them."""
         return f"{self.name} {self.version}".strip()
 
+    def qualify(self, name: str) -> str:
+        """Return `plugin/name`, which means this plugin's entry whatever else is installed."""
+        return f"{self.name}/{name}"
+
     def broken(self, what: str, cause: str, fix: str = "") -> PluginError:
         """Return an error that names this plugin."""
         return PluginError(self.name, self.version, what, cause, fix)

@@ -56,7 +56,7 @@ def describe_elsewhere(entry: Entry[DatasetSpec], root: Path, params: dict[str, 
     by_path = isinstance(plugin.source, Path) and not plugin.installed and plugin.name != FIRST_PARTY
     question = {
         "plugin": str(plugin.source) if by_path else "",
-        "name": f"{plugin.name}/{entry.name}",
+        "name": entry.qualified_name,
         "root": str(Path(root).absolute()),
         "params": params,
         "sys.path": [str(Path(path).absolute()) for path in sys.path],  # it may have changed since the start
