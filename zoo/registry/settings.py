@@ -42,7 +42,7 @@ def setting(default: Any, help: str, **declared: Any) -> Any:
     """Declare a setting as a field of `TrainConfig`; the keywords are limits and the other fields of `Setting`."""
     limits: dict[str, float] = {name: declared.pop(name) for name in ("ge", "gt", "le", "lt") if name in declared}
     words = {"shown_default": "" if default is None else str(default), **declared}
-    return field(default=default, metadata={"setting": Setting(help=help, limits=limits, **words)})
+    return field(default=default, metadata={Setting: Setting(help=help, limits=limits, **words)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class TrainConfig:
 
 def list_settings() -> dict[str, Setting]:
     """Return what is declared of each setting, by name, in order."""
-    return {each.name: each.metadata["setting"] for each in fields(TrainConfig)}
+    return {each.name: each.metadata[Setting] for each in fields(TrainConfig)}
 
 
 def read_settings(given: Mapping[str, Any], *, where: str) -> dict[str, Any]:
