@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zoo.errors import SettingError
-from zoo.registry.settings import list_settings
 
 if TYPE_CHECKING:
     from zoo.registry.entries import Registry
@@ -42,6 +41,8 @@ def plugin_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def setting_options(command: F) -> F:
     """Add an option for each setting of a training, as `zoo.registry.settings` declares it."""
+    from zoo.registry.settings import list_settings  # most commands have no settings and need not wait for them
+
     for name, declared in reversed(list_settings().items()):
         option = f"--{name.replace('_', '-')}"
         text = f"{declared.help}  [{declared.shown_default}]"

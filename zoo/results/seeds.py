@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from zoo.records.metadata import WeightsMetadata
+from zoo.records.plain import to_json_data
 from zoo.results.reading import Result
 from zoo.results.significance import Difference, holm_adjust, mean_and_deviation, mean_interval, welch_test
 
@@ -90,8 +91,8 @@ def compare_groups(groups: Sequence[Group]) -> tuple[GroupPair, ...]:
 
 def _find_settings(metadata: WeightsMetadata) -> dict[str, str]:
     """Return the settings that make a model, without its seed, each as one text."""
-    table = metadata.to_json()
-    settings = {fact: table.get(fact) for fact in MODEL_FACTS}
+    # Not all of the metadata: their golden samples alone are most of them.
+    settings = {fact: to_json_data(getattr(metadata, fact)) for fact in MODEL_FACTS}
     settings |= {key: value for key, value in (metadata.train_config or {}).items() if key not in EXECUTION_SETTINGS}
     flat: dict[str, str] = {}
     for key, value in settings.items():
