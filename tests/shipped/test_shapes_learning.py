@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import statistics
-
 import pytest
 import torch
 from torch import nn
@@ -38,8 +36,11 @@ def train_and_measure(factory, splits, seed):
 @pytest.mark.slow
 def test_convolutions_beat_the_linear_model(one_thread):
     splits = shapes(root="unused")
-    scores = {m: [train_and_measure(m, splits, seed) for seed in range(5)] for m in (Baseline, TinyVGG)}
-    gains = [vgg - linear for linear, vgg in zip(scores[Baseline], scores[TinyVGG], strict=True)]
-    assert min(scores[Baseline]) > 0.4, scores
+    scores = [train_and_measure(Baseline, splits, seed) for seed in range(5)]
+    assert min(scores) > 0.4, scores
     # The median: about one TinyVGG in fourteen dies at this learning rate, and which one differs between processors.
-    assert statistics.median(gains) >= 0.10, scores
+    # It is reached by three seeds of five, so the others need no training once three are there.
+    gains: list[float] = []
+    while sum(gain >= 0.10 for gain in gains) < 3:
+        assert len(gains) < 5, (scores, gains)
+        gains.append(train_and_measure(TinyVGG, splits, len(gains)) - scores[len(gains)])
