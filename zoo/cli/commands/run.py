@@ -33,7 +33,7 @@ from zoo.records.runs import RunResult
 )
 @metric_option
 @setting_options
-@click.option("--seeds", metavar="N", help="Train so many times, each with the next seed, one run folder each.")
+@click.option("--seeds", metavar="N", help="Train N times, each with the next seed, one run folder each.")
 @param_options()
 @place_options()
 @plugin_options
