@@ -24,6 +24,11 @@ from filelock import FileLock
 
 # Before torch is imported: a test process is one of several, and their threads would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Shells set these for their own Pythons. With the first, each process of a test compiles zoo anew; with any of them, no
+# Python is warm.
+for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
+    os.environ.pop(name, None)
+sys.dont_write_bytecode = False
 
 ROOT = Path(__file__).parent.parent
 # What hypothesis remembers stays where git ignores it, whatever folder a test is in.

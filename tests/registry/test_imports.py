@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -59,10 +60,10 @@ RUN = """
 
 
 @pytest.mark.slow
-def test_workers_know_what_a_single_file_defines(tmp_path: Path, warm_python: str) -> None:
+def test_workers_know_what_a_single_file_defines(tmp_path: Path) -> None:
     (tmp_path / "greys.py").write_text(textwrap.dedent(PLUGIN), encoding="utf-8")
     (tmp_path / "program.py").write_text(textwrap.dedent(RUN), encoding="utf-8")
-    command = [warm_python, "program.py"]
+    command = [sys.executable, "program.py"]  # a warm one starts no workers by spawn
     done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     here, spawned, served, refused = json.loads(done.stdout.splitlines()[-1])

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from zoo.cli.commands import COMMANDS
-from zoo.cli.output import write_error, write_note, write_result
+from zoo.cli.output import drop_stream, write_error, write_note, write_result
 from zoo.errors import StorageError, UsageError, ZooError, closest, describe, quote
 from zoo.version import __version__
 
@@ -87,11 +87,15 @@ def cli() -> None:
 def entry() -> NoReturn:
     """Run the command line as a program and end the process."""
     code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(ValueError, AttributeError):  # raised by a stream that is closed, and where there is none
+            try:
+                stream.flush()
+            except OSError:
+                drop_stream(stream)
     if "torch" not in sys.modules:
         # Without torch no thread or worker is left to end. Taking the interpreter down would cost a good part of the
         # time of a listing.
-        with suppress(OSError, ValueError, AttributeError):
-            sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
 

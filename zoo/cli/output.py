@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from zoo.errors import StorageError, ZooError
 
@@ -24,16 +24,16 @@ def write_result(text: str) -> None:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        drop_stdout()
+        drop_stream(sys.stdout)
         raise
     except OSError as error:
-        drop_stdout()
+        drop_stream(sys.stdout)
         raise StorageError("cannot write results", error.strerror or str(error)) from error
 
 
-def drop_stdout() -> None:
-    """Point stdout nowhere, so that the interpreter's own flush at its end cannot fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def drop_stream(stream: TextIO) -> None:
+    """Point stdout or stderr nowhere: what it could not write would fail again at the interpreter's end (exit 120)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def escape(text: str) -> str:
