@@ -65,8 +65,7 @@ def check_golden(where: object, model: nn.Module, metadata: WeightsMetadata) -> 
     images = _repeat(kept, golden.stride, metadata.image.shape if metadata.image else kept.shape[1:])
     what = f"{where} no longer gives the predictions it was saved with"
     try:
-        inputs = metadata.preprocess(images)
-        probabilities = predict_probabilities(model, inputs)
+        probabilities = predict_probabilities(model, metadata.preprocess(images))
     except (RuntimeError, ValueError, TypeError) as error:
         raise WeightsError(what, f"its golden samples cannot be replayed ({error})") from error
     expected = torch.tensor(golden.probabilities)

@@ -84,8 +84,7 @@ class Predictions:
         return (self[row] for row in range(len(self)))
 
     def _make(self, row: int, index: int) -> Prediction:
-        probability = float(self.probabilities[row, index])
-        return Prediction(index=index, label=self.class_names[index], probability=probability)
+        return Prediction(index=index, label=self.class_names[index], probability=float(self.probabilities[row, index]))
 
 
 class Predictor:

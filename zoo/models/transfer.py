@@ -31,8 +31,7 @@ class Transfer:
 
     def describe(self, frozen: Sequence[str]) -> str:
         """Return it in one line."""
-        total = len(self.kept) + len(self.new)
-        parts = [f"kept {len(self.kept)} of {total} tensors"]
+        parts = [f"kept {len(self.kept)} of {len(self.kept) + len(self.new)} tensors"]
         for what, names in (("new", list(self.new)), ("unused", self.unused), ("frozen", frozen)):
             if names:
                 more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

@@ -188,8 +188,7 @@ def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]
     try:
         # Mapping is quicker, but a mapped file that another process truncates ends this one, and a rewritten file
         # changes the tensors.
-        backend = "mmap" if mapped else "pread"
-        tensors: dict[str, torch.Tensor] = safetensors.torch.load_file(path, backend=backend)
+        tensors: dict[str, torch.Tensor] = safetensors.torch.load_file(path, backend="mmap" if mapped else "pread")
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read", describe(error)) from error
     for name, tensor in tensors.items():

@@ -164,8 +164,7 @@ def create_run(runs: Path, model: str, dataset: str) -> Path:
     Raises:
         StorageError: it cannot be made.
     """
-    name = re.sub(r"[^a-z0-9._-]", "-", f"{time.strftime('%Y%m%d-%H%M%S')}-{model}-{dataset}")
-    return create_folder(runs, name)
+    return create_folder(runs, re.sub(r"[^a-z0-9._-]", "-", f"{time.strftime('%Y%m%d-%H%M%S')}-{model}-{dataset}"))
 
 
 def save_record(folder: Path, record: RunRecord) -> None:
@@ -174,8 +173,7 @@ def save_record(folder: Path, record: RunRecord) -> None:
     Raises:
         StorageError: it cannot be written; the record before stays.
     """
-    spread = json.dumps(record.to_json(), indent=2)
-    text = NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", spread)
+    text = NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", json.dumps(record.to_json(), indent=2))
     write_file(folder / RECORD_FILE, f"{text}\n".encode(), what="the record of the run")
 
 

@@ -78,9 +78,8 @@ def call_factory(entry: Entry[Any], **arguments: Any) -> Any:
         ZooError: what the factory raises in zoo's own words.
         PluginError: it cannot be loaded, or fails in another way. An error for lack of memory passes unchanged.
     """
-    factory = load_factory(entry)
     try:
-        return factory(**arguments)
+        return load_factory(entry)(**arguments)
     except (ZooError, KeyboardInterrupt):
         raise
     except BaseException as error:

@@ -189,8 +189,7 @@ def _load_here(plugin: Plugin) -> Listing:
         for kind, row in specs:
             _to_spec(kind, row)
     except PluginError as error:
-        prefix = plugin.broken("", "").what
-        problem = (error.what.removeprefix(prefix).strip(), error.why, error.fix)
+        problem = (error.what.removeprefix(plugin.broken("", "").what).strip(), error.why, error.fix)
     except Exception as error:  # noqa: BLE001 a class of specs that the plugin derived may do anything
         problem = ("its specs are not usable", describe(error), "")
     return Listing(

@@ -111,9 +111,8 @@ def default_scale(dtype: torch.dtype) -> float:
         return 1
     if dtype in (torch.uint8, torch.int8, torch.uint16, torch.int16):
         return torch.iinfo(dtype).max
-    raise DataError(
-        f"images of dtype {dtype} have no default range", fix="Declare it: Preprocess(scale=...), or give uint8 images"
-    )
+    fix = "Declare it: Preprocess(scale=...), or give uint8 images"
+    raise DataError(f"images of dtype {dtype} have no default range", fix=fix)
 
 
 def _convert_channels(inputs: torch.Tensor, channels: int) -> torch.Tensor:

@@ -67,9 +67,8 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
     for name in wanted.metrics:
         with errors.catch():
             found["metrics"][name] = registry.get("metric", name)
-    recommended = found["model"].spec.train if "model" in found else {}
     with errors.catch():
-        found["config"] = resolve_config(recommended, wanted.settings)
+        found["config"] = resolve_config(found["model"].spec.train if "model" in found else {}, wanted.settings)
         found["device"] = resolve_device(found["config"].device)
     for kind, given, target in (
         ("model", wanted.params, "params"),

@@ -159,8 +159,7 @@ def save_trained(folder: Path, entry: Entry[ModelSpec], record: RunRecord, ready
         save_weights(path, ready.model, replace(metadata, golden=None))
     except StorageError as error:
         # The training is done; its result must not be lost because a folder is gone or a disk is full.
-        rescue = folders.zoo_home() / "rescued"
-        saved = files.create_folder(rescue, folder.name) / WEIGHTS_FILE
+        saved = files.create_folder(folders.zoo_home() / "rescued", folder.name) / WEIGHTS_FILE
         save_weights(saved, ready.model, metadata)
         raise StorageError(error.what, error.why, f"The weights were saved to {saved} instead") from error
     return path

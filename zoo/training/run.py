@@ -64,7 +64,6 @@ def run(
     """
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
     names = [metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics))
-    patterns = [freeze] if isinstance(freeze, str) else freeze
     wanted = Wanted(
         model=model if init or model else "baseline",
         dataset=dataset if init or dataset else "shapes",
@@ -74,7 +73,7 @@ def run(
         metric_params=metric_params or {},
         settings=settings,
     )
-    request = make_request(wanted, places, init=init, freeze=patterns)
+    request = make_request(wanted, places, init=init, freeze=[freeze] if isinstance(freeze, str) else freeze)
     check_writable(places.runs_dir, fix="Choose another folder with --runs-dir")
     config = request.plan.config
     with use_seed(config.seed), use_threads(config.threads or 1), name_memory(request.plan):

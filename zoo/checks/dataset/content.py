@@ -10,7 +10,6 @@ from zoo.checks.base import Fault, Skip
 from zoo.checks.dataset.subject import DatasetSubject, choose_places, read_sample
 from zoo.data.loading import find_false_claims
 from zoo.data.splits import count_samples, find_input_shape
-from zoo.registry.certificates import Status
 from zoo.registry.compatibility import show_shape
 from zoo.registry.preprocess import Preprocess
 
@@ -143,8 +142,7 @@ def check_range(subject: DatasetSubject) -> str:
                 f"train inputs have mean {train_mean:.3g} and deviation {train_std:.3g}, "
                 f"{name} inputs {mean:.3g} and {std:.3g}"
             )
-            fix = "Prepare all splits alike; declare Preprocess(mean=..., std=...) and leave it to zoo"
-            raise Fault(seen, fix)
+            raise Fault(seen, "Prepare all splits alike; declare Preprocess(mean=..., std=...) and leave it to zoo")
     low, high = (float(limit) for limit in torch.cat(list(inputs_of.values()), 1).aminmax())
     return f"inputs lie between {low:.3g} and {high:.3g}"
 
@@ -166,9 +164,8 @@ def check_disjoint(subject: DatasetSubject) -> str:
         count = len(digests)
         for other, images in known.items():
             if shared := sum(digest in images for digest in digests):
-                status: Status = "failed" if shared / count > SHARED else "warning"
                 found = f"{shared} of {count} {name} images ({shared / count:.2%}) are also {other} images"
-                raise Fault(found, fix, status=status)
+                raise Fault(found, fix, status="failed" if shared / count > SHARED else "warning")
             either_way = {digest for digest, _ in images}
             mirrored = sum(digest in either_way for digest, _ in digests)
             if mirrored > MIRRORED * count:

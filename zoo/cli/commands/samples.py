@@ -47,8 +47,7 @@ def samples_command(
     from zoo.data.samples import load_samples
     from zoo.results.plots.images import plot_samples
 
-    registry = discover()
-    found = load_samples(dataset, index=index, count=rows * columns, registry=registry, **options)
+    found = load_samples(dataset, index=index, count=rows * columns, registry=discover(), **options)
     if output is not None:
         head = f"{found.dataset}, {found.split}"
         save_figure(plot_samples(found.images, found.labels, columns=columns, title=head), output)

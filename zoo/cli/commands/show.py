@@ -86,8 +86,7 @@ def show_command(
         write_json({"entries": shown, **({"layers": table} if table else {}), **counted})
         return
     for entry in entries:
-        plugin = f"{entry.spec.kind} of plugin {entry.plugin.label}"
-        write_result(f"{entry.short_name}: {plugin}")
+        write_result(f"{entry.short_name}: {entry.spec.kind} of plugin {entry.plugin.label}")
         rows = [("description", entry.spec.description), *_ROWS[entry.spec.kind](entry.spec)]
         write_table([row for row in rows if row[1]], indent="  ")
     if table is not None:
@@ -129,7 +128,6 @@ def _model_rows(spec: ModelSpec) -> list[tuple[str, str]]:
 
 
 def _dataset_rows(spec: DatasetSpec) -> list[tuple[str, str]]:
-    size = sum(file.size for file in spec.files)
     names = [f"{index} {name}" for index, name in enumerate(spec.class_names)]
     return [
         ("input shape", _shape(spec.input_shape) if spec.input_shape else "not declared"),
@@ -139,7 +137,7 @@ def _dataset_rows(spec: DatasetSpec) -> list[tuple[str, str]]:
         ("params", _show_values(spec.params) or "none"),
         ("license", spec.license),
         ("source", spec.homepage),
-        ("download", _show_download(size, len(spec.files)) if spec.files else "none"),
+        ("download", _show_download(sum(file.size for file in spec.files), len(spec.files)) if spec.files else "none"),
         ("factory", str(spec.factory)),
     ]
 
@@ -196,8 +194,7 @@ def _build_layers(registry: Any, model: str, dataset: str, params: dict[str, str
         raise UsageError(f"dataset {quote(dataset)} declares no input shape and classes", fix="Give another --dataset")
     shape = adapt_preprocess(entry.spec, dataset, data.input_shape, Preprocess())[0].output_shape(data.input_shape)
     values = resolve_params(entry.spec, load_factory(entry), params)
-    module = build_model(entry, input_shape=shape, num_classes=data.num_classes, params=values)
-    return list_layers(module, shape)
+    return list_layers(build_model(entry, input_shape=shape, num_classes=data.num_classes, params=values), shape)
 
 
 def _write_layers(table: dict[str, Any]) -> None:

@@ -77,8 +77,7 @@ def plot_curves(results: Sequence[Result]) -> Figure:
         runs = [Line2D([], [], label=name, **choose_look(index)) for index, name in enumerate(names)]
         options: dict[str, Any] = {"frameon": False, "fontsize": 9, "borderpad": 0, "borderaxespad": 0}
         middle: dict[str, Any] = {"loc": "upper center", "handlelength": 2.6, "columnspacing": 1.5, "labelspacing": 0.6}
-        place = (0.5, (rows * 18 + 2) / height)
-        figure.legend(handles=splits, bbox_to_anchor=place, ncols=2, **middle, **options)
+        figure.legend(handles=splits, bbox_to_anchor=(0.5, (rows * 18 + 2) / height), ncols=2, **middle, **options)
         if not single:
             place = (0.5, ((rows - 1) * 18 + 2) / height)
             figure.legend(handles=runs, bbox_to_anchor=place, ncols=columns, **middle, **options)

@@ -62,9 +62,8 @@ def plot_style() -> Iterator[None]:
     try:
         import matplotlib
     except ImportError as error:
-        raise UsageError(
-            "pictures need matplotlib", describe(error), "Install it: pip install 'zoo-torch[plots]'"
-        ) from error
+        fix = "Install it: pip install 'zoo-torch[plots]'"
+        raise UsageError("pictures need matplotlib", describe(error), fix) from error
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", MISSING_GLYPH, UserWarning)
         matplotlib.rcdefaults()
