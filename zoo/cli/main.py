@@ -15,7 +15,7 @@ import click
 
 from zoo.cli.commands import COMMANDS
 from zoo.cli.output import write_error, write_note, write_result
-from zoo.errors import StorageError, UsageError, ZooError, closest, describe, quote
+from zoo.errors import StorageError, UsageError, ZooError, describe, quote, suggest
 from zoo.version import __version__
 
 INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141
@@ -54,9 +54,7 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Name the closest command when there is none of that name."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = closest(args[0], COMMANDS)
-            fix = f"Did you mean {quote(near)}?" if near else "See: zoo -h"
-            raise UsageError(f"no command {quote(args[0])}", fix=fix)
+            raise UsageError(f"no command {quote(args[0])}", fix=suggest(args[0], COMMANDS, "See: zoo -h"))
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

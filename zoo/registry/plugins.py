@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import PluginError, UsageError, ZooError, closest, describe, quote
+from zoo.errors import PluginError, UsageError, ZooError, describe, quote, suggest
 from zoo.registry.distributions import EntryPoint, find_entry_points, normalize_name
 from zoo.registry.fields import DOTTED, check_name
 from zoo.registry.manifest import MANIFEST_FILE, Manifest, first_party_path
@@ -90,9 +90,7 @@ def find_plugins(paths: Sequence[str | Path] = (), disabled: Iterable[str] = ())
     given = [_from_path(path) for path in dict.fromkeys(_make_absolute(path) for path in (*paths, *environment))]
     known = [*map(_choose_name, points), *(plugin.name for plugin in given)]
     for name in unwanted - {"all", *map(normalize_name, known)}:
-        near = closest(name, known)
-        fix = f"Did you mean {quote(near)}?" if near else "See: zoo plugins"
-        raise UsageError(f"no plugin {quote(name)} to leave out", fix=fix)
+        raise UsageError(f"no plugin {quote(name)} to leave out", fix=suggest(name, known, "See: zoo plugins"))
     found = [Plugin(FIRST_PARTY, __version__, "zoo itself", first_party_path())]
     if "all" not in off:
         found += [_from_entry_point(point) for point in points if normalize_name(_choose_name(point)) not in off]

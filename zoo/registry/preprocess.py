@@ -99,6 +99,11 @@ class Preprocess:
         return cls(**values)
 
 
+def name_dtype(dtype: torch.dtype) -> str:
+    """Return a dtype as records and messages name it: `uint8`."""
+    return str(dtype).removeprefix("torch.")
+
+
 def default_scale(dtype: torch.dtype) -> float:
     """Return what raw values of `dtype` are divided by when nothing is stated.
 

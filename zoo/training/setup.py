@@ -12,7 +12,7 @@ from torch import nn
 from zoo.data.batches import Batches
 from zoo.data.loading import find_false_claims, load_dataset
 from zoo.data.splits import DataSplits, find_input_shape
-from zoo.errors import PluginError, quote
+from zoo.errors import quote
 from zoo.models.device import choose_threads
 from zoo.models.probe import check_model, count_flop
 from zoo.models.transfer import Transfer, freeze
@@ -144,6 +144,4 @@ def check_claims(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> 
     if plan.given_dataset_params:
         return
     for false in find_false_claims(plan.dataset.spec, splits, raw_shape)[:1]:
-        plugin = plan.dataset.plugin
-        what = f"dataset {quote(plan.dataset.name)} is not what it declares"
-        raise PluginError(plugin.name, plugin.version, what, false)
+        raise plan.dataset.plugin.broken(f"dataset {quote(plan.dataset.name)} is not what it declares", false)

@@ -9,7 +9,6 @@ import click
 from zoo.cli import options
 from zoo.cli.findings import write_findings
 from zoo.cli.output import escape, write_json, write_result, write_table
-from zoo.errors import PluginError
 
 if TYPE_CHECKING:
     from zoo.checks.combination.contract import Diagnosis
@@ -47,7 +46,7 @@ def check_command(model: str | None, verbose: bool, discover: options.Discover, 
         failed = [found.check for found in diagnosis.findings if found.status == "failed"]
         plugin = registry.get("model", model or "baseline").plugin
         what = f"model {diagnosis.model!r} on dataset {diagnosis.dataset!r} is not fit to be trained"
-        raise PluginError(plugin.name, plugin.version, what, f"failed: {', '.join(failed)}")
+        raise plugin.broken(what, f"failed: {', '.join(failed)}")
 
 
 def _write_diagnosis(diagnosis: Diagnosis, verbose: bool) -> None:

@@ -9,6 +9,7 @@ import click
 from zoo.cli.options import Discover, output_options, param_options, place_options, plugin_options, read_grid
 from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.errors import UsageError
+from zoo.registry.compatibility import show_shape
 
 
 @click.command("samples")
@@ -61,6 +62,5 @@ def samples_command(
 
 
 def _make_row(sample: dict[str, Any]) -> tuple[str, ...]:
-    shape = "x".join(map(str, sample["shape"]))
     values = f"{sample['min']:.6g}..{sample['max']:.6g}"
-    return str(sample["index"]), escape(sample["label"]), shape, sample["dtype"], values
+    return str(sample["index"]), escape(sample["label"]), show_shape(sample["shape"]), sample["dtype"], values

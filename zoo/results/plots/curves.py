@@ -124,8 +124,7 @@ def draw_curve(axes: Axes, history: Sequence[Epoch], split: Scored, name: str, i
 def _read_history(result: Result) -> list[Epoch]:
     if result.history:
         return list(result.history)
+    why = f"its record in {result.run} has no epochs"
     if result.run is None:
         why = "it is weights alone, and how they were trained is known of runs only"
-    else:
-        why = f"its record in {result.run} has no epochs"
     raise UsageError(f"no curves of {result.name}", why, "Give a run folder or @last, after zoo run")
