@@ -28,12 +28,8 @@ def load_factory(entry: Entry[Any]) -> Callable[..., Any]:
     if isinstance(factory, str):
         source = entry.plugin.source
         beside = source if isinstance(source, Path) and not entry.plugin.installed else None
-        try:
+        with entry.plugin.blamed(f"{entry.spec.factory} cannot be loaded", (ZooError, KeyboardInterrupt)):
             factory = import_object(factory, beside)
-        except (ZooError, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            raise entry.plugin.broken(f"{entry.spec.factory} cannot be loaded", describe(error)) from error
     if not callable(factory):
         raise entry.plugin.broken(f"{entry.spec.factory} is not a factory", f"expected a callable, got {factory!r}")
     return cast("Callable[..., Any]", factory)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,16 @@ class Plugin:
     def broken(self, what: str, cause: str, fix: str = "") -> PluginError:
         """Return an error that names this plugin."""
         return PluginError(self.name, self.version, what, cause, fix)
+
+    @contextmanager
+    def blamed(self, what: str, passing: tuple[type[BaseException], ...] = (KeyboardInterrupt,)) -> Iterator[None]:
+        """Tell any error of the body, even SystemExit, as one of this plugin; those of `passing` go through."""
+        try:
+            yield
+        except passing:
+            raise
+        except BaseException as error:
+            raise self.broken(what, describe(error)) from error
 
 
 def find_plugins(paths: Sequence[str | Path] = (), disabled: Iterable[str] = ()) -> list[Plugin]:
