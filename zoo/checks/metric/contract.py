@@ -9,16 +9,7 @@ from typing import Any
 import torch
 
 from zoo.checks.base import Check, Fault, Skip
-from zoo.checks.metric.subject import (
-    SAMPLES,
-    Batch,
-    MetricSubject,
-    compute,
-    evaluate,
-    make_stream,
-    require_same,
-    update,
-)
+from zoo.checks.metric.subject import SAMPLES, MetricSubject, compute, cut, evaluate, make_stream, require_same, update
 from zoo.checks.metric.values import check_bounds, check_classes, check_direction, check_empty, check_extremes
 from zoo.checks.settings import check_use, keep_settings
 from zoo.checks.subject import CLASSES, check_params
@@ -112,20 +103,15 @@ def check_batches(subject: MetricSubject) -> str:
     fix = "Add up counts or sums and the number of samples in update(), and divide once in compute()"
     for classes in subject.classes:
         stream = make_stream(classes)
-        values = subject.value([stream], classes), subject.value(_cut(stream, SIZES), classes)
+        values = subject.value([stream], classes), subject.value(cut(stream, SIZES), classes)
         require_same(*values, "in one batch and in five", fix)
     order = torch.randperm(MANY, generator=torch.Generator().manual_seed(0))
     logits, targets = (part[order] for part in make_stream(subject.classes[0], samples=MANY))
     fix = "Count in int or torch.int64, add up in float64, and keep every sample in the count"
-    values = subject.value([(logits, targets)]), subject.value(_cut((logits, targets), MANY_BATCH))
+    values = subject.value([(logits, targets)]), subject.value(cut((logits, targets), MANY_BATCH))
     require_same(*values, f"{MANY} samples at once and in batches of {MANY_BATCH}", fix, MANY_TOLERANCE)
     subject.even = True
     return f"one batch of {SAMPLES} and batches of {', '.join(map(str, SIZES))} give the same"
-
-
-def _cut(stream: Batch, sizes: int | tuple[int, ...]) -> list[Batch]:
-    logits, targets = stream
-    return list(zip(logits.split(sizes), targets.split(sizes), strict=True))
 
 
 def check_order(subject: MetricSubject) -> str:

@@ -69,6 +69,12 @@ def make_stream(classes: int, right: float = 0.6, seed: int = 0, margin: float =
     return logits, targets
 
 
+def cut(stream: Batch, sizes: int | tuple[int, ...]) -> list[Batch]:
+    """Return a stream as batches of these sizes."""
+    logits, targets = stream
+    return list(zip(logits.split(sizes), targets.split(sizes), strict=True))
+
+
 def evaluate(metric: Metric, batches: Sequence[Batch]) -> dict[str, float]:
     """Reset a metric, give it batches and return its values, as an evaluation does; settings stay as they are."""
     with keep_settings(), torch.inference_mode():
