@@ -32,11 +32,7 @@ def is_reference(name: str) -> bool:
 
 
 def show_weights(path: Path, *, as_json: bool) -> None:
-    """Print what the header of a file says; of another program's file its tensors.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or no weights file.
-    """
+    """Print what a file's header says, of another program's file its tensors; raise WeightsError for a bad file."""
     header = read_header(path)
     metadata = read_metadata(path, header.metadata) if header.metadata else None
     if as_json:

@@ -124,11 +124,7 @@ class Pretrained:
 
 
 def read_pretrained(path: Path) -> Pretrained:
-    """Read a weights file to start from.
-
-    Raises:
-        WeightsError: it is missing, damaged, or not zoo's.
-    """
+    """Read a weights file to start from; raise WeightsError when it is missing, damaged, or not zoo's."""
     header = read_header(path)
     metadata = read_metadata(path, header.metadata)
     return Pretrained(path=path, metadata=metadata, tensors=read_tensors(path), digest=hash_tensors(path, header))

@@ -118,11 +118,7 @@ def _find_place(tensor: Tensor) -> Any:
 
 
 def check_patterns(patterns: Iterable[str], names: Iterable[str]) -> None:
-    """Check that each shell pattern matches a name.
-
-    Raises:
-        UsageError: one matches none; gives the closest names.
-    """
+    """Check that each shell pattern matches a name; raise UsageError with the closest names for one that does not."""
     names = list(names)
     for pattern in patterns:
         if not isinstance(pattern, str):

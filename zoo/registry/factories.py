@@ -54,11 +54,7 @@ def build_model(
 
 
 def build_metric(entry: Entry[Any], *, num_classes: int, params: Mapping[str, Any]) -> Metric:
-    """Build a metric for `num_classes` classes.
-
-    Raises:
-        PluginError: the factory fails, or gives something without `update`, `compute` and `reset`.
-    """
+    """Build a metric; raise PluginError where the factory fails or gives none with `update`, `compute` and `reset`."""
     metric = call_factory(entry, num_classes=num_classes, **params)
     missing = [name for name in ("update", "compute", "reset") if not callable(getattr(metric, name, None))]
     if missing:

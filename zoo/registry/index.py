@@ -103,13 +103,7 @@ def _apply_listing(plugin: Plugin, listing: Listing) -> None:
 
 
 def _read_cache(plugin: Plugin) -> Listing:
-    """Return what is kept of a plugin.
-
-    Raises:
-        OSError: nothing is kept.
-        ValueError: the plugin has changed.
-        Exception: what is kept is damaged.
-    """
+    """Return what is kept of a plugin; raise OSError for nothing, ValueError once it changed, any error for damage."""
     path, source = _find_cache(plugin)
     checksum, _, text = path.read_text(encoding="utf-8").partition("\n")
     if digest(text) != checksum:

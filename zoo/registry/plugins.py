@@ -114,22 +114,13 @@ def is_installed(name: str) -> bool:
 
 
 def plugin_from_object(source: object) -> Plugin:
-    """Return a plugin for a module or object with hook functions, given from Python.
-
-    Raises:
-        UsageError: its name cannot name a plugin.
-    """
+    """Return a plugin for a module or object with hooks; raise UsageError where its name cannot name a plugin."""
     name = getattr(source, "__name__", type(source).__name__).rpartition(".")[2]
     return Plugin(_to_plugin_name(name), "", "given from Python", source)
 
 
 def plugin_from_specs(name: str, specs: Sequence[AnySpec]) -> Plugin:
-    """Return a plugin that provides exactly these specs.
-
-    Raises:
-        UsageError: `name` cannot name a plugin.
-        TypeError: one of them is no spec.
-    """
+    """Return a plugin of exactly these specs; raise UsageError for a name no plugin can have, TypeError for no spec."""
     for spec in specs:
         if not isinstance(spec, tuple(SPEC_CLASSES.values())):
             raise TypeError(f"expected specs, got {type(spec).__name__}")

@@ -56,11 +56,7 @@ class Plan:
 
 
 def make_plan(wanted: Wanted, registry: Registry) -> Plan:
-    """Resolve names, params and settings and check the declared shapes.
-
-    Raises:
-        ZooError: every problem found, together.
-    """
+    """Resolve names, params and settings and check the declared shapes; raise every problem found as one ZooError."""
     errors = ErrorCollector()
     found: dict[str, Any] = {"metrics": {}, "metric_params": {}}
     metrics = [wanted.metrics] if isinstance(wanted.metrics, str) else list(dict.fromkeys(wanted.metrics))

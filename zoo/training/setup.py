@@ -105,11 +105,7 @@ def prepare(request: Request) -> Preparation:
 
 
 def build_metrics(plan: Plan, num_classes: int) -> dict[str, Metric]:
-    """Build the metrics of a plan on its device and try each of them.
-
-    Raises:
-        MetricError, PluginError, UsageError.
-    """
+    """Build the metrics of a plan on its device and try each; raise MetricError, PluginError or UsageError."""
     metrics = {}
     for name, entry in plan.metrics.items():
         with refuse_params(bool(plan.metric_params[name])):
@@ -131,11 +127,7 @@ def find_threads(plan: Plan, model: nn.Module, input_shape: tuple[int, ...]) -> 
 
 
 def load_splits(plan: Plan, root: Path, *, offline: bool) -> DataSplits:
-    """Fetch, load and check the data set of a plan.
-
-    Raises:
-        DataError, DownloadError, PluginError, UsageError.
-    """
+    """Fetch, load and check the data set of a plan; the errors are those of `load_dataset`."""
     return load_dataset(plan.dataset, root, plan.dataset_params, given=plan.given_dataset_params, offline=offline)
 
 

@@ -47,11 +47,7 @@ def can_ask(entry: Entry[DatasetSpec]) -> bool:
 
 
 def describe_elsewhere(entry: Entry[DatasetSpec], root: Path, params: dict[str, Any]) -> dict[str, Any]:
-    """Return what `describe_splits` says in the other process, or `{"error": text}`.
-
-    Raises:
-        TimeoutError: it took more than TIME_LIMIT seconds.
-    """
+    """Return what `describe_splits` says there, or `{"error": text}`; raise TimeoutError after TIME_LIMIT seconds."""
     plugin = entry.plugin
     by_path = isinstance(plugin.source, Path) and not plugin.installed and plugin.name != FIRST_PARTY
     question = {

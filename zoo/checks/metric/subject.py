@@ -97,11 +97,7 @@ def update(metric: Metric, batch: Batch) -> None:
 def require_same(
     expected: Mapping[str, float], values: Mapping[str, float], label: str, fix: str, tolerance: float = TOLERANCE
 ) -> None:
-    """Compare the values of two results.
-
-    Raises:
-        Fault: they differ by more than `tolerance` of the expected one; `label` says how the two were made.
-    """
+    """Raise Fault where values differ by more than `tolerance` of the expected; `label` says how both were made."""
     if expected.keys() != values.keys():
         name = next(iter(expected.keys() ^ values.keys()))
         raise Fault(f"{label}: {len(expected)} and {len(values)} values, only one has {name!r}", fix)

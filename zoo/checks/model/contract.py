@@ -165,11 +165,7 @@ def _takes_several(model: nn.Module, subject: ModelSubject, case: int) -> bool:
 
 
 def _switch_mode(model: nn.Module, training: bool) -> None:
-    """Call train() or eval().
-
-    Raises:
-        Fault: it does not return the model in that mode.
-    """
+    """Call train() or eval(); raise Fault when it does not return the model in that mode."""
     name = "train" if training else "eval"
     returned: Any = getattr(model, name)()
     if returned is model and model.training is training:
