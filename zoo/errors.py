@@ -33,6 +33,12 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return the advice to take the known name most like `name`, or the other advice when nothing is close."""
+    near = closest(name, known)
+    return f"Did you mean {quote(near)}?" if near else otherwise
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory ran out: Python's error, torch's for a device, or torch's plain RuntimeError on the CPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
@@ -77,10 +83,8 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, name: str, known: Sequence[str], notes: Sequence[str] = (), fix: str = "") -> None:
         self.kind, self.name, self.known, self.notes = kind, name, tuple(known), tuple(notes)
-        near = closest(name, known)
         if not fix:
-            plural = kind if kind.endswith("s") else f"{kind}s"
-            fix = f"Did you mean {quote(near)}?" if near else f"See: zoo list {plural}"
+            fix = suggest(name, known, f"See: zoo list {kind if kind.endswith('s') else f'{kind}s'}")
         super().__init__(f"no {kind} named {quote(name)}", fix=" ".join([fix, *notes]))
 
 
@@ -106,8 +110,7 @@ class UnknownSettingError(UsageError):
 
     def __init__(self, where: str, name: str, known: Sequence[str], meant: str | None = None) -> None:
         self.where, self.name, self.known = where, name, tuple(known)
-        near = meant or closest(name, known)
-        fix = f"Did you mean {quote(near)}?" if near else f"Known: {', '.join(known) or 'none'}"
+        fix = suggest(meant or name, known, f"Known: {', '.join(known) or 'none'}")
         super().__init__(f"{where} has no setting {quote(name)}", fix=fix)
 
 

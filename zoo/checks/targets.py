@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo.errors import UnknownNameError, closest, quote
+from zoo.errors import UnknownNameError, suggest
 from zoo.registry.entries import Registry
 from zoo.registry.plugins import FIRST_PARTY, Plugin, find_plugins
 
@@ -28,8 +28,7 @@ def find_target(target: str | Path, plugins: Sequence[str | Path] = ()) -> tuple
     parts = [plugin for plugin in registry.plugins if plugin.name == name]
     if not parts:
         known = [plugin.name for plugin in registry.plugins]
-        near = closest(name, known)
-        fix = f"Did you mean {quote(near)}?" if near else "Give a name that zoo plugins lists, or the path of a file"
+        fix = suggest(name, known, "Give a name that zoo plugins lists, or the path of a file")
         raise UnknownNameError("plugin", name, known, fix=fix)
     return registry, parts, pattern
 

@@ -30,8 +30,7 @@ def check_proof(subject: WeightsSubject) -> str:
     """
     fix = "Save them anew with zoo run or zoo.save, with the model of this plugin"
     try:
-        path = resolve_file(subject.entry, offline=subject.offline)
-        checks = verify(path, registry=subject.registry).checks
+        checks = verify(resolve_file(subject.entry, offline=subject.offline), registry=subject.registry).checks
     except DownloadError as error:
         raise Untried(f"the file is not here and cannot be fetched: {error}") from error
     except PluginError as error:

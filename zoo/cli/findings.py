@@ -40,8 +40,7 @@ def write_findings(title: str, findings: Sequence[Finding], verbose: bool = Fals
 def _write_block(found: Finding) -> None:
     width = max(60, min(100, shutil.get_terminal_size((100, 24)).columns))
     write_result(f"  {found.status:<8}{found.check}")
-    where = _shorten(found.where)
-    for label, text in (("seen", found.seen), ("why", found.why), ("fix", found.fix), ("at", where)):
+    for label, text in (("seen", found.seen), ("why", found.why), ("fix", found.fix), ("at", _shorten(found.where))):
         if text:
             # A path is not wrapped, so that it can be clicked and copied.
             lines = [escape(text)] if label == "at" else textwrap.wrap(escape(text), width - 10, break_on_hyphens=False)

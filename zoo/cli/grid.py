@@ -34,11 +34,7 @@ def make_thumbnail(pixels: Tensor) -> Image:
 
 
 def save_grid(path: str, cells: Sequence[tuple[Image, str, float]]) -> None:
-    """Draw thumbnails with label and probability and write them as PNG.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
+    """Draw thumbnails with label and probability and write them as PNG; raise StorageError when that fails."""
     from PIL import Image, ImageDraw, ImageFont, features
 
     # A Pillow without FreeType has letters of one size only.

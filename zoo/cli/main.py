@@ -15,7 +15,7 @@ import click
 
 from zoo.cli.commands import COMMANDS
 from zoo.cli.output import drop_stream, write_error, write_note, write_result
-from zoo.errors import StorageError, UsageError, ZooError, closest, describe, quote
+from zoo.errors import StorageError, UsageError, ZooError, describe, quote, suggest
 from zoo.version import __version__
 
 INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141
@@ -54,10 +54,7 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Name the closest command when there is none of that name."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = closest(args[0], COMMANDS)
-            raise UsageError(
-                f"no command {quote(args[0])}", fix=f"Did you mean {quote(near)}?" if near else "See: zoo -h"
-            )
+            raise UsageError(f"no command {quote(args[0])}", fix=suggest(args[0], COMMANDS, "See: zoo -h"))
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -164,8 +161,7 @@ def _report(error: ZooError, arguments: Sequence[str]) -> int:
     if _is_debug(arguments):
         import traceback
 
-        cause = error.__cause__ if isinstance(error, _Bug) else error
-        write_note("".join(traceback.format_exception(cause)).rstrip())
+        write_note("".join(traceback.format_exception(error.__cause__ if isinstance(error, _Bug) else error)).rstrip())
     return error.exit_code
 
 
@@ -205,6 +201,5 @@ def _stop(error: BaseException | None) -> int:
     """Say in one line that the work was stopped, and what is left of it; nothing when only the reader went away."""
     if isinstance(error, BrokenPipeError):
         return BROKEN_PIPE
-    notes = " ".join(getattr(error, "__notes__", []))
-    write_note(f"Stopped. {notes}".rstrip())
+    write_note(" ".join(["Stopped.", *getattr(error, "__notes__", [])]))
     return TERMINATED if isinstance(error, Terminated) else INTERRUPTED

@@ -108,11 +108,7 @@ def metric_option(command: F) -> F:
 
 
 def read_params(option: str, pairs: Sequence[str]) -> dict[str, str]:
-    """Return `K=V` texts as a dict.
-
-    Raises:
-        SettingError: one has no name or no `=`.
-    """
+    """Return `K=V` texts as a dict; raise SettingError for one without a name or `=`."""
     params = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -123,11 +119,7 @@ def read_params(option: str, pairs: Sequence[str]) -> dict[str, str]:
 
 
 def read_metric_params(option: str, pairs: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return `METRIC.K=V` texts as a dict of dicts.
-
-    Raises:
-        SettingError: one is not of this form.
-    """
+    """Return `METRIC.K=V` texts as a dict of dicts; raise SettingError for one of another form."""
     params: dict[str, dict[str, str]] = {}
     for name, value in read_params(option, pairs).items():
         metric, dot, param = name.rpartition(".")
@@ -138,11 +130,7 @@ def read_metric_params(option: str, pairs: Sequence[str]) -> dict[str, dict[str,
 
 
 def read_grid(text: str) -> tuple[int, int]:
-    """Return `ROWSxCOLUMNS` as two numbers.
-
-    Raises:
-        SettingError: it is something else, or a grid without cells or with too many.
-    """
+    """Return `ROWSxCOLUMNS` as two numbers; raise SettingError for another text, for no cells and for too many."""
     from zoo.results.plots.style import check_grid
 
     rows, _, columns = text.lower().partition("x")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from contextlib import suppress
 from math import prod
 from pathlib import Path
@@ -14,6 +13,7 @@ from zoo.records.header import read_header
 from zoo.records.metadata import DatasetOrigin, WeightsMetadata, read_metadata
 from zoo.records.plain import to_json_data
 from zoo.records.runs import RECORD_FILE, WEIGHTS_FILE
+from zoo.registry.compatibility import show_shape
 
 FILES = (WEIGHTS_FILE, RECORD_FILE)
 """What a run folder has at least one of: a folder of data may be called like an entry."""
@@ -32,11 +32,7 @@ def is_reference(name: str) -> bool:
 
 
 def show_weights(path: Path, *, as_json: bool) -> None:
-    """Print what the header of a file says; of another program's file its tensors.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or no weights file.
-    """
+    """Print what a file's header says, of another program's file its tensors; raise WeightsError for a bad file."""
     header = read_header(path)
     metadata = read_metadata(path, header.metadata) if header.metadata else None
     if as_json:
@@ -55,7 +51,7 @@ def show_weights(path: Path, *, as_json: bool) -> None:
         write_table([row for row in [*_list_rows(metadata), *facts] if row[1]], indent="  ")
     else:
         write_result(f"{name}: weights of another program, their metadata name no model")
-        rows = [(key, tensor.dtype, _shape(tensor.shape) or "scalar") for key, tensor in header.tensors.items()]
+        rows = [(key, tensor.dtype, show_shape(tensor.shape) or "scalar") for key, tensor in header.tensors.items()]
         write_table(rows, indent="  ")
         write_table(facts)
 
@@ -64,12 +60,13 @@ def _list_rows(metadata: WeightsMetadata) -> list[tuple[str, str]]:
     """Return what metadata say. Foreign, and checked only as far as loading needs it: any value can be shown."""
     names, golden, image = metadata.class_names, metadata.golden, metadata.image
     dataset = metadata.dataset or DatasetOrigin(name="")
+    form = f"{show_shape(image.shape)} {image.dtype}, {image.range[0]:g} to {image.range[1]:g}" if image else ""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     steps = {key: value for key, value in to_json_data(metadata.preprocess).items() if value not in (None, [])}
     return [
         ("params", _show(metadata.params) or "none"),
-        ("input shape", _shape(metadata.input_shape)),
-        ("images", f"{_shape(image.shape)} {image.dtype}, {image.range[0]:g} to {image.range[1]:g}" if image else ""),
+        ("input shape", show_shape(metadata.input_shape)),
+        ("images", form),
         ("preprocess", _show(steps) or "divided by the range of their dtype"),
         ("classes", f"{len(names):,}: {_show(list(names[:SHOWN]))}{more}"),
         ("started from", escape(metadata.init.path) if metadata.init else ""),
@@ -96,7 +93,3 @@ def _show_part(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return "" if value is None else escape(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _shape(shape: Iterable[int]) -> str:
-    return "x".join(map(str, shape))

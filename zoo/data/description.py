@@ -69,7 +69,6 @@ def describe_dataset(
     places = open_places(registry, plugins, data_dir=data_dir, offline=offline)
     entry, splits = open_dataset(dataset, dataset_params, places)
     raw_shape = find_input_shape(entry.name, splits)
-    shape = (splits.preprocess or Preprocess()).output_shape(raw_shape)
     described = {}
     for name, split in splits.items():
         counts = torch.zeros(len(splits.class_names), dtype=torch.int64)
@@ -81,7 +80,7 @@ def describe_dataset(
             per_class=tuple(counts.tolist()),
             batches=len(sizes),
             batch_size=size,
-            inputs=(sizes[0], *shape),
+            inputs=(sizes[0], *(splits.preprocess or Preprocess()).output_shape(raw_shape)),
             targets=(sizes[0],),
         )
     return DatasetDescription(dataset=entry.name, class_names=tuple(splits.class_names), splits=described)

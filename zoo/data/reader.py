@@ -80,11 +80,7 @@ def _check_image(image: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> N
 
 
 def check_target(target: Any, num_classes: int) -> int:
-    """Return a target as an index from 0 to `num_classes - 1`.
-
-    Raises:
-        TypeError, ValueError: it is no integer; it is outside.
-    """
+    """Return a target as an index from 0 to `num_classes - 1`; raise TypeError or ValueError for any other."""
     try:
         number = to_index(target)
     except TypeError:

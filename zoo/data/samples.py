@@ -13,9 +13,10 @@ from torch import Tensor
 from zoo.data.loading import open_dataset
 from zoo.data.reader import check_target
 from zoo.data.splits import Split, count_samples, to_image
-from zoo.errors import DataError, SettingError, UsageError, closest, describe, quote
+from zoo.errors import DataError, SettingError, UsageError, describe, quote, suggest
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
+from zoo.registry.preprocess import name_dtype
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,7 +38,7 @@ class Samples:
                 "target": target,
                 "label": label,
                 "shape": list(image.shape),
-                "dtype": str(image.dtype).removeprefix("torch."),
+                "dtype": name_dtype(image.dtype),
                 # numpy finds the extremes, because torch has none for uint16.
                 "min": image.numpy().min().item(),
                 "max": image.numpy().max().item(),
@@ -71,8 +72,7 @@ def load_samples(
     entry, splits = open_dataset(dataset, dataset_params, places)
     there = dict(splits.items())
     if split not in there:
-        near = closest(split, there)
-        fix = f"Did you mean {quote(near)}?" if near else f"It has: {', '.join(there)}"
+        fix = suggest(split, there, f"It has: {', '.join(there)}")
         raise UsageError(f"dataset {quote(entry.name)} has no split {quote(split)}", fix=fix)
     total = count_samples(there[split])
     if index is not None and not 0 <= index < total:
@@ -80,7 +80,10 @@ def load_samples(
         raise UsageError(what, f"it has {total} samples, 0 to {total - 1}")
     indices = choose_samples(total, count, seed) if index is None else [index]
     found = [_read_sample(there[split], number, f"dataset {quote(entry.name)}, {split} split") for number in indices]
-    targets = tuple(_check_target(target, len(splits.class_names), entry.name) for _, target in found)
+    try:
+        targets = tuple(check_target(target, len(splits.class_names)) for _, target in found)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"dataset {quote(entry.name)}", str(error)) from None
     return Samples(
         dataset=entry.name,
         split=split,
@@ -99,13 +102,6 @@ def _read_sample(split: Split, index: int, where: str) -> tuple[Tensor, Any]:
         return to_image(image), target
     except Exception as error:
         raise DataError(f"{where}: sample {index} cannot be read", describe(error)) from error
-
-
-def _check_target(target: Any, num_classes: int, dataset: str) -> int:
-    try:
-        return check_target(target, num_classes)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"dataset {quote(dataset)}", str(error)) from None
 
 
 def choose_samples(total: int, count: int, seed: int) -> list[int]:

@@ -141,20 +141,22 @@ def to_image(image: Any) -> Tensor:
     return pixels.unsqueeze(0) if grey else pixels.permute(2, 0, 1)
 
 
+def read_image(split: Split, index: int) -> Tensor:
+    """Return the raw image `(C, H, W)` of a sample; what a Dataset raises goes through."""
+    return split[0][index] if isinstance(split, tuple) else to_image(split[index][0])
+
+
 def find_input_shape(name: str, splits: DataSplits) -> tuple[int, ...]:
     """Return the shape of one raw image, channels first; a Dataset is asked for its first sample.
 
     Raises:
         DataError: the first sample cannot be read, or its dtype has no stated range.
     """
-    if isinstance(splits.train, tuple):
-        image = splits.train[0][0]
-    else:
-        try:
-            image = to_image(splits.train[0][0])
-        except Exception as error:
-            why = f"{type(error).__name__}: {error}"
-            raise DataError(f"dataset {quote(name)}: sample 0 cannot be read", why) from error
+    try:
+        image = read_image(splits.train, 0)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise DataError(f"dataset {quote(name)}: sample 0 cannot be read", why) from error
     if splits.preprocess is None or splits.preprocess.scale is None:
         default_scale(image.dtype)
     return tuple(image.shape)

@@ -18,11 +18,7 @@ where a neighbour is busy that makes a small step take several times as long. Se
 
 
 def resolve_device(wish: str) -> torch.device:
-    """Return the device asked for; `auto` takes an accelerator when there is one.
-
-    Raises:
-        DeviceError: no such device here; never another one in its place.
-    """
+    """Return the device asked for, for `auto` an accelerator if there is one; raise DeviceError, never replace it."""
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if wish == "auto":
         return found or torch.device("cpu")

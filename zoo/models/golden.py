@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zoo.errors import WeightsError
 from zoo.records.metadata import GoldenSamples, WeightsMetadata
-from zoo.registry.preprocess import Preprocess
+from zoo.registry.preprocess import Preprocess, name_dtype
 
 TOLERANCE = 1e-4
 """How far a probability may be off: other machines, thread counts and versions of torch sum in other orders, which
@@ -42,7 +42,7 @@ def make_golden(
     kept = kept[:count]
     probabilities = predict_probabilities(model, preprocess(_repeat(kept, stride, images.shape[1:])))
     return GoldenSamples(
-        dtype=str(kept.dtype).removeprefix("torch."),
+        dtype=name_dtype(kept.dtype),
         shape=tuple(kept.shape),
         stride=stride,
         images=base64.b64encode(kept.flatten().view(torch.uint8).numpy().tobytes()).decode(),
@@ -65,8 +65,7 @@ def check_golden(where: object, model: nn.Module, metadata: WeightsMetadata) -> 
     images = _repeat(kept, golden.stride, metadata.image.shape if metadata.image else kept.shape[1:])
     what = f"{where} no longer gives the predictions it was saved with"
     try:
-        inputs = metadata.preprocess(images)
-        probabilities = predict_probabilities(model, inputs)
+        probabilities = predict_probabilities(model, metadata.preprocess(images))
     except (RuntimeError, ValueError, TypeError) as error:
         raise WeightsError(what, f"its golden samples cannot be replayed ({error})") from error
     expected = torch.tensor(golden.probabilities)

@@ -84,8 +84,7 @@ class Predictions:
         return (self[row] for row in range(len(self)))
 
     def _make(self, row: int, index: int) -> Prediction:
-        probability = float(self.probabilities[row, index])
-        return Prediction(index=index, label=self.class_names[index], probability=probability)
+        return Prediction(index=index, label=self.class_names[index], probability=float(self.probabilities[row, index]))
 
 
 class Predictor:
@@ -188,9 +187,8 @@ class Predictor:
 
     def _to_inputs(self, raw: Tensor, value_range: tuple[float, float] | None) -> Tensor:
         """Preprocess raw images of any range as the training's were."""
-        dtype = str(raw.dtype).removeprefix("torch.")
         trained = getattr(torch, self.weights.raw_image.dtype)
-        if dtype == self.weights.raw_image.dtype and not raw.is_floating_point():
+        if raw.dtype == trained and not raw.is_floating_point():
             return self.preprocess(raw)
         if raw.is_floating_point():
             low, high = value_range or (0, 1)

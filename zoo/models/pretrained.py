@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zoo.data.splits import DataSplits, to_image
+from zoo.data.splits import DataSplits, read_image
 from zoo.errors import PluginError, is_out_of_memory, quote
 from zoo.models.device import use_seed
 from zoo.models.transfer import Transfer, transfer_tensors
@@ -21,7 +21,7 @@ from zoo.records.metadata import FileOrigin, WeightsMetadata, read_metadata
 from zoo.records.plain import to_json_data
 from zoo.registry.entries import Entry
 from zoo.registry.factories import build_model
-from zoo.registry.preprocess import Preprocess
+from zoo.registry.preprocess import Preprocess, name_dtype
 from zoo.registry.specs import ModelSpec
 
 log = logging.getLogger("zoo")
@@ -99,13 +99,12 @@ class Pretrained:
         Tensors are of use for inputs like those they were trained on.
         """
         saved = self.metadata.preprocess
-        image = splits.train[0] if isinstance(splits.train, tuple) else to_image(splits.train[0][0])
-        dtype = str(image.dtype).removeprefix("torch.")
+        dtype = read_image(splits.train, 0).dtype
         trained = self.metadata.dataset
         # Float images have no range of their own: those of another data set may have been scaled in another way.
-        same = (trained is not None and trained.name == dataset) or not image.dtype.is_floating_point
+        same = (trained is not None and trained.name == dataset) or not dtype.is_floating_point
         made = saved.output_shape(raw_shape)
-        like_the_file = dtype == self.metadata.raw_image.dtype and made == self.metadata.input_shape
+        like_the_file = name_dtype(dtype) == self.metadata.raw_image.dtype and made == self.metadata.input_shape
         if not (self.is_of(entry) and same and like_the_file):
             return declared
         if saved != declared:
@@ -125,11 +124,7 @@ class Pretrained:
 
 
 def read_pretrained(path: Path) -> Pretrained:
-    """Read a weights file to start from.
-
-    Raises:
-        WeightsError: it is missing, damaged, or not zoo's.
-    """
+    """Read a weights file to start from; raise WeightsError when it is missing, damaged, or not zoo's."""
     header = read_header(path)
     metadata = read_metadata(path, header.metadata)
     return Pretrained(path=path, metadata=metadata, tensors=read_tensors(path), digest=hash_tensors(path, header))

@@ -25,7 +25,7 @@ from zoo.registry.entries import Entry, Registry, choose_registry
 from zoo.registry.factories import load_factory
 from zoo.registry.origin import find_origin
 from zoo.registry.params import resolve_params
-from zoo.registry.preprocess import Preprocess
+from zoo.registry.preprocess import Preprocess, name_dtype
 from zoo.version import __version__
 
 log = logging.getLogger("zoo")
@@ -105,8 +105,7 @@ def describe_images(image: Tensor, seen: Iterable[Tensor]) -> ImageForm:
             if usual[0] <= low and high <= usual[1]:
                 low, high = usual
                 break
-    dtype = str(image.dtype).removeprefix("torch.")
-    return ImageForm(shape=tuple(image.shape[1:]), dtype=dtype, range=(low, high))
+    return ImageForm(shape=tuple(image.shape[1:]), dtype=name_dtype(image.dtype), range=(low, high))
 
 
 def on_cpu(model: nn.Module, call: Callable[[], Any]) -> Any:
@@ -149,7 +148,8 @@ def save(
     if unknown:
         raise SettingError(sorted(unknown)[0], "zoo finds that out itself")
     chosen = preprocess or Preprocess()
-    raw = images if images is not None else _make_noise(tuple(input_shape))
+    noise = torch.Generator().manual_seed(0)
+    raw = torch.randint(256, (8, *input_shape), dtype=torch.uint8, generator=noise) if images is None else images
     if raw.ndim != len(input_shape) + 1 or chosen.output_shape(raw.shape[1:]) != tuple(input_shape):
         raise UsageError(f"images {tuple(raw.shape)}", f"do not become inputs of {tuple(input_shape)}")
     device = next(iter(module.state_dict().values())).device
@@ -171,7 +171,3 @@ def save(
     target = Path(path)
     save_proven(target, module, entry, read_metadata(target, to_json_data(table)))
     return target
-
-
-def _make_noise(shape: tuple[int, ...]) -> Tensor:
-    return torch.randint(0, 256, (8, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

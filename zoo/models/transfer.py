@@ -31,8 +31,7 @@ class Transfer:
 
     def describe(self, frozen: Sequence[str]) -> str:
         """Return it in one line."""
-        total = len(self.kept) + len(self.new)
-        parts = [f"kept {len(self.kept)} of {total} tensors"]
+        parts = [f"kept {len(self.kept)} of {len(self.kept) + len(self.new)} tensors"]
         for what, names in (("new", list(self.new)), ("unused", self.unused), ("frozen", frozen)):
             if names:
                 more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
@@ -119,11 +118,7 @@ def _find_place(tensor: Tensor) -> Any:
 
 
 def check_patterns(patterns: Iterable[str], names: Iterable[str]) -> None:
-    """Check that each shell pattern matches a name.
-
-    Raises:
-        UsageError: one matches none; gives the closest names.
-    """
+    """Check that each shell pattern matches a name; raise UsageError with the closest names for one that does not."""
     names = list(names)
     for pattern in patterns:
         if not isinstance(pattern, str):

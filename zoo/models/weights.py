@@ -118,11 +118,7 @@ def _hash(parts: Iterable[memoryview]) -> str:
 
 
 def check_digests(path: Path, header: Header) -> None:
-    """Compare tensors and metadata with the digests they were saved with.
-
-    Raises:
-        WeightsError: names what has changed.
-    """
+    """Compare tensors and metadata with the digests in the file; raise WeightsError that names what has changed."""
     digests = header.metadata.get("digests") or {}
     for key, digest in digests.items():
         if key != "tensors" and hash_json(header.metadata.get(key)) != digest:
@@ -132,11 +128,7 @@ def check_digests(path: Path, header: Header) -> None:
 
 
 def hash_tensors(path: Path, header: Header) -> str:
-    """Return the SHA-256 of the tensors as they are now, whatever the file says of them.
-
-    Raises:
-        WeightsError: the file cannot be read.
-    """
+    """Return the SHA-256 of the tensors as they are now; raise WeightsError where the file cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(header.data_start)
@@ -176,11 +168,7 @@ def read_model(path: Path, metadata: WeightsMetadata, registry: Registry, *, map
 
 
 def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]:
-    """Return the tensors of a file.
-
-    Raises:
-        WeightsError: the file cannot be read, or a tensor has values that are not finite.
-    """
+    """Return the tensors of a file; raise WeightsError where it cannot be read or a value is not finite."""
     import safetensors
     import safetensors.torch
     import torch
@@ -188,8 +176,7 @@ def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]
     try:
         # Mapping is quicker, but a mapped file that another process truncates ends this one, and a rewritten file
         # changes the tensors.
-        backend = "mmap" if mapped else "pread"
-        tensors: dict[str, torch.Tensor] = safetensors.torch.load_file(path, backend=backend)
+        tensors: dict[str, torch.Tensor] = safetensors.torch.load_file(path, backend="mmap" if mapped else "pread")
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read", describe(error)) from error
     for name, tensor in tensors.items():
@@ -229,11 +216,7 @@ def as_state_dict(tensors: Mapping[str, torch.Tensor], model: nn.Module) -> Orde
 
 
 def fit_tensor(path: Path, name: str, tensor: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Return a tensor in the dtype of the model's, where that loses nothing.
-
-    Raises:
-        WeightsError: its shape is another, or its values do not fit.
-    """
+    """Return a tensor in the dtype of the model's; raise WeightsError for another shape or values that do not fit."""
     import torch
 
     got = f"{tuple(tensor.shape)} {tensor.dtype} in the file, {tuple(wanted.shape)} {wanted.dtype} in the model"
@@ -270,11 +253,7 @@ def _skipping_init() -> Any:
 
 
 def find_model(path: Path, metadata: WeightsMetadata, registry: Registry) -> Entry[ModelSpec]:
-    """Return the entry of the model that a file names.
-
-    Raises:
-        PluginError: its plugin is not here, is broken, or no longer has it.
-    """
+    """Return the entry of a file's model; raise PluginError where its plugin is not here, is broken or lacks it."""
     plugin = metadata.plugin
     what = f"{path} needs its model {quote(metadata.model)}"
     try:

@@ -122,10 +122,6 @@ def _is_name(value: Any) -> bool:
     return is_text(value) and len(value) <= MAX_NAME and NAME_PATTERN.fullmatch(value) is not None
 
 
-def _is_digest(value: Any) -> bool:
-    return is_text(value) and SHA256_PATTERN.fullmatch(value) is not None
-
-
 def _is_shape(value: Any) -> bool:
     return are_sizes(value, 1) and len(value) > 0 and prod(value) <= MAX_VALUES
 
@@ -183,7 +179,7 @@ OPTIONAL: dict[str, tuple[str, Form]] = {
     "device": ("text", is_text),
     "threads": ("a whole number of at least 1", _is_positive),
     "versions": ("a table of texts", are_values(is_text)),
-    "digests": ("a table of SHA-256", are_values(_is_digest)),
+    "digests": ("a table of SHA-256", are_values(lambda text: is_text(text) and SHA256_PATTERN.fullmatch(text))),
     "golden": ("dtype, shape, images, probabilities and labels", _is_golden),
     "statistics": (
         "low, high, mean and contrast",

@@ -198,8 +198,7 @@ def _read_tensor(name: str, entry: Any) -> TensorInfo:
     expect(are_sizes(shape, 0), f"{where}: expected a shape of sizes of at least 0", shape)
     # Sizes of 0 are counted as 1, so that the product of the other sizes must fit 64 bits by itself.
     expect(prod(size or 1 for size in shape) * BITS[dtype] < 2**63, f"{where}: expected a shape of 64 bits", shape)
-    good = are_sizes(offsets, 0) and len(offsets) == 2
-    expect(good, f"{where}: expected data_offsets [start, end]", offsets)
+    expect(are_sizes(offsets, 0) and len(offsets) == 2, f"{where}: expected data_offsets [start, end]", offsets)
     start, end = offsets
     bits = prod(shape) * BITS[dtype]
     expect(bits == 8 * (end - start), f"{where}: expected {bits / 8:.15g} bytes for {dtype} {shape}", end - start)

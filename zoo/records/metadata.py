@@ -180,11 +180,7 @@ class WeightsMetadata:
 
 
 def read_metadata(path: Path, table: Mapping[str, Any]) -> WeightsMetadata:
-    """Read the metadata that the header of a file holds.
-
-    Raises:
-        WeightsError: another program's file, or one changed by hand.
-    """
+    """Read the metadata in a file's header; raise WeightsError for another program's file or one changed by hand."""
     if "predictions" in table:
         raise WeightsError(f"{path} holds predictions, not weights", fix="Give the weights file beside it")
     if "model" not in table:

@@ -48,7 +48,9 @@ def find_weights(reference: str | os.PathLike[str], places: Places) -> Path:
         raise missing
     registry, runs_dir = places.registry, places.runs_dir
     if text == "@last":
-        return _find_last(runs_dir)
+        if not (runs := list_runs(runs_dir)):
+            raise WeightsError(f"no finished run in {runs_dir}", fix="Start one: zoo run")
+        return runs[-1][0] / WEIGHTS_FILE
     if text == "@best":
         return _find_best(runs_dir, registry)
     model, at, dataset = text.rpartition("@")
@@ -100,18 +102,10 @@ def resolve_file(entry: Entry[WeightsSpec], *, offline: bool) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
+    why = f"no package {quote(package)} here" if colon else "expected 'package:path': this plugin has no folder"
     if candidates:
         why = f"no such file: {candidates[0]}"
-    else:
-        why = f"no package {quote(package)} here" if colon else "expected 'package:path': this plugin has no folder"
     raise plugin.broken(f"weights {quote(entry.name)}: {spec.file}", why)
-
-
-def _find_last(runs_dir: Path) -> Path:
-    runs = list_runs(runs_dir)
-    if not runs:
-        raise WeightsError(f"no finished run in {runs_dir}", fix="Start one: zoo run")
-    return runs[-1][0] / WEIGHTS_FILE
 
 
 def _find_best(runs_dir: Path, registry: Registry) -> Path:

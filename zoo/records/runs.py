@@ -159,32 +159,18 @@ class RunRecord:
 
 
 def create_run(runs: Path, model: str, dataset: str) -> Path:
-    """Make a new folder named by time, model and data set.
-
-    Raises:
-        StorageError: it cannot be made.
-    """
-    name = re.sub(r"[^a-z0-9._-]", "-", f"{time.strftime('%Y%m%d-%H%M%S')}-{model}-{dataset}")
-    return create_folder(runs, name)
+    """Make a new folder named by time, model and data set; raise StorageError when it cannot be made."""
+    return create_folder(runs, re.sub(r"[^a-z0-9._-]", "-", f"{time.strftime('%Y%m%d-%H%M%S')}-{model}-{dataset}"))
 
 
 def save_record(folder: Path, record: RunRecord) -> None:
-    """Write what is known of a run.
-
-    Raises:
-        StorageError: it cannot be written; the record before stays.
-    """
-    spread = json.dumps(record.to_json(), indent=2)
-    text = NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", spread)
+    """Write what is known of a run; raise StorageError, and leave the record before, when that fails."""
+    text = NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", json.dumps(record.to_json(), indent=2))
     write_file(folder / RECORD_FILE, f"{text}\n".encode(), what="the record of the run")
 
 
 def read_record(path: Path) -> RunRecord:
-    """Return the record of a run.
-
-    Raises:
-        WeightsError: it cannot be read, or was changed by hand.
-    """
+    """Return the record of a run; raise WeightsError when it cannot be read or was changed by hand."""
     try:
         return RunRecord.from_json(json.loads(path.read_bytes()))
     except (OSError, ValueError, RecursionError) as error:

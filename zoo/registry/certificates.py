@@ -72,11 +72,7 @@ def find_source(plugin: Plugin) -> str:
 
 
 def save_certificate(certificate: Certificate) -> Path:
-    """Keep a certificate in ZOO_HOME, in place of an older one of the same plugin from the same source.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
+    """Keep a certificate in ZOO_HOME, in place of an older one of its plugin and source, or raise StorageError."""
     path = _find_path(certificate.plugin, certificate.source)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, json.dumps(certificate.to_dict(), indent=1).encode(), what="a certificate")

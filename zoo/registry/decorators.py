@@ -14,8 +14,7 @@ def _attach(spec_class: type[Spec], declared: dict[str, Any]) -> Callable[[F], F
     def decorate(factory: F) -> F:
         spec = spec_class(factory=factory, **declared)
         # vars() leaves out inherited specs: a derived class does not declare again what its base class declares.
-        own = vars(factory).get(SPEC_ATTRIBUTE, ())
-        setattr(factory, SPEC_ATTRIBUTE, (*own, spec))
+        setattr(factory, SPEC_ATTRIBUTE, (*vars(factory).get(SPEC_ATTRIBUTE, ()), spec))
         return factory
 
     return decorate

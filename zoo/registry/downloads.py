@@ -50,8 +50,7 @@ def fetch_files(
     for number, file in enumerate(missing):
         path = (root / file.path).resolve()
         # Not beside the file: a data folder may be read-only, and holds nothing but data.
-        lock_path = zoo_home() / "locks" / f"{hashlib.sha256(bytes(path)).hexdigest()[:32]}.lock"
-        with lock(lock_path, timeout=LOCK_TIMEOUT):
+        with lock(zoo_home() / "locks" / f"{hashlib.sha256(bytes(path)).hexdigest()[:32]}.lock", timeout=LOCK_TIMEOUT):
             # The lock only saves work: another process may have fetched the file, and never shows half of one.
             causes = [] if _is_there(file, root, name) else _try_sources(file, path, useless, report)
         if causes:
@@ -63,8 +62,7 @@ def _is_there(file: FileSpec, root: Path, name: str) -> bool:
     """Tell whether the file or its unpacked form is there; each one that is there must be right, as it may be read."""
     found = _is_right(root / file.path, file.size, file.sha256, name)
     if file.unpacked_size is not None and file.unpacked_sha256 is not None:
-        unpacked = root / file.path.removesuffix(".gz")
-        found |= _is_right(unpacked, file.unpacked_size, file.unpacked_sha256, name)
+        found |= _is_right(root / file.path.removesuffix(".gz"), file.unpacked_size, file.unpacked_sha256, name)
     return found
 
 

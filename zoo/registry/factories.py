@@ -28,12 +28,8 @@ def load_factory(entry: Entry[Any]) -> Callable[..., Any]:
     if isinstance(factory, str):
         source = entry.plugin.source
         beside = source if isinstance(source, Path) and not entry.plugin.installed else None
-        try:
+        with entry.plugin.blamed(f"{entry.spec.factory} cannot be loaded", (ZooError, KeyboardInterrupt)):
             factory = import_object(factory, beside)
-        except (ZooError, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            raise entry.plugin.broken(f"{entry.spec.factory} cannot be loaded", describe(error)) from error
     if not callable(factory):
         raise entry.plugin.broken(f"{entry.spec.factory} is not a factory", f"expected a callable, got {factory!r}")
     return cast("Callable[..., Any]", factory)
@@ -58,11 +54,7 @@ def build_model(
 
 
 def build_metric(entry: Entry[Any], *, num_classes: int, params: Mapping[str, Any]) -> Metric:
-    """Build a metric for `num_classes` classes.
-
-    Raises:
-        PluginError: the factory fails, or gives something without `update`, `compute` and `reset`.
-    """
+    """Build a metric; raise PluginError where the factory fails or gives none with `update`, `compute` and `reset`."""
     metric = call_factory(entry, num_classes=num_classes, **params)
     missing = [name for name in ("update", "compute", "reset") if not callable(getattr(metric, name, None))]
     if missing:
@@ -78,9 +70,8 @@ def call_factory(entry: Entry[Any], **arguments: Any) -> Any:
         ZooError: what the factory raises in zoo's own words.
         PluginError: it cannot be loaded, or fails in another way. An error for lack of memory passes unchanged.
     """
-    factory = load_factory(entry)
     try:
-        return factory(**arguments)
+        return load_factory(entry)(**arguments)
     except (ZooError, KeyboardInterrupt):
         raise
     except BaseException as error:

@@ -89,10 +89,8 @@ def _check_plain(name: str, value: object, depth: int = 0) -> None:
         or (isinstance(value, int) and abs(value) < 2**64)
         or (isinstance(value, float) and math.isfinite(value))
     ):
-        raise ValueError(
-            f"{name}: expected plain data (text, true or false, finite numbers of 64 bits, lists and tables of them), "
-            f"got {show(value)}"
-        )
+        kinds = "text, true or false, finite numbers of 64 bits, lists and tables of them"
+        raise ValueError(f"{name}: expected plain data ({kinds}), got {show(value)}")
 
 
 def freeze_texts(spec: object, name: str) -> None:

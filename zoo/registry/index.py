@@ -103,13 +103,7 @@ def _apply_listing(plugin: Plugin, listing: Listing) -> None:
 
 
 def _read_cache(plugin: Plugin) -> Listing:
-    """Return what is kept of a plugin.
-
-    Raises:
-        OSError: nothing is kept.
-        ValueError: the plugin has changed.
-        Exception: what is kept is damaged.
-    """
+    """Return what is kept of a plugin; raise OSError for nothing, ValueError once it changed, any error for damage."""
     path, source = _find_cache(plugin)
     checksum, _, text = path.read_text(encoding="utf-8").partition("\n")
     if digest(text) != checksum:
@@ -189,8 +183,7 @@ def _load_here(plugin: Plugin) -> Listing:
         for kind, row in specs:
             _to_spec(kind, row)
     except PluginError as error:
-        prefix = plugin.broken("", "").what
-        problem = (error.what.removeprefix(prefix).strip(), error.why, error.fix)
+        problem = (error.what.removeprefix(plugin.broken("", "").what).strip(), error.why, error.fix)
     except Exception as error:  # noqa: BLE001 a class of specs that the plugin derived may do anything
         problem = ("its specs are not usable", describe(error), "")
     return Listing(

@@ -68,11 +68,8 @@ def _load_provider(plugin: Plugin) -> object:
         return source
     started = time.perf_counter()
     try:
-        return import_file(source) if isinstance(source, Path) else importlib.import_module(source)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise plugin.broken("importing it failed", describe(error)) from error
+        with plugin.blamed("importing it failed"):
+            return import_file(source) if isinstance(source, Path) else importlib.import_module(source)
     finally:
         plugin.seconds = time.perf_counter() - started
 
@@ -99,13 +96,9 @@ def _call_hooks(plugin: Plugin, provider: object) -> list[AnySpec]:
 
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    try:
+    with plugin.blamed("its hooks are not usable"):
         manager.register(provider, plugin.name)
         plugin.warnings += _find_unknown_hooks(manager)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise plugin.broken("its hooks are not usable", describe(error)) from error
     specs = [spec for kind in hookspecs.HOOKS for spec in _call_hook(plugin, manager, kind)]
     if isinstance(provider, ModuleType):
         specs += _find_decorated(provider)
@@ -128,7 +121,7 @@ def _call_hook(plugin: Plugin, manager: Any, kind: str) -> list[AnySpec]:
     hook, wanted = hookspecs.HOOKS[kind], SPEC_CLASSES[kind]
     specs: list[AnySpec] = []
     for implementation in getattr(manager.hook, hook).get_hookimpls():
-        try:
+        with plugin.blamed(f"{hook}() failed"):
             given = implementation.function()
             if not isinstance(given, Iterable):
                 raise TypeError(f"expected to yield {wanted.__name__} objects, got {type(given).__name__}")
@@ -138,10 +131,6 @@ def _call_hook(plugin: Plugin, manager: Any, kind: str) -> list[AnySpec]:
                 specs.append(spec)
                 if len(specs) > MAX_SPECS:
                     raise ValueError(f"more than {MAX_SPECS} specs")
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            raise plugin.broken(f"{hook}() failed", describe(error)) from error
     return specs
 
 

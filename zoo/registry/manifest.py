@@ -74,9 +74,8 @@ def read_manifest(path: Path) -> Manifest:
             raise ManifestError(path, "", _explain_unknown(table, [*TABLES, "qualified_only", "schema"]))
         if not isinstance(entries, dict):
             raise ManifestError(path, table, f"expected tables [{table}.NAME], got {show(entries)}")
-        wanted = SPEC_CLASSES[TABLES[table]]
         for name, entry in entries.items():
-            specs.append(_declare(wanted, path, f"{table}.{name[:MAX_SHOWN]}", entry, name=name))
+            specs.append(_declare(SPEC_CLASSES[TABLES[table]], path, f"{table}.{name[:MAX_SHOWN]}", entry, name=name))
     return Manifest(tuple(specs), qualified_only=qualified_only)
 
 

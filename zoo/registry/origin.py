@@ -38,8 +38,7 @@ class Origin:
 def find_origin(entry: Entry[Any]) -> Origin:
     """Return where an entry comes from."""
     plugin = entry.plugin
+    source = str(plugin.source) if isinstance(plugin.source, Path) else plugin.origin
     if plugin.installed or entry.is_first_party:
         source = "installed"
-    else:
-        source = str(plugin.source) if isinstance(plugin.source, Path) else plugin.origin
     return Origin(name=plugin.name, version=plugin.version, source=source)

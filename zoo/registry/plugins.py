@@ -10,12 +10,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import PluginError, UsageError, ZooError, closest, describe, quote
+from zoo.errors import PluginError, UsageError, ZooError, describe, quote, suggest
 from zoo.registry.distributions import EntryPoint, find_entry_points, normalize_name
 from zoo.registry.fields import DOTTED, check_name
 from zoo.registry.manifest import MANIFEST_FILE, Manifest, first_party_path
@@ -72,6 +73,16 @@ class Plugin:
         """Return an error that names this plugin."""
         return PluginError(self.name, self.version, what, cause, fix)
 
+    @contextmanager
+    def blamed(self, what: str, passing: tuple[type[BaseException], ...] = (KeyboardInterrupt,)) -> Iterator[None]:
+        """Tell any error of the body, even SystemExit, as one of this plugin; those of `passing` go through."""
+        try:
+            yield
+        except passing:
+            raise
+        except BaseException as error:
+            raise self.broken(what, describe(error)) from error
+
 
 def find_plugins(paths: Sequence[str | Path] = (), disabled: Iterable[str] = ()) -> list[Plugin]:
     """Return all plugins without importing any: first-party, installed ones, then files given by path.
@@ -90,9 +101,7 @@ def find_plugins(paths: Sequence[str | Path] = (), disabled: Iterable[str] = ())
     given = [_from_path(path) for path in dict.fromkeys(_make_absolute(path) for path in (*paths, *environment))]
     known = [*map(_choose_name, points), *(plugin.name for plugin in given)]
     for name in unwanted - {"all", *map(normalize_name, known)}:
-        near = closest(name, known)
-        fix = f"Did you mean {quote(near)}?" if near else "See: zoo plugins"
-        raise UsageError(f"no plugin {quote(name)} to leave out", fix=fix)
+        raise UsageError(f"no plugin {quote(name)} to leave out", fix=suggest(name, known, "See: zoo plugins"))
     found = [Plugin(FIRST_PARTY, __version__, "zoo itself", first_party_path())]
     if "all" not in off:
         found += [_from_entry_point(point) for point in points if normalize_name(_choose_name(point)) not in off]
@@ -105,22 +114,13 @@ def is_installed(name: str) -> bool:
 
 
 def plugin_from_object(source: object) -> Plugin:
-    """Return a plugin for a module or object with hook functions, given from Python.
-
-    Raises:
-        UsageError: its name cannot name a plugin.
-    """
+    """Return a plugin for a module or object with hooks; raise UsageError where its name cannot name a plugin."""
     name = getattr(source, "__name__", type(source).__name__).rpartition(".")[2]
     return Plugin(_to_plugin_name(name), "", "given from Python", source)
 
 
 def plugin_from_specs(name: str, specs: Sequence[AnySpec]) -> Plugin:
-    """Return a plugin that provides exactly these specs.
-
-    Raises:
-        UsageError: `name` cannot name a plugin.
-        TypeError: one of them is no spec.
-    """
+    """Return a plugin of exactly these specs; raise UsageError for a name no plugin can have, TypeError for no spec."""
     for spec in specs:
         if not isinstance(spec, tuple(SPEC_CLASSES.values())):
             raise TypeError(f"expected specs, got {type(spec).__name__}")

@@ -99,6 +99,11 @@ class Preprocess:
         return cls(**values)
 
 
+def name_dtype(dtype: torch.dtype) -> str:
+    """Return a dtype as records and messages name it: `uint8`."""
+    return str(dtype).removeprefix("torch.")
+
+
 def default_scale(dtype: torch.dtype) -> float:
     """Return what raw values of `dtype` are divided by when nothing is stated.
 
@@ -111,9 +116,8 @@ def default_scale(dtype: torch.dtype) -> float:
         return 1
     if dtype in (torch.uint8, torch.int8, torch.uint16, torch.int16):
         return torch.iinfo(dtype).max
-    raise DataError(
-        f"images of dtype {dtype} have no default range", fix="Declare it: Preprocess(scale=...), or give uint8 images"
-    )
+    fix = "Declare it: Preprocess(scale=...), or give uint8 images"
+    raise DataError(f"images of dtype {dtype} have no default range", fix=fix)
 
 
 def _convert_channels(inputs: torch.Tensor, channels: int) -> torch.Tensor:

@@ -124,7 +124,7 @@ def _make_check(optimizer: str) -> Any:
     return check if optimizer else None
 
 
-def resolve_config(recommended: Mapping[str, Any], given: Mapping[str, Any], *, where: str = "training") -> TrainConfig:
+def resolve_config(recommended: Mapping[str, Any], given: Mapping[str, Any]) -> TrainConfig:
     """Combine settings: given ones win over the model's recommendation, which wins over the defaults.
 
     The recommended lr, momentum and weight decay belong to the recommended optimizer: with another one they do not
@@ -138,4 +138,4 @@ def resolve_config(recommended: Mapping[str, Any], given: Mapping[str, Any], *, 
     if given.get("optimizer", recommended.get("optimizer", default)) != recommended.get("optimizer", default):
         own = [name for name, declared in list_settings().items() if declared.follows_optimizer]
         recommended = {name: value for name, value in recommended.items() if name not in own}
-    return TrainConfig(**read_settings({**recommended, **given}, where=where))
+    return TrainConfig(**read_settings({**recommended, **given}, where="training"))

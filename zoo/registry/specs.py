@@ -11,22 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from zoo.registry.fields import (
-    check_factory,
-    check_int,
-    check_name,
-    check_package_path,
-    check_relative,
-    check_sha256,
-    check_text,
-    check_url,
-    freeze_map,
-    freeze_names,
-    freeze_shape,
-    freeze_texts,
-    read_list,
-    show,
-)
+from zoo.registry import fields
 
 Kind = Literal["model", "dataset", "metric", "weights"]
 """The kinds of things a zoo holds."""
@@ -58,19 +43,19 @@ class FileSpec:
     unpacked_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        check_relative("path", self.path)
-        check_int("size", self.size, 0)
-        check_sha256("sha256", self.sha256)
-        freeze_texts(self, "urls")
+        fields.check_relative("path", self.path)
+        fields.check_int("size", self.size, 0)
+        fields.check_sha256("sha256", self.sha256)
+        fields.freeze_texts(self, "urls")
         for url in self.urls:
-            check_url("urls", url)
+            fields.check_url("urls", url)
         if (self.unpacked_size is None) != (self.unpacked_sha256 is None):
             raise ValueError("unpacked_size and unpacked_sha256: expected both or none")
         if self.unpacked_sha256 is not None:
-            check_int("unpacked_size", self.unpacked_size, 0)
-            check_sha256("unpacked_sha256", self.unpacked_sha256)
+            fields.check_int("unpacked_size", self.unpacked_size, 0)
+            fields.check_sha256("unpacked_sha256", self.unpacked_sha256)
             if not self.path.endswith(".gz"):
-                raise ValueError(f"unpacked_sha256: only for a path that ends in .gz, got {show(self.path)}")
+                raise ValueError(f"unpacked_sha256: only for a path that ends in .gz, got {fields.show(self.path)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +84,13 @@ class Spec:
     task: str = "classification"
 
     def __post_init__(self) -> None:
-        check_name(self.name)
-        check_factory("factory", self.factory)
-        check_text(self, "description", "task")
+        fields.check_name(self.name)
+        fields.check_factory("factory", self.factory)
+        fields.check_text(self, "description", "task")
         if self.task != "classification":
-            raise ValueError(f"task: expected 'classification', got {show(self.task)}")
-        freeze_names(self, "aliases")
-        freeze_map(self, "params")
+            raise ValueError(f"task: expected 'classification', got {fields.show(self.task)}")
+        fields.freeze_names(self, "aliases")
+        fields.freeze_map(self, "params")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +116,12 @@ class ModelSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        freeze_shape(self, "input_shape", any_size=True)
-        freeze_texts(self, "adapt")
+        fields.freeze_shape(self, "input_shape", any_size=True)
+        fields.freeze_texts(self, "adapt")
         for adaptation in self.adapt:
             if adaptation not in ("channels", "resize"):
-                raise ValueError(f"adapt: expected 'channels' or 'resize', got {show(adaptation)}")
-        freeze_map(self, "train")
+                raise ValueError(f"adapt: expected 'channels' or 'resize', got {fields.show(adaptation)}")
+        fields.freeze_map(self, "train")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,24 +154,24 @@ class DatasetSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        freeze_shape(self, "input_shape")
+        fields.freeze_shape(self, "input_shape")
         if self.num_classes is not None:
-            check_int("num_classes", self.num_classes, 1)
-        freeze_texts(self, "class_names")
+            fields.check_int("num_classes", self.num_classes, 1)
+        fields.freeze_texts(self, "class_names")
         if self.class_names and self.num_classes is None:
             object.__setattr__(self, "num_classes", len(self.class_names))
         if self.class_names and len(self.class_names) != self.num_classes:
             raise ValueError(f"class_names: expected {self.num_classes} names, got {len(self.class_names)}")
-        freeze_map(self, "samples")
+        fields.freeze_map(self, "samples")
         for split, count in self.samples.items():
             if split not in ("train", "validation", "test"):
-                raise ValueError(f"samples: expected train, validation or test, got {show(split)}")
-            check_int(f"samples.{split}", count, 0)
-        files = read_list("files", self.files)
+                raise ValueError(f"samples: expected train, validation or test, got {fields.show(split)}")
+            fields.check_int(f"samples.{split}", count, 0)
+        files = fields.read_list("files", self.files)
         if not all(isinstance(file, FileSpec) for file in files):
-            raise ValueError(f"files: expected FileSpec objects, got {show(files)}")
+            raise ValueError(f"files: expected FileSpec objects, got {fields.show(files)}")
         object.__setattr__(self, "files", files)
-        check_text(self, "homepage", "license")
+        fields.check_text(self, "homepage", "license")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,12 +191,12 @@ class MetricSpec(Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.higher_is_better, bool):
-            raise ValueError(f"higher_is_better: expected true or false, got {show(self.higher_is_better)}")
+            raise ValueError(f"higher_is_better: expected true or false, got {fields.show(self.higher_is_better)}")
         if self.bounds is not None:
-            bounds = read_list("bounds", self.bounds)
+            bounds = fields.read_list("bounds", self.bounds)
             numbers = len(bounds) == 2 and all(type(value) in (int, float) for value in bounds)
             if not numbers or not bounds[0] < bounds[1]:
-                raise ValueError(f"bounds: expected lowest and highest value, got {show(self.bounds)}")
+                raise ValueError(f"bounds: expected lowest and highest value, got {fields.show(self.bounds)}")
             object.__setattr__(self, "bounds", bounds)
 
 
@@ -252,29 +237,29 @@ class WeightsSpec:
     license: str = ""
 
     def __post_init__(self) -> None:
-        check_name(self.name)
-        check_text(self, "model", "dataset", "description", "homepage", "license")
+        fields.check_name(self.name)
+        fields.check_text(self, "model", "dataset", "description", "homepage", "license")
         for key in ("model", "dataset"):
             parts = getattr(self, key).split("/")
             if len(parts) > 2:
-                raise ValueError(f"{key}: expected a name or plugin/name, got {show(getattr(self, key))}")
+                raise ValueError(f"{key}: expected a name or plugin/name, got {fields.show(getattr(self, key))}")
             for part in parts:
-                check_name(part, key)
-        freeze_names(self, "aliases")
+                fields.check_name(part, key)
+        fields.freeze_names(self, "aliases")
         if bool(self.file) == bool(self.url):
             raise ValueError("file, url: expected one of them")
         if self.file:
-            check_package_path("file", self.file)
+            fields.check_package_path("file", self.file)
             if self.size is not None or self.sha256:
                 raise ValueError("size, sha256: only together with url")
         else:
-            check_url("url", self.url)
-            check_int("size", self.size, 1)
-            check_sha256("sha256", self.sha256)
-        freeze_map(self, "metrics")
+            fields.check_url("url", self.url)
+            fields.check_int("size", self.size, 1)
+            fields.check_sha256("sha256", self.sha256)
+        fields.freeze_map(self, "metrics")
         for name, value in self.metrics.items():
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"metrics.{name}: expected a number, got {show(value)}")
+                raise ValueError(f"metrics.{name}: expected a number, got {fields.show(value)}")
 
 
 AnySpec = ModelSpec | DatasetSpec | MetricSpec | WeightsSpec

@@ -188,9 +188,8 @@ def _check_same_samples(results: Sequence[Result]) -> None:
     for result in results:
         same = next((group for group in groups if _have_same_samples(group[0], result)), None)
         if same is None:
-            groups.append([result])
-        else:
-            same.append(result)
+            groups.append(same := [])
+        same.append(result)
     if len(groups) > 1:
         why = "; ".join(f"{_describe_samples(group[0])}: {', '.join(each.name for each in group)}" for group in groups)
         fix = "Compare those of the same data with each other"

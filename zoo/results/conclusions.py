@@ -112,8 +112,8 @@ def format_size(size: int) -> str:
     return f"{size / 1e3:.1f} kB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
 
 
-def _join_names(names: list[str], limit: int = 5) -> str:
-    """Return names as one reads them aloud, at most `limit` of them and the number of the rest."""
-    if len(names) > limit:
-        return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+def _join_names(names: list[str]) -> str:
+    """Return names as one reads them aloud, at most five of them and the number of the rest."""
+    if len(names) > 5:
+        return f"{', '.join(names[:5])} and {len(names) - 5} more"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -126,7 +126,7 @@ def read_samples(
 def gather_samples(result: Result, indices: Sequence[int], places: Places) -> list[Tensor]:
     """Return the raw images of samples of the test split; see `read_samples`."""
     from zoo.data.loading import open_dataset
-    from zoo.data.splits import count_samples, hash_splits, to_image
+    from zoo.data.splits import count_samples, hash_splits, read_image
 
     trained = result.weights_metadata.dataset
     if trained is None:
@@ -136,15 +136,12 @@ def gather_samples(result: Result, indices: Sequence[int], places: Places) -> li
     if known is not None and hash_splits(splits) != known:
         what = f"dataset {quote(entry.name)} is not the one of the predictions of {result.name}"
         raise DataError(what, "its content has changed", f"Evaluate it anew: zoo evaluate {result.weights}")
-    split = splits.test
-    count = count_samples(split)
+    count = count_samples(splits.test)
     outside = next((index for index in indices if not 0 <= index < count), None)
     if outside is not None:
         raise UsageError(f"the test split of {quote(entry.name)} has no sample {outside}", f"expected 0 to {count - 1}")
-    if isinstance(split, tuple):
-        return [split[0][index] for index in indices]
     try:
-        return [to_image(split[index][0]) for index in indices]
+        return [read_image(splits.test, index) for index in indices]
     except Exception as error:
         raise DataError(f"dataset {quote(entry.name)}: a sample cannot be read", describe(error)) from error
 

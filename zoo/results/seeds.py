@@ -65,9 +65,8 @@ def group_results(results: Sequence[Result]) -> tuple[Group, ...]:
     for result in results:
         facts = _find_settings(result.weights_metadata)
         # A file that names no seed may differ from others in more than its seed, so it is a group of its own.
-        key = json.dumps(
-            [facts, None if result.weights_metadata.seed is not None else str(result.weights)], sort_keys=True
-        )
+        alone = str(result.weights) if result.weights_metadata.seed is None else None
+        key = json.dumps([facts, alone], sort_keys=True)
         found.setdefault(key, []).append(result)
         settings[key] = facts
     names = _name_groups(found, settings)
@@ -77,8 +76,7 @@ def group_results(results: Sequence[Result]) -> tuple[Group, ...]:
 
 def compare_groups(groups: Sequence[Group]) -> tuple[GroupPair, ...]:
     """Return each pair of the groups that have several seeds."""
-    several = [group for group in groups if group.deviation is not None]
-    pairs = list(combinations(several, 2))
+    pairs = list(combinations([group for group in groups if group.deviation is not None], 2))
     tests = [welch_test(first.accuracies, second.accuracies) for first, second in pairs]
     adjusted = iter(holm_adjust([test.p for test in tests if test.p is not None]))
     return tuple(

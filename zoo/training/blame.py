@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from zoo.errors import OutOfMemoryError, PluginError, ZooError, describe, is_out_of_memory, quote
+from zoo.errors import OutOfMemoryError, ZooError, describe, is_out_of_memory, quote
 from zoo.registry.entries import Entry
 from zoo.registry.specs import ModelSpec
 from zoo.training.plan import Plan
@@ -21,8 +21,7 @@ def blame_plugin(model: Entry[ModelSpec]) -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error) or model.is_first_party:
             raise
-        what = f"training model {quote(model.name)} failed"
-        raise PluginError(model.plugin.name, model.plugin.version, what, describe(error)) from error
+        raise model.plugin.broken(f"training model {quote(model.name)} failed", describe(error)) from error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from zoo.models.device import use_seed, use_threads
 from zoo.models.predictor import Predictor, load_path
 from zoo.records.plain import to_json_table
 from zoo.records.references import find_weights
+from zoo.registry.compatibility import show_shape
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
 from zoo.training.confusion import ClassScore, score_classes
@@ -87,20 +88,11 @@ def evaluate(
         if trained is None:
             raise UsageError(f"{path} names no data set", fix="Give one with --dataset")
         dataset = trained.qualified_name
-    wanted = places.registry.get("dataset", dataset)
-    own_params = trained.params if trained and trained.qualified_name == wanted.qualified_name else None
-    plan = make_plan(
-        Wanted(
-            model=predictor.weights.qualified_model,
-            dataset=wanted.qualified_name,
-            metrics=[metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics)),
-            params=predictor.params,
-            dataset_params=dataset_params or own_params or {},
-            metric_params=metric_params or {},
-            settings=settings,
-        ),
-        places.registry,
-    )
+    entry = places.registry.get("dataset", dataset)
+    own_params = trained.params if trained and trained.qualified_name == entry.qualified_name else None
+    names = predictor.weights.qualified_model, entry.qualified_name
+    wanted = Wanted(*names, metrics, predictor.params, dataset_params or own_params, metric_params, settings)
+    plan = make_plan(wanted, places.registry)
     with use_seed(plan.config.seed), use_threads(plan.config.threads or 1):
         splits = load_splits(plan, places.data_dir, offline=places.offline)
         shape = find_input_shape(plan.dataset.name, splits)
@@ -148,5 +140,4 @@ def _check_fit(predictor: Predictor, dataset: str, theirs: tuple[str, ...], shap
         raise UsageError(f"weights of {quote(model)} do not fit dataset {quote(dataset)}", why)
     made = predictor.preprocess.output_shape(shape)
     if made != predictor.input_shape:
-        needed = f"inputs of {'x'.join(map(str, predictor.input_shape))}"
-        raise IncompatibleError(model, dataset, needed, "x".join(map(str, made)))
+        raise IncompatibleError(model, dataset, f"inputs of {show_shape(predictor.input_shape)}", show_shape(made))

@@ -36,10 +36,8 @@ def make_train_batches(
     # Batch normalisation fails on a batch of one sample, which has no variance.
     normalised = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
     if normalised and min(samples, config.batch_size) == 1:
-        raise DataError(
-            f"model {quote(plan.model.name)} normalises over the batch",
-            "a training batch of one sample has no variance",
-        )
+        what = f"model {quote(plan.model.name)} normalises over the batch"
+        raise DataError(what, "a training batch of one sample has no variance")
     if normalised and samples % config.batch_size == 1:
         log.info("the last training batch would hold one sample; it joins the batch before")
     if config.epochs and config.batch_size > samples:

@@ -50,22 +50,14 @@ def check_metrics(metrics: Mapping[str, Metric], num_classes: int, device: torch
 
 
 def reset_metrics(metrics: Mapping[str, Metric]) -> None:
-    """Make each metric forget all batches.
-
-    Raises:
-        MetricError: a metric fails.
-    """
+    """Make each metric forget all batches; raise MetricError when one fails."""
     for name, metric in metrics.items():
         with _named(name, "reset() failed"):
             metric.reset()
 
 
 def update_metrics(metrics: Mapping[str, Metric], logits: Tensor, targets: Tensor) -> None:
-    """Give each metric one batch.
-
-    Raises:
-        MetricError: a metric fails.
-    """
+    """Give each metric one batch; raise MetricError when one fails."""
     for name, metric in metrics.items():
         with _named(name, "update() failed"):
             metric.update(logits, targets)

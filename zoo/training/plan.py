@@ -23,16 +23,19 @@ from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec
 log = logging.getLogger("zoo")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Wanted:
-    """What is wanted by name; None for a model or a data set means that something else names it."""
+    """What is wanted by name, as the arguments of `zoo.run` say it.
+
+    None for a model or a data set means that something else names it, None for params that none were given.
+    """
 
     model: str | None
     dataset: str | None
-    metrics: Sequence[str]
-    params: Mapping[str, Any]
-    dataset_params: Mapping[str, Any]
-    metric_params: Mapping[str, Mapping[str, Any]]
+    metrics: str | Sequence[str]
+    params: Mapping[str, Any] | None
+    dataset_params: Mapping[str, Any] | None
+    metric_params: Mapping[str, Mapping[str, Any]] | None
     settings: Mapping[str, Any]
 
 
@@ -53,38 +56,31 @@ class Plan:
 
 
 def make_plan(wanted: Wanted, registry: Registry) -> Plan:
-    """Resolve names, params and settings and check the declared shapes.
-
-    Raises:
-        ZooError: every problem found, together.
-    """
+    """Resolve names, params and settings and check the declared shapes; raise every problem found as one ZooError."""
     errors = ErrorCollector()
     found: dict[str, Any] = {"metrics": {}, "metric_params": {}}
+    metrics = [wanted.metrics] if isinstance(wanted.metrics, str) else list(dict.fromkeys(wanted.metrics))
+    metric_params = wanted.metric_params or {}
     with errors.catch():
         found["model"] = registry.get("model", str(wanted.model))
     with errors.catch():
         found["dataset"] = registry.get("dataset", str(wanted.dataset))
-    for name in wanted.metrics:
+    for name in metrics:
         with errors.catch():
             found["metrics"][name] = registry.get("metric", name)
-    recommended = found["model"].spec.train if "model" in found else {}
     with errors.catch():
-        found["config"] = resolve_config(recommended, wanted.settings)
+        found["config"] = resolve_config(found["model"].spec.train if "model" in found else {}, wanted.settings)
         found["device"] = resolve_device(found["config"].device)
-    for kind, given, target in (
-        ("model", wanted.params, "params"),
-        ("dataset", wanted.dataset_params, "dataset_params"),
-    ):
+    for kind, params in (("model", "params"), ("dataset", "dataset_params")):
         if kind in found:
             with errors.catch():
-                found[target] = _read_params(found[kind], given)
-    for name in wanted.metric_params:
-        if name not in wanted.metrics:
-            with errors.catch():
-                raise SettingError(f"metric param of {quote(name)}", "that metric is not part of this run")
+                found[params] = _read_params(found[kind], getattr(wanted, params))
+    for name in metric_params:
+        if name not in metrics:
+            errors.errors.append(SettingError(f"metric param of {quote(name)}", "that metric is not part of this run"))
     for name, entry in found["metrics"].items():
         with errors.catch():
-            found["metric_params"][name] = _read_params(entry, wanted.metric_params.get(name, {}))
+            found["metric_params"][name] = _read_params(entry, metric_params.get(name))
     if "model" in found and "dataset" in found and not wanted.dataset_params:
         declared = found["dataset"].spec.input_shape
         if declared is not None:
@@ -94,8 +90,8 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
     return Plan(given_params=bool(wanted.params), given_dataset_params=bool(wanted.dataset_params), **found)
 
 
-def _read_params(entry: Entry[Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    params = resolve_params(entry.spec, load_factory(entry), given)
+def _read_params(entry: Entry[Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
+    params = resolve_params(entry.spec, load_factory(entry), given or {})
     for name, value in params.items():
         try:
             json.dumps(value, allow_nan=False)

@@ -73,14 +73,13 @@ def _show(items: Iterable[T], total: int, description: str, status: Callable[[],
             return {**super().format_dict, "postfix": status() if status else None}
 
     # tqdm shows nothing on a terminal that does not know its width, so the width is given.
-    columns = shutil.get_terminal_size().columns
     yield from Bar(
         items,
         total=total,
         desc=description,
         leave=False,
         file=_Guard(sys.stderr),
-        ncols=columns,
+        ncols=shutil.get_terminal_size().columns,
         unit="batch",
         miniters=1,  # looks at the clock after every item instead of guessing when a redraw is due
     )

@@ -53,11 +53,7 @@ class Recording:
         self.record = replace(self.record, **parts)
 
     def write(self) -> None:
-        """Write the record.
-
-        Raises:
-            StorageError: it cannot be written; the one before stays.
-        """
+        """Write the record; raise StorageError, and leave the one before, when that fails."""
         save_record(self.folder, self.record)
 
     @contextmanager
@@ -99,11 +95,7 @@ class Recording:
 
 
 def open_recording(request: Request, ready: Preparation) -> Recording:
-    """Make the folder of a run and write what is known before its first step.
-
-    Raises:
-        StorageError: it cannot be made.
-    """
+    """Make a run's folder and write what is known before its first step; raise StorageError when that fails."""
     plan, pretrained = request.plan, request.pretrained
     record = RunRecord(
         init=pretrained.origin if pretrained else None,
@@ -144,11 +136,7 @@ def find_versions(model: torch.nn.Module) -> dict[str, str]:
 
 
 def save_trained(folder: Path, entry: Entry[ModelSpec], record: RunRecord, ready: Preparation) -> Path:
-    """Write the weights of a run into its folder; return the file.
-
-    Raises:
-        StorageError: they cannot be written there; says where they are instead.
-    """
+    """Write the weights of a run into its folder, or elsewhere with a StorageError that says where; return the file."""
     path = folder / WEIGHTS_FILE
     metadata = describe_weights(path, record, ready)
     try:
@@ -159,8 +147,7 @@ def save_trained(folder: Path, entry: Entry[ModelSpec], record: RunRecord, ready
         save_weights(path, ready.model, replace(metadata, golden=None))
     except StorageError as error:
         # The training is done; its result must not be lost because a folder is gone or a disk is full.
-        rescue = folders.zoo_home() / "rescued"
-        saved = files.create_folder(rescue, folder.name) / WEIGHTS_FILE
+        saved = files.create_folder(folders.zoo_home() / "rescued", folder.name) / WEIGHTS_FILE
         save_weights(saved, ready.model, metadata)
         raise StorageError(error.what, error.why, f"The weights were saved to {saved} instead") from error
     return path

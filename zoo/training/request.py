@@ -75,7 +75,7 @@ def complete(wanted: Wanted, pretrained: Pretrained, registry: Registry) -> Want
     metadata, trained = pretrained.metadata, pretrained.metadata.dataset
     if wanted.model is None:
         model = find_model(pretrained.path, metadata, registry).qualified_name
-        wanted = replace(wanted, model=model, params={**metadata.params, **wanted.params})
+        wanted = replace(wanted, model=model, params={**metadata.params, **(wanted.params or {})})
     if wanted.dataset is None:
         if trained is None:
             raise UsageError(f"{pretrained.path} names no data set", fix="Give one with --dataset")
@@ -83,5 +83,5 @@ def complete(wanted: Wanted, pretrained: Pretrained, registry: Registry) -> Want
     with suppress(ZooError):  # make_plan reports an unknown name, together with all other problems
         names = (wanted.dataset, registry.get("dataset", str(wanted.dataset)).qualified_name)
         if trained and not wanted.dataset_params and trained.qualified_name in names:
-            wanted = replace(wanted, dataset_params=trained.params or {})
+            wanted = replace(wanted, dataset_params=trained.params)
     return wanted

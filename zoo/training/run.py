@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -63,18 +63,10 @@ def run(
         ZooError: see `zoo.errors`; all problems with names, params and settings are found before anything is loaded.
     """
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
-    names = [metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics))
-    patterns = [freeze] if isinstance(freeze, str) else freeze
-    wanted = Wanted(
-        model=model if init or model else "baseline",
-        dataset=dataset if init or dataset else "shapes",
-        metrics=names,
-        params=params or {},
-        dataset_params=dataset_params or {},
-        metric_params=metric_params or {},
-        settings=settings,
-    )
-    request = make_request(wanted, places, init=init, freeze=patterns)
+    if not init:
+        model, dataset = model or "baseline", dataset or "shapes"
+    wanted = Wanted(model, dataset, metrics, params, dataset_params, metric_params, settings)
+    request = make_request(wanted, places, init=init, freeze=[freeze] if isinstance(freeze, str) else freeze)
     check_writable(places.runs_dir, fix="Choose another folder with --runs-dir")
     config = request.plan.config
     with use_seed(config.seed), use_threads(config.threads or 1), name_memory(request.plan):
@@ -97,21 +89,9 @@ def train(request: Request, *, show: Progress, on_epoch: Callable[[Epoch], None]
     if ready.validation is not None:
         recording.note(validation=evaluate(ready.model, ready.validation, ready.metrics, show=show))
     weights = recording.finish(plan.model, ready, outcomes)
-    return RunResult(
-        run=recording.folder,
-        weights=weights,
-        model=plan.model.name,
-        dataset=plan.dataset.name,
-        device=str(plan.device),
-        threads=ready.threads,
-        seed=plan.config.seed,
-        params=plan.params,
-        dataset_params=plan.dataset_params,
-        train_config=asdict(plan.config),
-        metrics=scores,
-        history=trainer.history,
-        seconds=seconds,
-    )
+    told: dict[str, Any] = {part.name: getattr(recording.record, part.name, None) for part in fields(RunResult)}
+    told |= {"run": recording.folder, "weights": weights}
+    return RunResult(**{**told, "dataset": plan.dataset.name, "dataset_params": plan.dataset_params})
 
 
 def fit(trainer: Trainer, ready: Preparation) -> dict[str, float]:

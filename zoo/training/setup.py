@@ -12,7 +12,7 @@ from torch import nn
 from zoo.data.batches import Batches
 from zoo.data.loading import find_false_claims, load_dataset
 from zoo.data.splits import DataSplits, find_input_shape
-from zoo.errors import PluginError, quote
+from zoo.errors import quote
 from zoo.models.device import choose_threads
 from zoo.models.probe import check_model, count_flop
 from zoo.models.transfer import Transfer, freeze
@@ -105,11 +105,7 @@ def prepare(request: Request) -> Preparation:
 
 
 def build_metrics(plan: Plan, num_classes: int) -> dict[str, Metric]:
-    """Build the metrics of a plan on its device and try each of them.
-
-    Raises:
-        MetricError, PluginError, UsageError.
-    """
+    """Build the metrics of a plan on its device and try each; raise MetricError, PluginError or UsageError."""
     metrics = {}
     for name, entry in plan.metrics.items():
         with refuse_params(bool(plan.metric_params[name])):
@@ -131,11 +127,7 @@ def find_threads(plan: Plan, model: nn.Module, input_shape: tuple[int, ...]) -> 
 
 
 def load_splits(plan: Plan, root: Path, *, offline: bool) -> DataSplits:
-    """Fetch, load and check the data set of a plan.
-
-    Raises:
-        DataError, DownloadError, PluginError, UsageError.
-    """
+    """Fetch, load and check the data set of a plan; the errors are those of `load_dataset`."""
     return load_dataset(plan.dataset, root, plan.dataset_params, given=plan.given_dataset_params, offline=offline)
 
 
@@ -144,6 +136,4 @@ def check_claims(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> 
     if plan.given_dataset_params:
         return
     for false in find_false_claims(plan.dataset.spec, splits, raw_shape)[:1]:
-        plugin = plan.dataset.plugin
-        what = f"dataset {quote(plan.dataset.name)} is not what it declares"
-        raise PluginError(plugin.name, plugin.version, what, false)
+        raise plan.dataset.plugin.broken(f"dataset {quote(plan.dataset.name)} is not what it declares", false)

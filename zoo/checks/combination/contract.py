@@ -86,16 +86,8 @@ def check(
         DataError, PluginError: the data set cannot be used.
     """
     places = open_places(registry, plugins, data_dir=data_dir)
-    wanted = Wanted(
-        model=model or "baseline",
-        dataset=dataset or "shapes",
-        metrics=[metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics)),
-        params=params or {},
-        dataset_params=dataset_params or {},
-        metric_params=metric_params or {},
-        settings=settings,
-    )
-    plan = make_plan(wanted, places.registry)
+    names = model or "baseline", dataset or "shapes"
+    plan = make_plan(Wanted(*names, metrics, params, dataset_params, metric_params, settings), places.registry)
     with use_seed(plan.config.seed), use_threads(plan.config.threads or 1):
         subject = make_subject(plan, places.data_dir)
         checks = {**COMBINATION_CHECKS, **({"overfit": check_overfit} if overfit else {})}

@@ -10,9 +10,8 @@ from zoo.checks.base import Fault, Skip
 from zoo.checks.dataset.subject import DatasetSubject, choose_places, read_sample
 from zoo.data.loading import find_false_claims
 from zoo.data.splits import count_samples, find_input_shape
-from zoo.registry.certificates import Status
 from zoo.registry.compatibility import show_shape
-from zoo.registry.preprocess import Preprocess
+from zoo.registry.preprocess import Preprocess, name_dtype
 
 SHARED = 0.005
 """Share of the test images that may be training images too, because large collections repeat a few pictures."""
@@ -72,7 +71,7 @@ def check_images(subject: DatasetSubject) -> str:
     for name, samples in subject.read.items():
         where = subject.locate(dict(subject.splits.items())[name])
         if len(samples.dtypes) > 1:
-            shown = ", ".join(f"{count} {_name_dtype(dtype)}" for dtype, count in samples.dtypes.most_common())
+            shown = ", ".join(f"{count} {name_dtype(dtype)}" for dtype, count in samples.dtypes.most_common())
             raise Fault(f"{name} images of {len(samples.dtypes)} dtypes: {shown}", "Give all as uint8", where)
     shapes = sum((samples.shapes for samples in subject.read.values()), Counter[tuple[int, ...]]())
     where = subject.locate(subject.splits.train)
@@ -89,13 +88,9 @@ def check_images(subject: DatasetSubject) -> str:
         raise Fault(seen, "Add the axis of the channel: images.unsqueeze(1)", where, "warning")
     dtypes = {samples.dtypes.most_common(1)[0][0] for samples in subject.read.values()}
     if len(dtypes) > 1:
-        shown = " and ".join(sorted(map(_name_dtype, dtypes)))
+        shown = " and ".join(sorted(map(name_dtype, dtypes)))
         raise Fault(f"splits of {shown}", "Give all splits as uint8, which zoo scales", where, "warning")
-    return f"images are {show_shape(shape)}, {_name_dtype(dtypes.pop())}"
-
-
-def _name_dtype(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+    return f"images are {show_shape(shape)}, {name_dtype(dtypes.pop())}"
 
 
 def check_range(subject: DatasetSubject) -> str:
@@ -143,8 +138,7 @@ def check_range(subject: DatasetSubject) -> str:
                 f"train inputs have mean {train_mean:.3g} and deviation {train_std:.3g}, "
                 f"{name} inputs {mean:.3g} and {std:.3g}"
             )
-            fix = "Prepare all splits alike; declare Preprocess(mean=..., std=...) and leave it to zoo"
-            raise Fault(seen, fix)
+            raise Fault(seen, "Prepare all splits alike; declare Preprocess(mean=..., std=...) and leave it to zoo")
     low, high = (float(limit) for limit in torch.cat(list(inputs_of.values()), 1).aminmax())
     return f"inputs lie between {low:.3g} and {high:.3g}"
 
@@ -166,9 +160,8 @@ def check_disjoint(subject: DatasetSubject) -> str:
         count = len(digests)
         for other, images in known.items():
             if shared := sum(digest in images for digest in digests):
-                status: Status = "failed" if shared / count > SHARED else "warning"
                 found = f"{shared} of {count} {name} images ({shared / count:.2%}) are also {other} images"
-                raise Fault(found, fix, status=status)
+                raise Fault(found, fix, status="failed" if shared / count > SHARED else "warning")
             either_way = {digest for digest, _ in images}
             mirrored = sum(digest in either_way for digest, _ in digests)
             if mirrored > MIRRORED * count:

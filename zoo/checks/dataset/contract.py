@@ -121,12 +121,10 @@ def check_processes(subject: DatasetSubject) -> str:
     for name, mine in here["splits"].items():
         theirs = there["splits"].get(name, {"samples": 0, "read": []})
         if mine["samples"] != theirs["samples"]:
-            seen = f"{name}: {mine['samples']} samples here, {theirs['samples']} in another process"
-            raise Fault(seen, fix)
+            raise Fault(f"{name}: {mine['samples']} samples here, {theirs['samples']} in another process", fix)
         differing = sum(one != two for one, two in zip(mine["read"], theirs["read"], strict=True))
         if differing:
-            seen = f"{name}: {differing} of {len(mine['read'])} samples differ in another process"
-            raise Fault(seen, fix)
+            raise Fault(f"{name}: {differing} of {len(mine['read'])} samples differ in another process", fix)
     return f"class names, counts and up to {REREAD} samples of each split are the same there"
 
 
@@ -140,8 +138,7 @@ def check_workers(subject: DatasetSubject) -> str:
     for name, split in datasets.items():
         where, last = subject.locate(split), count_samples(split) - 1
         try:
-            copied = pickle.loads(pickle.dumps(split))
-            same = read_places(copied, [last]) == read_places(split, [last])
+            same = read_places(pickle.loads(pickle.dumps(split)), [last]) == read_places(split, [last])
         except Exception as error:
             fix = "Define classes and functions at the top of a module, and open files in __getitem__"
             raise Fault(f"{name} cannot be pickled: {describe(error)}", fix, where) from error

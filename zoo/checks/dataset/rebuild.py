@@ -47,11 +47,7 @@ def can_ask(entry: Entry[DatasetSpec]) -> bool:
 
 
 def describe_elsewhere(entry: Entry[DatasetSpec], root: Path, params: dict[str, Any]) -> dict[str, Any]:
-    """Return what `describe_splits` says in the other process, or `{"error": text}`.
-
-    Raises:
-        TimeoutError: it took more than TIME_LIMIT seconds.
-    """
+    """Return what `describe_splits` says there, or `{"error": text}`; raise TimeoutError after TIME_LIMIT seconds."""
     plugin = entry.plugin
     by_path = isinstance(plugin.source, Path) and not plugin.installed and plugin.name != FIRST_PARTY
     question = {
@@ -73,11 +69,8 @@ def describe_splits(splits: DataSplits) -> dict[str, Any]:
     """Return what must be the same in each process, as JSON data."""
     found = {}
     for name, split in splits.items():
-        total = count_samples(split)
-        found[name] = {
-            "samples": total,
-            "read": [[digest.hex(), target] for digest, target in read_places(split, choose_places(total), name)],
-        }
+        read = read_places(split, choose_places(count_samples(split)), name)
+        found[name] = {"samples": count_samples(split), "read": [[digest.hex(), target] for digest, target in read]}
     return {"class_names": list(splits.class_names), "splits": found}
 
 
@@ -87,7 +80,6 @@ def _describe_here(question: dict[str, Any], write: Write) -> None:
         registry = find_target(Path(question["plugin"]))[0] if question["plugin"] else Registry.discover()
         entry = registry.get("dataset", question["name"])
         with use_seed(99):
-            splits = build_dataset(entry, root=Path(question["root"]), params=question["params"])
-            write(describe_splits(splits))
+            write(describe_splits(build_dataset(entry, root=Path(question["root"]), params=question["params"])))
     except BaseException as error:  # noqa: BLE001 code of a plugin may raise anything, also SystemExit
         write({"error": describe(error)})

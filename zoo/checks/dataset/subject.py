@@ -118,11 +118,7 @@ def read_split(name: str, split: Split, classes: int, where: str) -> Samples:
 
 
 def read_sample(split: Split, place: int, label: str, where: str = "") -> tuple[Tensor, int]:
-    """Return the image and target at a place, as a run reads them.
-
-    Raises:
-        Fault: they cannot be read, or are of a form that no run takes.
-    """
+    """Return the image and target at a place, as a run reads them; raise Fault where no run could take them."""
     if isinstance(split, tuple):
         return split[0][place], int(split[1][place])
     try:

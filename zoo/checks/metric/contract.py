@@ -9,16 +9,7 @@ from typing import Any
 import torch
 
 from zoo.checks.base import Check, Fault, Skip
-from zoo.checks.metric.subject import (
-    SAMPLES,
-    Batch,
-    MetricSubject,
-    compute,
-    evaluate,
-    make_stream,
-    require_same,
-    update,
-)
+from zoo.checks.metric.subject import SAMPLES, MetricSubject, compute, cut, evaluate, make_stream, require_same, update
 from zoo.checks.metric.values import check_bounds, check_classes, check_direction, check_empty, check_extremes
 from zoo.checks.settings import check_use, keep_settings
 from zoo.checks.subject import CLASSES, check_params
@@ -112,21 +103,15 @@ def check_batches(subject: MetricSubject) -> str:
     fix = "Add up counts or sums and the number of samples in update(), and divide once in compute()"
     for classes in subject.classes:
         stream = make_stream(classes)
-        values = subject.value([stream], classes), subject.value(_cut(stream, SIZES), classes)
+        values = subject.value([stream], classes), subject.value(cut(stream, SIZES), classes)
         require_same(*values, "in one batch and in five", fix)
     order = torch.randperm(MANY, generator=torch.Generator().manual_seed(0))
     logits, targets = (part[order] for part in make_stream(subject.classes[0], samples=MANY))
     fix = "Count in int or torch.int64, add up in float64, and keep every sample in the count"
-    label = f"{MANY} samples at once and in batches of {MANY_BATCH}"
-    values = subject.value([(logits, targets)]), subject.value(_cut((logits, targets), MANY_BATCH))
-    require_same(*values, label, fix, MANY_TOLERANCE)
+    values = subject.value([(logits, targets)]), subject.value(cut((logits, targets), MANY_BATCH))
+    require_same(*values, f"{MANY} samples at once and in batches of {MANY_BATCH}", fix, MANY_TOLERANCE)
     subject.even = True
     return f"one batch of {SAMPLES} and batches of {', '.join(map(str, SIZES))} give the same"
-
-
-def _cut(stream: Batch, sizes: int | tuple[int, ...]) -> list[Batch]:
-    logits, targets = stream
-    return list(zip(logits.split(sizes), targets.split(sizes), strict=True))
 
 
 def check_order(subject: MetricSubject) -> str:
@@ -139,8 +124,7 @@ def check_order(subject: MetricSubject) -> str:
     for seed in range(3):
         order = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(seed))
         shuffled = subject.value([(logits[order], targets[order])])
-        fix = "Treat every sample alike, and keep all of them or counts"
-        require_same(expected, shuffled, "in another order", fix)
+        require_same(expected, shuffled, "in another order", "Treat every sample alike, and keep all of them or counts")
     return "three shuffles give the same"
 
 
@@ -154,8 +138,7 @@ def check_state(subject: MetricSubject) -> str:
     expected = subject.value([second])
     metric = subject.build()
     evaluate(metric, [first])
-    reused = evaluate(metric, [second])
-    require_same(expected, reused, "new and after reset()", "Set all state anew in reset()")
+    require_same(expected, evaluate(metric, [second]), "new and after reset()", "Set all state anew in reset()")
     fix = "Change no state in compute()"
     require_same(expected, compute(metric), "compute() a second time", fix)
     whole = evaluate(subject.build(), [first, second])
@@ -170,8 +153,7 @@ def check_state(subject: MetricSubject) -> str:
         other.reset()
         update(metric, second)
         update(other, first)
-        fix = "Keep state in self, not in the class"
-        require_same(expected, compute(metric), "alone and beside another one", fix)
+        require_same(expected, compute(metric), "alone and beside another one", "Keep state in self, not in the class")
     return "reset forgets, compute changes nothing, two objects share nothing"
 
 
@@ -196,11 +178,9 @@ def check_merge(subject: MetricSubject) -> str:
         require_same(whole, compute(metric), "whole and merged of two halves", fix)
         require_same(second, compute(other), "merge() changes the other one", "Copy what is taken over")
         update(metric, halves[0])
-        fix = "Let update() add to what was merged"
-        require_same(with_third, compute(metric), "going on after merge()", fix)
+        require_same(with_third, compute(metric), "going on after merge()", "Let update() add to what was merged")
         empty.merge(other)  # type: ignore[attr-defined]
-        fix = "Add the other's counts or sums"
-        require_same(second, compute(empty), "merged into one without samples", fix)
+        require_same(second, compute(empty), "merged into one without samples", "Add the other's counts or sums")
         update(empty, halves[0])
         label = "updating one changes the other that was merged into it"
         require_same(second, compute(other), label, "Copy what is taken over, or add out of place")

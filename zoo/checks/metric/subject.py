@@ -69,6 +69,12 @@ def make_stream(classes: int, right: float = 0.6, seed: int = 0, margin: float =
     return logits, targets
 
 
+def cut(stream: Batch, sizes: int | tuple[int, ...]) -> list[Batch]:
+    """Return a stream as batches of these sizes."""
+    logits, targets = stream
+    return list(zip(logits.split(sizes), targets.split(sizes), strict=True))
+
+
 def evaluate(metric: Metric, batches: Sequence[Batch]) -> dict[str, float]:
     """Reset a metric, give it batches and return its values, as an evaluation does; settings stay as they are."""
     with keep_settings(), torch.inference_mode():
@@ -91,11 +97,7 @@ def update(metric: Metric, batch: Batch) -> None:
 def require_same(
     expected: Mapping[str, float], values: Mapping[str, float], label: str, fix: str, tolerance: float = TOLERANCE
 ) -> None:
-    """Compare the values of two results.
-
-    Raises:
-        Fault: they differ by more than `tolerance` of the expected one; `label` says how the two were made.
-    """
+    """Raise Fault where values differ by more than `tolerance` of the expected; `label` says how both were made."""
     if expected.keys() != values.keys():
         name = next(iter(expected.keys() ^ values.keys()))
         raise Fault(f"{label}: {len(expected)} and {len(values)} values, only one has {name!r}", fix)

@@ -93,9 +93,8 @@ def check_direction(subject: MetricSubject) -> str:
         fix = "Compare predictions with targets; what ignores them can choose no run"
         raise Fault(f"all, 60 %, 20 % and none right give {shown}: no difference", fix)
     if not ordered:
-        fix = f"Declare higher_is_better = {str(not higher).lower()}, or mend the formula"
         seen = f"declared {'higher' if higher else 'lower'} is better; all, 60 %, 20 % and none right give {shown}"
-        raise Fault(seen, fix)
+        raise Fault(seen, f"Declare higher_is_better = {str(not higher).lower()}, or mend the formula")
     subject.ordered = True
     return f"all, 60 %, 20 % and none right give {shown}"
 

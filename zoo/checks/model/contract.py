@@ -40,9 +40,8 @@ def check_params(subject: ModelSubject) -> str:
     match; a factory with `**params` that ignores what it does not know trains another model than was asked for, and
     says nothing.
     """
-    factory = load_factory(subject.entry)
     try:
-        subject.params = resolve_params(subject.entry.spec, factory, {})
+        subject.params = resolve_params(subject.entry.spec, load_factory(subject.entry), {})
     except ZooError as error:
         fix = "Take input_shape and num_classes, give all else a default, and declare params by the factory's names"
         raise Fault(str(error), fix, subject.definition) from error
@@ -93,8 +92,7 @@ def check_builds(subject: ModelSubject) -> str:
         if lazy:
             fix = "Run one forward pass of zeros in the factory, or compute the sizes"
             layer = model.get_submodule(lazy[0].rpartition(".")[0])
-            seen = f"{len(lazy)} parameters have no shape yet: {', '.join(lazy[:4])}"
-            raise Fault(seen, fix, find_creation(layer))
+            raise Fault(f"{len(lazy)} parameters have no shape yet: {', '.join(lazy[:4])}", fix, find_creation(layer))
         built.append(label)
     if not built:
         raise Fault(f"refused for {refused[0][0]}: {refused[0][1]}", "Declare in the spec which input_shape it takes")
@@ -167,11 +165,7 @@ def _takes_several(model: nn.Module, subject: ModelSubject, case: int) -> bool:
 
 
 def _switch_mode(model: nn.Module, training: bool) -> None:
-    """Call train() or eval().
-
-    Raises:
-        Fault: it does not return the model in that mode.
-    """
+    """Call train() or eval(); raise Fault when it does not return the model in that mode."""
     name = "train" if training else "eval"
     returned: Any = getattr(model, name)()
     if returned is model and model.training is training:
@@ -200,8 +194,7 @@ def _check_logits_form(logits: Any, wanted: tuple[int, int], given: str, where: 
     if logits.dtype != torch.float32:
         raise Fault(f"{expected}, got {logits.dtype}", "Return logits in the dtype of the inputs", where)
     if bad := int((~torch.isfinite(logits)).sum()):
-        fix = "Look for a division by zero or a logarithm"
-        raise Fault(f"{expected}, got {bad} that are not finite", fix, where)
+        raise Fault(f"{expected}, got {bad} that are not finite", "Look for a division by zero or a logarithm", where)
 
 
 GATES = ("params", "builds", "settings", "logits")

@@ -15,11 +15,7 @@ from zoo.checks.source import find_definition
 
 
 def raise_hidden(model: nn.Module, logits: Tensor) -> None:
-    """Search the graph behind the logits for tensors that get a gradient and are no parameters of the model.
-
-    Raises:
-        Fault: there is one.
-    """
+    """Raise Fault when tensors behind the logits get a gradient and are no parameters of the model."""
     known = {id(parameter) for parameter in model.parameters()}
     hidden = [tensor for tensor in _list_leaves(logits) if id(tensor) not in known]
     if not hidden:

@@ -66,8 +66,7 @@ def check_devices(subject: ModelSubject) -> str:
             with torch.no_grad(), mode:
                 logits = model.to(device)(subject.inputs(2).to(device))
         except Exception as error:
-            text = str(error).lower()
-            if device.type != "meta" or any(words in text for words in DEVICE_ERRORS):
+            if device.type != "meta" or any(words in str(error).lower() for words in DEVICE_ERRORS):
                 raise Fault(f"on device {device}: {describe(error)}", fix) from error
             continue  # it reads values, which the meta device does not have
         if logits.device.type != device.type:

@@ -30,8 +30,7 @@ def check_seed(subject: ModelSubject) -> str:
         if shared:
             names = [name for name, value in parameters.items() if id(value) in shared]
             seen = f"two builds share {len(names)} parameters: {', '.join(names[:4])}"
-            fix = "Build all layers in the factory: no cache, none at the top of the file"
-            raise Fault(seen, fix)
+            raise Fault(seen, "Build all layers in the factory: no cache, none at the top of the file")
     # State dicts, because buffers that no file keeps may hold anything until they are filled.
     values, rebuilt_values = model.state_dict(), rebuilt.state_dict()
     names = [name for name in {**values, **rebuilt_values} if not is_same(values.get(name), rebuilt_values.get(name))]
@@ -162,8 +161,7 @@ def check_evaluation(subject: ModelSubject) -> str:
         repeated = [model(inputs), model(inputs)]
     changed = [name for name, value in model.state_dict().items() if not is_same(before[name], value)]
     if changed:
-        fix = "Update buffers only `if self.training`"
-        raise Fault(f"evaluation changes {', '.join(changed[:4])}", fix, where)
+        raise Fault(f"evaluation changes {', '.join(changed[:4])}", "Update buffers only `if self.training`", where)
     if overwritten:
         fix = "Return a new tensor from each call"
         raise Fault("logits change after they are returned: a later call writes into the same memory", fix, where)

@@ -118,8 +118,7 @@ class ModelSubject(EntrySubject[ModelSpec]):
 
     def inputs(self, samples: int = SAMPLES, case: int = 0, seed: int = 0) -> Tensor:
         """Return normally distributed inputs of a case, `(samples, *input_shape)`."""
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randn(samples, *self.cases[case][0], generator=generator)
+        return torch.randn(samples, *self.cases[case][0], generator=torch.Generator().manual_seed(seed))
 
     def targets(self, samples: int) -> Tensor:
         """Return targets of the first case that go through its classes, `(samples,)`."""

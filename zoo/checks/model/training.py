@@ -58,8 +58,7 @@ def _find_reached_by_larger(subject: ModelSubject) -> set[str]:
     When a small image shrinks to one place, attention has nothing to compare, and its gradients are 0.
     """
     shape, classes = subject.cases[0]
-    pattern = subject.entry.spec.input_shape or ("*",) * 3
-    sizes = zip(pattern, shape, strict=False)
+    sizes = zip(subject.entry.spec.input_shape or ("*",) * 3, shape, strict=False)
     larger = tuple(128 if want == "*" and axis else size for axis, (want, size) in enumerate(sizes))
     if len(shape) != 3 or larger == shape:
         return set()
@@ -69,8 +68,7 @@ def _find_reached_by_larger(subject: ModelSubject) -> set[str]:
 
 
 def _describe_unreached(model: nn.Module, missing: list[str], total: int) -> Fault:
-    owner = model.get_submodule(missing[0].rpartition(".")[0])
-    where = find_creation(owner) or find_definition(type(model))
+    where = find_creation(model.get_submodule(missing[0].rpartition(".")[0])) or find_definition(type(model))
     shown = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
     if len(missing) == total:
         seen = f"none of the {total} trainable parameters gets a gradient"

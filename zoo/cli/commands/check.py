@@ -6,19 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli import options
 from zoo.cli.findings import write_findings
-from zoo.cli.options import (
-    Discover,
-    calm_threads,
-    metric_option,
-    output_options,
-    param_options,
-    place_options,
-    plugin_options,
-    setting_options,
-)
 from zoo.cli.output import escape, write_json, write_result, write_table
-from zoo.errors import PluginError
 
 if TYPE_CHECKING:
     from zoo.checks.combination.contract import Diagnosis
@@ -27,22 +17,22 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.option("--model", metavar="NAME", help="The model.  [baseline]")
 @click.option("--dataset", metavar="NAME", help="The data set.  [shapes]")
-@metric_option
+@options.metric_option
 @click.option("--overfit", is_flag=True, help="Let it learn one batch by heart, too.")
-@setting_options
-@param_options()
-@place_options("data_dir")
+@options.setting_options
+@options.param_options()
+@options.place_options("data_dir")
 @click.option("--verbose", is_flag=True, help="Show what passed, too.")
-@plugin_options
-@output_options
-def check_command(model: str | None, verbose: bool, discover: Discover, as_json: bool, **settings: Any) -> None:
+@options.plugin_options
+@options.output_options
+def check_command(model: str | None, verbose: bool, discover: options.Discover, as_json: bool, **settings: Any) -> None:
     """Look at a model on a data set before training.
 
     It is built, and a few real batches go through it: logits, gradients, activations on the logits, the loss at the
     start, memory and time. Nothing is fetched; where the data are not here, random inputs take their place. Time is
     measured on one CPU thread unless --threads says otherwise. What is wrong is explained; see docs/guide/checks.md.
     """
-    calm_threads()
+    options.calm_threads()
     from zoo.checks.combination.contract import check
 
     registry = discover()
@@ -56,7 +46,7 @@ def check_command(model: str | None, verbose: bool, discover: Discover, as_json:
         failed = [found.check for found in diagnosis.findings if found.status == "failed"]
         plugin = registry.get("model", model or "baseline").plugin
         what = f"model {diagnosis.model!r} on dataset {diagnosis.dataset!r} is not fit to be trained"
-        raise PluginError(plugin.name, plugin.version, what, f"failed: {', '.join(failed)}")
+        raise plugin.broken(what, f"failed: {', '.join(failed)}")
 
 
 def _write_diagnosis(diagnosis: Diagnosis, verbose: bool) -> None:

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.options import (
-    Discover,
-    calm_threads,
-    metric_option,
-    output_options,
-    param_options,
-    place_options,
-    plugin_options,
-)
+from zoo.cli import options
+from zoo.cli.options import Discover
 from zoo.cli.output import escape, write_json, write_result, write_table
 
 if TYPE_CHECKING:
@@ -26,21 +19,21 @@ if TYPE_CHECKING:
 @click.argument("reference", metavar="WEIGHTS")
 @click.option("--per-class", is_flag=True, help="Show the scores of each class and the most confused pairs.")
 @click.option("--dataset", metavar="NAME", help="The data set.  [the one of the training]")
-@metric_option
+@options.metric_option
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...  [auto]")
 @click.option("--threads", metavar="N", help="CPU threads.  [from the work of a batch]")
 @click.option("--workers", metavar="N", help="Processes that read data sets which are not tensors.  [0]")
-@param_options("dataset", "metric")
-@place_options()
-@plugin_options
-@output_options
+@options.param_options("dataset", "metric")
+@options.place_options()
+@options.plugin_options
+@options.output_options
 def evaluate_command(reference: str, per_class: bool, discover: Discover, as_json: bool, **settings: Any) -> None:
     """Evaluate weights on a data set.
 
     WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. Loss and metrics are those of
     the whole test split, whatever the batch size.
     """
-    calm_threads()
+    options.calm_threads()
     from zoo.training.confusion import list_confusions
     from zoo.training.evaluation import evaluate
 
@@ -68,8 +61,7 @@ def _write_classes(per_class: Sequence[ClassScore]) -> None:
     """Print a row for each class; a score that is 0 / 0 is a dash."""
     rows: list[tuple[str, ...]] = [("class", "precision", "recall", "f1", "support")]
     for score in per_class:
-        numbers = (score.precision, score.recall, score.f1)
-        cells = ("-" if number is None else f"{number:.4f}" for number in numbers)
+        cells = ("-" if number is None else f"{number:.4f}" for number in (score.precision, score.recall, score.f1))
         rows.append((escape(score.name), *cells, str(score.support)))
     write_result("")
     write_table(rows, numbers=True)

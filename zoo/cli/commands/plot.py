@@ -44,8 +44,7 @@ def plot_command(
     calm_threads()
     from zoo.results.plots.plot import plot
 
-    registry = discover()
-    figure = plot(references, kind, grid=cells, seed=seed, registry=registry, progress=True, **places)
+    figure = plot(references, kind, grid=cells, seed=seed, registry=discover(), progress=True, **places)
     save_figure(figure, output)
     if as_json:
         write_json({"kind": kind, "output": output})

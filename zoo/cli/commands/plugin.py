@@ -100,6 +100,5 @@ def _raise_refusal(certificate: Certificate) -> None:
             what, why = f"certificate {certificate.verdict}", f"{len(found)} of {total} checks {verb}: {names}"
             if status == "failed":
                 raise PluginError(certificate.plugin, certificate.version, what, why)
-            raise DownloadError(
-                f"plugin {certificate.plugin!r}: {what}", why, "Make them where data and memory are there"
-            )
+            fix = "Make them where data and memory are there"
+            raise DownloadError(f"plugin {certificate.plugin!r}: {what}", why, fix)

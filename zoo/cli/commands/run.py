@@ -6,16 +6,8 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import (
-    Discover,
-    calm_threads,
-    metric_option,
-    output_options,
-    param_options,
-    place_options,
-    plugin_options,
-    setting_options,
-)
+from zoo.cli import options
+from zoo.cli.options import Discover
 from zoo.cli.output import write_json, write_note, write_result
 from zoo.records.plain import to_json_data
 from zoo.records.runs import RunResult
@@ -31,20 +23,20 @@ from zoo.records.runs import RunResult
     metavar="PATTERN",
     help="Do not train parameters of such names; repeatable; none for none.  [those frozen in --init]",
 )
-@metric_option
-@setting_options
+@options.metric_option
+@options.setting_options
 @click.option("--seeds", metavar="N", help="Train N times, each with the next seed, one run folder each.")
-@param_options()
-@place_options()
-@plugin_options
-@output_options
+@options.param_options()
+@options.place_options()
+@options.plugin_options
+@options.output_options
 def run_command(freeze: tuple[str, ...], discover: Discover, seeds: str | None, as_json: bool, **settings: Any) -> None:
     """Train a model on a data set, evaluate it and save its weights.
 
     Settings that are not given come from the model's recommendation (see zoo show MODEL), then from the defaults in
     brackets.
     """
-    calm_threads()
+    options.calm_threads()
     from zoo.training import run
 
     settings |= {

@@ -9,6 +9,7 @@ import click
 from zoo.cli.options import Discover, output_options, param_options, place_options, plugin_options, read_grid
 from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.errors import UsageError
+from zoo.registry.compatibility import show_shape
 
 
 @click.command("samples")
@@ -47,8 +48,7 @@ def samples_command(
     from zoo.data.samples import load_samples
     from zoo.results.plots.images import plot_samples
 
-    registry = discover()
-    found = load_samples(dataset, index=index, count=rows * columns, registry=registry, **options)
+    found = load_samples(dataset, index=index, count=rows * columns, registry=discover(), **options)
     if output is not None:
         head = f"{found.dataset}, {found.split}"
         save_figure(plot_samples(found.images, found.labels, columns=columns, title=head), output)
@@ -62,6 +62,5 @@ def samples_command(
 
 
 def _make_row(sample: dict[str, Any]) -> tuple[str, ...]:
-    shape = "x".join(map(str, sample["shape"]))
     values = f"{sample['min']:.6g}..{sample['max']:.6g}"
-    return str(sample["index"]), escape(sample["label"]), shape, sample["dtype"], values
+    return str(sample["index"]), escape(sample["label"]), show_shape(sample["shape"]), sample["dtype"], values

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -18,6 +17,7 @@ from zoo.cli.weights import is_reference, show_weights
 from zoo.errors import DownloadError, UnknownNameError, UsageError, quote
 from zoo.records.plain import to_json_data
 from zoo.records.references import find_entries, find_weights
+from zoo.registry.compatibility import adapt_preprocess, show_shape
 from zoo.registry.places import open_places
 from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec, WeightsSpec
 
@@ -86,8 +86,7 @@ def show_command(
         write_json({"entries": shown, **({"layers": table} if table else {}), **counted})
         return
     for entry in entries:
-        plugin = f"{entry.spec.kind} of plugin {entry.plugin.label}"
-        write_result(f"{entry.short_name}: {plugin}")
+        write_result(f"{entry.short_name}: {entry.spec.kind} of plugin {entry.plugin.label}")
         rows = [("description", entry.spec.description), *_ROWS[entry.spec.kind](entry.spec)]
         write_table([row for row in rows if row[1]], indent="  ")
     if table is not None:
@@ -114,13 +113,9 @@ def _show_values(values: Any) -> str:
     return ", ".join(f"{key}={value}" for key, value in values.items())
 
 
-def _shape(shape: Sequence[int | str] | None) -> str:
-    return "x".join(map(str, shape)) if shape else "any"
-
-
 def _model_rows(spec: ModelSpec) -> list[tuple[str, str]]:
     return [
-        ("input shape", _shape(spec.input_shape)),
+        ("input shape", show_shape(spec.input_shape or ()) or "any"),
         ("adapts", ", ".join(spec.adapt)),
         ("params", _show_values(spec.params) or "none"),
         ("recommended", _show_values(spec.train)),
@@ -129,17 +124,16 @@ def _model_rows(spec: ModelSpec) -> list[tuple[str, str]]:
 
 
 def _dataset_rows(spec: DatasetSpec) -> list[tuple[str, str]]:
-    size = sum(file.size for file in spec.files)
     names = [f"{index} {name}" for index, name in enumerate(spec.class_names)]
     return [
-        ("input shape", _shape(spec.input_shape) if spec.input_shape else "not declared"),
+        ("input shape", show_shape(spec.input_shape or ()) or "not declared"),
         ("samples", ", ".join(f"{split} {count}" for split, count in spec.samples.items())),
         ("classes", names[0] if names else str(spec.num_classes or "not declared")),
         *(("", name) for name in names[1:]),
         ("params", _show_values(spec.params) or "none"),
         ("license", spec.license),
         ("source", spec.homepage),
-        ("download", _show_download(size, len(spec.files)) if spec.files else "none"),
+        ("download", _show_download(sum(file.size for file in spec.files), len(spec.files)) if spec.files else "none"),
         ("factory", str(spec.factory)),
     ]
 
@@ -186,7 +180,6 @@ def _to_dict(entry: Any) -> dict[str, Any]:
 
 def _build_layers(registry: Any, model: str, dataset: str, params: dict[str, str]) -> dict[str, Any]:
     from zoo.models.probe import list_layers
-    from zoo.registry.compatibility import adapt_preprocess
     from zoo.registry.factories import build_model, load_factory
     from zoo.registry.params import resolve_params
     from zoo.registry.preprocess import Preprocess
@@ -196,15 +189,15 @@ def _build_layers(registry: Any, model: str, dataset: str, params: dict[str, str
         raise UsageError(f"dataset {quote(dataset)} declares no input shape and classes", fix="Give another --dataset")
     shape = adapt_preprocess(entry.spec, dataset, data.input_shape, Preprocess())[0].output_shape(data.input_shape)
     values = resolve_params(entry.spec, load_factory(entry), params)
-    module = build_model(entry, input_shape=shape, num_classes=data.num_classes, params=values)
-    return list_layers(module, shape)
+    return list_layers(build_model(entry, input_shape=shape, num_classes=data.num_classes, params=values), shape)
 
 
 def _write_layers(table: dict[str, Any]) -> None:
-    write_result(f"layers for inputs of {_shape(table['input_shape'])}")
+    write_result(f"layers for inputs of {show_shape(table['input_shape'])}")
     rows = [("layer", "type", "output", "parameters")]
     for layer in table["layers"]:
-        rows.append((layer["name"], layer["type"], _shape(layer["output_shape"]), f"{layer['parameters']:,}"))
+        shape = show_shape(layer["output_shape"] or ()) or "any"
+        rows.append((layer["name"], layer["type"], shape, f"{layer['parameters']:,}"))
     write_table(rows, indent="  ")
     write_result(f"{table['parameters']:,} parameters, {table['trainable']:,} of them trainable")
 

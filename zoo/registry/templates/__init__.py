@@ -65,7 +65,7 @@ def write_plugin(
     storage.check_writable(target.parent, fix=ELSEWHERE)
     try:
         if single_file:
-            _write(target, files[target.name])
+            storage.write_file(target, files[target.name].encode(), what="the plugin")
         else:
             _write_folder(target, files)
     except StorageError as error:
@@ -135,17 +135,13 @@ def _fill_package(kind: str, words: Mapping[str, str]) -> dict[str, str]:
     return {**filled, f"{folder}/{kind}.py": _fill_module(kind, words, single_file=False)}
 
 
-def _write(path: Path, text: str) -> None:
-    storage.write_file(path, text.encode(), what="the plugin")
-
-
 def _write_folder(target: Path, files: Mapping[str, str]) -> None:
     """Write all files into a hidden folder beside the target and rename it, so that the target appears whole or not."""
     part = storage.create_folder(target.parent, f".{target.name}.part")
     try:
         for path, text in files.items():
             (part / path).parent.mkdir(exist_ok=True)
-            _write(part / path, text)
+            storage.write_file(part / path, text.encode(), what="the plugin")
         part.rename(target)
     except OSError as error:
         raise StorageError("", error.strerror or str(error), ELSEWHERE) from error

@@ -5,16 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zoo.results.conclusions import format_percent
-from zoo.results.plots.style import (
-    LINE_HEIGHT,
-    RIGHT_COLOR,
-    TEXT_COLOR,
-    fit_text,
-    make_figure,
-    measure_text,
-    plot_style,
-    write_lines,
-)
+from zoo.results.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,20 +36,19 @@ def plot_comparison(comparison: Comparison) -> Figure:
     ]
     if means:
         notes.append("◆ mean ± standard deviation over seeds, with the 95 % t interval of the mean")
-    with plot_style():
-        labels = [fit_text(name, FONT_SIZE, MAX_NAME_WIDTH) for name, *_ in results + means]
-        names = max(measure_text(label, FONT_SIZE) for label in labels) + 2 * MARGIN
-        head, foot = MARGIN + len(notes) * FONT_SIZE * LINE_HEIGHT + MARGIN, 40
+    with style.plot_style():
+        labels = [style.fit_text(name, FONT_SIZE, MAX_NAME_WIDTH) for name, *_ in results + means]
+        names = max(style.measure_text(label, FONT_SIZE) for label in labels) + 2 * MARGIN
+        head, foot = MARGIN + len(notes) * FONT_SIZE * style.LINE_HEIGHT + MARGIN, 40
         rows = len(labels) + (1 if means else 0)
         width, height = names + CHART_WIDTH + VALUE_WIDTH, head + rows * ROW_HEIGHT + foot
-        figure = make_figure(width, height)
-        write_lines(
-            figure, [fit_text(note, FONT_SIZE, width - 2 * MARGIN) for note in notes], height - MARGIN, FONT_SIZE
-        )
+        figure = style.make_figure(width, height)
+        fitted = [style.fit_text(note, FONT_SIZE, width - 2 * MARGIN) for note in notes]
+        style.write_lines(figure, fitted, height - MARGIN, FONT_SIZE)
         axes = figure.add_axes((names / width, foot / height, CHART_WIDTH / width, rows * ROW_HEIGHT / height))
         places = [*range(len(results)), *range(len(results) + 1, len(results) + 1 + len(means))]
         for place, (_, value, low, high, spread) in zip(places, results + means, strict=True):
-            color, marker = (TEXT_COLOR, "o") if place < len(results) else (RIGHT_COLOR, "D")
+            color, marker = (style.TEXT_COLOR, "o") if place < len(results) else (style.RIGHT_COLOR, "D")
             axes.plot([100 * low, 100 * high], [place, place], color=color, linewidth=1.5, solid_capstyle="butt")
             axes.plot([100 * value], [place], marker=marker, color=color, markersize=5, linestyle="none")
             text = f"{format_percent(value, unit='')}{spread} %"

@@ -77,8 +77,7 @@ def plot_curves(results: Sequence[Result]) -> Figure:
         runs = [Line2D([], [], label=name, **choose_look(index)) for index, name in enumerate(names)]
         options: dict[str, Any] = {"frameon": False, "fontsize": 9, "borderpad": 0, "borderaxespad": 0}
         middle: dict[str, Any] = {"loc": "upper center", "handlelength": 2.6, "columnspacing": 1.5, "labelspacing": 0.6}
-        place = (0.5, (rows * 18 + 2) / height)
-        figure.legend(handles=splits, bbox_to_anchor=place, ncols=2, **middle, **options)
+        figure.legend(handles=splits, bbox_to_anchor=(0.5, (rows * 18 + 2) / height), ncols=2, **middle, **options)
         if not single:
             place = (0.5, ((rows - 1) * 18 + 2) / height)
             figure.legend(handles=runs, bbox_to_anchor=place, ncols=columns, **middle, **options)
@@ -125,8 +124,7 @@ def draw_curve(axes: Axes, history: Sequence[Epoch], split: Scored, name: str, i
 def _read_history(result: Result) -> list[Epoch]:
     if result.history:
         return list(result.history)
+    why = f"its record in {result.run} has no epochs"
     if result.run is None:
         why = "it is weights alone, and how they were trained is known of runs only"
-    else:
-        why = f"its record in {result.run} has no epochs"
     raise UsageError(f"no curves of {result.name}", why, "Give a run folder or @last, after zoo run")

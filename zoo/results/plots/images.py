@@ -10,18 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import DataError, SettingError, UsageError
-from zoo.results.plots.style import (
-    LINE_HEIGHT,
-    RIGHT_COLOR,
-    TEXT_COLOR,
-    WRONG_COLOR,
-    fit_text,
-    make_figure,
-    measure_text,
-    plot_style,
-    wrap_text,
-    write_lines,
-)
+from zoo.results.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,9 +49,9 @@ def plot_samples(
         UsageError: there are no images, not as many titles, or no columns.
         DataError: they are not `(C, H, W)`.
     """
-    with plot_style():
+    with style.plot_style():
         room = _choose_cell_size(len(images), columns) + GAP - 6
-        captions = [(wrap_text(text, FONT_SIZE, room, 2), TEXT_COLOR) for text in titles]
+        captions = [(style.wrap_text(text, FONT_SIZE, room, 2), style.TEXT_COLOR) for text in titles]
         return _draw_grid(images, captions, columns, title)
 
 
@@ -82,10 +71,10 @@ def plot_predictions(
 
     def write_caption(index: int, sign: str, room: float) -> list[str]:
         predicted, target = _find_labels(outcomes, index)
-        line = f"{sign} {fit_text(predicted, FONT_SIZE, room)} | {fit_text(target, FONT_SIZE, room)}"
-        if measure_text(line, FONT_SIZE) <= room:
+        line = f"{sign} {style.fit_text(predicted, FONT_SIZE, room)} | {style.fit_text(target, FONT_SIZE, room)}"
+        if style.measure_text(line, FONT_SIZE) <= room:
             return [line]
-        return [_fit_between(f"{sign} ", predicted, " |", room), fit_text(target, FONT_SIZE, room)]
+        return [_fit_between(f"{sign} ", predicted, " |", room), style.fit_text(target, FONT_SIZE, room)]
 
     head = "predicted | truth, ✓ right, ✗ wrong"
     return _draw_outcomes(images, outcomes, indices, columns, title, head, write_caption)
@@ -127,15 +116,14 @@ def _draw_outcomes(
 ) -> Figure:
     """Draw samples with what `write_caption` returns of an index, a sign and the room in points."""
     origin, correct = outcomes.origin, outcomes.correct
-    with plot_style():
+    with style.plot_style():
         room = _choose_cell_size(len(images), columns) + GAP - 6
-        signs = [("✓", RIGHT_COLOR) if correct[index] else ("✗", WRONG_COLOR) for index in indices]
+        signs = [("✓", style.RIGHT_COLOR) if correct[index] else ("✗", style.WRONG_COLOR) for index in indices]
         captions = [
             (write_caption(index, sign, room), color) for index, (sign, color) in zip(indices, signs, strict=True)
         ]
-        return _draw_grid(
-            images, captions, columns, title or f"{origin.model} on {origin.dataset}, {origin.split}: {head}"
-        )
+        title = title or f"{origin.model} on {origin.dataset}, {origin.split}: {head}"
+        return _draw_grid(images, captions, columns, title)
 
 
 def _find_labels(outcomes: Outcomes, index: int) -> tuple[str, str]:
@@ -144,7 +132,7 @@ def _find_labels(outcomes: Outcomes, index: int) -> tuple[str, str]:
 
 
 def _fit_between(start: str, name: str, end: str, room: float) -> str:
-    return f"{start}{fit_text(name, FONT_SIZE, room - measure_text(start + end, FONT_SIZE))}{end}"
+    return f"{start}{style.fit_text(name, FONT_SIZE, room - style.measure_text(start + end, FONT_SIZE))}{end}"
 
 
 def _count_columns(images: int, columns: int | None) -> int:
@@ -174,23 +162,22 @@ def _draw_grid(
     # The highest picture of a row sets its height.
     tall = [side * min(1, len(picture) / len(picture[0])) for picture in pictures]
     rows = [max(tall[first : first + columns]) for first in range(0, len(tall), columns)]
-    caption = max(len(lines) for lines, _ in captions) * FONT_SIZE * LINE_HEIGHT + 6
+    caption = max(len(lines) for lines, _ in captions) * FONT_SIZE * style.LINE_HEIGHT + 6
     width = GAP + columns * (side + GAP)
-    head = wrap_text(title, 10, width - 2 * GAP, 3) if title else []
-    top = len(head) * 10 * LINE_HEIGHT + 12 if head else 4
+    head = style.wrap_text(title, 10, width - 2 * GAP, 3) if title else []
+    top = len(head) * 10 * style.LINE_HEIGHT + 12 if head else 4
     height = top + sum(rows) + len(rows) * (caption + GAP / 2) + GAP / 2
-    figure = make_figure(width, height)
+    figure = style.make_figure(width, height)
     for number, (picture, (lines, color)) in enumerate(zip(pictures, captions, strict=True)):
         row, column = divmod(number, columns)
         left = GAP + column * (side + GAP)
         bottom = height - top - sum(rows[: row + 1]) - row * GAP / 2 - (row + 1) * caption
         # A picture stands directly under its caption, even where it is lower than its cell.
-        box = (left / width, bottom / height, side / width, rows[row] / height)
-        axes = figure.add_axes(box, anchor="N")
+        axes = figure.add_axes((left / width, bottom / height, side / width, rows[row] / height), anchor="N")
         axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()
         axes.set_title("\n".join(lines), fontsize=FONT_SIZE, color=color, pad=4, linespacing=1.15)
-    write_lines(figure, head, height - 8, 10, left=GAP)
+    style.write_lines(figure, head, height - 8, 10, left=GAP)
     return figure
 
 
@@ -204,9 +191,8 @@ def normalize_images(images: Sequence[Tensor]) -> list[Any]:
     """
     for image in images:
         if image.ndim != 3 or 0 in image.shape:
-            raise DataError(
-                f"a sample of shape {tuple(image.shape)} is no picture", "expected (channels, height, width)"
-            )
+            what = f"a sample of shape {tuple(image.shape)} is no picture"
+            raise DataError(what, "expected (channels, height, width)")
     small = [_downsample(image) for image in images]
     free = [values for image, values in zip(images, small, strict=True) if image.dtype not in DTYPE_RANGES]
     low = min([0.0, *(float(values.min()) for values in free)])

@@ -62,9 +62,8 @@ def plot_style() -> Iterator[None]:
     try:
         import matplotlib
     except ImportError as error:
-        raise UsageError(
-            "pictures need matplotlib", describe(error), "Install it: pip install 'zoo-torch[plots]'"
-        ) from error
+        fix = "Install it: pip install 'zoo-torch[plots]'"
+        raise UsageError("pictures need matplotlib", describe(error), fix) from error
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", MISSING_GLYPH, UserWarning)
         matplotlib.rcdefaults()
@@ -134,11 +133,7 @@ def render_figure(figure: Figure, form: str = "png") -> bytes:
 
 
 def find_format(path: str | os.PathLike[str]) -> str:
-    """Return the format that the suffix of a file means.
-
-    Raises:
-        SettingError: none that can be written.
-    """
+    """Return the format that a file's suffix means; raise SettingError for one that cannot be written."""
     form = Path(path).suffix.lower().removeprefix(".")
     if form not in FORMATS:
         raise SettingError("output", "expected the name of a .png, .svg or .pdf file", os.fspath(path))
@@ -157,11 +152,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def check_grid(grid: tuple[int, int]) -> int:
-    """Return the number of cells of a grid of rows and columns.
-
-    Raises:
-        SettingError: it has none, or too many.
-    """
+    """Return the number of cells of a grid of rows and columns; raise SettingError for none or too many."""
     rows, columns = grid
     if rows < 1 or columns < 1 or rows * columns > MAX_GRID_CELLS:
         raise SettingError("grid", f"expected 1 to {MAX_GRID_CELLS} cells, as 3x3", f"{rows}x{columns}")

@@ -48,10 +48,8 @@ def draw_charts(results: Sequence[Result]) -> Charts:
     with plot_style():
         drawn = [_draw_chart(runs, *what, prefix=f"chart-{number}") for number, what in enumerate(wanted)]
         charts = tuple(chart for chart in drawn if chart is not None)
-        return Charts(
-            charts=charts,
-            legend=tuple(_draw_key(index, name) for index, (name, _) in enumerate(runs)) if charts else (),
-        )
+        legend = tuple(_draw_key(index, name) for index, (name, _) in enumerate(runs)) if charts else ()
+        return Charts(charts=charts, legend=legend)
 
 
 def _draw_chart(

@@ -22,18 +22,8 @@ from zoo.records.repeat import write_recipe
 from zoo.records.runs import RunRecord
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places, open_places
+from zoo.results import conclusions
 from zoo.results.comparison import Comparison, compare_results, find_results, require_outcomes
-from zoo.results.conclusions import (
-    describe_group,
-    describe_models,
-    describe_pair,
-    find_pairs_of_best,
-    format_p,
-    format_percent,
-    format_seconds,
-    format_size,
-    summarize,
-)
 from zoo.results.plots.images import find_wrong
 from zoo.results.plots.style import plot_style
 from zoo.results.reading import Result, gather_samples
@@ -79,8 +69,7 @@ def report(
     comparison = compare_results(results)
     named = {result.name: result for result in results}
     ranked = [named[row.name] for row in comparison.rows]
-    samples = _gather_samples(ranked, places)
-    page = template.render(_gather_context(comparison, ranked, samples))
+    page = template.render(_gather_context(comparison, ranked, _gather_samples(ranked, places)))
     write_file(Path(output), page.encode(), what="the report", fix="Write elsewhere with --output.")
     return Path(output)
 
@@ -93,7 +82,8 @@ def _load_template() -> Any:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": format_percent, "p": format_p, "seconds": format_seconds, "size": format_size}
+    formats = ("percent", "p", "seconds", "size")
+    environment.filters |= {name: getattr(conclusions, f"format_{name}") for name in formats}
     return environment.from_string(_read("report.html.jinja"))
 
 
@@ -112,12 +102,12 @@ def _gather_context(comparison: Comparison, results: Sequence[Result], samples: 
         "version": __version__,
         "made": time.strftime("%Y-%m-%d %H:%M %Z"),
         "comparison": comparison,
-        "verdict": summarize(comparison),
+        "verdict": conclusions.summarize(comparison),
         "rows": comparison.rows,
-        "pairs": [(pair, describe_pair(pair)) for pair in find_pairs_of_best(comparison)],
-        "groups": [(group, describe_group(group)) for group in comparison.groups],
+        "pairs": [(pair, conclusions.describe_pair(pair)) for pair in conclusions.find_pairs_of_best(comparison)],
+        "groups": [(group, conclusions.describe_group(group)) for group in comparison.groups],
         "has_seeds": any(group.deviation is not None for group in comparison.groups),
-        "models": describe_models(comparison),
+        "models": conclusions.describe_models(comparison),
         "curves": draw_charts(results),
         "without_record": [result.name for result in results if not result.history],
         "samples": samples,

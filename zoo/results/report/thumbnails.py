@@ -21,11 +21,7 @@ MAX_COLORS = 64
 
 
 def make_thumbnails(images: Sequence[Tensor]) -> list[str]:
-    """Return raw images `(C, H, W)` as data URIs.
-
-    Raises:
-        DataError: they are not `(C, H, W)`.
-    """
+    """Return raw images `(C, H, W)` as data URIs; raise DataError for other shapes."""
     from PIL import Image
 
     found = []
