@@ -212,8 +212,9 @@ def check_plugin(target: str | Path, *, data_dir: str | Path | None = None, offl
         UnknownNameError, UsageError: there is no such plugin or file.
     """
     registry, parts, pattern = find_target(target)
+    root = folders.data_dir(data_dir)
     findings: dict[str, list[Finding]] = {}
     for plugin in parts:
-        for entry, found in examine(registry, plugin, pattern, data_dir=folders.data_dir(data_dir), offline=offline):
+        for entry, found in examine(registry, plugin, pattern, data_dir=root, offline=offline):
             findings.setdefault(entry, []).append(found)
     return issue_certificate(parts, findings, list_files(parts, registry), whole=not pattern)

@@ -90,8 +90,15 @@ def evaluate(
         dataset = trained.qualified_name
     entry = places.registry.get("dataset", dataset)
     own_params = trained.params if trained and trained.qualified_name == entry.qualified_name else None
-    names = predictor.weights.qualified_model, entry.qualified_name
-    wanted = Wanted(*names, metrics, predictor.params, dataset_params or own_params, metric_params, settings)
+    wanted = Wanted(
+        model=predictor.weights.qualified_model,
+        dataset=entry.qualified_name,
+        metrics=metrics,
+        params=predictor.params,
+        dataset_params=dataset_params or own_params,
+        metric_params=metric_params,
+        settings=settings,
+    )
     plan = make_plan(wanted, places.registry)
     with use_seed(plan.config.seed), use_threads(plan.config.threads or 1):
         splits = load_splits(plan, places.data_dir, offline=places.offline)

@@ -23,7 +23,7 @@ from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec
 log = logging.getLogger("zoo")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """What is wanted by name, as the arguments of `zoo.run` say it.
 

@@ -65,7 +65,15 @@ def run(
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
     if not init:
         model, dataset = model or "baseline", dataset or "shapes"
-    wanted = Wanted(model, dataset, metrics, params, dataset_params, metric_params, settings)
+    wanted = Wanted(
+        model=model,
+        dataset=dataset,
+        metrics=metrics,
+        params=params,
+        dataset_params=dataset_params,
+        metric_params=metric_params,
+        settings=settings,
+    )
     request = make_request(wanted, places, init=init, freeze=[freeze] if isinstance(freeze, str) else freeze)
     check_writable(places.runs_dir, fix="Choose another folder with --runs-dir")
     config = request.plan.config

@@ -86,8 +86,16 @@ def check(
         DataError, PluginError: the data set cannot be used.
     """
     places = open_places(registry, plugins, data_dir=data_dir)
-    names = model or "baseline", dataset or "shapes"
-    plan = make_plan(Wanted(*names, metrics, params, dataset_params, metric_params, settings), places.registry)
+    wanted = Wanted(
+        model=model or "baseline",
+        dataset=dataset or "shapes",
+        metrics=metrics,
+        params=params,
+        dataset_params=dataset_params,
+        metric_params=metric_params,
+        settings=settings,
+    )
+    plan = make_plan(wanted, places.registry)
     with use_seed(plan.config.seed), use_threads(plan.config.threads or 1):
         subject = make_subject(plan, places.data_dir)
         checks = {**COMBINATION_CHECKS, **({"overfit": check_overfit} if overfit else {})}

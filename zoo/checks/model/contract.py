@@ -40,8 +40,9 @@ def check_params(subject: ModelSubject) -> str:
     match; a factory with `**params` that ignores what it does not know trains another model than was asked for, and
     says nothing.
     """
+    factory = load_factory(subject.entry)
     try:
-        subject.params = resolve_params(subject.entry.spec, load_factory(subject.entry), {})
+        subject.params = resolve_params(subject.entry.spec, factory, {})
     except ZooError as error:
         fix = "Take input_shape and num_classes, give all else a default, and declare params by the factory's names"
         raise Fault(str(error), fix, subject.definition) from error

@@ -48,7 +48,8 @@ def plot_confusion(outcomes: Outcomes, *, title: str | None = None, pairs: int =
         words = _describe_confusions(outcomes, matrix, width - 24, pairs)
         foot = len(words) * 9 * LINE_HEIGHT + 18
         bottom = foot + 32 + (label if upright else font_size * LINE_HEIGHT)
-        height = bottom + side + len(head) * 11 * LINE_HEIGHT + 22
+        top = len(head) * 11 * LINE_HEIGHT + 22
+        height = bottom + side + top
         figure = make_figure(width, height)
         axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
         image, colors = _draw_matrix(axes, matrix)

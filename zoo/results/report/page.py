@@ -82,8 +82,12 @@ def _load_template() -> Any:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    formats = ("percent", "p", "seconds", "size")
-    environment.filters |= {name: getattr(conclusions, f"format_{name}") for name in formats}
+    environment.filters |= {
+        "percent": conclusions.format_percent,
+        "p": conclusions.format_p,
+        "seconds": conclusions.format_seconds,
+        "size": conclusions.format_size,
+    }
     return environment.from_string(_read("report.html.jinja"))
 
 
