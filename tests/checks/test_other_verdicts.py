@@ -90,7 +90,7 @@ def test_there_is_a_wrong_one_for_every_check() -> None:
         ("datasets/float_bytes.py", "range", "train inputs lie between 0 and 255", "def load"),
         ("datasets/longer_than_it_is.py", "builds", "sample 60: IndexError", "self.lines[index + 1]"),
         ("datasets/shared_buffer.py", "same", "sample 1 changes the image of sample 0", "class Decoder"),
-        ("datasets/split_by_hash.py", "processes", "samples here, ", "def load"),
+        ("datasets/split_by_hash.py", "processes", "in another process", "def load"),
         ("metrics/mean_of_batch_means.py", "batches", "0.600985 and 0.7", "class BatchMean"),
         ("metrics/ten_classes.py", "classes", "1 for 10, 0.3 for 3", "class Balanced"),
         ("metrics/error_rate_up.py", "direction", "give 0, 0.399, 0.798, 1", "class Errors"),
