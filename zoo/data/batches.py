@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Sampler
 from zoo.data.reader import Batch, BatchReader, Failure
 from zoo.data.splits import Split
 from zoo.errors import DataError, WorkerError, describe, quote
+from zoo.limits import BATCH_VALUES
 from zoo.registry.preprocess import Preprocess
 
 MEMORY_BUDGET = 1 << 30
@@ -96,7 +97,8 @@ def make_inputs(images: Tensor, preprocess: Preprocess, device: torch.device) ->
     """Preprocess all images of a split, some at a time: over the whole it takes twice as long and thrice the memory."""
     shape = preprocess.output_shape(images.shape[1:])
     inputs = torch.empty(len(images), *shape, dtype=torch.float32, device=device)
-    for raw, ready in zip(images.split(MADE_AT_ONCE), inputs.split(MADE_AT_ONCE), strict=True):
+    count = min(MADE_AT_ONCE, max(1, BATCH_VALUES // max(1, preprocess.count_values(images.shape[1:]))))
+    for raw, ready in zip(images.split(count), inputs.split(count), strict=True):
         ready.copy_(preprocess(raw.to(device)))
     return inputs
 
