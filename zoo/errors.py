@@ -5,13 +5,43 @@ The exit code of a class is the exit code of the command line (see docs/guide/cl
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+MAX_FOREIGN = 300
+"""Characters of foreign text that a message repeats: an exception's words, a value, a name."""
+MAX_PART = 1000
+"""Characters of a whole part of a message, which joins words of zoo with foreign ones, paths and further reasons."""
+
+
+def shorten(text: str, most: int = MAX_FOREIGN) -> str:
+    """Return text of at most `most` characters, with its end replaced by dots where it is longer."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _bound(part: str) -> str:
+    """Fold a part of a message; of one that is too long the middle is left out, because zoo's words are at its ends."""
+    text, half = one_line(part), MAX_PART // 2
+    return text if len(text) <= MAX_PART else f"{text[:half]}...{text[-half:]}"
+
 
 def quote(text: object) -> str:
-    """Quote foreign text for a message; control characters are escaped, so a name cannot drive a terminal."""
-    return repr(str(text))
+    """Quote foreign text for a message: cut short, and with its control characters escaped.
+
+    So a name can drive no terminal. A path stays whole, because a part of one is of no use.
+    """
+    return repr(str(text) if hasattr(text, "__fspath__") else shorten(str(text)))
+
+
+def show(value: object) -> str:
+    """Return `repr(value)` for a message, cut short, or the type of a value that cannot be shown."""
+    try:
+        return shorten(str(repr(value)))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 a foreign object may raise anything; numbers of 5,000 digits have no text
+        return f"<{one_line(shorten(type(value).__name__))}>"
 
 
 def one_line(text: str) -> str:
@@ -20,9 +50,24 @@ def one_line(text: str) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """Return ``Type: message`` on one line, as a cause is quoted inside another message."""
-    message = one_line(str(error))
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+    """Return ``Type: message`` on one line, as a cause is quoted inside another message.
+
+    The message is cut short, and frames of C++ that torch adds to it are left out.
+    """
+    kind = one_line(shorten(type(error).__name__))
+    try:
+        message = str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 the text of a foreign exception is foreign code; a huge number has none
+        return f"{kind} (it has no text that can be shown)"
+    # An error of zoo is bounded where it is made, so it keeps its advice.
+    cut = message if isinstance(error, ZooError) else shorten(one_line(message.partition(CPP_FRAMES)[0]))
+    return f"{kind}: {one_line(cut)}" if cut else kind
+
+
+CPP_FRAMES = "Exception raised from "
+"""How torch begins the place in its C++ code and the frames that led there: of use to its developers only."""
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
@@ -39,13 +84,28 @@ def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
     return f"Did you mean {quote(near)}?" if near else otherwise
 
 
+NO_MEMORY: dict[type[Exception], tuple[str, ...]] = {
+    # torch, for the CPU and for other devices; the last two are for sizes whose product no memory can hold
+    RuntimeError: (
+        *("can't allocate memory", "Cannot allocate memory", "out of memory", "Invalid buffer size"),
+        *("Storage size calculation overflowed", "integer multiplication overflow"),
+    ),
+    # numpy, for such sizes
+    ValueError: ("Maximum allowed dimension exceeded", "array is too big"),
+}
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out: Python's error, torch's for a device, or torch's plain RuntimeError on the CPU."""
+    """Tell whether memory ran out, or was asked for in sizes that no memory can have.
+
+    Python and numpy raise a MemoryError and torch an error of its own for a device, but both plain ones besides.
+    """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    # torch raises the second of these for sizes beyond 64 bits, which no memory can hold.
-    said = ("can't allocate memory", "Storage size calculation overflowed")
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in said)
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    texts = [text for kind, said in NO_MEMORY.items() if isinstance(error, kind) for text in said]
+    return bool(texts) and any(text in describe(error) for text in texts)
 
 
 class ZooError(Exception):
@@ -57,7 +117,7 @@ class ZooError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, why: str = "", fix: str = "") -> None:
-        self.what, self.why, self.fix = one_line(what), one_line(why), one_line(fix)
+        self.what, self.why, self.fix = _bound(what), _bound(why), one_line(fix)
         super().__init__(self.what, self.why, self.fix)
 
     @property
@@ -102,7 +162,8 @@ class SettingError(UsageError):
 
     def __init__(self, name: str, expected: str, got: object = ..., fix: str = "") -> None:
         self.name, self.expected, self.got = name, expected, got
-        super().__init__(f"{name}: {expected}" if got is ... else f"{name}: {expected}, got {got!r}", fix=fix)
+        what = f"{shorten(name)}: {expected}"
+        super().__init__(what if got is ... else f"{what}, got {show(got)}", fix=fix)
 
 
 class UnknownSettingError(UsageError):

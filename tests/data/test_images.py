@@ -23,6 +23,7 @@ from zoo.data import images
 from zoo.data.images import FORMATS, MAX_PIXELS, find_images, fit_image, read_image
 from zoo.data.splits import to_image
 from zoo.errors import DataError, SeveralErrors, UsageError
+from zoo.storage import reading
 
 GREY = np.arange(6, dtype=np.uint8).reshape(2, 3) * 51
 COLOR = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=2)
@@ -340,12 +341,12 @@ def test_threads_leave_the_filters_of_warnings_alone():
 
 def test_the_limits_are_inclusive(monkeypatch):
     monkeypatch.setattr(images, "MAX_PIXELS", 6)
-    monkeypatch.setattr(images, "MAX_BYTES", len(SMALL))
+    monkeypatch.setattr(images, "MAX_IMAGE_BYTES", len(SMALL))
     assert read_plain(SMALL) == COLOR.tolist()
     monkeypatch.setattr(images, "MAX_PIXELS", 5)
     refuse(SMALL, "3 x 2 pixels, at most 5")
     refuse(Image.fromarray(COLOR), "3 x 2 pixels, at most 5")
-    monkeypatch.setattr(images, "MAX_BYTES", len(SMALL) - 1)
+    monkeypatch.setattr(images, "MAX_IMAGE_BYTES", len(SMALL) - 1)
     refuse(SMALL, f"has more than {len(SMALL) - 1} bytes")
 
 
@@ -354,7 +355,7 @@ def test_endless_streams_are_refused(monkeypatch):
         def read(self, size):
             return b"\0" * size
 
-    monkeypatch.setattr(images, "MAX_BYTES", 1 << 22)
+    monkeypatch.setattr(images, "MAX_IMAGE_BYTES", 1 << 22)
     refuse(Endless(), "image: has more than 4194304 bytes")
 
 
@@ -477,16 +478,16 @@ def test_bad_files_are_named_on_one_printable_line(name, data, reason, tmp_path)
 
 
 def test_what_is_no_file_is_refused(tmp_path, monkeypatch):
-    refuse(tmp_path, repr(str(tmp_path)), "a folder, not an image")
+    refuse(tmp_path, repr(str(tmp_path)), "it is a folder, not a regular file")
     refuse(tmp_path / "none\n.png", "none\\n.png", "cannot be read: No such file or directory")
     refuse(str(tmp_path / "nul\0.png"), "nul\\x00.png", "cannot be read")
-    refuse("", "'': a folder, not an image")
+    refuse("", "'': cannot be read: No such file or directory")
     refuse(io.StringIO("text"), "image: cannot be read: TypeError")
-    refuse("/dev/zero", "'/dev/zero': not a regular file")
+    refuse("/dev/zero", "'/dev/zero': cannot be read: it is a device, not a regular file")
     with monkeypatch.context() as patch, socket.socket(socket.AF_UNIX) as server:
         patch.chdir(tmp_path)
         server.bind("socket.png")
-        refuse("socket.png", "'socket.png': not a regular file")
+        refuse("socket.png", "'socket.png': cannot be read: it is a socket, not a regular file")
 
 
 def test_pipes_without_a_writer_do_not_hang(tmp_path, monkeypatch):
@@ -495,10 +496,10 @@ def test_pipes_without_a_writer_do_not_hang(tmp_path, monkeypatch):
     messages = []
 
     def read():
-        messages.append(refuse(path, repr(str(path)), "not a regular file"))
+        messages.append(refuse(path, repr(str(path)), "it is a pipe, not a regular file"))
         # It became a pipe after the check.
-        monkeypatch.setattr(images.stat, "S_ISREG", lambda mode: True)
-        messages.append(refuse(path, repr(str(path)), "not an image"))
+        monkeypatch.setattr(reading.os, "stat", lambda path: os.lstat(__file__))
+        messages.append(refuse(path, repr(str(path)), "it is a pipe, not a regular file"))
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()

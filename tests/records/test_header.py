@@ -29,8 +29,9 @@ from weights_files import DTYPES, refuse, rewrite
 
 import zoo
 from zoo.errors import WeightsError
-from zoo.records.forms import MAX_GOLDEN, OPTIONAL, REQUIRED
-from zoo.records.header import MAX_DEPTH, MAX_HEADER, MAX_METADATA, MAX_TENSORS, read_header
+from zoo.limits import MAX_GOLDEN, MAX_HEADER, MAX_METADATA, MAX_TENSORS
+from zoo.records.forms import OPTIONAL, REQUIRED
+from zoo.records.header import METADATA_BOUNDS, read_header
 from zoo.records.metadata import read_metadata
 from zoo_plugins.models.baseline import Baseline
 
@@ -293,7 +294,7 @@ def test_foreign_files_are_named_and_nothing_in_them_runs(path, tmp_path):
 
 
 def test_what_is_no_file_is_refused(path, tmp_path):
-    assert "cannot be read: it is a folder, not a file" in refuse(read_header, tmp_path)
+    assert "cannot be read: it is a folder, not a regular file" in refuse(read_header, tmp_path)
     assert "cannot be read: No such file" in refuse(read_header, path)
     assert "cannot be read" in refuse(read_header, path / "below")
     assert "cannot be read" in refuse(read_header, Path("a\0b"))
@@ -301,7 +302,7 @@ def test_what_is_no_file_is_refused(path, tmp_path):
     assert "cannot be read" in refuse(read_header, tmp_path / ("n" * 5000))
     path.symlink_to(path)
     assert "cannot be read" in refuse(read_header, path)
-    assert "cannot be read: it is a device, not a file" in refuse(read_header, Path(os.devnull))
+    assert "cannot be read: it is a device, not a regular file" in refuse(read_header, Path(os.devnull))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -312,7 +313,7 @@ def test_a_pipe_is_refused_without_waiting_for_its_other_end(path):
     thread.start()
     thread.join(10)
     assert said, "it waits"
-    assert "it is a pipe, not a file" in said[0]
+    assert "it is a pipe, not a regular file" in said[0]
 
 
 def test_reading_a_header_imports_nothing_heavy():
@@ -366,7 +367,10 @@ def test_a_format_that_is_no_whole_number_is_refused(number, path):
         ],
         *['{"format": 1, "a": NaN}', '{"format": 1, "a": -Infinity}', '{"format": 1, "a": 1e400}', '{"format": -0}'],
         *['{"format": 1, "a": %s}' % ("9" * 5000), '{"format": 1, "a": "\\ud800"}', '{"format": 1} {}'],
-        *['{"format": 1, "a": ' + "[" * 100_000, '{"a": ' + "[" * MAX_DEPTH + "]" * MAX_DEPTH + ', "format": 1}'],
+        *[
+            '{"format": 1, "a": ' + "[" * 100_000,
+            '{"a": ' + "[" * METADATA_BOUNDS.depth + "]" * METADATA_BOUNDS.depth + ', "format": 1}',
+        ],
     ],
 )
 def test_damaged_metadata_is_refused(text, path):
@@ -385,7 +389,7 @@ def test_metadata_that_is_too_large_is_refused(path):
 
 
 def test_metadata_may_nest_as_deep_as_the_limit(path):
-    text = '{"a": ' + "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1) + ', "format": 1}'
+    text = '{"a": ' + "[" * (METADATA_BOUNDS.depth - 1) + "]" * (METADATA_BOUNDS.depth - 1) + ', "format": 1}'
     assert read_header(put(path, pack_zoo(text))).metadata["format"] == 1
 
 

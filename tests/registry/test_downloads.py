@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from zoo.errors import DataError, DownloadError, StorageError, ZooError
-from zoo.registry import downloads
+from zoo.registry import downloads, pace, unpacking
 from zoo.registry.downloads import fetch_files
 from zoo.registry.specs import FileSpec
 
@@ -46,6 +46,7 @@ class Server(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.sent = 0
         self.stop = threading.Event()
+        self.files: dict[str, bytes] = {}
         self.gate, self.patience = threading.Barrier(PROCESSES), 0.3
 
     def url(self, name: str) -> str:
@@ -66,6 +67,9 @@ class Handler(BaseHTTPRequestHandler):
         name = self.path.strip("/")
         self.server.asked.append(name)
         with suppress(ConnectionError):
+            if name in self.server.files:
+                self.reply(self.server.files[name])
+                return
             getattr(self, f"answer_{name.replace('-', '_')}", self.answer_404)()
 
     def reply(self, body: bytes = b"", status: int = 200, length: int | None = -1, **headers: str) -> None:
@@ -131,6 +135,24 @@ class Handler(BaseHTTPRequestHandler):
     def answer_silent(self) -> None:
         self.server.stop.wait(10)
         self.close_connection = True
+
+    def drip(self, byte: bytes) -> None:
+        """Send a byte every now and then until the client hangs up."""
+        while not self.server.stop.wait(0.02):
+            self.wfile.write(byte)
+
+    def answer_drip(self) -> None:
+        self.reply(length=len(DATA))
+        self.drip(b"x")
+
+    def answer_drip_chunked(self) -> None:
+        self.reply(length=None, Transfer_Encoding="chunked")
+        self.drip(b"1\r\nx\r\n")
+
+    def answer_drip_header(self) -> None:
+        self.close_connection = True
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        self.drip(b"x")
 
     def answer_endless(self) -> None:
         self.reply(length=None)
@@ -301,6 +323,38 @@ def test_a_server_that_stops_sending(server: Server, root: Path, monkeypatch: py
     assert found(root) == []
 
 
+@pytest.mark.parametrize("name", ["drip", "drip-chunked", "drip-header"])
+def test_a_server_that_sends_a_byte_now_and_then(
+    server: Server, root: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(downloads, "CONNECT_TIMEOUT", 0.2)
+    monkeypatch.setattr(downloads, "READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(pace, "WINDOW", 0.2)
+    message = fail(DownloadError, root, spec(server.url(name), server.url("ok")))
+    host = f"127.0.0.1:{server.server_port}"
+    assert f"{host}: fewer than 1000 bytes a second came for 0.2 s; {host}: fewer" in message
+    assert server.asked == [name], "its host is not asked again"
+    assert found(root) == []
+
+
+def test_a_slow_download_that_keeps_the_pace_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, done = [0], threading.Event()
+
+    def count() -> int:
+        asked.append(asked[-1] + 1)
+        if len(asked) == 10:
+            done.set()
+        return asked[-1]
+
+    monkeypatch.setattr(pace, "WINDOW", 0.001)
+    pace.keep_pace(lambda: done.wait(20), count, grace=0)
+    assert len(asked) >= 10
+
+
+def test_the_slowest_download_that_is_waited_for_fills_several_chunks() -> None:
+    assert pace.MIN_RATE * pace.WINDOW >= 3 * downloads.CHUNK
+
+
 @pytest.mark.parametrize(
     "target", ["http://a.org/x", "HTTP://a.org/x", "http://127.0.0.1/x", "file:///x", "ftp://a.org/x", "data:,x"]
 )
@@ -429,6 +483,63 @@ def test_a_wrong_unpacked_file_is_told_though_the_packed_one_is_right(root: Path
     assert str(target) in fail(DataError, root, packed())
 
 
+@pytest.mark.parametrize("fetched", [False, True])
+@pytest.mark.parametrize(
+    ("data", "size", "got"),
+    [
+        (DATA, 1000, "more than 1000 bytes"),
+        (DATA, len(DATA) + 1, f"{len(DATA)} {hashlib.sha256(DATA).hexdigest()}"),
+        (DATA[:-1] + b"x", len(DATA), f"{len(DATA)} {hashlib.sha256(DATA[:-1] + b'x').hexdigest()}"),
+    ],
+)
+def test_a_packed_file_that_unpacks_to_something_else_is_refused(
+    server: Server, root: Path, data: bytes, size: int, got: str, fetched: bool
+) -> None:
+    # In two members, so that the size at the end of the file is not that of all.
+    raw = gzip.compress(data[:-7], mtime=0) + gzip.compress(data[-7:], mtime=0)
+    server.files["packed"] = raw
+    declared = {"unpacked_size": size, "unpacked_sha256": hashlib.sha256(DATA).hexdigest()}
+    file = spec(server.url("packed"), path="things/a.bin.gz", data=raw, **declared)
+    if not fetched:
+        place(root, raw, file.path)
+    for _ in range(2):
+        message = fail(DataError, root, file)
+        assert "a.bin.gz does not unpack to the file that things needs: expected size and SHA-256" in message
+        assert f"got {got}. What declares it is wrong" in message
+
+
+def test_a_packed_file_that_is_damaged_inside_is_refused(root: Path) -> None:
+    raw = gzip.compress(DATA, mtime=0)[:-9]
+    declared = {"unpacked_size": len(DATA), "unpacked_sha256": hashlib.sha256(DATA).hexdigest()}
+    place(root, raw, "things/a.bin.gz")
+    message = fail(DataError, root, spec(path="things/a.bin.gz", data=raw, **declared))
+    assert "a.bin.gz cannot be unpacked for things: EOFError" in message
+
+
+def test_what_a_file_unpacks_to_is_found_out_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place(root, gzip.compress(DATA, mtime=0), "things/a.bin.gz")
+    fetch(root, packed())
+
+    def refuse(*_: object) -> str:
+        raise AssertionError
+
+    monkeypatch.setattr(unpacking, "_unpack", refuse)
+    fetch(root, packed())
+    (memory,) = (root.parent / "home" / "cache").glob("unpacked-*")
+    for damage in (b"", b"x" * 1000):
+        memory.write_bytes(damage)
+        with pytest.raises(AssertionError):
+            fetch(root, packed())
+
+
+@pytest.mark.parametrize("name", ["a.bin", "a.bin.gz"])
+def test_a_pipe_in_the_place_of_a_file(root: Path, name: str) -> None:
+    (root / "things").mkdir(parents=True)
+    os.mkfifo(root / "things" / name)
+    message = fail(StorageError, root, packed())
+    assert f"cannot read {root / 'things' / name}: it is a pipe, not a regular file" in message
+
+
 def test_a_folder_in_the_place_of_a_file(root: Path) -> None:
     (root / "things/a.bin").mkdir(parents=True)
     assert f"cannot read {root / 'things/a.bin'}" in fail(StorageError, root, spec())
@@ -454,7 +565,7 @@ import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from zoo.registry import downloads
+from zoo.registry import downloads, pace, unpacking
 from zoo.registry.specs import FileSpec
 
 root, url, size, sha256, how = sys.argv[1:]

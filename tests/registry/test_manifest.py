@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zoo.errors import ManifestError
+from zoo.limits import MAX_MANIFEST
 from zoo.registry.imports import import_object
 from zoo.registry.loading import load_specs
-from zoo.registry.manifest import MAX_BYTES, Manifest, first_party_path, read_manifest
+from zoo.registry.manifest import Manifest, first_party_path, read_manifest
 from zoo.registry.params import FIXED, resolve_params
 from zoo.registry.plugins import plugin_from_specs
 from zoo.registry.settings import resolve_config
@@ -64,7 +65,7 @@ def test_a_byte_order_mark_and_windows_lines_are_fine(tmp_path: Path) -> None:
         (MODEL + MODEL, "is not TOML"),
         (b"schema = 1 # \xe9", "is not UTF-8 text (byte 13); save it as UTF-8"),
         (MODEL.encode("utf-16"), "is not UTF-8 text"),
-        ("schema = 1 #" + "x" * MAX_BYTES, "larger than 4 MB"),
+        ("schema = 1 #" + "x" * MAX_MANIFEST, "it has 4000012 bytes, at most 4000000 are read"),
         ("schema = 1\nx = " + "[" * 100_000, "is not TOML: RecursionError"),
         ("schema = 1\nx = " + "{a=" * 100_000, "is not TOML: RecursionError"),
         ("schema = 1\n" + "a." * 20_000 + "a = 1", "line 2: more dots"),

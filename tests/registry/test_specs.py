@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zoo
-from zoo.registry.fields import check_name, show
+from zoo.errors import show
+from zoo.registry.fields import check_name
 from zoo.registry.specs import SPEC_ATTRIBUTE
 
 SHA256 = "0" * 64
@@ -24,7 +25,7 @@ BAD_NAMES = [
 def test_bad_names_are_refused_and_shown_escaped(name: object) -> None:
     with pytest.raises(ValueError, match=r"^name: ") as caught:
         check_name(name)
-    assert len(str(caught.value)) < 400
+    assert len(str(caught.value)) < 450
     with pytest.raises(ValueError, match=r"^name: "):
         zoo.ModelSpec(name=name, factory="a:b")
     with pytest.raises(ValueError, match=r"^name: |^aliases: "):
@@ -64,8 +65,8 @@ for _ in range(100_000):
     [
         float("nan"),
         float("inf"),
-        2**64,
-        -(2**64),
+        2**63,
+        -(2**63) - 1,
         16**10_000,
         b"a",
         {1: 2},
@@ -81,13 +82,13 @@ for _ in range(100_000):
 def test_params_are_plain_data(value: object, field: str) -> None:
     with pytest.raises(ValueError, match=rf"{field}\.x") as caught:
         zoo.ModelSpec(name="a", factory="a:b", **{field: {"x": value}})
-    assert len(str(caught.value)) < 400
+    assert len(str(caught.value)) < 450
     with pytest.raises(ValueError, match=rf"{field}\.x"):
         zoo.ModelSpec(name="a", factory="a:b", **{field: {"x": [value]}})
 
 
 def test_plain_params_are_kept_as_they_are() -> None:
-    params = {"a": 1, "b": 0.5, "c": "text", "d": True, "e": None, "f": [1, (2,)], "g": {"h": {}}, "i": 2**64 - 1}
+    params = {"a": 1, "b": 0.5, "c": "text", "d": True, "e": None, "f": [1, (2,)], "g": {"h": {}}, "i": 2**63 - 1}
     assert zoo.ModelSpec(name="a", factory="a:b", params=params).params == params
 
 
@@ -231,4 +232,4 @@ def test_decorators_attach_and_do_not_inherit() -> None:
     )
 )
 def test_show_is_short(value: object) -> None:
-    assert len(show(value)) <= 203
+    assert len(show(value)) <= 300

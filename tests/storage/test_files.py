@@ -325,15 +325,19 @@ def test_a_file_that_has_the_name_of_the_part_file_is_not_touched(
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_link_stays_a_link_and_its_target_is_replaced(exists: bool, tmp_path: Path) -> None:
+def test_a_link_gives_way_to_the_file_and_its_target_stays_as_it_is(exists: bool, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     target, link = tmp_path / "disk" / "real", tmp_path / "w"
     link.symlink_to(target)
     if exists:
         target.write_bytes(OLD)
+        target.chmod(0o600)
     files.write_file(link, NEW, what="weights")
-    assert link.is_symlink()
-    assert target.read_bytes() == NEW
+    assert not link.is_symlink()
+    assert link.read_bytes() == NEW
+    assert target.exists() == exists
+    if exists:
+        assert (target.read_bytes(), target.stat().st_mode & 0o777) == (OLD, 0o600)
     assert parts_in(tmp_path) + parts_in(tmp_path / "disk") == []
 
 
@@ -345,6 +349,8 @@ def make_refused(kind: str, folder: Path) -> Path:
         os.mkfifo(path)
     elif kind == "loop":
         path.symlink_to(path)
+    elif kind.startswith("link to"):
+        path.symlink_to({"link to a folder": folder, "link to a device": os.devnull}[kind])
     elif kind == "file as folder":
         path.touch()
     names = {"NUL": "a\0b", "surrogate": "\ud800", "no folder": "no/w", "long": "x" * 256, "file as folder": "w/w"}
@@ -355,7 +361,9 @@ def make_refused(kind: str, folder: Path) -> Path:
     ("kind", "why"),
     [
         ("folder", "not a regular file"),
-        ("pipe", "not a regular file"),
+        ("pipe", "it is a pipe, not a regular file"),
+        ("link to a folder", "it is a folder, not a regular file"),
+        ("link to a device", "it is a device, not a regular file"),
         ("loop", "symbolic links"),
         ("NUL", "null"),
         ("surrogate", "surrogates not allowed"),

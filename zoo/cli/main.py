@@ -15,7 +15,16 @@ import click
 
 from zoo.cli.commands import COMMANDS
 from zoo.cli.output import drop_stream, write_error, write_note, write_result
-from zoo.errors import StorageError, UsageError, ZooError, describe, quote, suggest
+from zoo.errors import (
+    OutOfMemoryError,
+    StorageError,
+    UsageError,
+    ZooError,
+    describe,
+    is_out_of_memory,
+    quote,
+    suggest,
+)
 from zoo.version import __version__
 
 INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141
@@ -168,6 +177,8 @@ def _report(error: ZooError, arguments: Sequence[str]) -> int:
 def _report_bug(error: Exception, arguments: Sequence[str]) -> int:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return _report(StorageError("cannot write", describe(error), "Free some space"), arguments)
+    if is_out_of_memory(error):
+        return _report(OutOfMemoryError("not enough memory", describe(error), "Ask for less, or free some"), arguments)
     import time
     import traceback
 

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import active_children
 from typing import Any, Protocol
 
 import torch
@@ -20,8 +21,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from zoo.data.reader import Batch, BatchReader, Failure
+from zoo.data.shared import SharedReader, Shortage, find_free
 from zoo.data.splits import Split
 from zoo.errors import DataError, WorkerError, describe, quote
+from zoo.limits import BATCH_VALUES
 from zoo.registry.preprocess import Preprocess
 
 MEMORY_BUDGET = 1 << 30
@@ -96,7 +99,8 @@ def make_inputs(images: Tensor, preprocess: Preprocess, device: torch.device) ->
     """Preprocess all images of a split, some at a time: over the whole it takes twice as long and thrice the memory."""
     shape = preprocess.output_shape(images.shape[1:])
     inputs = torch.empty(len(images), *shape, dtype=torch.float32, device=device)
-    for raw, ready in zip(images.split(MADE_AT_ONCE), inputs.split(MADE_AT_ONCE), strict=True):
+    count = min(MADE_AT_ONCE, max(1, BATCH_VALUES // max(1, preprocess.count_values(images.shape[1:]))))
+    for raw, ready in zip(images.split(count), inputs.split(count), strict=True):
         ready.copy_(preprocess(raw.to(device)))
     return inputs
 
@@ -168,8 +172,9 @@ class LoaderBatches:
         sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
         self.sampler = OrderSampler(self.samples, sizes, seed)
         self.generator = torch.Generator()
+        self.shared = SharedReader(reader)
         self.loader = DataLoader(
-            reader,
+            self.shared,
             batch_size=None,
             sampler=self.sampler,
             num_workers=settings.workers,
@@ -186,9 +191,10 @@ class LoaderBatches:
 
         Raises:
             DataError: a sample cannot be read; names it.
-            WorkerError: a worker process died.
+            WorkerError: a worker process died, or there is too little shared memory.
         """
         self.sampler.epoch = epoch
+        self.shared.free = find_free()
         # The loader draws the base seed of its workers from this generator. For training it is the first draw of the
         # epoch, for the test split the third.
         self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
@@ -196,15 +202,20 @@ class LoaderBatches:
             for batch in _read(self.loader):
                 if isinstance(batch, Failure):
                     raise DataError(f"dataset {quote(self.reader.name)}: sample {batch.sample}", batch.cause)
+                if isinstance(batch, Shortage):
+                    raise batch.tell(self.reader.name)
                 images, targets = batch
                 inputs = self.preprocess(images.to(self.device, non_blocking=True))
                 yield inputs, targets.to(self.device, non_blocking=True)
 
 
 def _read(loader: DataLoader[Any]) -> Iterator[Any]:
+    others = set(active_children())
+    batches = iter(loader)
+    workers = set(active_children()) - others
     try:
         try:
-            yield from loader
+            yield from batches
         except (OSError, EOFError) as error:
             # A worker that dies while it hands over a batch breaks the connection first. torch reports its death from a
             # signal handler a moment later: waiting here lets that error be raised here and not in a later line.
@@ -213,10 +224,15 @@ def _read(loader: DataLoader[Any]) -> Iterator[Any]:
     except RuntimeError as error:
         # The frames of the traceback keep the loader's iterator alive, and with it the other workers. Clearing the
         # frames ends them at once.
+        del batches
         for known in (error, error.__context__):
             if known is not None:
                 traceback.clear_frames(known.__traceback__)
         raise
+    finally:
+        # Left to itself torch would wait five seconds for each worker that is busy, or hangs, before it ends it.
+        for worker in workers:
+            worker.terminate()
 
 
 @contextmanager

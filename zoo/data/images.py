@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import stat
 import sys
 import threading
 import warnings
@@ -22,11 +21,10 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TILEL
 from torch import Tensor
 
 from zoo.errors import DataError, ErrorCollector, UsageError, describe, one_line, quote
+from zoo.limits import MAX_IMAGE_BYTES, MAX_PIXELS, MAX_RESIZE_VALUES
 from zoo.registry.preprocess import Preprocess
+from zoo.storage.reading import explain, open_regular
 
-MAX_PIXELS = 50_000_000
-MAX_BYTES = 8 * MAX_PIXELS
-"""The size of the largest image when it is not compressed and has four channels of 16 bits."""
 # Pillow knows more formats. EPS starts a program; others have no magic number or are decoded slowly, in Python.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 
@@ -94,6 +92,9 @@ def fit_image(image: Tensor, shape: tuple[int, ...]) -> Tensor:
     if channels not in (1, 3, len(image)):
         raise DataError(f"images with {len(image)} channels cannot become {channels}")
     fit = Preprocess(scale=1, channels=None if channels == len(image) else channels, resize=(height, width))
+    if (values := fit.count_values(image.shape)) > MAX_RESIZE_VALUES:
+        what = f"an image of {image.shape[2]} x {image.shape[1]} pixels cannot become {width} x {height}"
+        raise DataError(what, f"it would have {values} values on the way, at most {MAX_RESIZE_VALUES} are made")
     pixels = fit(image.unsqueeze(0)).squeeze(0)
     if not image.dtype.is_floating_point:
         pixels = pixels.round().clamp(torch.iinfo(image.dtype).min, torch.iinfo(image.dtype).max)
@@ -119,7 +120,7 @@ def find_images(paths: Iterable[str]) -> Iterator[Path | str]:
             try:
                 Path("." if path == "-" else path).stat()
             except (OSError, ValueError) as error:
-                raise DataError(quote(path), _reason(error)) from error
+                raise DataError(quote(Path(path)), _reason(error)) from error
     errors.raise_any()
     return _walk(paths)
 
@@ -139,21 +140,23 @@ def _walk(paths: Iterable[str]) -> Iterator[Path | str]:
                     found = True
                     yield Path(folder, name)
         if not found and len(unlisted) == known:
-            errors.errors.append(DataError(quote(path), "a folder without images"))
-    errors.errors += [DataError(quote(error.filename), _reason(error)) for error in unlisted]
+            errors.errors.append(DataError(quote(Path(path)), "a folder without images"))
+    errors.errors += [DataError(quote(Path(error.filename)), _reason(error)) for error in unlisted]
     errors.raise_any()
 
 
 def _read_source(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, BytesIO]:
     """Return the name of a source for messages, and all its bytes: a mapped file that is cut off ends the process."""
-    name = "stdin" if source == "-" else quote(os.fspath(source)) if isinstance(source, str | os.PathLike) else "image"
+    name = "stdin" if source == "-" else "image"
+    if isinstance(source, str | os.PathLike) and source != "-":
+        name = quote(Path(source) if source else source)
     buffer = BytesIO()
     try:
-        with _open_source(name, source) as file:
+        with _open_source(source) as file:
             while chunk := file.read(1 << 20):
                 buffer.write(chunk)
-                if buffer.tell() > MAX_BYTES:
-                    raise DataError(name, f"has more than {MAX_BYTES} bytes")
+                if buffer.tell() > MAX_IMAGE_BYTES:
+                    raise DataError(name, f"has more than {MAX_IMAGE_BYTES} bytes")
     except DataError:
         raise
     except Exception as error:
@@ -161,21 +164,18 @@ def _read_source(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str
     return name, buffer
 
 
-def _open_source(name: str, source: str | os.PathLike[str] | bytes | BinaryIO) -> AbstractContextManager[BinaryIO]:
+def _open_source(source: str | os.PathLike[str] | bytes | BinaryIO) -> AbstractContextManager[BinaryIO]:
     if isinstance(source, bytes):
         return BytesIO(source)
     if source == "-":
         return nullcontext(sys.stdin.buffer if sys.stdin else BytesIO())
     if not isinstance(source, str | os.PathLike):
         return nullcontext(source)
-    if not stat.S_ISREG(Path(source).stat().st_mode):
-        raise DataError(name, "a folder, not an image" if Path(source).is_dir() else "not a regular file")
-    # If a pipe has taken the place of the file meanwhile, opening it must not wait for a writer.
-    return open(source, "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0)))
+    return open_regular(source)
 
 
 def _reason(error: Exception) -> str:
-    return f"cannot be read: {getattr(error, 'strerror', None) or describe(error)}"
+    return f"cannot be read: {explain(error)}"
 
 
 def _check_size(width: int, height: int) -> None:

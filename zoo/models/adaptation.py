@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import torch
 from torch import Tensor
 
 from zoo.errors import SettingError, StorageError, UsageError, quote
+from zoo.limits import BATCH_VALUES, MAX_CLASSES
+from zoo.models.blame import blame_model
 from zoo.models.device import use_seed
-from zoo.models.golden import make_golden
+from zoo.models.golden import MAX_SAMPLES, make_golden
 from zoo.models.predictor import load_path
 from zoo.models.pretrained import read_pretrained
 from zoo.models.saving import save_proven
@@ -93,6 +96,8 @@ def adapt(
         model = build_model(entry, input_shape=shape, num_classes=len(names), params=params)
     transfer = pretrained.transfer_to(model, entry, params, shape, names)
     frozen = freeze_parameters(model, patterns, new=transfer.new)
+    with blame_model(metadata):
+        golden = make_golden(model, metadata.preprocess, _make_noise(metadata.raw_image), names)
     adapted = WeightsMetadata(
         model=entry.name,
         plugin=find_origin(entry),
@@ -106,7 +111,7 @@ def adapt(
         adapted_from=pretrained.origin,
         dataset=data,
         frozen=tuple(patterns),
-        golden=make_golden(model, metadata.preprocess, _make_noise(metadata.raw_image), names),
+        golden=golden,
     )
     try:
         save_proven(target, model, entry, adapted)
@@ -123,8 +128,8 @@ def _find_classes(
     if sum(wish is not None for wish in (num_classes, class_names, dataset)) != 1:
         raise UsageError("the new classes are not clear", "expected one of num_classes, class_names, dataset")
     if num_classes is not None:
-        if type(num_classes) is not int or num_classes < 2:
-            raise SettingError("num_classes", "must be a whole number of at least 2", num_classes)
+        if type(num_classes) is not int or not 2 <= num_classes <= MAX_CLASSES:
+            raise SettingError("num_classes", f"must be a whole number from 2 to {MAX_CLASSES}", num_classes)
         return [f"class {index}" for index in range(num_classes)], None
     if class_names is not None:
         names = [class_names] if isinstance(class_names, str) else list(class_names)
@@ -142,6 +147,7 @@ def _find_classes(
 def _make_noise(image: ImageForm) -> Tensor:
     """Return raw images to prove the file with: there are none of the new classes yet."""
     low, high = image.range
-    unit = torch.rand(8, *image.shape, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64)
-    images: Tensor = (low + unit * (high - low)).to(getattr(torch, image.dtype))
+    count = max(1, min(MAX_SAMPLES, BATCH_VALUES // prod(image.shape)))
+    unit = torch.rand(count, *image.shape, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64)
+    images: Tensor = unit.mul_(high - low).add_(low).to(getattr(torch, image.dtype))
     return images

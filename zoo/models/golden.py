@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import WeightsError
+from zoo.errors import OutOfMemoryError, WeightsError, ZooError, describe, is_out_of_memory
+from zoo.limits import BATCH_VALUES
 from zoo.records.metadata import GoldenSamples, WeightsMetadata
 from zoo.registry.preprocess import Preprocess, name_dtype
 
@@ -40,7 +41,7 @@ def make_golden(
     kept = images[:MAX_SAMPLES, ..., ::stride, ::stride].contiguous().cpu()
     count = min(len(kept), MAX_BYTES // (kept[:1].numel() * kept.element_size()), MAX_PROBABILITIES // len(class_names))
     kept = kept[:count]
-    probabilities = predict_probabilities(model, preprocess(_repeat(kept, stride, images.shape[1:])))
+    probabilities = _predict(model, preprocess, kept, stride, images.shape[1:])
     return GoldenSamples(
         dtype=name_dtype(kept.dtype),
         shape=tuple(kept.shape),
@@ -62,12 +63,16 @@ def check_golden(where: object, model: nn.Module, metadata: WeightsMetadata) -> 
         raise WeightsError(f"{where} has no golden samples", "nothing proves its predictions")
     raw = torch.frombuffer(bytearray(base64.b64decode(golden.images)), dtype=torch.uint8)
     kept = raw.view(getattr(torch, golden.dtype)).view(golden.shape)
-    images = _repeat(kept, golden.stride, metadata.image.shape if metadata.image else kept.shape[1:])
+    shape = metadata.image.shape if metadata.image else kept.shape[1:]
     what = f"{where} no longer gives the predictions it was saved with"
     try:
-        probabilities = predict_probabilities(model, metadata.preprocess(images))
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise WeightsError(what, f"its golden samples cannot be replayed ({error})") from error
+        probabilities = _predict(model, metadata.preprocess, kept, golden.stride, shape)
+    except ZooError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemoryError(f"{where}: not enough memory for its golden samples", describe(error)) from error
+        raise WeightsError(what, f"its golden samples cannot be replayed ({describe(error)})") from error
     expected = torch.tensor(golden.probabilities)
     same_shape = expected.shape == probabilities.shape
     difference = float((probabilities - expected).abs().max()) if same_shape else float("nan")
@@ -91,6 +96,12 @@ def predict_probabilities(model: nn.Module, inputs: Tensor) -> Tensor:
             return probabilities
     finally:
         model.train(training)
+
+
+def _predict(model: nn.Module, preprocess: Preprocess, kept: Tensor, stride: int, shape: Sequence[int]) -> Tensor:
+    """Return the probabilities for raw images that were kept with a stride, as many at once as memory is for."""
+    parts = kept.split(max(1, BATCH_VALUES // preprocess.count_values(shape)))
+    return torch.cat([predict_probabilities(model, preprocess(_repeat(part, stride, shape))) for part in parts])
 
 
 def _repeat(images: Tensor, stride: int, shape: Sequence[int]) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.images import fit_image, read_image
-from zoo.errors import DataError, OutOfMemoryError, WeightsError, describe, is_out_of_memory, quote
+from zoo.errors import DataError, OutOfMemoryError, WeightsError, quote
+from zoo.models.blame import blame_model
 from zoo.models.device import resolve_device
 from zoo.models.drift import find_oddity
 from zoo.models.golden import TOLERANCE, check_golden
@@ -29,8 +30,8 @@ from zoo.registry.preprocess import Preprocess
 
 log = logging.getLogger("zoo")
 
-BATCH_ELEMENTS = 1 << 20
-"""Input values that are predicted at once."""
+AT_ONCE = 1 << 20
+"""Values that are predicted at once, where images have most of them: before, during or after preprocessing."""
 
 CHECKED = 64
 """Inputs of a call that are compared with those of the training."""
@@ -126,11 +127,10 @@ class Predictor:
             WeightsError: the model's probabilities are not finite.
         """
         parts = self._prepare(images, value_range, channels_last)
-        size = max(1, BATCH_ELEMENTS // prod(self.input_shape))
         results: list[Tensor] = []
-        with torch.inference_mode():
+        with blame_model(self.weights), torch.inference_mode():
             for part in parts:
-                for raw in part.split(size):
+                for raw in part.split(max(1, AT_ONCE // max(1, self.preprocess.count_values(part.shape[1:])))):
                     inputs = self._to_inputs(raw.to(self.device), value_range)
                     if not results:
                         self._warn(inputs[:: max(1, len(inputs) // CHECKED)][:CHECKED])
@@ -274,11 +274,10 @@ def _load_file(path: Path, registry: Registry, *, verify: bool) -> tuple[nn.Modu
         checks["digests"] = ", ".join(weights.digests) or "none in this file"
     try:
         model = read_model(path, weights, registry)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
+    except OutOfMemoryError as error:
         what = f"{path}: not enough memory for its model {quote(weights.model)}"
-        raise OutOfMemoryError(what, describe(error), f"See its params: zoo show {path}") from error
+        fix = f"See its params: zoo show {shlex.quote(str(path))}"
+        raise OutOfMemoryError(what, error.why, fix) from error
     checks["model"] = f"{weights.model} of plugin {weights.plugin.name}, rebuilt with its params"
     if verify and weights.golden is not None:
         difference, count = check_golden(path, model, weights), len(weights.golden.labels)

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.data.splits import DataSplits, read_image
-from zoo.errors import PluginError, is_out_of_memory, quote
+from zoo.errors import OutOfMemoryError, PluginError, quote
 from zoo.models.device import use_seed
 from zoo.models.transfer import Transfer, transfer_tensors
 from zoo.models.weights import hash_tensors, read_tensors
@@ -58,12 +58,8 @@ class Pretrained:
             try:
                 with use_seed(0):
                     model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
-            except PluginError:
+            except (PluginError, OutOfMemoryError):
                 return  # the model cannot be built for the file's data, but may be for the data asked for
-            except (MemoryError, RuntimeError) as error:
-                if is_out_of_memory(error):
-                    return  # the run will say so when it builds the model
-                raise
             transfer_tensors(model, self.tensors, where=self.path, causes=causes)
 
     def transfer_to(

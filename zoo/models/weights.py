@@ -11,13 +11,14 @@ import json
 import os
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import PluginError, SeveralErrors, UnknownNameError, UsageError, WeightsError, describe, quote
-from zoo.records.header import FORMAT, Header
+from zoo.limits import MODEL_FACTOR, MODEL_SPARE
+from zoo.records.header import FORMAT, Header, read_header
 from zoo.records.metadata import WeightsMetadata
 from zoo.records.plain import hash_json
 from zoo.registry.entries import Entry, Registry
@@ -25,6 +26,7 @@ from zoo.registry.factories import build_model, load_factory
 from zoo.registry.plugins import is_installed
 from zoo.registry.specs import ModelSpec
 from zoo.storage.files import write_file
+from zoo.storage.reading import explain, open_regular
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +38,8 @@ DTYPES = {
     **{"U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"},
 }
 """Names of dtypes in a safetensors file, and in torch."""
+REFUSALS = (ValueError, TypeError, RuntimeError, ArithmeticError)
+"""What factories raise for params that they cannot use, and layers of torch for sizes that they cannot have."""
 SEALED = ("model", "params", "input_shape", "image", "class_names", "preprocess")
 """What of the metadata a prediction depends on: each has a digest, so that a change is told by its name."""
 
@@ -130,11 +134,11 @@ def check_digests(path: Path, header: Header) -> None:
 def hash_tensors(path: Path, header: Header) -> str:
     """Return the SHA-256 of the tensors as they are now; raise WeightsError where the file cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(header.data_start)
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read", describe(error)) from error
+        raise WeightsError(f"{path} cannot be read", explain(error)) from error
 
 
 def read_model(path: Path, metadata: WeightsMetadata, registry: Registry, *, mapped: bool = False) -> nn.Module:
@@ -147,6 +151,7 @@ def read_model(path: Path, metadata: WeightsMetadata, registry: Registry, *, map
         PluginError: the plugin that provides the model is missing or broken.
     """
     from zoo.models.device import use_seed
+    from zoo.models.rebuilding import Rebuilding
     from zoo.registry.params import resolve_params
 
     entry = find_model(path, metadata, registry)
@@ -154,17 +159,32 @@ def read_model(path: Path, metadata: WeightsMetadata, registry: Registry, *, map
         params = resolve_params(entry.spec, load_factory(entry), metadata.params)
     except (UsageError, SeveralErrors) as error:
         raise WeightsError(f"{path} does not fit model {quote(entry.name)}", str(error)) from error
-    shape, classes = metadata.input_shape, len(metadata.class_names)
+    header, shape, classes = read_header(path), metadata.input_shape, len(metadata.class_names)
+    most = MODEL_FACTOR * (header.size - header.data_start) + MODEL_SPARE
     try:
-        with use_seed(0), _skipping_init():
+        with use_seed(0), Rebuilding(path, most):
             model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
     except PluginError as error:
-        # A factory raises these for params that it cannot use.
-        if metadata.params and isinstance(error.__cause__, ValueError | TypeError):
+        # zoo's own models work, so the file says something that they cannot be built for.
+        of_params = bool(metadata.params) and isinstance(error.__cause__, REFUSALS)
+        if of_params or entry.is_first_party:
             raise WeightsError(f"{path} does not fit model {quote(entry.name)}", str(error)) from error
         raise
+    _check_header(path, model, header)
     load_tensors(path, model, read_tensors(path, mapped=mapped))
     return model.eval()
+
+
+def _check_header(path: Path, model: nn.Module, header: Header) -> None:
+    """Compare names and shapes with those of the model before the tensors are read, however many bytes they have."""
+    expected = model.state_dict()
+    _check_names(path, expected, header.tensors)
+    for name, info in header.tensors.items():
+        wanted = expected[name]
+        if info.shape != tuple(getattr(wanted, "shape", info.shape)):
+            dtype = f"torch.{DTYPES.get(info.dtype, info.dtype)}"
+            got = f"{info.shape} {dtype} in the file, {tuple(wanted.shape)} {wanted.dtype} in the model"
+            raise WeightsError(f"{path}: tensor {quote(name)}", got)
 
 
 def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]:
@@ -195,17 +215,21 @@ def load_tensors(path: Path, model: nn.Module, tensors: Mapping[str, torch.Tenso
         WeightsError: one is missing, unexpected, of another shape, or of a dtype that cannot become the model's.
     """
     expected = model.state_dict()
-    for what, names in (
-        ("lacks", [name for name in expected if name not in tensors]),
-        ("has unexpected", [name for name in tensors if name not in expected]),
-    ):
-        if names:
-            counted = f"{what} {len(names)} of {len(expected)} tensors"
-            raise WeightsError(f"{path} {counted}", f"the first is {quote(names[0])}")
+    _check_names(path, expected, tensors)
     fitting = {name: fit_tensor(path, name, tensor, expected[name]) for name, tensor in tensors.items()}
     places = [tensor.data_ptr() for tensor in expected.values() if tensor.numel()]
     # Assigning would untie tied tensors; copying values into them keeps them tied.
     model.load_state_dict(as_state_dict(fitting, model), assign=len(set(places)) == len(places))
+
+
+def _check_names(path: Path, expected: Collection[str], names: Collection[str]) -> None:
+    for what, wrong in (
+        ("lacks", [name for name in expected if name not in names]),
+        ("has unexpected", [name for name in names if name not in expected]),
+    ):
+        if wrong:
+            counted = f"{what} {len(wrong)} of {len(expected)} tensors"
+            raise WeightsError(f"{path} {counted}", f"the first is {quote(wrong[0])}")
 
 
 def as_state_dict(tensors: Mapping[str, torch.Tensor], model: nn.Module) -> OrderedDict[str, torch.Tensor]:
@@ -229,27 +253,6 @@ def fit_tensor(path: Path, name: str, tensor: torch.Tensor, wanted: torch.Tensor
     if not same_kind or not torch.equal(fitting.to(tensor.dtype), tensor):
         raise WeightsError(f"{path}: tensor {quote(name)}", f"{got}, and its values do not fit")
     return fitting
-
-
-def _skipping_init() -> Any:
-    """Return a context in which filling a tensor with random numbers is skipped: all of them come from the file."""
-    import torch
-    from torch.overrides import TorchFunctionMode
-
-    init = torch.nn.init
-    fillers = {torch.Tensor.uniform_, torch.Tensor.normal_, init.uniform_, init.normal_, init.trunc_normal_}
-    fillers |= {init.kaiming_uniform_, init.kaiming_normal_, init.xavier_uniform_, init.xavier_normal_}
-
-    class SkippingInit(TorchFunctionMode):
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            given = kwargs or {}
-            filled = args[0] if args else given.get("tensor")
-            # All parameters are in the file and will be overwritten. A buffer may be missing there, so it is filled.
-            if func in fillers and isinstance(filled, torch.nn.Parameter):
-                return filled
-            return func(*args, **given)
-
-    return SkippingInit()
 
 
 def find_model(path: Path, metadata: WeightsMetadata, registry: Registry) -> Entry[ModelSpec]:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import prod
 from typing import Any
 
+from zoo.limits import MAX_CLASSES, MAX_GOLDEN, MAX_GOLDEN_VALUES, MAX_IMAGE_VALUES, MAX_RESIZE_VALUES
 from zoo.records.header import are_sizes, expect, is_text
-from zoo.registry.fields import MAX_NAME, NAME_PATTERN, SHA256_PATTERN
+from zoo.registry.fields import MAX_NAME, NAME_PATTERN, SHA256_PATTERN, is_int64
 from zoo.registry.preprocess import Preprocess
 
 Form = Callable[[Any], object]
 """Tells whether a value has a form."""
-MAX_GOLDEN = 256 * 1024
-"""Bytes of the golden samples, as JSON."""
-MAX_VALUES = 2**31
-"""Values of one image or input: more would exhaust the memory of whoever rebuilds the model."""
 IMAGE_BYTES = {
     **{"bool": 1, "uint8": 1, "int8": 1, "uint16": 2, "int16": 2, "uint32": 4, "int32": 4, "uint64": 8, "int64": 8},
     **{"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8},
@@ -51,8 +48,20 @@ def _check_preprocess(metadata: Mapping[str, Any]) -> None:
     expect(channels == shape[0], f"preprocess: expected mean and std of {shape[0]} channels", channels)
     image = metadata.get("image") or {"shape": shape}
     for key, start in {"input_shape": shape, "image": image["shape"]}.items():
+        _check_steps(preprocess, key, start)
         made = preprocess.output_shape(start)
         expect(made == shape, f"{key}: expected preprocess to make {list(shape)} of it", list(made))
+        values, most = preprocess.count_values(start), MAX_RESIZE_VALUES
+        expect(values <= most, f"{key}: expected at most {most} values where it is resized", values)
+
+
+def _check_steps(preprocess: Preprocess, key: str, shape: Sequence[int]) -> None:
+    """Check that the steps can be done to images of a shape: some of them are for pictures only."""
+    if preprocess.channels is not None or preprocess.resize is not None or preprocess.mean:
+        expect(len(shape) == 3, f"{key}: expected channels, height and width, which preprocess needs", list(shape))
+    if preprocess.channels not in (None, shape[0]):
+        good = {preprocess.channels, shape[0]} == {1, 3}
+        expect(good, f"{key}: expected 1 or 3 channels, which preprocess converts", shape[0])
 
 
 def _check_golden(metadata: Mapping[str, Any], golden: Mapping[str, Any]) -> None:
@@ -65,6 +74,8 @@ def _check_golden(metadata: Mapping[str, Any], golden: Mapping[str, Any]) -> Non
     stride = golden.get("stride", 1)
     full = image["shape"] if image is not None else shape
     expect(stride <= max(full), f"golden: expected a stride of at most {max(full)}", stride)
+    values = count * prod(full)
+    expect(values <= MAX_GOLDEN_VALUES, f"golden: expected at most {MAX_GOLDEN_VALUES} values of its images", values)
     kept = full[:-2] + [-(-size // stride) for size in full[-2:]]
     expect(kept == shape, f"golden: expected images of shape {kept}", shape)
     if image is not None:
@@ -86,6 +97,17 @@ def _check_golden(metadata: Mapping[str, Any], golden: Mapping[str, Any]) -> Non
 def is_table(value: Any, **forms: Form) -> bool:
     """Tell whether it is a table whose named parts have their forms."""
     return isinstance(value, dict) and all(good(value.get(key)) for key, good in forms.items())
+
+
+def is_plain_table(value: Any) -> bool:
+    """Tell whether it is a table without whole numbers that no factory can take: of more than 64 bits."""
+    return is_table(value) and _are_small(value)
+
+
+def _are_small(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(map(_are_small, value.values() if isinstance(value, dict) else value))
+    return not is_whole(value) or is_int64(value)
 
 
 def is_list(value: Any) -> bool:
@@ -123,7 +145,7 @@ def _is_name(value: Any) -> bool:
 
 
 def _is_shape(value: Any) -> bool:
-    return are_sizes(value, 1) and len(value) > 0 and prod(value) <= MAX_VALUES
+    return are_sizes(value, 1) and len(value) > 0 and prod(value) <= MAX_IMAGE_VALUES
 
 
 def _is_dtype(value: Any) -> bool:
@@ -146,6 +168,10 @@ def _are_texts(value: Any) -> bool:
     return value != [] and bool(are_all(is_text)(value))
 
 
+def _are_names(value: Any) -> bool:
+    return _are_texts(value) and len(value) <= MAX_CLASSES
+
+
 def _is_golden(value: Any) -> bool:
     forms = {"dtype": _is_dtype, "shape": _is_shape, "images": is_text, "probabilities": is_list, "labels": _are_texts}
     return is_table(value, **forms) and len(value["shape"]) > 1 and _is_positive(value.get("stride", 1))
@@ -154,27 +180,33 @@ def _is_golden(value: Any) -> bool:
 are_scores = are_values(_or_none(is_number))
 """A table of numbers; None is a score that was not finite."""
 is_file = partial(is_table, path=is_text, digest=is_text)
+_is_origin = partial(is_table, name=_is_name)
 STEPS = ("scale", "channels", "resize", "mean", "std")
+PLAIN = "a table, its whole numbers of at most 64 bits"
+SHAPE = f"a list of sizes of at least 1, at most {MAX_IMAGE_VALUES} values"
 # What each part must be: in words, and as a check.
 REQUIRED: dict[str, tuple[str, Form]] = {
     "model": ("a name", _is_name),
     "plugin": ("a name, a version and a source", partial(is_table, name=_is_name, version=is_text, source=is_text)),
-    "params": ("a table", is_table),
-    "input_shape": ("a list of sizes of at least 1", _is_shape),
-    "class_names": ("a list of texts", _are_texts),
+    "params": (PLAIN, is_plain_table),
+    "input_shape": (SHAPE, _is_shape),
+    "class_names": (f"a list of at most {MAX_CLASSES} texts", _are_names),
     "preprocess": (f"a table of {', '.join(STEPS)}", lambda value: is_table(value) and value.keys() >= set(STEPS)),
 }
 OPTIONAL: dict[str, tuple[str, Form]] = {
-    "image": ("a shape, a dtype and a range", partial(is_table, shape=_is_shape, dtype=_is_dtype, range=_is_range)),
+    "image": (
+        f"a dtype, a range, and as shape {SHAPE}",
+        partial(is_table, shape=_is_shape, dtype=_is_dtype, range=_is_range),
+    ),
     "init": ("a path and a digest", is_file),
     "adapted_from": ("a path and a digest", is_file),
     "frozen": ("a list of texts", are_all(is_text)),
     "dataset": (
         "a table with a name, a plugin and params",
-        partial(is_table, name=is_text, plugin=_or_none(partial(is_table, name=_is_name)), params=_or_none(is_table)),
+        partial(is_table, name=is_text, plugin=_or_none(_is_origin), params=_or_none(is_plain_table)),
     ),
     "metrics": ("a table of numbers", are_scores),
-    "train_config": ("a table", is_table),
+    "train_config": (PLAIN, is_plain_table),
     "seed": ("a whole number", is_whole),
     "device": ("text", is_text),
     "threads": ("a whole number of at least 1", _is_positive),

@@ -8,22 +8,33 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 from dataclasses import dataclass
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import WeightsError
-from zoo.registry.fields import show
+from zoo.errors import WeightsError, show
+from zoo.limits import MAX_AXES, MAX_HEADER, MAX_METADATA, MAX_TENSOR_NAME, MAX_TENSORS
+from zoo.storage.reading import explain, open_regular
 
 FORMAT = 1
 """The number of the metadata's form. A reader refuses a newer one and reads every older one."""
-MAX_HEADER, MAX_METADATA = 16_000_000, 1_000_000
-"""Bytes of the header, and of zoo's own JSON in it."""
-MAX_TENSORS, MAX_TENSOR_NAME, MAX_AXES, MAX_DEPTH = 100_000, 1_000, 64, 32
-# How many of these characters JSON may hold, which bounds the time to parse it.
-MAX_QUOTES, MAX_BRACKETS, MAX_COMMAS = 2_000_000, 1_000_000, 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How deep JSON may nest, and how many of three characters it may hold, which bounds time and memory to parse it.
+
+    Brackets and commas inside of texts do not count.
+    """
+
+    depth: int
+    quotes: int = 2_000_000
+    brackets: int = 1_000_000
+    commas: int = 1_000_000
+
+
+HEADER_BOUNDS, METADATA_BOUNDS = Bounds(depth=3), Bounds(depth=32)
 
 BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F64": 64, "I64": 64, "U64": 64, "C64": 64}
 BITS |= dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8)
@@ -46,7 +57,6 @@ FOREIGN = (
 )
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +87,7 @@ def read_header(path: Path) -> Header:
     """
     raw, size = _read_raw(path)
     try:
-        table = _parse(raw, depth=3)
+        table = _parse_text(raw, HEADER_BOUNDS)
         strings = table.pop("__metadata__", {})
         good = isinstance(strings, dict) and all(map(is_text, strings.values()))
         expect(good, "__metadata__: expected a table of texts", strings)
@@ -97,18 +107,13 @@ def read_header(path: Path) -> Header:
 def _read_raw(path: Path) -> tuple[bytes, int]:
     """Return the JSON of the header and the size of the file."""
     try:
-        # The kind is asked before the file is opened: opening a pipe waits for a writer, and a device may do anything.
-        kind = stat.S_IFMT(path.stat().st_mode)
-        if kind != stat.S_IFREG:
-            why = f"it is {KINDS.get(kind, 'a device')}, not a file"
-            raise WeightsError(f"{path} cannot be read", why, "Give a .safetensors file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             length = _check_start(path, file.read(1024), size)
             file.seek(8)
             raw = file.read(length)
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read", getattr(error, "strerror", None) or str(error)) from error
+        raise WeightsError(f"{path} cannot be read", explain(error), "Give a .safetensors file") from error
     if len(raw) < length:
         raise WeightsError(f"{path} is incomplete", "it was cut while it was read", AGAIN)
     return raw, size
@@ -134,22 +139,32 @@ def _check_start(path: Path, start: bytes, size: int) -> int:
     return length
 
 
-def _parse(raw: bytes, depth: int) -> Any:
-    """Parse strict JSON: bounded before it is parsed, no key twice, finite numbers, whole characters."""
-    if raw.count(b'"') > MAX_QUOTES:
+def parse_json(raw: bytes, bounds: Bounds) -> Any:
+    """Parse strict JSON: bounded before it is parsed, no key twice, finite numbers of a few digits.
+
+    Raises:
+        ValueError: it is something else; says what.
+    """
+    if raw.count(b'"') > bounds.quotes:
         raise ValueError("it holds too many texts")
     bare = STRING.sub(b"", raw)
     brackets = bare.translate(None, NO_BRACKETS)
-    if bare.count(b",") > MAX_COMMAS or len(brackets) > MAX_BRACKETS:
+    if bare.count(b",") > bounds.commas or len(brackets) > bounds.brackets:
         raise ValueError("it holds too many values")
     level = 0
     for bracket in brackets:
         level += 1 if bracket in b"[{" else -1
-        if level > depth:
-            raise ValueError(f"it nests deeper than {depth} levels")
+        if level > bounds.depth:
+            raise ValueError(f"it nests deeper than {bounds.depth} levels")
     value = json.loads(
         raw.decode(), object_pairs_hook=_to_table, parse_int=_to_int, parse_float=_to_float, parse_constant=_to_float
     )
+    return value
+
+
+def _parse_text(raw: bytes, bounds: Bounds) -> Any:
+    """Parse JSON whose texts must be whole characters, as every program that reads the file can have them."""
+    value = parse_json(raw, bounds)
     if rb"\u" in raw:
         json.dumps(value, ensure_ascii=False).encode()  # raises for one half of a surrogate pair
     return value
@@ -210,7 +225,7 @@ def _read_metadata(path: Path, text: str) -> dict[str, Any]:
     try:
         raw = text.encode()
         expect(len(raw) <= MAX_METADATA, f"expected at most {MAX_METADATA} bytes", len(raw))
-        metadata: dict[str, Any] = _parse(raw, MAX_DEPTH)
+        metadata: dict[str, Any] = _parse_text(raw, METADATA_BOUNDS)
         expect(isinstance(metadata, dict), "expected a table", metadata)
         number: Any = metadata.get("format")
         expect(type(number) is int and number >= 1, "format: expected a whole number of at least 1", number)

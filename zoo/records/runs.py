@@ -14,20 +14,24 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import WeightsError, describe
+from zoo.errors import WeightsError
+from zoo.limits import MAX_RECORD
 from zoo.records.forms import Form, are_all, are_scores, are_values, is_file, is_list, is_number, is_table, is_whole
-from zoo.records.header import expect, is_text
+from zoo.records.header import Bounds, expect, is_text, parse_json
 from zoo.records.history import Epoch
 from zoo.records.metadata import DatasetOrigin, FileOrigin, read_part
 from zoo.records.plain import to_json_table
 from zoo.registry.origin import Origin
 from zoo.storage.files import create_folder, write_file
+from zoo.storage.reading import explain, read_file
 
 RECORD_FILE = "run.json"
 WEIGHTS_FILE = "weights.safetensors"
 PREDICTIONS_FILE = "predictions.safetensors"
 RECORD_FORMAT = 1
 """The number of the form of `run.json`."""
+RECORD_BOUNDS = Bounds(depth=32, quotes=8_000_000, brackets=4_000_000, commas=4_000_000)
+"""What the JSON of a record may hold: as many epochs as its bytes have room for."""
 # Matches a list of plain numbers that indentation has spread over lines. No text matches, since a line break in a text
 # is written as an escape.
 NUMBERS = re.compile(r"\[\n\s+([^\[\]{}\"]+?)\n\s*\]")
@@ -172,9 +176,9 @@ def save_record(folder: Path, record: RunRecord) -> None:
 def read_record(path: Path) -> RunRecord:
     """Return the record of a run; raise WeightsError when it cannot be read or was changed by hand."""
     try:
-        return RunRecord.from_json(json.loads(path.read_bytes()))
+        return RunRecord.from_json(parse_json(read_file(path, MAX_RECORD), RECORD_BOUNDS))
     except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} cannot be used as the record of a run", describe(error)) from error
+        raise WeightsError(f"{path} cannot be used as the record of a run", explain(error)) from error
 
 
 def list_runs(runs_dir: Path) -> list[tuple[Path, RunRecord]]:
@@ -188,8 +192,6 @@ def list_runs(runs_dir: Path) -> list[tuple[Path, RunRecord]]:
         folders = sorted(runs_dir.iterdir())
     for folder in folders:
         with suppress(OSError, WeightsError):
-            if not (folder / RECORD_FILE).is_file():
-                continue  # reading a pipe of that name would wait for a writer
             record = read_record(folder / RECORD_FILE)
             if record.status == "finished" and (folder / WEIGHTS_FILE).is_file():
                 found.append((folder, record))

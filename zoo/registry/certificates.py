@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from zoo.limits import MAX_KEPT
 from zoo.registry.plugins import Plugin
 from zoo.storage.files import FileState, digest, write_file
 from zoo.storage.folders import zoo_home
+from zoo.storage.reading import read_file
 from zoo.version import __version__
 
 FORMAT = 1
@@ -82,7 +84,7 @@ def save_certificate(certificate: Certificate) -> Path:
 def read_certificate(plugin: str, source: str) -> Certificate | None:
     """Return the certificate of a plugin, or None when there is none that can be read."""
     try:
-        data = json.loads(_find_path(plugin, source).read_bytes())
+        data = json.loads(read_file(_find_path(plugin, source), MAX_KEPT))
         if data.pop("format") != FORMAT:
             return None
         findings = {entry: [Finding(**found) for found in many] for entry, many in data["findings"].items()}

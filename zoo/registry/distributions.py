@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import one_line
+from zoo.limits import MAX_MANIFEST
 from zoo.storage.files import digest
+from zoo.storage.reading import read_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ def _read_headers(folder: Path) -> dict[str, list[str]]:
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").split("\n")]
+        text = read_file(path, MAX_MANIFEST).decode(errors="replace")
     except OSError:
         return []
+    return [line.strip() for line in text.split("\n")]

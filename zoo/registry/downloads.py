@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
 
 from zoo.errors import DataError, DownloadError, StorageError, describe
+from zoo.registry.pace import TooSlow, keep_pace
 from zoo.registry.specs import FileSpec
+from zoo.registry.unpacking import check_unpacked
 from zoo.storage.files import check_writable, lock, write_file
 from zoo.storage.folders import zoo_home
+from zoo.storage.reading import explain, open_regular
 
-# In seconds. A server may pause for READ_TIMEOUT at most; the whole download may take as long as it needs.
+# In seconds. A server may pause for READ_TIMEOUT at most; the whole download may take as long as it needs at the pace
+# that zoo.registry.pace asks for.
 CONNECT_TIMEOUT, READ_TIMEOUT, LOCK_TIMEOUT = 10.0, 30.0, 3600.0
 # A source that is busy or breaks off is tried TRIES times, with a pause of BACK_OFF seconds that doubles each time.
 TRIES, BACK_OFF = 3, 1.0
-# In bytes. Up to SPOOL a download waits in memory until it is checked, beyond in a nameless file beside its target.
-CHUNK, SPOOL = 1 << 16, 32 << 20
+# In bytes. Up to SPOOL a download waits in memory until it is checked, beyond in a nameless file beside its target. The
+# pace of a download is counted by chunks, so several of them have to fit into its window at the lowest rate.
+CHUNK, SPOOL = 1 << 13, 32 << 20
 ELSEWHERE = "Choose another data folder with --data-dir."
 BY_HAND = "put these files into {} under these names and run again, or name a folder that has them with --data-dir."
 Report = Callable[[str], None]
@@ -36,7 +43,7 @@ def fetch_files(
     Files that are there are only read. `report` gets one line when a download starts.
 
     Raises:
-        DataError: a file is there but is not the one declared; it is never replaced.
+        DataError: a file is there but is not the one declared, or does not unpack to what is; it is never replaced.
         DownloadError: a file is missing and `offline`, or no source has it.
         StorageError: a file cannot be read or written, or the disk is too small.
     """
@@ -56,11 +63,14 @@ def fetch_files(
         if causes:
             why = f"{file.path}: {'; '.join(causes)}"
             raise DownloadError(what, why, f"Get {', '.join(paths[number:])} elsewhere, {by_hand}")
+        check_unpacked(path, file, name)
 
 
 def _is_there(file: FileSpec, root: Path, name: str) -> bool:
     """Tell whether the file or its unpacked form is there; each one that is there must be right, as it may be read."""
     found = _is_right(root / file.path, file.size, file.sha256, name)
+    if found:
+        check_unpacked(root / file.path, file, name)
     if file.unpacked_size is not None and file.unpacked_sha256 is not None:
         found |= _is_right(root / file.path.removesuffix(".gz"), file.unpacked_size, file.unpacked_sha256, name)
     return found
@@ -68,13 +78,13 @@ def _is_there(file: FileSpec, root: Path, name: str) -> bool:
 
 def _is_right(path: Path, size: int, sha256: str, name: str) -> bool:
     try:
-        got_size = path.stat().st_size
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
+            got_size = os.fstat(stream.fileno()).st_size
             got = hashlib.file_digest(stream, "sha256").hexdigest() if got_size == size else ""
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise StorageError(f"cannot read {path}", describe(error), ELSEWHERE) from error
+        raise StorageError(f"cannot read {path}", explain(error), ELSEWHERE) from error
     if got == sha256:
         return True
     why = f"expected SHA-256 {sha256}, got {got}" if got else f"expected {size} bytes, got {got_size}"
@@ -137,10 +147,14 @@ def _download(url: str, file: FileSpec, path: Path) -> None:
     with SpooledTemporaryFile(SPOOL, dir=str(path.parent)) as spool, closing(_Transfer(file, spool)) as transfer:
         options = {"headers": {"Accept-Encoding": "identity"}, "hooks": {"response": transfer.check_response}}
         try:
-            HTTPDownloader(False, CHUNK, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), **options)(url, transfer, None)
+            get = HTTPDownloader(False, CHUNK, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), **options)
+            grace = CONNECT_TIMEOUT + READ_TIMEOUT
+            keep_pace(lambda: get(url, transfer, None), lambda: transfer.size, grace=grace)
             transfer.check_whole()
             spool.seek(0)
             write_file(path, iter(lambda: spool.read(CHUNK), b""), what=path.name)
+        except TooSlow as error:
+            raise _SourceError(str(error), host=True) from error
         except StorageError as error:
             raise StorageError(error.what, error.why, ELSEWHERE) from error
         except (RequestException, HTTPError, ValueError) as error:
@@ -149,18 +163,33 @@ def _download(url: str, file: FileSpec, path: Path) -> None:
             raise StorageError(f"cannot download into {path.parent}", describe(error), ELSEWHERE) from error
 
 
+def _borrow_socket(response: Any) -> socket.socket:
+    """Return another handle of the socket of a response; raise OSError or ValueError where it has none any more."""
+    return socket.fromfd(response.raw.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+
+
 class _Transfer:
     """One download: requests passes each response before it follows a redirect, pooch writes the bytes."""
 
     def __init__(self, file: FileSpec, spool: IO[bytes]) -> None:
         self.file, self.spool = file, spool
         self.size, self.head, self.digest = 0, b"", hashlib.sha256()
-        self.close: Callable[[], None] = lambda: None
-        self.flush = self.close  # pooch calls it after each chunk
+        self.response: Any = None
+
+    def flush(self) -> None:
+        """Do nothing: pooch calls it after each chunk."""
+
+    def close(self) -> None:
+        """End the connection, also one that another thread waits for: it would hold the response until it has read."""
+        if self.response is not None:
+            # The other thread may close it meanwhile, which libraries tell by errors of many kinds.
+            with suppress(OSError, ValueError, AttributeError), closing(_borrow_socket(self.response)) as connection:
+                connection.shutdown(socket.SHUT_RDWR)
+            self.response.close()
 
     def check_response(self, response: Any, **_: object) -> None:
         """Refuse a redirect to anything but https; a server on this machine may also redirect to this machine."""
-        self.close = response.close
+        self.response = response
         # Some servers call the compression of a .gz file an encoding, and requests would undo it.
         response.raw.headers.pop("Content-Encoding", None)
         if response.is_redirect:

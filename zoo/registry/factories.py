@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from zoo.errors import PluginError, UsageError, ZooError, describe, is_out_of_memory, quote
+from zoo.errors import OutOfMemoryError, PluginError, UsageError, ZooError, describe, is_out_of_memory, quote
 from zoo.registry.entries import Entry
 from zoo.registry.imports import import_object
 
@@ -68,16 +68,19 @@ def call_factory(entry: Entry[Any], **arguments: Any) -> Any:
 
     Raises:
         ZooError: what the factory raises in zoo's own words.
-        PluginError: it cannot be loaded, or fails in another way. An error for lack of memory passes unchanged.
+        OutOfMemoryError: memory ran out, or no memory could hold what was asked for.
+        PluginError: it cannot be loaded, or fails in another way.
     """
     try:
         return load_factory(entry)(**arguments)
     except (ZooError, KeyboardInterrupt):
         raise
     except BaseException as error:
+        what = f"{entry.spec.kind} {quote(entry.name)}"
         if is_out_of_memory(error):
-            raise
-        raise entry.plugin.broken(f"{entry.spec.kind} {quote(entry.name)} cannot be built", describe(error)) from error
+            fix = f"See its params: zoo show {entry.short_name}"
+            raise OutOfMemoryError(f"not enough memory for {what}", describe(error), fix) from error
+        raise entry.plugin.broken(f"{what} cannot be built", describe(error)) from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from zoo.errors import one_line
+from zoo.errors import one_line, show
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
 MAX_NAME = 64
@@ -20,17 +20,8 @@ SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 URL_PATTERN = re.compile(r"(https://[!-~]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?/[!-~]*)")
 # Nested deeper than this, data are refused before Python runs out of stack.
 MAX_DEPTH = 20
-# Characters of a wrong value that an error shows.
+# Characters of a relative path, and of a key that an error shows.
 MAX_SHOWN = 200
-
-
-def show(value: object) -> str:
-    """Return `repr(value)` for a message, cut short, or the type of a value that is too deep or large to be shown."""
-    try:
-        text = repr(value)
-    except (RecursionError, ValueError):
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def check_name(name: object, field: str = "name") -> str:
@@ -60,6 +51,11 @@ def check_text(spec: object, *names: str) -> None:
         object.__setattr__(spec, name, one_line(value))
 
 
+def is_int64(value: int) -> bool:
+    """Tell whether torch, numpy and every reader of JSON can hold a whole number: whether 64 bits with a sign do."""
+    return -(2**63) <= value < 2**63
+
+
 def check_int(name: str, value: object, low: int) -> None:
     """Check for a whole number of at least `low`; True and False are none."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
@@ -86,7 +82,7 @@ def _check_plain(name: str, value: object, depth: int = 0) -> None:
     elif not (
         value is None
         or isinstance(value, str | bool)
-        or (isinstance(value, int) and abs(value) < 2**64)
+        or (isinstance(value, int) and is_int64(value))
         or (isinstance(value, float) and math.isfinite(value))
     ):
         kinds = "text, true or false, finite numbers of 64 bits, lists and tables of them"

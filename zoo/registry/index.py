@@ -19,6 +19,7 @@ from traceback import walk_tb
 from typing import Any
 
 from zoo.errors import PluginError, StorageError, describe, quote
+from zoo.limits import MAX_KEPT
 from zoo.registry.distributions import fingerprint
 from zoo.registry.imports import import_object
 from zoo.registry.loading import load_specs
@@ -27,6 +28,7 @@ from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, WeightsSpec
 from zoo.storage.files import FileState, describe_file, digest, write_file
 from zoo.storage.folders import zoo_home
 from zoo.storage.processes import Process, Write
+from zoo.storage.reading import read_file
 from zoo.version import __version__
 
 log = logging.getLogger("zoo")
@@ -105,7 +107,7 @@ def _apply_listing(plugin: Plugin, listing: Listing) -> None:
 def _read_cache(plugin: Plugin) -> Listing:
     """Return what is kept of a plugin; raise OSError for nothing, ValueError once it changed, any error for damage."""
     path, source = _find_cache(plugin)
-    checksum, _, text = path.read_text(encoding="utf-8").partition("\n")
+    checksum, _, text = read_file(path, MAX_KEPT).decode().partition("\n")
     if digest(text) != checksum:
         raise ValueError("damaged")
     data = json.loads(text)

@@ -18,14 +18,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from zoo.errors import ManifestError, closest, describe, quote
-from zoo.registry.fields import MAX_SHOWN, show
+from zoo.errors import ManifestError, closest, describe, quote, show
+from zoo.limits import MAX_MANIFEST
+from zoo.registry.fields import MAX_SHOWN
 from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, WeightsSpec
+from zoo.storage.reading import explain, read_file
 
 MANIFEST_FILE = "registry.toml"
 SCHEMA = 1
-# tomllib takes time quadratic in the parts of a dotted key. Real manifests stay far below these limits.
-MAX_BYTES = 4_000_000
+# tomllib takes time quadratic in the parts of a dotted key. Real manifests stay far below this limit.
 MAX_DOTS_SQUARED = 4_000_000
 TABLES = {"models": "model", "datasets": "dataset", "metrics": "metric", "weights": "weights"}
 NEEDED: dict[type, dict[str, str]] = {
@@ -81,12 +82,9 @@ def read_manifest(path: Path) -> Manifest:
 
 def _read_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_file(path, MAX_MANIFEST)
     except OSError as error:
-        raise ManifestError(path, "", f"cannot be read: {error.strerror or describe(error)}") from error
-    if len(data) > MAX_BYTES:
-        raise ManifestError(path, "", f"larger than {MAX_BYTES // 1_000_000} MB, which no manifest needs")
+        raise ManifestError(path, "", f"cannot be read: {explain(error)}") from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

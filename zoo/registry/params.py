@@ -14,6 +14,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from zoo.errors import SettingError, SeveralErrors, UnknownSettingError, ZooError
+from zoo.registry.fields import is_int64
 from zoo.registry.specs import Spec
 
 if TYPE_CHECKING:
@@ -126,10 +127,21 @@ def read_values(
         result = _make_model(expected, takes_others).model_validate(accepted)
     except ValidationError as error:
         problems.extend(_setting_error(detail) for detail in error.errors(include_url=False))
+    if result is not None:
+        # Not model_dump(): it would turn objects given from Python into copies.
+        read = {**{name: getattr(result, f"value_{name}") for name in expected}, **(result.model_extra or {})}
+        fit = "must be a whole number of at most 64 bits"
+        problems.extend(SettingError(name, fit, value) for name, value in read.items() if not _is_small(value))
     if result is None or problems:
         raise problems[0] if len(problems) == 1 else SeveralErrors(problems)
-    # Not model_dump(): it would turn objects given from Python into copies.
-    return {**{name: getattr(result, f"value_{name}") for name in expected}, **(result.model_extra or {})}
+    return read
+
+
+def _is_small(value: object) -> bool:
+    """Tell whether no whole number in it is larger than torch, numpy and other readers of a file can take."""
+    if isinstance(value, list | tuple | dict):
+        return all(map(_is_small, value.values() if isinstance(value, dict) else value))
+    return type(value) is not int or is_int64(value)
 
 
 def _make_model(expected: Mapping[str, Expected], takes_others: bool) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
+from math import isfinite, prod
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError
@@ -78,11 +78,23 @@ class Preprocess:
 
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of the input that a raw image of `shape` becomes (channels first, no batch axis)."""
-        if self.channels is not None:
-            shape = (self.channels, *shape[1:])
+        shape = self._convert(shape)
         if self.resize is not None:
             shape = (*shape[:1], *self.resize)
         return tuple(shape)
+
+    def _convert(self, shape: Sequence[int]) -> Sequence[int]:
+        return shape if self.channels is None else (self.channels, *shape[1:])
+
+    def count_values(self, shape: Sequence[int]) -> int:
+        """Return how many values a raw image of `shape` has where it has most: before, after, or during the resize.
+
+        Channels are converted before it, and the width changes first.
+        """
+        sizes = [prod(shape), prod(self.output_shape(shape))]
+        if self.resize is not None and len(shape) > 2:
+            sizes += [prod(self._convert(shape)), prod(self._convert(shape)[:-1]) * self.resize[1]]
+        return max(sizes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""

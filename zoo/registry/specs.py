@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from zoo.errors import show
 from zoo.registry import fields
 
 Kind = Literal["model", "dataset", "metric", "weights"]
@@ -55,7 +56,7 @@ class FileSpec:
             fields.check_int("unpacked_size", self.unpacked_size, 0)
             fields.check_sha256("unpacked_sha256", self.unpacked_sha256)
             if not self.path.endswith(".gz"):
-                raise ValueError(f"unpacked_sha256: only for a path that ends in .gz, got {fields.show(self.path)}")
+                raise ValueError(f"unpacked_sha256: only for a path that ends in .gz, got {show(self.path)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ class Spec:
         fields.check_factory("factory", self.factory)
         fields.check_text(self, "description", "task")
         if self.task != "classification":
-            raise ValueError(f"task: expected 'classification', got {fields.show(self.task)}")
+            raise ValueError(f"task: expected 'classification', got {show(self.task)}")
         fields.freeze_names(self, "aliases")
         fields.freeze_map(self, "params")
 
@@ -120,7 +121,7 @@ class ModelSpec(Spec):
         fields.freeze_texts(self, "adapt")
         for adaptation in self.adapt:
             if adaptation not in ("channels", "resize"):
-                raise ValueError(f"adapt: expected 'channels' or 'resize', got {fields.show(adaptation)}")
+                raise ValueError(f"adapt: expected 'channels' or 'resize', got {show(adaptation)}")
         fields.freeze_map(self, "train")
 
 
@@ -165,11 +166,11 @@ class DatasetSpec(Spec):
         fields.freeze_map(self, "samples")
         for split, count in self.samples.items():
             if split not in ("train", "validation", "test"):
-                raise ValueError(f"samples: expected train, validation or test, got {fields.show(split)}")
+                raise ValueError(f"samples: expected train, validation or test, got {show(split)}")
             fields.check_int(f"samples.{split}", count, 0)
         files = fields.read_list("files", self.files)
         if not all(isinstance(file, FileSpec) for file in files):
-            raise ValueError(f"files: expected FileSpec objects, got {fields.show(files)}")
+            raise ValueError(f"files: expected FileSpec objects, got {show(files)}")
         object.__setattr__(self, "files", files)
         fields.check_text(self, "homepage", "license")
 
@@ -191,12 +192,12 @@ class MetricSpec(Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.higher_is_better, bool):
-            raise ValueError(f"higher_is_better: expected true or false, got {fields.show(self.higher_is_better)}")
+            raise ValueError(f"higher_is_better: expected true or false, got {show(self.higher_is_better)}")
         if self.bounds is not None:
             bounds = fields.read_list("bounds", self.bounds)
             numbers = len(bounds) == 2 and all(type(value) in (int, float) for value in bounds)
             if not numbers or not bounds[0] < bounds[1]:
-                raise ValueError(f"bounds: expected lowest and highest value, got {fields.show(self.bounds)}")
+                raise ValueError(f"bounds: expected lowest and highest value, got {show(self.bounds)}")
             object.__setattr__(self, "bounds", bounds)
 
 
@@ -242,7 +243,7 @@ class WeightsSpec:
         for key in ("model", "dataset"):
             parts = getattr(self, key).split("/")
             if len(parts) > 2:
-                raise ValueError(f"{key}: expected a name or plugin/name, got {fields.show(getattr(self, key))}")
+                raise ValueError(f"{key}: expected a name or plugin/name, got {show(getattr(self, key))}")
             for part in parts:
                 fields.check_name(part, key)
         fields.freeze_names(self, "aliases")
@@ -259,7 +260,7 @@ class WeightsSpec:
         fields.freeze_map(self, "metrics")
         for name, value in self.metrics.items():
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"metrics.{name}: expected a number, got {fields.show(value)}")
+                raise ValueError(f"metrics.{name}: expected a number, got {show(value)}")
 
 
 AnySpec = ModelSpec | DatasetSpec | MetricSpec | WeightsSpec

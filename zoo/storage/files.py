@@ -10,7 +10,6 @@ import errno
 import itertools
 import os
 import re
-import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import StorageError, quote
+from zoo.storage.reading import check_regular
 
 ON_WINDOWS = os.name == "nt"
 PART_PATTERN = re.compile(r"\..*\.([0-9]{1,9})-[0-9a-f]{8}\.part", re.DOTALL)
@@ -45,13 +45,15 @@ def write_file(
     `check` gets the written file before it takes the place of the old one; what it raises leaves that as it was.
     Raise StorageError (full, read-only, permission, no such folder, not a regular file) and leave `path` as it was;
     only where the disk fails to make the rename durable, `path` is new already: an error means "not known to be safe".
-    A symbolic link stays one, and the file it leads to is replaced; an existing file keeps its permission bits. Errors
-    of the iterable `data` and of `check` pass unchanged: a failed download is no disk error.
+    A symbolic link to a file, or to nothing, gives way to the new file, and what it leads to stays as it is: whoever
+    made the link may have meant somebody else's file. An existing file keeps its permission bits. Errors of the
+    iterable `data` and of `check` pass unchanged: a failed download is no disk error.
     """
     path = Path(path)
     foreign: list[Exception] = []
     try:
-        mode, target = _find_mode(path), Path(os.path.realpath(path))
+        # Where the folder is now: what `data` and `check` run may change the current one.
+        mode, target = _find_mode(path), Path(os.path.realpath(path.parent), path.name)
         with _part_file(target, _read_chunks(data, foreign), mode) as part:
             if check is not None:
                 with _note_errors(foreign):
@@ -152,14 +154,13 @@ def lock(path: str | Path, *, timeout: float) -> Iterator[None]:
 
 
 def _find_mode(path: Path) -> int | None:
-    """Return the permission bits of an existing file, or None when there is none."""
+    """Return the permission bits of an existing file, None when there is none or a link that gives way."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return None
-    if not stat.S_ISREG(mode):  # the rename would turn a device into a plain file
-        raise OSError("it is not a regular file")
-    return mode & 0o777
+    check_regular(mode)  # the rename would turn a device, or a link to one, into a plain file
+    return None if path.is_symlink() else mode & 0o777
 
 
 def _read_chunks(data: bytes | Iterable[bytes | memoryview], foreign: list[Exception]) -> Iterator[bytes | memoryview]:

@@ -29,7 +29,9 @@ def name_memory(plan: Plan) -> Iterator[None]:
     """Name the device and the batch size where memory runs out in the body."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
+    except ZooError:
+        raise
+    except Exception as error:
         if not is_out_of_memory(error):
             raise
         size = plan.config.batch_size

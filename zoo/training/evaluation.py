@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zoo.data.batches import name_dead_worker
 from zoo.data.splits import count_samples, find_input_shape, hash_splits
 from zoo.errors import DivergedError, IncompatibleError, UsageError, quote
+from zoo.models.blame import blame_model
 from zoo.models.device import use_seed, use_threads
 from zoo.models.predictor import Predictor, load_path
 from zoo.records.plain import to_json_table
@@ -106,13 +108,15 @@ def evaluate(
         _check_fit(predictor, plan.dataset.name, tuple(splits.class_names), shape)
         predictor.model.to(plan.device)
         built = build_metrics(plan, len(splits.class_names))
-        find_threads(plan, predictor.model, predictor.input_shape)
+        with blame_model(predictor.weights):
+            find_threads(plan, predictor.model, predictor.input_shape)
         batches = make_test_batches(plan, splits, splits.test, predictor.preprocess, shape)
         collector = OutcomeCollector()
         show = bar if progress else no_progress
         started = time.perf_counter()
         try:
-            scores = evaluate_model(predictor.model, batches, built, show=show, outcomes=collector)
+            with blame_model(predictor.weights), name_dead_worker(plan.dataset.name):
+                scores = evaluate_model(predictor.model, batches, built, show=show, outcomes=collector)
         except DivergedError as error:
             raise DivergedError(error.what, error.why, f"See: zoo verify {path}") from error
         seconds = time.perf_counter() - started

@@ -6,21 +6,22 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from zoo.data.batches import Batches, BatchSettings, make_batches
 from zoo.data.splits import DataSplits, Split, count_samples
 from zoo.errors import DataError, quote
+from zoo.limits import BATCH_VALUES
 from zoo.registry.preprocess import Preprocess
 from zoo.training.plan import Plan
 
 log = logging.getLogger("zoo")
 
 MAX_TEST_BATCH = 1024
-TEST_BATCH_ELEMENTS = 1 << 20
+TEST_BATCH_VALUES = 1 << 20
 """Evaluation keeps no activations for a backward pass, so its batches may be larger than those of training: up to 1024
-samples or a million input values, whichever is less. Neither counts nor losses depend on it."""
+samples or a million values, whichever is less. Neither counts nor losses depend on it, so batches of huge images are
+smaller than those of training."""
 
 
 def make_train_batches(
@@ -51,8 +52,9 @@ def make_test_batches(
     plan: Plan, splits: DataSplits, split: Split, preprocess: Preprocess, raw_shape: tuple[int, ...]
 ) -> Batches:
     """Return the batches of one of the splits for evaluation, as large as is quick."""
-    elements = max(1, torch.Size(preprocess.output_shape(raw_shape)).numel())
-    size = max(plan.config.batch_size, min(MAX_TEST_BATCH, TEST_BATCH_ELEMENTS // elements))
+    values = max(1, preprocess.count_values(raw_shape))
+    asked = min(plan.config.batch_size, BATCH_VALUES // values)
+    size = max(1, asked, min(MAX_TEST_BATCH, TEST_BATCH_VALUES // values))
     return make_batches(split, preprocess, _choose_settings(plan, size), **_describe_samples(plan, splits, raw_shape))
 
 

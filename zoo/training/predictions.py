@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy
 from numpy.typing import ArrayLike, NDArray
 
-from zoo.errors import WeightsError, describe
+from zoo.errors import WeightsError
+from zoo.limits import MAX_PREDICTIONS
 from zoo.records.header import Header, expect, is_text, read_header
 from zoo.registry.fields import SHA256_PATTERN
 from zoo.storage.files import ELSEWHERE, write_file
+from zoo.storage.reading import explain, open_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -188,9 +190,11 @@ def read_outcomes(path: Path) -> Outcomes:
     try:
         names, origin = _read_origin(header.metadata.get("predictions"), header.metadata.get("format", FORMAT))
         index_type = _check_tensors(header, len(names))
-        data = bytearray(header.size - header.data_start)
+        size = header.size - header.data_start
+        expect(size <= MAX_PREDICTIONS, f"expected at most {MAX_PREDICTIONS} bytes of tensors", size)
+        data = bytearray(size)
         # The file is read, not mapped: if another process cut a mapped file, this process would end.
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(header.data_start)
             found = file.readinto(data)
         expect(found == len(data), f"expected {len(data)} bytes of tensors", found)
@@ -202,7 +206,7 @@ def read_outcomes(path: Path) -> Outcomes:
     except ValueError as error:
         raise WeightsError(f"{path} cannot be used as predictions", str(error), AGAIN) from error
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read", describe(error)) from error
+        raise WeightsError(f"{path} cannot be read", explain(error)) from error
     return Outcomes(**tensors, class_names=names, origin=origin)
 
 

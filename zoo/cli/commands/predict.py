@@ -7,6 +7,7 @@ import io
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
     from zoo.models.predictor import Prediction, Predictor
 
-BATCH = 64
-"""Images that are predicted at once: enough to keep a model busy, few enough that rows come soon."""
+BATCH, BATCH_VALUES = 64, 1 << 24
+"""Images that are predicted at once: enough to keep a model busy, few enough that rows come soon. Of large images there
+are fewer: their raw values may be so many."""
 
 log = logging.getLogger("zoo")
 
@@ -64,6 +66,7 @@ def predict_command(
         raise SettingError("--output", "expected the name of a .png file", output)
     calm_threads()
     from zoo.data.images import find_images
+    from zoo.models.blame import blame_model
     from zoo.models.device import choose_threads, use_threads
     from zoo.models.predictor import load
     from zoo.models.probe import count_flop
@@ -73,7 +76,8 @@ def predict_command(
     if len(predictor.weights.raw_image.shape) != 3:
         shape = "x".join(map(str, predictor.weights.raw_image.shape))
         raise DataError(f"{quote(reference)} is for inputs of shape {shape}", "an image has channels, height and width")
-    flop = count_flop(predictor.model, predictor.input_shape, predictor.device) * BATCH
+    with blame_model(predictor.weights):
+        flop = count_flop(predictor.model, predictor.input_shape, predictor.device) * BATCH
     problems = _Problems(as_json)
     cells: list[tuple[Any, str, float]] = []
     if as_csv:
@@ -103,6 +107,7 @@ def _read_batches(
     from zoo.data.images import fit_image, read_image
 
     batch: list[tuple[str, Tensor, Any]] = []
+    size = max(1, min(BATCH, BATCH_VALUES // prod(predictor.weights.raw_image.shape)))
     # Not in the loop: `find_images` raises what it could not list after its last image.
     with problems.catch():
         for path in paths:
@@ -111,7 +116,7 @@ def _read_batches(
                 fitted = fit_image(pixels, predictor.weights.raw_image.shape)
                 batch.append((str(path), fitted, make_thumbnail(pixels) if pictures > 0 else None))
                 pictures -= 1
-            if len(batch) == BATCH:
+            if len(batch) == size:
                 yield batch
                 batch = []
     if batch:

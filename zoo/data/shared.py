@@ -1,0 +1,75 @@
+"""Shared memory: where worker processes leave their batches, and whether there is enough of it.
+
+What does not fit there is lost in a thread of torch's: the worker goes on, and whoever waits for the batch waits for
+ever. So each batch is measured before it is handed over, and the first one stands for all that may lie there at once.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+
+from zoo.data.reader import Batch, BatchReader, Failure
+from zoo.errors import WorkerError, quote
+
+FOLDER = Path("/dev/shm")
+"""Where Linux has it; containers often have 64 MB of it."""
+AHEAD = 2
+"""Batches that torch lets each worker make ahead, and batches that the main process may hold at a time."""
+
+
+class Shortage:
+    """A batch for which there was too little shared memory, as a value; see `Failure`."""
+
+    def __init__(self, needed: int, there: int) -> None:
+        self.needed, self.there = needed, there
+
+    def tell(self, dataset: str) -> WorkerError:
+        """Return the error that it is to the user."""
+        what = f"dataset {quote(dataset)}: its workers need {self.needed / 1e6:.1f} MB of shared memory"
+        why = f"{FOLDER} has {self.there / 1e6:.1f} MB free"
+        return WorkerError(what, why, "Use fewer --workers (0 needs none) or a smaller --batch-size, or enlarge it")
+
+
+def find_free() -> int | None:
+    """Return the bytes of shared memory that are free, None on systems that have no limit or tell none."""
+    try:
+        there = os.statvfs(FOLDER)
+    except (OSError, AttributeError):
+        return None
+    return there.f_bavail * there.f_frsize
+
+
+class SharedReader(Dataset[Any]):
+    """A reader whose batches go through shared memory where workers read them.
+
+    `free` is what was free before there was any worker; whoever starts them sets it.
+    """
+
+    def __init__(self, reader: BatchReader) -> None:
+        self.reader = reader
+        self.free: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, indices: list[int]) -> Batch | Failure | Shortage:
+        batch, worker = self.reader[indices], get_worker_info()
+        if worker is None or self.free is None or isinstance(batch, Failure):
+            return batch
+        size = sum(map(_count_bytes, batch))
+        if (needed := size * (AHEAD * worker.num_workers + AHEAD)) > self.free:
+            return Shortage(needed, self.free)
+        # Others may have taken what was free.
+        there = find_free()
+        return batch if there is None or size <= there else Shortage(size, there)
+
+
+def _count_bytes(tensor: Tensor) -> int:
+    """Return what a tensor takes there: whole pages."""
+    page = 4096
+    return -(-tensor.nbytes // page) * page

@@ -1,0 +1,49 @@
+"""Limits: what a file may ask for, whoever wrote it, before anything is allocated for it.
+
+docs/reference/limits.md lists them all, each with a command that meets it. Most are far above what anybody needs and
+far below what would take a machine: with the largest file of each kind, a command stays below 2 GB beside what torch
+itself takes. Messages have limits of their own in `zoo.errors`.
+"""
+
+from __future__ import annotations
+
+MAX_PIXELS = 50_000_000
+"""Pixels of an image file: a camera's largest pictures. Decoded, four channels of 16 bits, they take 400 MB."""
+MAX_IMAGE_BYTES = 8 * MAX_PIXELS
+"""Bytes of an image file: those of the largest image when it is not compressed."""
+
+MAX_IMAGE_VALUES = 2**25
+"""Values of one raw image and of one input of a model: 3 x 3344 x 3344. As float32 they take 134 MB, and predicting has
+several copies of them at once."""
+MAX_RESIZE_VALUES = 2**27
+"""Values of what one image becomes on its way to an input. Torch resizes the width first: a tall image that becomes
+wide is larger between the two than before and after."""
+BATCH_VALUES = 2**25
+"""Values that a batch may have on its way to the inputs where nobody asked for its size: it is cut by them, not only by
+the number of its samples."""
+
+MAX_HEADER = 16_000_000
+"""Bytes of the header of a weights file; parsed, they take about twenty times that."""
+MAX_METADATA = 1_000_000
+"""Bytes of zoo's own JSON in that header."""
+MAX_TENSORS, MAX_TENSOR_NAME, MAX_AXES = 100_000, 1_000, 64
+"""Tensors of a weights file, characters of a tensor's name, and axes of a shape, which is the most that torch has."""
+MAX_CLASSES = 100_000
+"""Classes of a weights file. ImageNet-21k has 21,841; a batch of 1024 rows of probabilities takes 400 MB."""
+MAX_GOLDEN = 256 * 1024
+"""Bytes of the golden samples, as JSON."""
+MAX_GOLDEN_VALUES = 8 * MAX_IMAGE_VALUES
+"""Values of all golden samples at their full size: eight of the largest images. They are few bytes in the file, where
+only every n-th pixel is kept."""
+MODEL_FACTOR, MODEL_SPARE = 4, 512 * 1024 * 1024
+"""Bytes that a model may ask for while it is rebuilt from a file: this many times the tensors of the file, and spare
+ones for what it computes and does not keep. What it keeps has to be in the file, or the file does not fit."""
+
+MAX_RECORD = 64_000_000
+"""Bytes of the `run.json` of a run: 200,000 epochs of two metrics."""
+MAX_PREDICTIONS = 256_000_000
+"""Bytes of a run's predictions: 16 million samples of up to 16 bytes."""
+MAX_MANIFEST = 4_000_000
+"""Bytes of a manifest: a catalogue of 10,000 entries."""
+MAX_KEPT = 64_000_000
+"""Bytes of what zoo keeps for itself in ZOO_HOME: the index or the certificate of one plugin."""
