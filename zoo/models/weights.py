@@ -36,6 +36,8 @@ DTYPES = {
     **{"U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"},
 }
 """Names of dtypes in a safetensors file, and in torch."""
+Stored = tuple[str, str, list[int], memoryview]
+"""Name, dtype, shape and bytes of a tensor."""
 SEALED = ("model", "params", "input_shape", "image", "class_names", "preprocess")
 """What of the metadata a prediction depends on: each has a digest, so that a change is told by its name."""
 
@@ -60,16 +62,14 @@ def save_table(
     Tensors that share memory (tied weights) are written under each of their names, so that any program can load the
     file with `load_state_dict`.
     """
-    data = _list_tensors(path, model)
+    data = list_tensors(path, model)
     # Hashing takes about as long as writing, so both go on at once. The digest is put into the header at the end.
     with ThreadPoolExecutor(1) as pool:
         hashing = pool.submit(_hash, [raw for *_, raw in data])
-        sealed = {key: hash_json(table[key]) for key in SEALED if key in table}
-        header = _make_header(data, {**table, "digests": {"tensors": "0" * 64, **sealed}})
+        header = make_header(data, table)
 
         def finish(part: Path) -> None:
-            digest = hashing.result()
-            final = _make_header(data, {**table, "digests": {"tensors": digest, **sealed}})
+            final = make_header(data, table, hashing.result())
             with part.open("rb+") as file:
                 file.write(final)
                 file.flush()
@@ -80,12 +80,12 @@ def save_table(
         write_file(path, [header, *(raw for *_, raw in data)], what="weights", check=finish)
 
 
-def _list_tensors(path: Path, model: nn.Module) -> list[tuple[str, str, list[int], memoryview]]:
-    """Return name, dtype, shape and bytes of each tensor of the state dict, the widest dtypes first, so all aligned."""
+def list_tensors(path: Path, model: nn.Module) -> list[Stored]:
+    """Return the tensors of the state dict, the widest dtypes first, so all aligned; raise WeightsError for others."""
     import torch
 
     names = {getattr(torch, name): short for short, name in DTYPES.items()}
-    found: list[tuple[int, tuple[str, str, list[int], memoryview]]] = []
+    found: list[tuple[int, Stored]] = []
     for name, value in model.state_dict().items():
         if not isinstance(value, torch.Tensor):
             raise WeightsError(f"cannot save {path}", f"state {quote(name)} is a {type(value).__name__}, not a tensor")
@@ -98,9 +98,11 @@ def _list_tensors(path: Path, model: nn.Module) -> list[tuple[str, str, list[int
     return [tensor for _, tensor in sorted(found, key=lambda item: (item[0], item[1][0]))]
 
 
-def _make_header(data: Sequence[tuple[str, str, list[int], memoryview]], metadata: Mapping[str, Any]) -> bytes:
-    """Return the header of a safetensors file, its length first."""
-    table: dict[str, Any] = {"__metadata__": {"zoo": json.dumps({"format": FORMAT, **metadata}, allow_nan=False)}}
+def make_header(data: Sequence[Stored], metadata: Mapping[str, Any], digest: str = "0" * 64) -> bytes:
+    """Return the header of a safetensors file, its length first; `digest` is that of the tensors, when it is known."""
+    sealed = {key: hash_json(metadata[key]) for key in SEALED if key in metadata}
+    told = {"format": FORMAT, **metadata, "digests": {"tensors": digest, **sealed}}
+    table: dict[str, Any] = {"__metadata__": {"zoo": json.dumps(told, allow_nan=False)}}
     start = 0
     for name, dtype, shape, raw in data:
         table[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, start + len(raw)]}
@@ -146,6 +148,13 @@ def read_model(path: Path, metadata: WeightsMetadata, registry: Registry, *, map
         WeightsError: the file does not fit the model.
         PluginError: the plugin that provides the model is missing or broken.
     """
+    model = rebuild_model(path, metadata, registry)
+    load_tensors(path, model, read_tensors(path, mapped=mapped))
+    return model.eval()
+
+
+def rebuild_model(path: Path, metadata: WeightsMetadata, registry: Registry) -> nn.Module:
+    """Build the model that a file names, with values that mean nothing yet; the errors are those of `read_model`."""
     from zoo.models.device import use_seed
     from zoo.registry.params import resolve_params
 
@@ -157,21 +166,18 @@ def read_model(path: Path, metadata: WeightsMetadata, registry: Registry, *, map
     shape, classes = metadata.input_shape, len(metadata.class_names)
     try:
         with use_seed(0), _skipping_init():
-            model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
+            return build_model(entry, input_shape=shape, num_classes=classes, params=params)
     except PluginError as error:
         # A factory raises these for params that it cannot use.
         if metadata.params and isinstance(error.__cause__, ValueError | TypeError):
             raise WeightsError(f"{path} does not fit model {quote(entry.name)}", str(error)) from error
         raise
-    load_tensors(path, model, read_tensors(path, mapped=mapped))
-    return model.eval()
 
 
 def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]:
     """Return the tensors of a file; raise WeightsError where it cannot be read or a value is not finite."""
     import safetensors
     import safetensors.torch
-    import torch
 
     try:
         # Mapping is quicker, but a mapped file that another process truncates ends this one, and a rewritten file
@@ -179,13 +185,20 @@ def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]
         tensors: dict[str, torch.Tensor] = safetensors.torch.load_file(path, backend="mmap" if mapped else "pread")
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read", describe(error)) from error
+    check_finite(path, tensors)
+    return tensors
+
+
+def check_finite(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise WeightsError where a value is not finite."""
+    import torch
+
     for name, tensor in tensors.items():
         # A sum is much quicker to check than each value, and it is finite when all values are, unless it overflows.
         if (tensor.is_floating_point() or tensor.is_complex()) and not torch.isfinite(tensor.sum()):
             count = int((~torch.isfinite(tensor)).sum())
             if count:
                 raise WeightsError(f"{path}: tensor {quote(name)}", f"{count} of its values are not finite")
-    return tensors
 
 
 def load_tensors(path: Path, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
