@@ -89,12 +89,14 @@ def isolated_environment(
         monkeypatch.delenv(name, raising=False)
     before = Path.cwd()
     # What `zoo.cli.main` changes for its process.
-    log, terminate = logging.getLogger("zoo"), signal.getsignal(signal.SIGTERM)
+    log, stops = logging.getLogger("zoo"), [signal.SIGTERM, *filter(None, [getattr(signal, "SIGHUP", None)])]
+    known = [signal.getsignal(number) for number in stops]
     handlers, level, propagate = log.handlers, log.level, log.propagate
     yield
     log.handlers, log.propagate = handlers, propagate
     log.setLevel(level)
-    signal.signal(signal.SIGTERM, terminate)
+    for number, handler in zip(stops, known, strict=True):
+        signal.signal(number, handler)
     assert Path.cwd() == before, "the test left the current folder changed"
     left = [*empty_folder.iterdir()]
     for path in left:

@@ -317,21 +317,36 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(warm_python):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_during_training_ends_it_with_one_line(tmp_path, number, code):
-    # A child of a shell's background job may inherit SIGINT as ignored: ask for the default.
-    process = zoo_process(
-        "run", "--epochs", "100000", *SMALL, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
-    )
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_during_training_ends_it_with_one_line_and_keeps_what_was_done(tmp_path, number, code):
+    # A child of a shell's background job may inherit SIGINT as ignored, one of nohup SIGHUP: ask for the default.
+    def listen():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    process = zoo_process("run", "--epochs", "100000", *SMALL, preexec_fn=listen)
     with process:
         assert process.stderr.readline().startswith("epoch 1")
         process.send_signal(number)
+        process.send_signal(number)  # a second one, while the first is being obeyed
         out, err = process.communicate(timeout=60)
     rest = [line for line in err.splitlines() if not line.startswith("epoch")]
     assert process.returncode == code and out == ""
-    assert len(rest) == 1 and rest[0].startswith("Stopped. ") and "no weights were saved" in rest[0]
     (folder,) = (tmp_path / "runs").iterdir()
-    assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
+    record = json.loads((folder / "run.json").read_text())
+    epochs = len(record["history"])
+    assert record["status"] == "interrupted" and epochs >= 1
+    assert rest == [
+        f"Stopped. {epochs} of 100000 epochs are recorded in {folder}; "
+        f"weights of epoch {epochs}: {folder / 'weights.safetensors'}"
+    ]
+    assert zoo.verify(folder).checks["golden samples"].startswith("8 replayed")
+
+
+def test_a_program_under_nohup_goes_on_ignoring_its_terminal():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert main(["list"]) == 0
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_hints_name_only_what_exists():

@@ -27,7 +27,7 @@ from zoo.errors import (
 )
 from zoo.version import __version__
 
-INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141
+INTERRUPTED, BROKEN_PIPE = 130, 141
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -36,7 +36,11 @@ class _Bug(ZooError):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived."""
+    """A signal that ends programs arrived: SIGTERM, or SIGHUP from a terminal that went away (exit 128 + number)."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 class LazyGroup(click.Group):
@@ -112,7 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in filter(None, (signal.SIGTERM, getattr(signal, "SIGHUP", None))):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP for the programs that it starts
+            signal.signal(number, _terminate)
     try:
         _listen()
         cli.main(list(arguments), prog_name="zoo", standalone_mode=False)
@@ -133,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _terminate(number: int, frame: Any) -> NoReturn:
-    raise Terminated
+    raise Terminated(number)
 
 
 def _listen() -> None:
@@ -193,7 +199,7 @@ def _report_bug(error: Exception, arguments: Sequence[str]) -> int:
         fix = f"This is a bug in zoo; please report it with {path}"
     except (OSError, ZooError):
         fix = "This is a bug in zoo; run again with --debug and report what it prints"
-    bug = _Bug("unexpected error", describe(error), fix)
+    bug = _Bug("unexpected error", describe(error), ". ".join([fix, *getattr(error, "__notes__", [])]))
     bug.__cause__ = error
     return _report(bug, arguments)
 
@@ -213,4 +219,4 @@ def _stop(error: BaseException | None) -> int:
     if isinstance(error, BrokenPipeError):
         return BROKEN_PIPE
     write_note(" ".join(["Stopped.", *getattr(error, "__notes__", [])]))
-    return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+    return 128 + error.number if isinstance(error, Terminated) else INTERRUPTED

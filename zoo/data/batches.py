@@ -54,6 +54,9 @@ class Batches(Protocol):
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch, counted from 0."""
 
+    def first(self) -> Batch:
+        """Return the first batch of the first epoch, read in this process."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings:
@@ -142,6 +145,10 @@ class TensorBatches:
             else:
                 yield self.preprocess(images.to(self.device, non_blocking=True)), targets_of_batch
 
+    def first(self) -> Batch:
+        """Return the first batch of the first epoch."""
+        return next(self.epoch(0))
+
 
 class OrderSampler(Sampler[list[int]]):
     """Gives the loader the index lists of the batches of the epoch it is set to."""
@@ -200,13 +207,21 @@ class LoaderBatches:
         self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
         with name_dead_worker(self.reader.name):
             for batch in _read(self.loader):
-                if isinstance(batch, Failure):
-                    raise DataError(f"dataset {quote(self.reader.name)}: sample {batch.sample}", batch.cause)
-                if isinstance(batch, Shortage):
-                    raise batch.tell(self.reader.name)
-                images, targets = batch
-                inputs = self.preprocess(images.to(self.device, non_blocking=True))
-                yield inputs, targets.to(self.device, non_blocking=True)
+                yield self._prepare(batch)
+
+    def first(self) -> Batch:
+        """Return the first batch of the first epoch, read in this process; raise DataError as `epoch` does."""
+        self.sampler.epoch = 0
+        return self._prepare(self.reader[next(iter(self.sampler))])
+
+    def _prepare(self, batch: Batch | Failure | Shortage) -> Batch:
+        if isinstance(batch, Failure):
+            raise DataError(f"dataset {quote(self.reader.name)}: sample {batch.sample}", batch.cause)
+        if isinstance(batch, Shortage):
+            raise batch.tell(self.reader.name)
+        images, targets = batch
+        inputs = self.preprocess(images.to(self.device, non_blocking=True))
+        return inputs, targets.to(self.device, non_blocking=True)
 
 
 def _read(loader: DataLoader[Any]) -> Iterator[Any]:

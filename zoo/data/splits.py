@@ -95,6 +95,8 @@ def _check_tensors(where: str, split: TensorSplit) -> None:
     if images.ndim < 2 or targets.ndim != 1 or len(targets) != len(images):
         shapes = f"images {tuple(images.shape)} and targets {tuple(targets.shape)}"
         raise DataError(where, f"expected one target per image, got {shapes}")
+    if len(images) and not images[0].numel():
+        raise DataError(where, f"expected samples with values, got images {tuple(images.shape)}")
     if images.is_complex():
         raise DataError(where, f"expected integer or float images, got {images.dtype}")
     # Images are checked as float32, which they become: a large float64 is infinite there.
@@ -157,6 +159,9 @@ def find_input_shape(name: str, splits: DataSplits) -> tuple[int, ...]:
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         raise DataError(f"dataset {quote(name)}: sample 0 cannot be read", why) from error
+    if not image.ndim or not image.numel():
+        why = f"expected at least one axis and one value, got a sample of {tuple(image.shape)}"
+        raise DataError(f"dataset {quote(name)}", why)
     if splits.preprocess is None or splits.preprocess.scale is None:
         default_scale(image.dtype)
     return tuple(image.shape)

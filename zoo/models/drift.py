@@ -42,7 +42,9 @@ def find_oddity(inputs: Tensor, statistics: InputStatistics) -> str | None:
     if float(inputs.max()) > high + span or float(inputs.min()) < low - span:
         found = f"{float(inputs.min()):.3g} to {float(inputs.max()):.3g}"
         return f"they look unscaled: values of {found}, in training {low:.3g} to {high:.3g}"
-    if float(inputs.max()) - float(inputs.min()) < span / 16:
+    # Samples of a single value, or of nearly equal ones, have no range of their own.
+    ranged = statistics.contrast[0] > span / 32
+    if ranged and float(inputs.max()) - float(inputs.min()) < span / 16:
         return f"they look scaled twice, or empty: values of {float(inputs.min()):.3g} to {float(inputs.max()):.3g}"
     if not _is_far(inputs, statistics):
         return None

@@ -29,16 +29,19 @@ MAX_PROBABILITIES = 8192
 def make_golden(
     model: nn.Module, preprocess: Preprocess, images: Tensor, class_names: Sequence[str]
 ) -> GoldenSamples | None:
-    """Return raw images `(N, C, H, W)` with the model's probabilities, as many as there is room for.
+    """Return raw images `(N, C, H, W)` with the model's probabilities, as many as there is room for; None without any.
 
-    Of images too large every `stride`-th pixel is kept, and repeated when they are replayed.
+    Of images too large every `stride`-th pixel is kept, and repeated when they are replayed. Samples with other axes
+    are thinned out along their last two.
     """
-    stride = 1
-    while images[:1, ..., ::stride, ::stride].numel() * images.element_size() > MAX_BYTES:
-        stride *= 2
     if len(class_names) > MAX_PROBABILITIES:
         return None
-    kept = images[:MAX_SAMPLES, ..., ::stride, ::stride].contiguous().cpu()
+    stride, size = 1, images.element_size()
+    while (kept := _thin(images[:MAX_SAMPLES], stride))[:1].numel() * size > MAX_BYTES:
+        if stride >= max(images.shape[-2:]):
+            return None  # its other axes alone are too large
+        stride *= 2
+    kept = kept.contiguous().cpu()
     count = min(len(kept), MAX_BYTES // (kept[:1].numel() * kept.element_size()), MAX_PROBABILITIES // len(class_names))
     kept = kept[:count]
     probabilities = _predict(model, preprocess, kept, stride, images.shape[1:])
@@ -104,9 +107,14 @@ def _predict(model: nn.Module, preprocess: Preprocess, kept: Tensor, stride: int
     return torch.cat([predict_probabilities(model, preprocess(_repeat(part, stride, shape))) for part in parts])
 
 
+def _thin(images: Tensor, stride: int) -> Tensor:
+    """Return images `(N, ...)` with every `stride`-th place along the last two axes, or the only one, of a sample."""
+    places = slice(None, None, stride)
+    return images[..., places, places] if images.ndim > 2 else images[..., places]
+
+
 def _repeat(images: Tensor, stride: int, shape: Sequence[int]) -> Tensor:
     """Return the raw images that were kept with a stride, each pixel in the place of those left out."""
-    if stride == 1:
-        return images
-    wide = images.repeat_interleave(stride, dim=-2).repeat_interleave(stride, dim=-1)
-    return wide[..., : shape[-2], : shape[-1]]
+    for axis in range(1, images.ndim)[-2:] if stride > 1 else ():
+        images = images.repeat_interleave(stride, dim=axis).narrow(axis, 0, shape[axis - 1])
+    return images

@@ -99,6 +99,9 @@ class Predictor:
         self.model, self.weights, self.device = model.to(device).eval(), weights, device
         self.class_names, self.params = weights.class_names, dict(weights.params)
         self.preprocess, self.input_shape = weights.preprocess, weights.input_shape
+        self._dtype = getattr(torch, weights.raw_image.dtype)
+        # Floats of a table, say, have no black and white.
+        self._takes_floats = len(weights.raw_image.shape) != 3 and self._dtype.is_floating_point
 
     @property
     def image(self) -> dict[str, Any]:
@@ -118,7 +121,8 @@ class Predictor:
         A path or PIL image is decoded, turned upright and brought to the channels and size of the training images.
         Arrays and tensors are `(C, H, W)`, or `(N, C, H, W)` for many, and must have that size; with `channels_last`
         they end in the channels. Integers are scaled by the range of their dtype; floats need `value_range`, what
-        black and white are, `(0, 1)` say. A list gives one row per image.
+        black and white are, `(0, 1)` say. A list gives one row per image. Samples of a model that was trained on other
+        things than images are `(*shape)` or `(N, *shape)`; floats are taken as they are.
 
         What looks unlike the images of the training is predicted all the same, and warned about.
 
@@ -158,13 +162,14 @@ class Predictor:
         if raw.ndim not in (dimensions, dimensions + 1):
             raise DataError("images", self._expected(raw), "Add the missing axis, images[None] say")
         if channels_last:
-            raw = raw.movedim(-1, -3)
+            raw = raw.movedim(-1, -dimensions)
         batch = raw if raw.ndim > dimensions else raw.unsqueeze(0)
         self._check_shape(batch)
-        if raw.is_complex() or raw.dtype in (torch.int32, torch.int64, torch.uint32, torch.uint64):
+        wide = raw.dtype in (torch.int32, torch.int64, torch.uint32, torch.uint64)
+        if raw.is_complex() or (wide and raw.dtype != self._dtype):
             fix = "Give uint8, or float with value_range"
             raise DataError(f"images of dtype {raw.dtype}", "have no default range", fix)
-        if raw.is_floating_point() and value_range is None:
+        if raw.is_floating_point() and value_range is None and not self._takes_floats:
             fix = "Say what black and white are: value_range=(0, 1), or (0, 255), or (-1, 1)"
             raise DataError(f"images of dtype {raw.dtype}", "their range is not known", fix)
         if value_range is not None and not value_range[0] < value_range[1]:
@@ -187,9 +192,11 @@ class Predictor:
 
     def _to_inputs(self, raw: Tensor, value_range: tuple[float, float] | None) -> Tensor:
         """Preprocess raw images of any range as the training's were."""
-        trained = getattr(torch, self.weights.raw_image.dtype)
+        trained = self._dtype
         if raw.dtype == trained and not raw.is_floating_point():
             return self.preprocess(raw)
+        if raw.is_floating_point() and value_range is None:
+            return self.preprocess(raw.to(trained))
         if raw.is_floating_point():
             low, high = value_range or (0, 1)
             unit = (raw.to(torch.float32) - low) / (high - low)

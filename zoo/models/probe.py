@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from zoo.errors import DryRunError, OutOfMemoryError, describe, is_out_of_memory
+from zoo.errors import DryRunError, OutOfMemoryError, describe, is_out_of_memory, quote
 from zoo.registry.compatibility import show_shape
+from zoo.registry.preprocess import name_dtype
 
 
 def list_layers(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
@@ -52,32 +55,82 @@ def count_flop(model: nn.Module, input_shape: tuple[int, ...], device: torch.dev
     return int(counter.get_total_flops()) // 2
 
 
-def check_model(
-    model: nn.Module, *, name: str, dataset: str, input_shape: tuple[int, ...], num_classes: int, device: torch.device
-) -> None:
-    """Run the model on a batch of two zeros and check its logits; no state of the model or of torch changes.
+def check_model(model: nn.Module, inputs: torch.Tensor, *, name: str, dataset: str, num_classes: int) -> None:
+    """Run the model in eval mode on inputs `(N, *input_shape)` and check its logits; no state of anything changes.
 
     Raises:
-        DryRunError: the model raises, or gives something else than finite float logits `(2, num_classes)`.
+        DryRunError: the model raises, gives something else than finite float logits `(N, num_classes)`, or its state
+            dict is another one afterwards.
     """
-    needed = f"float logits of 2x{num_classes} for inputs of 2x{show_shape(input_shape)}"
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    count, *shape = inputs.shape
+    needed = f"float logits of {count}x{num_classes} for inputs of {count}x{show_shape(shape)}"
+    before = _describe_state(model)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            logits = model(torch.zeros(2, *input_shape, device=device))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), _modes(model, training=False):
+            logits = model(inputs)
     except Exception as error:
         if is_out_of_memory(error):
-            raise OutOfMemoryError(f"not enough memory for two samples of model {name!r}", describe(error)) from error
+            raise OutOfMemoryError(
+                f"not enough memory for {count} samples of model {name!r}", describe(error)
+            ) from error
         raise DryRunError(name, dataset, needed, describe(error)) from error
-    finally:
-        for module, training in modes:
-            module.training = training
     if not isinstance(logits, torch.Tensor):
         raise DryRunError(name, dataset, needed, f"a {type(logits).__name__}")
-    if tuple(logits.shape) != (2, num_classes):
+    if tuple(logits.shape) != (count, num_classes):
         raise DryRunError(name, dataset, needed, show_shape(tuple(logits.shape)) or "a single number")
     if not logits.dtype.is_floating_point:
         raise DryRunError(name, dataset, needed, f"dtype {logits.dtype}")
     if not bool(torch.isfinite(logits).all()):
         raise DryRunError(name, dataset, needed, "values that are not finite")
+    _check_state(model, before, name, dataset)
+
+
+def check_training_pass(model: nn.Module, inputs: torch.Tensor, *, name: str, dataset: str) -> None:
+    """Run the model in training mode, which may change its buffers and what it keeps elsewhere.
+
+    Raises:
+        DryRunError: the model raises, or its state dict has other tensors afterwards.
+    """
+    before = _describe_state(model)
+    try:
+        with _modes(model, training=True):
+            model(inputs)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        needed = f"a forward pass in training mode for inputs of {show_shape(tuple(inputs.shape))}"
+        raise DryRunError(name, dataset, needed, describe(error)) from error
+    _check_state(model, before, name, dataset)
+
+
+def _check_state(model: nn.Module, before: dict[str, str], name: str, dataset: str) -> None:
+    after = _describe_state(model)
+    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    if changed:
+        key = changed[0]
+        got = f"{len(changed)} that change in forward: {quote(key)} was {before.get(key, 'not there')}, "
+        fix = "Make all parameters and buffers in __init__: the optimizer and saved weights know no others"
+        got += f"now it is {after.get(key, 'not there')}"
+        raise DryRunError(name, dataset, "parameters and buffers that stay what they are", got, fix)
+
+
+def _describe_state(model: nn.Module) -> dict[str, str]:
+    """Return dtype and shape of each part of the state dict, in words."""
+    return {
+        key: f"{name_dtype(value.dtype)} {tuple(value.shape)}"
+        if isinstance(value, torch.Tensor)
+        else f"a {type(value).__name__}"
+        for key, value in model.state_dict().items()
+    }
+
+
+@contextmanager
+def _modes(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Run the body with the model in a mode, then give each of its modules back its own."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.data.splits import Split, count_samples, to_image
-from zoo.errors import SettingError, UsageError, WeightsError
+from zoo.data.splits import Split, count_samples, read_image
+from zoo.errors import DataError, SettingError, UsageError, WeightsError, ZooError, describe
 from zoo.models.drift import SAMPLES, measure_inputs
-from zoo.models.golden import check_golden, make_golden
+from zoo.models.golden import MAX_SAMPLES, check_golden, make_golden
 from zoo.models.probe import check_model
 from zoo.models.weights import read_model, save_weights
 from zoo.records.header import read_header
-from zoo.records.metadata import GoldenSamples, ImageForm, InputStatistics, WeightsMetadata, read_metadata
+from zoo.records.metadata import ImageForm, InputStatistics, WeightsMetadata, read_metadata
 from zoo.records.plain import to_json_data
 from zoo.registry.entries import Entry, Registry, choose_registry
 from zoo.registry.factories import load_factory
@@ -46,51 +46,64 @@ def save_proven(path: Path, model: nn.Module, entry: Entry[Any], metadata: Weigh
         saved = read_metadata(path, read_header(part).metadata)
         try:
             written = read_model(part, saved, Registry([entry.plugin]), mapped=True)
-        except WeightsError as error:
+        except ZooError as error:
             why = f"{error.what.replace(str(part), 'the file')}: {error.why}"
             raise WeightsError(f"{path} was not saved", why) from error
         try:
             check_golden(path, written, saved)
         except WeightsError as error:
             what = f"{path} was not saved: what it holds does not give the predictions back"
-            why = "the model keeps something outside its state dict, is random in eval mode, or another than named"
+            why = f"the model {OUTSIDE}, is random in eval mode, or another than named"
             raise WeightsError(what, why) from error
 
     save_weights(path, model, metadata, check=check if metadata.golden else None)
 
 
+OUTSIDE = "keeps something outside its state dict"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SampleFacts:
-    """What of a weights file comes from the data: the form of raw images, the statistics of inputs, golden samples."""
+    """What of a weights file comes from the data: the form of raw images, the statistics of inputs.
+
+    `images` are raw ones of the test split, at most 8, for the golden samples.
+    """
 
     image: ImageForm
     statistics: InputStatistics
-    golden: GoldenSamples | None
+    images: Tensor
 
 
-def describe_samples(
-    model: nn.Module, preprocess: Preprocess, class_names: Sequence[str], train: Split, test: Split
-) -> SampleFacts:
-    """Return what a weights file says of the data: statistics are of training samples, golden samples of test ones."""
+def measure_samples(preprocess: Preprocess, train: Split, test: Split) -> SampleFacts:
+    """Read what a weights file says of the data: statistics are of training samples, images of test ones.
+
+    Raises:
+        DataError: a sample cannot be read; names it.
+    """
     inputs: list[Tensor] = []
     raw = take_images(train, SAMPLES if isinstance(train, tuple) else READ_SAMPLES)
     for batch in raw:
         inputs += [preprocess(part) for part in batch.split(256)]
-    images = next(iter(take_images(test, 8)))
-    return SampleFacts(
-        image=describe_images(images, raw),
-        statistics=measure_inputs(inputs),
-        golden=on_cpu(model, lambda: make_golden(model, preprocess, images, class_names)),
-    )
+    images = next(iter(take_images(test, MAX_SAMPLES)))
+    return SampleFacts(image=describe_images(images, raw), statistics=measure_inputs(inputs), images=images)
 
 
 def take_images(split: Split, count: int) -> list[Tensor]:
-    """Return raw images of a split, evenly spread over it, as batches `(N, C, H, W)` of one shape and dtype each."""
+    """Return raw images of a split, evenly spread over it, as batches `(N, C, H, W)` of one shape and dtype each.
+
+    Raises:
+        DataError: a sample cannot be read; names it.
+    """
     samples = count_samples(split)
     places = range(0, samples, max(1, samples // count))[:count]
     if isinstance(split, tuple):
         return [split[0][places.start : places.stop : places.step]]
-    images = [to_image(split[place][0]).unsqueeze(0) for place in places]
+    images = []
+    for place in places:
+        try:
+            images.append(read_image(split, place).unsqueeze(0))
+        except Exception as error:
+            raise DataError(f"sample {place} cannot be read", describe(error)) from error
     forms = dict.fromkeys((image.shape, image.dtype) for image in images)
     return [torch.cat([image for image in images if (image.shape, image.dtype) == form]) for form in forms]
 
@@ -153,8 +166,8 @@ def save(
     if raw.ndim != len(input_shape) + 1 or chosen.output_shape(raw.shape[1:]) != tuple(input_shape):
         raise UsageError(f"images {tuple(raw.shape)}", f"do not become inputs of {tuple(input_shape)}")
     device = next(iter(module.state_dict().values())).device
-    names, shape = {"name": entry.name, "dataset": "class_names"}, tuple(input_shape)
-    check_model(module, **names, input_shape=shape, num_classes=len(class_names), device=device)
+    zeros = torch.zeros(2, *input_shape, device=device)
+    check_model(module, zeros, name=entry.name, dataset="class_names", num_classes=len(class_names))
     table = {
         "model": entry.name,
         "plugin": find_origin(entry),

@@ -40,6 +40,8 @@ DTYPES = {
 """Names of dtypes in a safetensors file, and in torch."""
 REFUSALS = (ValueError, TypeError, RuntimeError, ArithmeticError)
 """What factories raise for params that they cannot use, and layers of torch for sizes that they cannot have."""
+Stored = tuple[str, str, list[int], memoryview]
+"""Name, dtype, shape and bytes of a tensor."""
 SEALED = ("model", "params", "input_shape", "image", "class_names", "preprocess")
 """What of the metadata a prediction depends on: each has a digest, so that a change is told by its name."""
 
@@ -64,16 +66,14 @@ def save_table(
     Tensors that share memory (tied weights) are written under each of their names, so that any program can load the
     file with `load_state_dict`.
     """
-    data = _list_tensors(path, model)
+    data = list_tensors(path, model)
     # Hashing takes about as long as writing, so both go on at once. The digest is put into the header at the end.
     with ThreadPoolExecutor(1) as pool:
         hashing = pool.submit(_hash, [raw for *_, raw in data])
-        sealed = {key: hash_json(table[key]) for key in SEALED if key in table}
-        header = _make_header(data, {**table, "digests": {"tensors": "0" * 64, **sealed}})
+        header = make_header(data, table)
 
         def finish(part: Path) -> None:
-            digest = hashing.result()
-            final = _make_header(data, {**table, "digests": {"tensors": digest, **sealed}})
+            final = make_header(data, table, hashing.result())
             with part.open("rb+") as file:
                 file.write(final)
                 file.flush()
@@ -84,12 +84,12 @@ def save_table(
         write_file(path, [header, *(raw for *_, raw in data)], what="weights", check=finish)
 
 
-def _list_tensors(path: Path, model: nn.Module) -> list[tuple[str, str, list[int], memoryview]]:
-    """Return name, dtype, shape and bytes of each tensor of the state dict, the widest dtypes first, so all aligned."""
+def list_tensors(path: Path, model: nn.Module) -> list[Stored]:
+    """Return the tensors of the state dict, the widest dtypes first, so all aligned; raise WeightsError for others."""
     import torch
 
     names = {getattr(torch, name): short for short, name in DTYPES.items()}
-    found: list[tuple[int, tuple[str, str, list[int], memoryview]]] = []
+    found: list[tuple[int, Stored]] = []
     for name, value in model.state_dict().items():
         if not isinstance(value, torch.Tensor):
             raise WeightsError(f"cannot save {path}", f"state {quote(name)} is a {type(value).__name__}, not a tensor")
@@ -102,9 +102,11 @@ def _list_tensors(path: Path, model: nn.Module) -> list[tuple[str, str, list[int
     return [tensor for _, tensor in sorted(found, key=lambda item: (item[0], item[1][0]))]
 
 
-def _make_header(data: Sequence[tuple[str, str, list[int], memoryview]], metadata: Mapping[str, Any]) -> bytes:
-    """Return the header of a safetensors file, its length first."""
-    table: dict[str, Any] = {"__metadata__": {"zoo": json.dumps({"format": FORMAT, **metadata}, allow_nan=False)}}
+def make_header(data: Sequence[Stored], metadata: Mapping[str, Any], digest: str = "0" * 64) -> bytes:
+    """Return the header of a safetensors file, its length first; `digest` is that of the tensors, when it is known."""
+    sealed = {key: hash_json(metadata[key]) for key in SEALED if key in metadata}
+    told = {"format": FORMAT, **metadata, "digests": {"tensors": digest, **sealed}}
+    table: dict[str, Any] = {"__metadata__": {"zoo": json.dumps(told, allow_nan=False)}}
     start = 0
     for name, dtype, shape, raw in data:
         table[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, start + len(raw)]}
@@ -150,6 +152,18 @@ def read_model(path: Path, metadata: WeightsMetadata, registry: Registry, *, map
         WeightsError: the file does not fit the model.
         PluginError: the plugin that provides the model is missing or broken.
     """
+    header = read_header(path)
+    model = rebuild_model(path, metadata, registry, size=header.size - header.data_start)
+    _check_header(path, model, header)
+    load_tensors(path, model, read_tensors(path, mapped=mapped))
+    return model.eval()
+
+
+def rebuild_model(path: Path, metadata: WeightsMetadata, registry: Registry, *, size: int) -> nn.Module:
+    """Build the model that a file with tensors of `size` bytes names, with values that mean nothing yet.
+
+    The errors are those of `read_model`; one is a model that asks for far more memory than the tensors have.
+    """
     from zoo.models.device import use_seed
     from zoo.models.rebuilding import Rebuilding
     from zoo.registry.params import resolve_params
@@ -159,20 +173,16 @@ def read_model(path: Path, metadata: WeightsMetadata, registry: Registry, *, map
         params = resolve_params(entry.spec, load_factory(entry), metadata.params)
     except (UsageError, SeveralErrors) as error:
         raise WeightsError(f"{path} does not fit model {quote(entry.name)}", str(error)) from error
-    header, shape, classes = read_header(path), metadata.input_shape, len(metadata.class_names)
-    most = MODEL_FACTOR * (header.size - header.data_start) + MODEL_SPARE
+    shape, classes = metadata.input_shape, len(metadata.class_names)
     try:
-        with use_seed(0), Rebuilding(path, most):
-            model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
+        with use_seed(0), Rebuilding(path, MODEL_FACTOR * size + MODEL_SPARE):
+            return build_model(entry, input_shape=shape, num_classes=classes, params=params)
     except PluginError as error:
         # zoo's own models work, so the file says something that they cannot be built for.
         of_params = bool(metadata.params) and isinstance(error.__cause__, REFUSALS)
         if of_params or entry.is_first_party:
             raise WeightsError(f"{path} does not fit model {quote(entry.name)}", str(error)) from error
         raise
-    _check_header(path, model, header)
-    load_tensors(path, model, read_tensors(path, mapped=mapped))
-    return model.eval()
 
 
 def _check_header(path: Path, model: nn.Module, header: Header) -> None:
@@ -191,7 +201,6 @@ def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]
     """Return the tensors of a file; raise WeightsError where it cannot be read or a value is not finite."""
     import safetensors
     import safetensors.torch
-    import torch
 
     try:
         # Mapping is quicker, but a mapped file that another process truncates ends this one, and a rewritten file
@@ -199,13 +208,20 @@ def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]
         tensors: dict[str, torch.Tensor] = safetensors.torch.load_file(path, backend="mmap" if mapped else "pread")
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read", describe(error)) from error
+    check_finite(path, tensors)
+    return tensors
+
+
+def check_finite(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise WeightsError where a value is not finite."""
+    import torch
+
     for name, tensor in tensors.items():
         # A sum is much quicker to check than each value, and it is finite when all values are, unless it overflows.
         if (tensor.is_floating_point() or tensor.is_complex()) and not torch.isfinite(tensor.sum()):
             count = int((~torch.isfinite(tensor)).sum())
             if count:
                 raise WeightsError(f"{path}: tensor {quote(name)}", f"{count} of its values are not finite")
-    return tensors
 
 
 def load_tensors(path: Path, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -44,6 +44,9 @@ def _check_preprocess(metadata: Mapping[str, Any]) -> None:
     except (TypeError, ValueError) as error:
         raise ValueError(f"preprocess: {error}") from error
     shape = tuple(metadata["input_shape"])
+    expect(
+        preprocess.resize is None or len(shape) == 3, "preprocess: expected no resize of what is no image", list(shape)
+    )
     channels = len(preprocess.mean) or shape[0]
     expect(channels == shape[0], f"preprocess: expected mean and std of {shape[0]} channels", channels)
     image = metadata.get("image") or {"shape": shape}

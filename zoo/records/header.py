@@ -86,6 +86,15 @@ def read_header(path: Path) -> Header:
         WeightsError: the file cannot be read, is no safetensors file, is damaged, or was written by a newer zoo.
     """
     raw, size = _read_raw(path)
+    return parse_header(path, raw, size)
+
+
+def parse_header(path: Path, raw: bytes, size: int) -> Header:
+    """Read the JSON of a header as `read_header` does; the file that it is of has `size` bytes."""
+    if len(raw) > MAX_HEADER:
+        raise WeightsError(
+            f"{path} cannot be used", f"its header would be {len(raw)} bytes, expected up to {MAX_HEADER}"
+        )
     try:
         table = _parse_text(raw, HEADER_BOUNDS)
         strings = table.pop("__metadata__", {})

@@ -12,6 +12,7 @@ from zoo.errors import WeightsError
 from zoo.records.forms import REQUIRED, check_forms, is_table
 from zoo.records.header import FORMAT, is_text
 from zoo.records.plain import to_json_table
+from zoo.records.process import ProcessOrigin
 from zoo.registry.origin import Origin
 from zoo.registry.preprocess import Preprocess
 
@@ -207,6 +208,7 @@ def _to_tuples(value: Any) -> Any:
 PARTS: dict[str, Callable[[Any], Any]] = {
     "plugin": Origin.from_json,
     "dataset": DatasetOrigin.from_json,
+    "process": ProcessOrigin.from_json,
     "preprocess": Preprocess.from_dict,
     "image": partial(_read_fields, ImageForm),
     "statistics": partial(_read_fields, InputStatistics),

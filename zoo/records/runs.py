@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from functools import partial
 from math import inf
@@ -21,6 +22,7 @@ from zoo.records.header import Bounds, expect, is_text, parse_json
 from zoo.records.history import Epoch
 from zoo.records.metadata import DatasetOrigin, FileOrigin, read_part
 from zoo.records.plain import to_json_table
+from zoo.records.process import ProcessOrigin, is_process, is_running
 from zoo.registry.origin import Origin
 from zoo.storage.files import create_folder, write_file
 from zoo.storage.reading import explain, read_file
@@ -28,6 +30,9 @@ from zoo.storage.reading import explain, read_file
 RECORD_FILE = "run.json"
 WEIGHTS_FILE = "weights.safetensors"
 PREDICTIONS_FILE = "predictions.safetensors"
+RUNNING, FINISHED, KILLED, UNKNOWN = "running", "finished", "killed", "unknown"
+HEARTBEAT, SILENCE = 60.0, 600.0
+"""Seconds after which a run touches its record again, and after which nothing is known of one that did not."""
 RECORD_FORMAT = 1
 """The number of the form of `run.json`."""
 RECORD_BOUNDS = Bounds(depth=32, quotes=8_000_000, brackets=4_000_000, commas=4_000_000)
@@ -69,15 +74,18 @@ class RunRecord:
         transfer: What the model took over from that file: `kept` tensors, `new` ones with the reason, `unused` ones.
         frozen: Shell patterns; parameters with such names were not trained.
         status: `running`, `finished`, `diverged`, `interrupted` or `failed`. `running` is written before the first
-            step, so a run that says it may have been ended from outside.
+            step. Read again, it is `killed` where the process is gone, or `unknown` where that cannot be told from
+            this machine and the file was not touched for ten minutes: a run touches it once a minute.
+        process: The process of the run: `host`, `boot`, `namespace`, `pid` and when it `started`, in ticks of the
+            kernel since the boot.
         started: When the run began, in ISO 8601 with milliseconds and time zone.
         model: The bare name of the model.
         plugin: The plugin that provides it: `name`, `version` and `source`.
         params: The params that the model was built with, defaults included.
         dataset: `name`, `plugin`, `params`, `digest` (SHA-256 of all samples and class names) and `samples` of each
             split.
-        metrics: The scores on the test split after the last epoch; `loss` is the mean cross-entropy. A score that was
-            not finite is null.
+        metrics: The scores on the test split after the last finished epoch; `loss` is the mean cross-entropy. A score
+            that was not finite is null.
         metric_plugins: The plugin of each metric, like `plugin`.
         metric_params: The params of each metric.
         train_config: The settings of the training as they were asked for.
@@ -102,6 +110,7 @@ class RunRecord:
     transfer: Mapping[str, Any] | None = None
     frozen: tuple[str, ...] = ()
     status: str | None = None
+    process: ProcessOrigin | None = None
     started: str | None = None
     model: str | None = None
     plugin: Origin | None = None
@@ -174,11 +183,37 @@ def save_record(folder: Path, record: RunRecord) -> None:
 
 
 def read_record(path: Path) -> RunRecord:
-    """Return the record of a run; raise WeightsError when it cannot be read or was changed by hand."""
+    """Return the record of a run, its status as it is now.
+
+    Raise WeightsError when it cannot be read or was changed by hand.
+    """
     try:
-        return RunRecord.from_json(parse_json(read_file(path, MAX_RECORD), RECORD_BOUNDS))
+        record = _read(path)
+        if record.status == RUNNING and (status := _find_status(record, path)) != RUNNING:
+            # Between the two reads the run may have come to its end.
+            record = _read(path)
+            return replace(record, status=status) if record.status == RUNNING else record
+        return record
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} cannot be used as the record of a run", explain(error)) from error
+
+
+def _read(path: Path) -> RunRecord:
+    return RunRecord.from_json(parse_json(read_file(path, MAX_RECORD), RECORD_BOUNDS))
+
+
+def touch_record(folder: Path) -> None:
+    """Show that a run goes on: its record is as new as now."""
+    with suppress(OSError):
+        os.utime(folder / RECORD_FILE)
+
+
+def _find_status(record: RunRecord, path: Path) -> str:
+    """Return what has become of a run whose record says that it is running."""
+    running = is_running(record.process) if record.process else None
+    if running is None:
+        return UNKNOWN if time.time() - path.stat().st_mtime > SILENCE else RUNNING
+    return RUNNING if running else KILLED
 
 
 def list_runs(runs_dir: Path) -> list[tuple[Path, RunRecord]]:
@@ -193,7 +228,7 @@ def list_runs(runs_dir: Path) -> list[tuple[Path, RunRecord]]:
     for folder in folders:
         with suppress(OSError, WeightsError):
             record = read_record(folder / RECORD_FILE)
-            if record.status == "finished" and (folder / WEIGHTS_FILE).is_file():
+            if record.status == FINISHED and (folder / WEIGHTS_FILE).is_file():
                 found.append((folder, record))
     # Of runs that started at the same time the one with the longer name is newer: NAME, NAME-2, ... NAME-10.
     return sorted(found, key=lambda run: (_read_start(run[1]), len(run[0].name), run[0].name))
@@ -221,6 +256,7 @@ RECORD_FORMS: dict[str, tuple[str, Form]] = {
 """What each part must be that results are made of, in words and as a check."""
 OTHER_FORMS: dict[str, Form] = {
     "init": is_file,
+    "process": is_process,
     "plugin": partial(is_table, name=is_text),
     "metric_params": are_values(is_table),
     "confusion": are_all(is_list),
@@ -231,5 +267,5 @@ OTHER_FORMS: dict[str, Form] = {
     **dict.fromkeys(("transfer", "metric_plugins"), is_table),
 }
 """The form of the other parts."""
-WHERE_KNOWN = ("init", "transfer", "frozen", "seconds", "validation", "confusion", "per_class", "error")
+WHERE_KNOWN = ("init", "process", "transfer", "frozen", "seconds", "validation", "confusion", "per_class", "error")
 """What is left out where it is empty; the rest is written all the same, for people who read the file."""

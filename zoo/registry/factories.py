@@ -50,7 +50,22 @@ def build_model(
         raise entry.plugin.broken(f"model {quote(entry.name)}", f"expected an nn.Module, got {type(model).__name__}")
     if next(model.parameters(), None) is None:
         raise entry.plugin.broken(f"model {quote(entry.name)}", "it has no parameters, so there is nothing to train")
+    _fill_lazy(entry, model, input_shape)
     return model
+
+
+def _fill_lazy(entry: Entry[Any], model: nn.Module, input_shape: tuple[int, ...]) -> None:
+    """Give lazy layers, which take their shape from the first input, that of a batch of zeros."""
+    import torch
+    from torch.nn.parameter import is_lazy
+
+    if any(is_lazy(value) for value in (*model.parameters(), *model.buffers())):
+        model.eval()
+        with entry.plugin.blamed(f"model {quote(entry.name)} has lazy layers"), torch.no_grad():
+            model(torch.zeros(2, *input_shape))
+        model.train()
+        if left := [name for name, value in model.named_parameters() if is_lazy(value)]:
+            raise entry.plugin.broken(f"model {quote(entry.name)}", f"parameter {quote(left[0])} is never used")
 
 
 def build_metric(entry: Entry[Any], *, num_classes: int, params: Mapping[str, Any]) -> Metric:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zoo.errors import StorageError, describe
 from zoo.registry.entries import Plugins, Registry, choose_registry
 from zoo.storage import folders
 
@@ -33,6 +34,17 @@ class Places:
     def runs_dir(self) -> Path:
         """The folder of the runs."""
         return folders.runs_dir(self.given_runs_dir)
+
+    def settle(self) -> Places:
+        """Return the places with absolute folders, so that no change of the current folder moves them.
+
+        Raise SettingError as the folders do, StorageError where the current folder is gone.
+        """
+        try:
+            runs, data = self.runs_dir.absolute(), self.data_dir.absolute()
+        except OSError as error:
+            raise StorageError("the current folder cannot be found", describe(error), "Go to another one") from error
+        return replace(self, given_runs_dir=runs, given_data_dir=data)
 
 
 def open_places(

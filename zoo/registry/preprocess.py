@@ -20,11 +20,13 @@ LUMA = (0.299, 0.587, 0.114)
 class Preprocess:
     """Steps from raw images `(N, C, H, W)` to float32 inputs, in the order of the fields.
 
+    Samples that are no images, rows of a table `(N, C)` say, may have any number of axes; the first is the channels.
+
     Fields:
         scale: Values are divided by it. None means by dtype: 8- and 16-bit integers are divided by the largest value of
             their dtype, floats stay as they are.
         channels: 3 repeats the one channel of grey images, 1 turns RGB to luma (ITU-R BT.601).
-        resize: `(height, width)`: bilinear with antialiasing.
+        resize: `(height, width)` of images: bilinear with antialiasing.
         mean: Subtracted, per channel.
         std: The result is divided by it, per channel.
     """
@@ -49,10 +51,10 @@ class Preprocess:
             raise ValueError(f"mean and std: {expected}, got {self.mean}, {self.std}")
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Turn raw images `(N, C, H, W)` of any supported dtype into float32 inputs.
+        """Turn raw images `(N, C, H, W)`, or other samples, of any supported dtype into float32 inputs.
 
         Raises:
-            DataError: the dtype needs a stated `scale`, or the channels do not fit.
+            DataError: the dtype needs a stated `scale`, the channels do not fit, or what is no image has a `resize`.
         """
         import torch
 
@@ -64,14 +66,17 @@ class Preprocess:
         if self.channels is not None and inputs.shape[1] != self.channels:
             inputs = _convert_channels(inputs, self.channels)
         if self.resize is not None and tuple(inputs.shape[2:]) != self.resize:
+            if inputs.ndim != 4:
+                raise DataError(
+                    f"samples of {tuple(inputs.shape[1:])} cannot be resized", "they are no images (C, H, W)"
+                )
             inputs = torch.nn.functional.interpolate(
                 inputs, size=self.resize, mode="bilinear", antialias=True, align_corners=False
             )
         if self.mean:
             if inputs.shape[1] != len(self.mean):
                 raise DataError(f"mean and std are for {len(self.mean)} channels", f"the images have {inputs.shape[1]}")
-            mean = torch.tensor(self.mean, device=inputs.device).view(-1, 1, 1)
-            std = torch.tensor(self.std, device=inputs.device).view(-1, 1, 1)
+            mean, std = (_along_channels(values, inputs) for values in (self.mean, self.std))
             inputs = (inputs - mean).div_(std)
         # RGB images often have the channels last in memory. Torch then uses other kernels, whose last bits differ.
         return inputs.contiguous()
@@ -132,11 +137,16 @@ def default_scale(dtype: torch.dtype) -> float:
     raise DataError(f"images of dtype {dtype} have no default range", fix=fix)
 
 
-def _convert_channels(inputs: torch.Tensor, channels: int) -> torch.Tensor:
+def _along_channels(values: Sequence[float], inputs: torch.Tensor) -> torch.Tensor:
+    """Return a value per channel in a shape that meets inputs `(N, C, ...)`."""
     import torch
 
+    return torch.tensor(values, device=inputs.device).view(-1, *[1] * (inputs.ndim - 2))
+
+
+def _convert_channels(inputs: torch.Tensor, channels: int) -> torch.Tensor:
     if inputs.shape[1] == 1 and channels == 3:
-        return inputs.expand(-1, 3, -1, -1)
+        return inputs.expand(-1, 3, *inputs.shape[2:])
     if inputs.shape[1] == 3 and channels == 1:
-        return (inputs * torch.tensor(LUMA, device=inputs.device).view(-1, 1, 1)).sum(dim=1, keepdim=True)
+        return (inputs * _along_channels(LUMA, inputs)).sum(dim=1, keepdim=True)
     raise DataError(f"images with {inputs.shape[1]} channels cannot become {channels}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from zoo.data.batches import name_dead_worker
 from zoo.errors import OutOfMemoryError, ZooError, describe, is_out_of_memory, quote
 from zoo.registry.entries import Entry
 from zoo.registry.specs import ModelSpec
@@ -12,10 +13,11 @@ from zoo.training.plan import Plan
 
 
 @contextmanager
-def blame_plugin(model: Entry[ModelSpec]) -> Iterator[None]:
-    """Tell an error of the body as one of the plugin that provides the model, unless it is zoo's own."""
+def blame_plugin(model: Entry[ModelSpec], dataset: str) -> Iterator[None]:
+    """Tell an error of the body as one of the plugin that provides the model, unless it is zoo's own or a worker's."""
     try:
-        yield
+        with name_dead_worker(dataset):
+            yield
     except ZooError:
         raise
     except Exception as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import platform
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,22 +17,34 @@ from typing import Any
 import torch
 
 from zoo.data.splits import count_samples, hash_splits
-from zoo.errors import DivergedError, StorageError, WeightsError, describe
+from zoo.errors import DivergedError, StorageError, WeightsError, ZooError, describe
 from zoo.models.device import describe_device
-from zoo.models.saving import describe_samples, save_proven
+from zoo.models.saving import save_proven
 from zoo.models.weights import save_weights
 from zoo.records.header import read_header
-from zoo.records.metadata import DatasetOrigin, WeightsMetadata, read_metadata
-from zoo.records.plain import to_json_data
-from zoo.records.runs import PREDICTIONS_FILE, WEIGHTS_FILE, RunRecord, create_run, save_record
-from zoo.registry.entries import Entry
+from zoo.records.history import Epoch
+from zoo.records.metadata import DatasetOrigin, read_metadata
+from zoo.records.process import describe_process
+from zoo.records.runs import (
+    FINISHED,
+    HEARTBEAT,
+    PREDICTIONS_FILE,
+    RUNNING,
+    WEIGHTS_FILE,
+    RunRecord,
+    RunResult,
+    create_run,
+    save_record,
+    touch_record,
+)
 from zoo.registry.origin import find_origin
-from zoo.registry.specs import ModelSpec
-from zoo.storage import files, folders
 from zoo.training.confusion import score_classes
 from zoo.training.predictions import OutcomeCollector, OutcomeOrigin, save_outcomes
+from zoo.training.rehearsal import Rehearsal, describe_weights, make_samples
 from zoo.training.request import Request
+from zoo.training.rescue import Rescued, check_space, find_home, save_somewhere
 from zoo.training.setup import Preparation
+from zoo.training.signals import defer_signals
 from zoo.training.trainer import Trainer
 from zoo.version import __version__
 
@@ -39,69 +53,183 @@ log = logging.getLogger("zoo")
 MAX_LISTED = 1000
 """Classes whose confusion matrix is in the record of a run: of more it would be many megabytes of text, and the file of
 the predictions says the same."""
+RECORD_BYTES = 64 * 1024
+"""What a record takes beside its confusion matrix and a history of some hundred epochs."""
 
 
 class Recording:
-    """Keeps what is known of a run: `folder` is its own, `record` is what its `run.json` says next."""
+    """Keeps what comes of a run: `folder` is its own, `record` what its `run.json` says, `weights` where they are."""
 
-    def __init__(self, folder: Path, record: RunRecord) -> None:
-        self.folder, self.record = folder, record
+    def __init__(self, request: Request, ready: Preparation, rehearsal: Rehearsal, record: RunRecord) -> None:
+        self.plan, self.ready, self.rehearsal = request.plan, ready, rehearsal
+        self.record, self.weights, self.tried, self.home = record, None, False, find_home()
+        runs, classes = request.places.runs_dir, len(ready.splits.class_names)
+        listed = 4 * classes**2 if classes <= MAX_LISTED else 0
+        check_space(runs, rehearsal.size + rehearsal.predictions + listed + RECORD_BYTES)
+        self.folder = create_run(runs, self.plan.model.name, self.plan.dataset.name)
         self.write()
+
+    weights: Path | None
 
     def note(self, **parts: Any) -> None:
         """Change parts of the record; the file follows with the next `write`."""
         self.record = replace(self.record, **parts)
 
-    def write(self) -> None:
-        """Write the record; raise StorageError, and leave the one before, when that fails."""
-        save_record(self.folder, self.record)
+    def write(self, **parts: Any) -> None:
+        """Change parts of the record and write it; raise StorageError, and leave the one before, when that fails."""
+        record = replace(self.record, **parts)
+        save_record(self.folder, record)
+        self.record, self.written = record, time.monotonic()
+
+    def follow(self, trainer: Trainer, on_epoch: Callable[[Epoch], None] | None) -> Callable[[Epoch], None]:
+        """Return what to do after each epoch: write the history where it was last written a minute ago or earlier."""
+
+        def follow(epoch: Epoch) -> None:
+            if time.monotonic() - self.written > HEARTBEAT:
+                with defer_signals():
+                    self.write_anyhow(history=list(trainer.history), metrics=epoch["test"])
+            if on_epoch is not None:
+                on_epoch(epoch)
+
+        return follow
 
     @contextmanager
-    def keeping_history(self, trainer: Trainer) -> Iterator[None]:
-        """Keep the epochs that were done when the body fails; the error goes on to the caller."""
+    def keeping(self, trainer: Trainer) -> Iterator[None]:
+        """Keep what is finished when the body fails or is stopped; the error says what that is and goes on."""
+        done = threading.Event()
+        threading.Thread(target=_beat, args=(self.folder, done), daemon=True).start()
         try:
             yield
         except BaseException as error:
-            self.note(history=trainer.history)
-            self.write_failure(error)
-            done = f"{len(trainer.history)} of {trainer.config.epochs} epochs"
-            error.add_note(f"{done} are recorded in {self.folder}; no weights were saved.")
+            # A process that is being stopped needs no second signal.
+            with defer_signals(again=not isinstance(error, KeyboardInterrupt)):
+                tell(error, self.keep(trainer, error))
             raise
+        finally:
+            done.set()
 
-    def write_failure(self, error: BaseException) -> None:
-        """Write how a run ended that did not come to its end."""
-        named = {KeyboardInterrupt: "interrupted", DivergedError: "diverged"}
-        status = next((name for kind, name in named.items() if isinstance(error, kind)), "failed")
-        self.note(status=status, error=describe(error))
-        try:
-            self.write()
-        except StorageError as problem:
-            log.warning("%s", problem)
+    def keep(self, trainer: Trainer, error: BaseException) -> str:
+        """Save the weights of the last finished epoch, unless that was done, and record how the run ended.
 
-    def finish(self, model: Entry[ModelSpec], ready: Preparation, outcomes: OutcomeCollector) -> Path:
-        """Write the weights, the predictions and the last record; return the weights file.
+        Return where both are, in words.
+        """
+        finished, problem = len(trainer.history), ""
+        self.note(history=list(trainer.history))
+        if finished:
+            self.note(metrics=trainer.history[-1]["test"])
+        if self.record.status != FINISHED:
+            named = {KeyboardInterrupt: "interrupted", DivergedError: "diverged"}
+            status = next((name for kind, name in named.items() if isinstance(error, kind)), "failed")
+            self.note(status=status, error=describe(error))
+        if not self.tried:
+            try:
+                if trainer.restore():
+                    self.save_weights()
+            except Exception as problem_of_saving:  # noqa: BLE001 whatever it is, the error that came first is told
+                problem = f": {problem_of_saving}" if self.weights is None else ""
+        place = self.write_anyhow() or f"the error message alone, for {self.folder / 'run.json'} cannot be written"
+        told = f"{finished} of {trainer.config.epochs} epochs are recorded in {place}; "
+        if self.weights is None:
+            return f"{told}no weights were saved{problem}"
+        epoch = f" of epoch {finished}" if finished else ""
+        return f"{told}weights{epoch}: {self.weights}"
+
+    def write_anyhow(self, **parts: Any) -> Path | None:
+        """Write the record into the run's folder or else beside the weights; return where, None for nowhere."""
+        self.note(**parts)
+        places = [self.folder, *([self.weights.parent] if self.weights else [])]
+        for folder in dict.fromkeys(places):
+            try:
+                save_record(folder, self.record)
+            except StorageError as problem:
+                log.warning("%s", problem)
+            else:
+                self.written = time.monotonic()
+                return folder
+        return None
+
+    def save(self, outcomes: OutcomeCollector) -> None:
+        """Write the weights, the predictions and the record; it is the last one unless there is a validation split.
 
         Raises:
-            StorageError: something cannot be written; says where the weights are.
+            StorageError: something cannot be written; `weights` is where the weights are.
         """
-        try:
-            path = save_trained(self.folder, model, self.record, ready)
-            self.note(**save_predictions(self.folder, path, self.record, outcomes, ready))
-        except StorageError as error:
-            self.write_failure(error)
-            raise
-        self.write()
-        return path
+        with defer_signals():
+            self.save_weights()
+            self.note(**self._save_predictions(outcomes))
+            self.write(status=RUNNING if self.ready.validation else FINISHED)
+
+    def save_weights(self) -> None:
+        """Write the weights of the model as it is now, with golden samples where it can be proved.
+
+        Raises:
+            StorageError: they are elsewhere, or nowhere; `weights` is where they are.
+        """
+        with defer_signals():
+            self.tried = True
+            try:
+                self.weights = save_somewhere(self.folder, self.home, self._write_weights)
+            except Rescued as error:
+                self.weights = error.path
+                raise
+
+    def _write_weights(self, path: Path) -> None:
+        entry, model = self.plan.model, self.ready.model
+        golden, problem = None, ""
+        if self.rehearsal.provable:
+            try:
+                golden, problem = make_samples(self.ready, self.rehearsal.facts)
+            except (MemoryError, RuntimeError) as error:
+                problem = describe(error)
+        metadata = describe_weights(path, self.record, self.ready, self.rehearsal.facts, golden)
+        if golden is not None:
+            try:
+                save_proven(path, model, entry, metadata)
+                return
+            except WeightsError as error:
+                problem = error.why
+        save_weights(path, model, replace(metadata, golden=None))
+        if problem:
+            log.warning("model %s: %s. Its weights are saved without golden samples", entry.name, problem)
+
+    def _save_predictions(self, outcomes: OutcomeCollector) -> Mapping[str, Any]:
+        """Write the predictions on the test split; return what the record says of them; raise StorageError."""
+        names, record, weights = self.ready.splits.class_names, self.record, self.folder / WEIGHTS_FILE
+        origin = OutcomeOrigin(
+            model=str(record.model),
+            dataset=record.dataset.name if record.dataset else "",
+            split="test",
+            digest=record.dataset.digest if record.dataset else None,
+            weights=read_metadata(weights, read_header(weights).metadata).digests["tensors"],
+        )
+        collected = outcomes.collect(names, origin)
+        save_outcomes(self.folder / PREDICTIONS_FILE, collected, fix="")
+        if len(names) > MAX_LISTED:
+            return {}
+        scores = score_classes(collected.matrix, collected.class_names)
+        return {"confusion": collected.matrix.tolist(), "per_class": [asdict(score) for score in scores]}
+
+    def finish(self, validation: Mapping[str, float]) -> None:
+        """Write the last record of a run with a validation split; raise StorageError."""
+        with defer_signals():
+            self.write(validation=validation, status=FINISHED)
+
+    def result(self) -> RunResult:
+        """Return what the run gave."""
+        told: dict[str, Any] = {part.name: getattr(self.record, part.name, None) for part in fields(RunResult)}
+        told |= {"run": self.folder, "weights": self.weights}
+        return RunResult(**{**told, "dataset": self.plan.dataset.name, "dataset_params": self.plan.dataset_params})
 
 
-def open_recording(request: Request, ready: Preparation) -> Recording:
-    """Make a run's folder and write what is known before its first step; raise StorageError when that fails."""
+def describe_run(request: Request, ready: Preparation) -> RunRecord:
+    """Return what is known of a run before its first step."""
     plan, pretrained = request.plan, request.pretrained
-    record = RunRecord(
+    return RunRecord(
         init=pretrained.origin if pretrained else None,
         transfer=asdict(ready.transfer) if ready.transfer else None,
         frozen=request.frozen,
-        status="running",
+        status=RUNNING,
+        process=describe_process(),
         started=datetime.now().astimezone().isoformat(timespec="milliseconds"),
         model=plan.model.name,
         plugin=find_origin(plan.model),
@@ -124,7 +252,6 @@ def open_recording(request: Request, ready: Preparation) -> Recording:
         parameters=sum(parameter.numel() for parameter in ready.model.parameters()),
         versions=find_versions(ready.model),
     )
-    return Recording(create_run(request.places.runs_dir, plan.model.name, plan.dataset.name), record)
 
 
 def find_versions(model: torch.nn.Module) -> dict[str, str]:
@@ -135,59 +262,15 @@ def find_versions(model: torch.nn.Module) -> dict[str, str]:
     return {package: version, **versions} if isinstance(version, str) else versions
 
 
-def save_trained(folder: Path, entry: Entry[ModelSpec], record: RunRecord, ready: Preparation) -> Path:
-    """Write the weights of a run into its folder, or elsewhere with a StorageError that says where; return the file."""
-    path = folder / WEIGHTS_FILE
-    metadata = describe_weights(path, record, ready)
-    try:
-        save_proven(path, ready.model, entry, metadata)
-    except WeightsError as error:
-        # The training is done, and weights without a proof are better than none.
-        log.warning("%s. Its weights are saved without golden samples", error)
-        save_weights(path, ready.model, replace(metadata, golden=None))
-    except StorageError as error:
-        # The training is done; its result must not be lost because a folder is gone or a disk is full.
-        saved = files.create_folder(folders.zoo_home() / "rescued", folder.name) / WEIGHTS_FILE
-        save_weights(saved, ready.model, metadata)
-        raise StorageError(error.what, error.why, f"The weights were saved to {saved} instead") from error
-    return path
+def tell(error: BaseException, what: str) -> None:
+    """Let an error say something more: one of zoo's in its own line, any other in a note."""
+    if isinstance(error, ZooError):
+        error.fix = " ".join(filter(None, [error.fix and f"{error.fix.rstrip('.')}.", f"{what[:1].upper()}{what[1:]}"]))
+    else:
+        error.add_note(what)
 
 
-def describe_weights(path: Path, record: RunRecord, ready: Preparation) -> WeightsMetadata:
-    """Return what a weights file says of the run it comes from."""
-    names = list(ready.splits.class_names)
-    facts = describe_samples(ready.model, ready.preprocess, names, ready.splits.train, ready.splits.test)
-    table = {key: getattr(record, key) for key in RUN_FACTS}
-    table |= {"input_shape": ready.input_shape, "class_names": names, "preprocess": ready.preprocess, **vars(facts)}
-    return read_metadata(path, to_json_data(table))
-
-
-RUN_FACTS = (
-    *("model", "plugin", "params", "dataset", "metrics", "train_config", "seed", "device", "threads", "versions"),
-    *("init", "frozen"),
-)
-"""What the weights file of a run says as its record does."""
-
-
-def save_predictions(
-    folder: Path, weights: Path, record: RunRecord, outcomes: OutcomeCollector, ready: Preparation
-) -> dict[str, Any]:
-    """Write the predictions on the test split; return what the record says of them.
-
-    Raises:
-        StorageError: they cannot be written; says that the weights are there.
-    """
-    names = ready.splits.class_names
-    origin = OutcomeOrigin(
-        model=str(record.model),
-        dataset=record.dataset.name if record.dataset else "",
-        split="test",
-        digest=record.dataset.digest if record.dataset else None,
-        weights=read_metadata(weights, read_header(weights).metadata).digests["tensors"],
-    )
-    collected = outcomes.collect(names, origin)
-    save_outcomes(folder / PREDICTIONS_FILE, collected, fix=f"The weights were saved to {weights}")
-    if len(names) > MAX_LISTED:
-        return {}
-    scores = score_classes(collected.matrix, collected.class_names)
-    return {"confusion": collected.matrix.tolist(), "per_class": [asdict(score) for score in scores]}
+def _beat(folder: Path, done: threading.Event) -> None:
+    """Touch the record of a run until it is done, so that a reader elsewhere knows that it goes on."""
+    while not done.wait(HEARTBEAT):
+        touch_record(folder)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Unpack
 
-from zoo.data.batches import name_dead_worker
 from zoo.models.device import use_seed, use_threads
 from zoo.records.history import Epoch
 from zoo.records.runs import RunResult
@@ -21,9 +19,11 @@ from zoo.training.blame import blame_plugin, name_memory
 from zoo.training.plan import Wanted
 from zoo.training.predictions import OutcomeCollector
 from zoo.training.progress import Progress, bar, no_progress
-from zoo.training.recording import open_recording
+from zoo.training.recording import Recording, describe_run
+from zoo.training.rehearsal import rehearse
 from zoo.training.request import Request, make_request
 from zoo.training.setup import Preparation, prepare
+from zoo.training.signals import stop_once
 from zoo.training.trainer import Trainer, evaluate
 
 log = logging.getLogger("zoo")
@@ -62,7 +62,7 @@ def run(
     Raises:
         ZooError: see `zoo.errors`; all problems with names, params and settings are found before anything is loaded.
     """
-    places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
+    places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline).settle()
     if not init:
         model, dataset = model or "baseline", dataset or "shapes"
     wanted = Wanted(
@@ -82,24 +82,26 @@ def run(
 
 
 def train(request: Request, *, show: Progress, on_epoch: Callable[[Epoch], None] | None) -> RunResult:
-    """Load and build what was asked for, train it, and keep what comes of it in a folder of its own."""
+    """Load and build what was asked for, rehearse and train it, and keep what comes of it in a folder of its own."""
     plan, ready = request.plan, prepare(request)
-    recording = open_recording(request, ready)
-    outcomes = OutcomeCollector()
-    trainer = Trainer(
-        ready.model, plan.config, plan.device, ready.metrics, show=show, on_epoch=on_epoch, outcomes=outcomes
-    )
-    started = time.perf_counter()
-    with recording.keeping_history(trainer), blame_plugin(plan.model), name_dead_worker(plan.dataset.name):
-        scores = fit(trainer, ready)
-    seconds = time.perf_counter() - started
-    recording.note(status="finished", history=trainer.history, metrics=scores, seconds=seconds)
-    if ready.validation is not None:
-        recording.note(validation=evaluate(ready.model, ready.validation, ready.metrics, show=show))
-    weights = recording.finish(plan.model, ready, outcomes)
-    told: dict[str, Any] = {part.name: getattr(recording.record, part.name, None) for part in fields(RunResult)}
-    told |= {"run": recording.folder, "weights": weights}
-    return RunResult(**{**told, "dataset": plan.dataset.name, "dataset_params": plan.dataset_params})
+    record, outcomes = describe_run(request, ready), OutcomeCollector()
+    rehearsal = rehearse(plan, ready, record)
+    trainer = Trainer(ready.model, plan.config, plan.device, ready.metrics, show=show, outcomes=outcomes)
+    with stop_once():
+        recording = Recording(request, ready, rehearsal, record)
+        trainer.on_epoch = recording.follow(trainer, on_epoch)
+        with recording.keeping(trainer), name_memory(plan):
+            started = time.perf_counter()
+            with blame_plugin(plan.model, plan.dataset.name):
+                scores = fit(trainer, ready)
+            seconds = time.perf_counter() - started
+            recording.note(history=trainer.history, metrics=scores, seconds=seconds)
+            recording.save(outcomes)
+            if ready.validation is not None:
+                with blame_plugin(plan.model, plan.dataset.name):
+                    scores = evaluate(ready.model, ready.validation, ready.metrics, show=show)
+                recording.finish(scores)
+    return recording.result()
 
 
 def fit(trainer: Trainer, ready: Preparation) -> dict[str, float]:

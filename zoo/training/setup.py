@@ -81,8 +81,8 @@ def prepare(request: Request) -> Preparation:
     if pretrained is not None and transfer is not None:
         log.info("started from %s: %s", pretrained.path, transfer.describe(frozen_names))
     model.to(plan.device)
-    names = {"name": plan.model.name, "dataset": plan.dataset.name}
-    check_model(model, **names, input_shape=input_shape, num_classes=classes, device=plan.device)
+    zeros = torch.zeros(2, *input_shape, device=plan.device)
+    check_model(model, zeros, name=plan.model.name, dataset=plan.dataset.name, num_classes=classes)
     metrics = build_metrics(plan, classes)
     threads = find_threads(plan, model, input_shape)
     validation = None

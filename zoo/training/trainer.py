@@ -20,6 +20,8 @@ from zoo.training.losses import Losses
 from zoo.training.metrics import compute_metrics, reset_metrics, update_metrics
 from zoo.training.optimizers import build_optimizer
 from zoo.training.progress import Progress, no_progress
+from zoo.training.signals import defer_signals
+from zoo.training.snapshot import Snapshot
 from zoo.training.step import LossFunction, TrainStep
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Trainer:
     def __post_init__(self) -> None:
         self.optimizer = build_optimizer(self.model, self.config)
         self.history: list[Epoch] = []
+        self.snapshot = Snapshot()
 
     def fit(self, train: Batches, test: Batches) -> list[Epoch]:
         """Train for the epochs of the settings, evaluating after each; return the history.
@@ -60,10 +63,22 @@ class Trainer:
             outcomes = self.outcomes if epoch + 1 == self.config.epochs else None
             scores = evaluate(self.model, test, self.metrics, epoch=epoch, show=self.show, outcomes=outcomes)
             seconds = {"train": trained - started, "test": time.perf_counter() - trained}
-            self.history.append({"epoch": epoch + 1, "train": {"loss": loss}, "test": scores, "seconds": seconds})
+            self.finish_epoch({"epoch": epoch + 1, "train": {"loss": loss}, "test": scores, "seconds": seconds})
             if self.on_epoch is not None:
                 self.on_epoch(self.history[-1])
         return self.history
+
+    def finish_epoch(self, epoch: Epoch) -> None:
+        """Keep what an epoch came to, and the model as it is now where another epoch is to change it."""
+        with defer_signals():
+            self.history.append(epoch)
+            if len(self.history) < self.config.epochs:
+                self.snapshot.take(self.model)
+
+    def restore(self) -> bool:
+        """Give the model back what it was after the last finished epoch; return whether there was one."""
+        finished = len(self.history)
+        return finished > 0 and (finished == self.config.epochs or self.snapshot.restore(self.model))
 
 
 def train_one_epoch(

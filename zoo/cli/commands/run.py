@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -39,6 +41,7 @@ def run_command(freeze: tuple[str, ...], discover: Discover, seeds: str | None, 
     options.calm_threads()
     from zoo.training import run
 
+    show = _make_shortener()
     settings |= {
         "freeze": None if not freeze else [] if freeze == ("none",) else freeze,
         "registry": discover(),
@@ -46,7 +49,7 @@ def run_command(freeze: tuple[str, ...], discover: Discover, seeds: str | None, 
         "on_epoch": _write_epoch,
     }
     if seeds is not None:
-        _run_seeds(seeds, settings, as_json=as_json)
+        _run_seeds(seeds, settings, show, as_json=as_json)
         return
     result = run.run(**settings)
     if as_json:
@@ -56,15 +59,30 @@ def run_command(freeze: tuple[str, ...], discover: Discover, seeds: str | None, 
     untrained = "evaluated as it starts" if settings["init"] else "evaluated untrained"
     trained = f"trained {count} epoch{'' if count == 1 else 's'}" if count else untrained
     where = f"{result.device}, {threads} thread{'' if threads == 1 else 's'}"
-    write_result(f"{_show_scores(result)}\n{trained} in {result.seconds:.2f} s on {where}\nweights: {result.weights}")
+    write_result(
+        f"{_show_scores(result)}\n{trained} in {result.seconds:.2f} s on {where}\nweights: {show(result.weights)}"
+    )
 
 
-def _run_seeds(seeds: str, settings: dict[str, Any], *, as_json: bool) -> None:
+def _make_shortener() -> Callable[[Path], str]:
+    """Return how to show an absolute path: from the current folder, as that is now, where it lies below it."""
+    try:
+        start = Path.cwd()
+    except OSError:  # it was deleted
+        return str
+
+    def show(path: Path) -> str:
+        return str(path.relative_to(start) if path.is_relative_to(start) else path)
+
+    return show
+
+
+def _run_seeds(seeds: str, settings: dict[str, Any], show: Callable[[Path], str], *, as_json: bool) -> None:
     from zoo.training.seeds import run_seeds, summarise_runs
 
     def write_run(result: RunResult) -> None:
         if not as_json:
-            write_result(f"seed {result.seed}: {_show_scores(result)}, {result.seconds:.2f} s, {result.weights}")
+            write_result(f"seed {result.seed}: {_show_scores(result)}, {result.seconds:.2f} s, {show(result.weights)}")
 
     results = run_seeds(seeds, **settings, on_run=write_run)  # type: ignore[arg-type]  # text, as of any setting
     summary = summarise_runs(results)

@@ -1,0 +1,98 @@
+"""Signals: SIGINT, SIGTERM and SIGHUP, that end work, held back where work must come to an end of its own.
+
+Python calls signal handlers in the main thread, and only that one can set them. In another thread nothing here does
+anything: no signal ends what runs there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""What people and systems stop a process with; Windows has no SIGHUP."""
+SAME_STOP = 1.0
+"""Seconds within which further signals mean the first one: people press Ctrl-C twice, and a closed terminal sends
+SIGHUP from more than one side."""
+
+Handle = Callable[[int, Any], Any]
+
+
+@contextmanager
+def defer_signals(*, again: bool = True) -> Iterator[None]:
+    """Let the body finish what a signal would stop; the first that came is sent again afterwards, unless told not to.
+
+    A process that ignores a signal, as one under `nohup` does SIGHUP, goes on ignoring it.
+    """
+    noted: list[int] = []
+    try:
+        with _handling(lambda former: lambda number, frame: noted.append(number)):
+            yield
+    finally:
+        if noted and again:
+            signal.raise_signal(noted[0])
+
+
+@contextmanager
+def stop_once() -> Iterator[None]:
+    """Let a signal stop the body by a KeyboardInterrupt, and one that follows at once not stop what that starts.
+
+    Without it a second Ctrl-C could end the process on its way to saving what the first one left. A signal that would
+    have ended the process without a word ends it so after the body.
+    """
+    stopped, deadly, owner = 0.0, list[int](), os.getpid()
+
+    def wrap(former: Any) -> Handle:
+        def handle(number: int, frame: Any) -> None:
+            nonlocal stopped
+            if os.getpid() != owner:  # a worker that was forked: it has nothing to save
+                _act(former, number, frame)
+            elif not stopped or time.monotonic() - stopped > SAME_STOP:
+                try:
+                    if former == signal.SIG_DFL:
+                        deadly.append(number)
+                        raise KeyboardInterrupt
+                    former(number, frame)
+                except BaseException:
+                    stopped = time.monotonic()
+                    raise
+
+        return handle
+
+    try:
+        with _handling(wrap):
+            yield
+    finally:
+        if deadly:
+            signal.raise_signal(deadly[0])
+
+
+def _act(former: Any, number: int, frame: Any) -> None:
+    if former == signal.SIG_DFL:
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+    else:
+        former(number, frame)
+
+
+@contextmanager
+def _handling(wrap: Callable[[Any], Handle]) -> Iterator[None]:
+    """Handle each signal as `wrap` of its former handler says while the body runs."""
+    former: dict[int, Any] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPS:
+                known = signal.getsignal(number)
+                # None is a handler that was not set from Python and could not be set again.
+                if known not in (signal.SIG_IGN, None):
+                    former[number] = known
+                    signal.signal(number, wrap(known))
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
