@@ -43,6 +43,7 @@ class Plugin:
         warnings: What is odd but works, a line for each.
         qualified_only: Whether its entries have no bare names.
         seconds: How long importing its code took.
+        fresh: Whether what is known of it was found out since this object was made, not read from the index.
         indexed: Its specs as `zoo.registry.index` keeps them: kind and declared fields.
         specs: Its specs as its code or manifest gave them in this process.
     """
@@ -57,6 +58,7 @@ class Plugin:
     warnings: list[str] = field(default_factory=list)
     qualified_only: bool = False
     seconds: float | None = None
+    fresh: bool = False
     indexed: list[tuple[str, dict[str, Any]]] | None = field(default=None, repr=False)
     specs: list[AnySpec] | None = field(default=None, repr=False)
 
