@@ -91,8 +91,10 @@ def adapt(
     params = resolve_params(entry.spec, load_factory(entry), metadata.params)
     with use_seed(SEED):
         model = build_model(entry, input_shape=shape, num_classes=len(names), params=params)
-    transfer = pretrained.transfer_to(model, entry, params, shape, names)
-    frozen = freeze_parameters(model, patterns, new=transfer.new)
+    with entry.blamed("failed"):
+        transfer = pretrained.transfer_to(model, entry, params, shape, names)
+        frozen = freeze_parameters(model, patterns, new=transfer.new)
+        golden = make_golden(model, metadata.preprocess, _make_noise(metadata.raw_image), names)
     adapted = WeightsMetadata(
         model=entry.name,
         plugin=find_origin(entry),
@@ -106,10 +108,11 @@ def adapt(
         adapted_from=pretrained.origin,
         dataset=data,
         frozen=tuple(patterns),
-        golden=make_golden(model, metadata.preprocess, _make_noise(metadata.raw_image), names),
+        golden=golden,
     )
     try:
-        save_proven(target, model, entry, adapted)
+        with entry.blamed("failed"):
+            save_proven(target, model, entry, adapted)
     except StorageError as error:
         fix = error.fix.replace(files.ELSEWHERE, "Write elsewhere with --output.")
         raise StorageError(error.what, error.why, fix) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -19,12 +20,14 @@ from zoo.errors import DataError, OutOfMemoryError, WeightsError, describe, is_o
 from zoo.models.device import resolve_device
 from zoo.models.drift import find_oddity
 from zoo.models.golden import TOLERANCE, check_golden
+from zoo.models.probe import count_flop
 from zoo.models.weights import check_digests, read_model
 from zoo.records.header import read_header
 from zoo.records.metadata import WeightsMetadata, read_metadata
 from zoo.records.references import find_weights
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
+from zoo.registry.plugins import blame
 from zoo.registry.preprocess import Preprocess
 
 log = logging.getLogger("zoo")
@@ -128,7 +131,7 @@ class Predictor:
         parts = self._prepare(images, value_range, channels_last)
         size = max(1, BATCH_ELEMENTS // prod(self.input_shape))
         results: list[Tensor] = []
-        with torch.inference_mode():
+        with _blame_model(self.weights), torch.inference_mode():
             for part in parts:
                 for raw in part.split(size):
                     inputs = self._to_inputs(raw.to(self.device), value_range)
@@ -141,6 +144,11 @@ class Predictor:
         if not bool(torch.isfinite(probabilities).all()):
             raise WeightsError(f"model {quote(self.weights.model)}", "it gives probabilities that are not finite")
         return Predictions(probabilities.numpy(), self.class_names)
+
+    def count_flop(self) -> int:
+        """Return the floating-point operations that the prediction of one image takes."""
+        with _blame_model(self.weights):
+            return count_flop(self.model, self.input_shape, self.device)
 
     def _prepare(self, images: Images, value_range: tuple[float, float] | None, channels_last: bool) -> list[Tensor]:
         """Return raw images as batches `(N, C, H, W)`, each of one dtype."""
@@ -234,7 +242,12 @@ def load(
 def load_path(path: Path, registry: Registry, device: torch.device | None = None, *, verify: bool = False) -> Predictor:
     """Load a weights file."""
     model, weights, _ = _load_file(path, registry, verify=verify)
-    return Predictor(model, weights, device or torch.device("cpu"))
+    with _blame_model(weights):
+        return Predictor(model, weights, device or torch.device("cpu"))
+
+
+def _blame_model(weights: WeightsMetadata) -> AbstractContextManager[None]:
+    return blame(weights.plugin.name, weights.plugin.version, f"model {quote(weights.model)} failed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,7 +286,8 @@ def _load_file(path: Path, registry: Registry, *, verify: bool) -> tuple[nn.Modu
         check_digests(path, header)
         checks["digests"] = ", ".join(weights.digests) or "none in this file"
     try:
-        model = read_model(path, weights, registry)
+        with _blame_model(weights):
+            model = read_model(path, weights, registry)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -281,7 +295,8 @@ def _load_file(path: Path, registry: Registry, *, verify: bool) -> tuple[nn.Modu
         raise OutOfMemoryError(what, describe(error), f"See its params: zoo show {path}") from error
     checks["model"] = f"{weights.model} of plugin {weights.plugin.name}, rebuilt with its params"
     if verify and weights.golden is not None:
-        difference, count = check_golden(path, model, weights), len(weights.golden.labels)
+        with _blame_model(weights):
+            difference, count = check_golden(path, model, weights), len(weights.golden.labels)
         checks["golden samples"] = f"{count} replayed, probabilities within {difference:.1g} of {TOLERANCE:g} allowed"
     elif verify:
         checks["golden samples"] = "none in this file: nothing proves its predictions"

@@ -64,7 +64,8 @@ class Pretrained:
                 if is_out_of_memory(error):
                     return  # the run will say so when it builds the model
                 raise
-            transfer_tensors(model, self.tensors, where=self.path, causes=causes)
+            with entry.blamed("failed"):
+                transfer_tensors(model, self.tensors, where=self.path, causes=causes)
 
     def transfer_to(
         self,

@@ -66,7 +66,9 @@ def check_model(
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             logits = model(torch.zeros(2, *input_shape, device=device))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if is_out_of_memory(error):
             raise OutOfMemoryError(f"not enough memory for two samples of model {name!r}", describe(error)) from error
         raise DryRunError(name, dataset, needed, describe(error)) from error

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from zoo.errors import PluginError, UsageError, ZooError, describe, is_out_of_memory, quote
+from zoo.errors import PluginError, UsageError, quote
 from zoo.registry.entries import Entry
 from zoo.registry.imports import import_object
+from zoo.registry.plugins import blame
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +29,7 @@ def load_factory(entry: Entry[Any]) -> Callable[..., Any]:
     if isinstance(factory, str):
         source = entry.plugin.source
         beside = source if isinstance(source, Path) and not entry.plugin.installed else None
-        with entry.plugin.blamed(f"{entry.spec.factory} cannot be loaded", (ZooError, KeyboardInterrupt)):
+        with blame(entry.plugin.name, entry.plugin.version, f"{entry.spec.factory} cannot be loaded"):
             factory = import_object(factory, beside)
     if not callable(factory):
         raise entry.plugin.broken(f"{entry.spec.factory} is not a factory", f"expected a callable, got {factory!r}")
@@ -48,7 +49,9 @@ def build_model(
     model = call_factory(entry, input_shape=input_shape, num_classes=num_classes, **params)
     if not isinstance(model, nn.Module):
         raise entry.plugin.broken(f"model {quote(entry.name)}", f"expected an nn.Module, got {type(model).__name__}")
-    if next(model.parameters(), None) is None:
+    with entry.blamed("has no usable parameters"):
+        empty = next(iter(model.parameters()), None) is None
+    if empty:
         raise entry.plugin.broken(f"model {quote(entry.name)}", "it has no parameters, so there is nothing to train")
     return model
 
@@ -56,7 +59,8 @@ def build_model(
 def build_metric(entry: Entry[Any], *, num_classes: int, params: Mapping[str, Any]) -> Metric:
     """Build a metric; raise PluginError where the factory fails or gives none with `update`, `compute` and `reset`."""
     metric = call_factory(entry, num_classes=num_classes, **params)
-    missing = [name for name in ("update", "compute", "reset") if not callable(getattr(metric, name, None))]
+    with entry.blamed("cannot be used"):
+        missing = [name for name in ("update", "compute", "reset") if not callable(getattr(metric, name, None))]
     if missing:
         why = f"expected update, compute and reset, lacks {missing[0]}"
         raise entry.plugin.broken(f"metric {quote(entry.name)}", why)
@@ -70,14 +74,9 @@ def call_factory(entry: Entry[Any], **arguments: Any) -> Any:
         ZooError: what the factory raises in zoo's own words.
         PluginError: it cannot be loaded, or fails in another way. An error for lack of memory passes unchanged.
     """
-    try:
-        return load_factory(entry)(**arguments)
-    except (ZooError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        if is_out_of_memory(error):
-            raise
-        raise entry.plugin.broken(f"{entry.spec.kind} {quote(entry.name)} cannot be built", describe(error)) from error
+    factory = load_factory(entry)
+    with entry.blamed("cannot be built"):
+        return factory(**arguments)
 
 
 @contextmanager

@@ -189,7 +189,9 @@ def _build_layers(registry: Any, model: str, dataset: str, params: dict[str, str
         raise UsageError(f"dataset {quote(dataset)} declares no input shape and classes", fix="Give another --dataset")
     shape = adapt_preprocess(entry.spec, dataset, data.input_shape, Preprocess())[0].output_shape(data.input_shape)
     values = resolve_params(entry.spec, load_factory(entry), params)
-    return list_layers(build_model(entry, input_shape=shape, num_classes=data.num_classes, params=values), shape)
+    built = build_model(entry, input_shape=shape, num_classes=data.num_classes, params=values)
+    with entry.blamed("failed"):
+        return list_layers(built, shape)
 
 
 def _write_layers(table: dict[str, Any]) -> None:
