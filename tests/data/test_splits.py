@@ -221,7 +221,7 @@ def test_find_input_shape_of_a_dataset(image, shape):
     ],
 )
 def test_a_first_sample_that_cannot_be_read_is_named(dataset, text):
-    with pytest.raises(DataError, match=rf"^dataset 'pets': sample 0 cannot be read: .*{text}"):
+    with pytest.raises(DataError, match=rf"^dataset 'pets', train split: sample 0 cannot be read: .*{text}"):
         find_input_shape("pets", splits(dataset))
 
 

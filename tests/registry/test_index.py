@@ -12,6 +12,7 @@ import pytest
 from conftest import Packages
 
 import zoo.registry.index
+from zoo.cli.main import main
 from zoo.errors import AmbiguousNameError, ManifestError, PluginError, UnknownNameError, UsageError
 from zoo.registry.entries import Registry
 from zoo.registry.factories import load_factory
@@ -267,12 +268,37 @@ def test_a_qualified_name_gives_a_broken_plugin_its_chance(packages: Packages) -
     with pytest.raises(PluginError, match="not yet"):
         registry.get("model", "acme/net")
     flag.touch()
+    registry = Registry.discover()
     with pytest.raises(UnknownNameError, match="not yet"):
         registry.get("model", "net")
     assert registry.get("model", "acme/net").name == "net"
     assert registry.problems == []
     assert registry.get("model", "net").plugin.name == "acme"
     assert "acme_zoo" not in sys.modules
+
+
+@pytest.mark.slow
+def test_a_command_asks_each_plugin_once(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages.add("acme", "x = acme_zoo", acme_zoo=HOOKS)
+    packages.add("bad", "x = bad_zoo", bad_zoo="raise RuntimeError('no luck')")
+    packages.add("hangs", "x = hangs_zoo", hangs_zoo="import time\ntime.sleep(600)")
+    monkeypatch.setattr(zoo.registry.index, "TIME_LIMIT", 1.0)
+    load = zoo.registry.index._load_elsewhere
+    started: list[str] = []
+    # Processes are counted where they start: the command line has its own handler for what is logged.
+    monkeypatch.setattr(
+        zoo.registry.index, "_load_elsewhere", lambda plugin: started.append(plugin.name) or load(plugin)
+    )
+    commands = {  # what nothing is known of, or is asked for and was broken or not there when it was indexed
+        "show acme/none": ["acme", "bad", "hangs"],  # the others are listed for the closest name
+        "show nothing": [],
+        "plugins hangs": ["hangs"],
+        "run --model acme/none --dataset acme/none --metric hangs/net --metric hangs/none": ["acme", "hangs"],
+    }
+    for command, expected in commands.items():
+        started.clear()
+        assert main(command.split()) != 0 or command.startswith("plugins")
+        assert started == expected, command
 
 
 def test_a_name_found_since_is_found_when_asked_for(packages: Packages) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.cli.output import escape, write_result
+from zoo.cli.output import escape, measure_width, write_result
 
 if TYPE_CHECKING:
     from zoo.registry.certificates import Finding
@@ -38,7 +37,7 @@ def write_findings(title: str, findings: Sequence[Finding], verbose: bool = Fals
 
 
 def _write_block(found: Finding) -> None:
-    width = max(60, min(100, shutil.get_terminal_size((100, 24)).columns))
+    width = max(60, min(100, measure_width(100)))
     write_result(f"  {found.status:<8}{found.check}")
     for label, text in (("seen", found.seen), ("why", found.why), ("fix", found.fix), ("at", _shorten(found.where))):
         if text:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from zoo.cli.commands import COMMANDS
-from zoo.cli.output import drop_stream, write_error, write_note, write_result
+from zoo.cli.output import ReaderGone, drop_stream, measure_width, take_stdout, write_error, write_note, write_result
 from zoo.errors import (
     OutOfMemoryError,
     StorageError,
@@ -28,7 +28,9 @@ from zoo.errors import (
 from zoo.version import __version__
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+HELP_WIDTH = 100
+"""Columns of a help page at most."""
 
 
 class _Bug(ZooError):
@@ -71,10 +73,12 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Keep Ctrl-C and a broken pipe from click, which has lines and exit codes of its own for them."""
+        """Keep what ends a command from click, which has lines and exit codes of its own for Ctrl-C, pipes and more."""
         try:
             return super().invoke(ctx)
-        except (KeyboardInterrupt, BrokenPipeError) as error:
+        except (click.ClickException, click.exceptions.Exit, ZooError):
+            raise
+        except BaseException as error:
             raise _Ended from error
 
 
@@ -96,13 +100,14 @@ def cli() -> None:
 
 def entry() -> NoReturn:
     """Run the command line as a program and end the process."""
+    take_stdout()
     code = main()
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.__stdout__, sys.stderr):
         with suppress(ValueError, AttributeError):  # raised by a stream that is closed, and where there is none
             try:
-                stream.flush()
+                stream.flush()  # type: ignore[union-attr]
             except OSError:
-                drop_stream(stream)
+                drop_stream(stream)  # type: ignore[arg-type]
     if "torch" not in sys.modules:
         # Without torch no thread or worker is left to end. Taking the interpreter down would cost a good part of the
         # time of a listing.
@@ -121,7 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(number, _terminate)
     try:
         _listen()
-        cli.main(list(arguments), prog_name="zoo", standalone_mode=False)
+        width = max(50, min(HELP_WIDTH, measure_width(80)) - 2)
+        cli.main(list(arguments), prog_name="zoo", standalone_mode=False, terminal_width=width)
         return 0
     except click.exceptions.NoArgsIsHelpError as error:
         write_note(error.ctx.get_help())
@@ -130,12 +136,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(_translate(error, arguments), arguments)
     except ZooError as error:
         return _report(error, arguments)
-    except (KeyboardInterrupt, _Ended) as error:
-        return _stop(error.__cause__ if isinstance(error, _Ended) else error)
-    except SystemExit:  # click ends so when the pipe breaks while it prints a help page
-        return _stop(BrokenPipeError())
-    except Exception as error:  # noqa: BLE001 the one place where a bug of ours becomes a message
-        return _report_bug(error, arguments)
+    except SystemExit:  # click ends so when the pipe breaks while it prints a help page; a command's own is _Ended
+        return BROKEN_PIPE
+    except BaseException as error:  # noqa: BLE001 the one place where a bug of ours becomes a message
+        return _end(error.__cause__ if isinstance(error, _Ended) and error.__cause__ else error, arguments)
 
 
 def _terminate(number: int, frame: Any) -> NoReturn:
@@ -180,7 +184,14 @@ def _report(error: ZooError, arguments: Sequence[str]) -> int:
     return error.exit_code
 
 
-def _report_bug(error: Exception, arguments: Sequence[str]) -> int:
+def _end(error: BaseException, arguments: Sequence[str]) -> int:
+    """Say why the work ended, nothing when only the reader of the results went away; return the exit code."""
+    if isinstance(error, ReaderGone):
+        return BROKEN_PIPE
+    return _stop(error) if isinstance(error, KeyboardInterrupt) else _report_bug(error, arguments)
+
+
+def _report_bug(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return _report(StorageError("cannot write", describe(error), "Free some space"), arguments)
     if is_out_of_memory(error):
@@ -214,9 +225,7 @@ def _is_debug(arguments: Sequence[str]) -> bool:
         return False
 
 
-def _stop(error: BaseException | None) -> int:
-    """Say in one line that the work was stopped, and what is left of it; nothing when only the reader went away."""
-    if isinstance(error, BrokenPipeError):
-        return BROKEN_PIPE
+def _stop(error: BaseException) -> int:
+    """Say in one line that the work was stopped, and what is left of it."""
     write_note(" ".join(["Stopped.", *getattr(error, "__notes__", [])]))
     return 128 + error.number if isinstance(error, Terminated) else INTERRUPTED

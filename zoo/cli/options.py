@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from zoo.cli.output import keep_stdout
 from zoo.errors import SettingError
 
 if TYPE_CHECKING:
@@ -90,15 +91,25 @@ def place_options(*names: str) -> Callable[[F], F]:
     return add
 
 
-def output_options(command: F) -> F:
+def output_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add `--json` and `--debug`. Errors look at both too, see `zoo.cli.main`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(debug_option(command))
 
 
-def debug_option(command: F) -> F:
-    """Add `--debug`, which `zoo.cli.main` reads from the arguments: no command gets it."""
+def debug_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add `--debug`, which `zoo.cli.main` reads from the arguments: no command gets it.
+
+    Every command has it, so this is also where a command gets stdout for its results alone.
+    """
     text = "Show the traceback of an error. [ZOO_DEBUG]"
-    return click.option("--debug", is_flag=True, expose_value=False, help=text)(command)
+
+    @click.option("--debug", is_flag=True, expose_value=False, help=text)
+    @wraps(command)
+    def run(**options: Any) -> None:
+        with keep_stdout():
+            command(**options)
+
+    return run
 
 
 def metric_option(command: F) -> F:

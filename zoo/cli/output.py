@@ -1,14 +1,81 @@
-"""Output of the commands: results to stdout, everything else to stderr."""
+"""Output of the commands: results to stdout, everything else to stderr.
+
+What anybody else prints while a command runs, a plugin say, is no result and goes to stderr as well.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO
 
 from zoo.errors import StorageError, ZooError
+
+_kept: list[TextIO | None] = []
+_others: list[TextIO] = []
+
+
+class ReaderGone(BrokenPipeError):
+    """Nobody reads the results any more: stdout was a pipe, and its other end is closed."""
+
+
+class _Notes(io.FileIO):
+    """Descriptor 1 for whoever prints what is no result: that it cannot be shown must not stop work."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def take_stdout() -> None:
+    """Let descriptor 1 of this process lead to stderr, and give results a duplicate of what it was.
+
+    So what C code and child processes print is no result either. It is for the program `zoo` only, once, at its start:
+    in the process of somebody else descriptors are not ours.
+    """
+    # A descriptor below 3 that is closed would be given to the next file, and prints would end there.
+    while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(null)
+    if sys.stdout is not None:
+        encoding = sys.stdout.encoding
+        sys.stdout = os.fdopen(os.dup(1), "w", encoding=encoding, errors="replace")
+        notes = io.BufferedWriter(_Notes(1, "w", closefd=False))
+        sys.__stdout__ = io.TextIOWrapper(notes, encoding, "replace", line_buffering=True)  # type: ignore[misc]
+        _others.append(sys.__stdout__)
+    os.dup2(2, 1)
+
+
+@contextmanager
+def keep_stdout() -> Iterator[None]:
+    """Keep stdout for results: what the body prints by other means than the functions of this module goes to stderr."""
+    _kept.append(sys.stdout)
+    try:
+        with redirect_stdout(_others[-1] if _others else sys.stderr):
+            yield
+    finally:
+        _kept.pop()
+
+
+def _find_results() -> TextIO | None:
+    return _kept[-1] if _kept else sys.stdout
+
+
+def measure_width(otherwise: int) -> int:
+    """Return the width in columns of the terminal that shows results: COLUMNS where it is set, as for any program."""
+    with suppress(ValueError):
+        if (columns := int(os.environ.get("COLUMNS", ""))) > 0:
+            return columns
+    results = _find_results()
+    with suppress(AttributeError, ValueError, OSError):  # there is no stdout, it is no file, or no terminal
+        return os.get_terminal_size(results.fileno()).columns or otherwise  # type: ignore[union-attr]
+    return otherwise
 
 
 def write_result(text: str) -> None:
@@ -16,18 +83,19 @@ def write_result(text: str) -> None:
 
     Raises:
         StorageError: stdout is closed or full, so nobody gets the result.
-        BrokenPipeError: the reader went away.
+        ReaderGone: the reader went away.
     """
-    if sys.stdout is None or sys.stdout.closed:
+    results = _find_results()
+    if results is None or results.closed:
         raise StorageError("cannot write results", "stdout is closed")
     try:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        drop_stream(sys.stdout)
-        raise
+        results.write(f"{text}\n")
+        results.flush()
+    except BrokenPipeError as error:
+        drop_stream(results)
+        raise ReaderGone from error
     except OSError as error:
-        drop_stream(sys.stdout)
+        drop_stream(results)
         raise StorageError("cannot write results", error.strerror or str(error)) from error
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.data.splits import DataSplits, check_splits, count_samples
+from zoo.data.splits import DataSplits, check_splits, copy_splits, count_samples, name_splits
 from zoo.errors import quote
 from zoo.registry.downloads import fetch_files
 from zoo.registry.entries import Entry, Registry
@@ -30,7 +30,8 @@ def build_dataset(entry: Entry[Any], *, root: Path, params: Mapping[str, Any]) -
     if not isinstance(splits, DataSplits):
         why = f"expected zoo.DataSplits, got {type(splits).__name__}"
         raise entry.plugin.broken(f"dataset {quote(entry.name)}", why)
-    return splits
+    with entry.blamed("cannot be used"):
+        return copy_splits(entry.name, splits)
 
 
 def fetch_dataset(entry: Entry[DatasetSpec], root: Path, *, offline: bool) -> None:
@@ -50,9 +51,10 @@ def load_dataset(
     fetch_dataset(entry, root, offline=offline)
     with refuse_params(given):
         splits = build_dataset(entry, root=root, params=params)
-    for warning in check_splits(entry.name, splits):
-        log.warning("%s", warning)
-    return splits
+    with entry.blamed("cannot be used"):
+        for warning in check_splits(entry.name, splits):
+            log.warning("%s", warning)
+        return name_splits(entry.name, splits)
 
 
 def open_dataset(name: str, params: Mapping[str, Any] | None, places: Places) -> tuple[Entry[DatasetSpec], DataSplits]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zoo.data.splits import to_image
+from zoo.data.splits import NamedDataset, count_samples, describe_failure, to_image
 from zoo.errors import DataError, describe, quote
 from zoo.registry.imports import import_file, imported_files
 
@@ -32,16 +32,21 @@ class BatchReader(Dataset[Any]):
     def __init__(
         self, dataset: Dataset[Any], name: str, num_classes: int, image_shape: tuple[int, ...] | None = None
     ) -> None:
-        self.dataset, self.name, self.num_classes, self.image_shape = dataset, name, num_classes, image_shape
+        self.samples = count_samples(dataset)
+        # Read directly: this is where each sample of a training comes from, and its errors are told here.
+        self.dataset = dataset.dataset if isinstance(dataset, NamedDataset) else dataset
+        self.name, self.num_classes, self.image_shape = name, num_classes, image_shape
 
     def __len__(self) -> int:
-        return len(self.dataset)  # type: ignore[arg-type]
+        return self.samples
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a worker process needs that is not forked: the files of single-file plugins before the data."""
         try:
             dataset = bytes(ForkingPickler.dumps(self.dataset))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             fix = "Use --workers 0, or define its class at the top level of its module"
             what = f"dataset {quote(self.name)} cannot be sent to a worker process"
             raise DataError(what, describe(error), fix) from error
@@ -63,8 +68,10 @@ class BatchReader(Dataset[Any]):
                 _check_image(image, self.image_shape or tuple(first.shape), first.dtype)
                 targets.append(check_target(target, self.num_classes))
                 images.append(image)
-            except Exception as error:  # noqa: BLE001 a data set may raise anything; it is reported with its sample
-                return Failure(index, describe(error))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 even SystemExit, which would end a worker without a word
+                return Failure(index, describe_failure(error, self.samples))
         return torch.stack(images), torch.tensor(targets, dtype=torch.int64)
 
 
@@ -83,8 +90,15 @@ def check_target(target: Any, num_classes: int) -> int:
     """Return a target as an index from 0 to `num_classes - 1`; raise TypeError or ValueError for any other."""
     try:
         number = to_index(target)
-    except TypeError:
-        raise TypeError(f"expected an integer target, got {target!r}") from None
+    except (Exception, SystemExit, GeneratorExit):  # noqa: BLE001 the object of a plugin may do anything
+        raise TypeError(f"expected an integer target, got {_show(target)}") from None
     if not 0 <= number < num_classes:
         raise ValueError(f"target {number} is outside 0..{num_classes - 1}")
     return number
+
+
+def _show(value: Any) -> str:
+    try:
+        return repr(value)
+    except (Exception, SystemExit, GeneratorExit):  # noqa: BLE001 see above
+        return type(value).__name__

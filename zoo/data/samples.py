@@ -12,8 +12,8 @@ from torch import Tensor
 
 from zoo.data.loading import open_dataset
 from zoo.data.reader import check_target
-from zoo.data.splits import Split, count_samples, to_image
-from zoo.errors import DataError, SettingError, UsageError, describe, quote, suggest
+from zoo.data.splits import Split, count_samples
+from zoo.errors import DataError, SettingError, UsageError, quote, suggest
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
 from zoo.registry.preprocess import name_dtype
@@ -79,7 +79,7 @@ def load_samples(
         what = f"the {split} split of {quote(entry.name)} has no sample {index}"
         raise UsageError(what, f"it has {total} samples, 0 to {total - 1}")
     indices = choose_samples(total, count, seed) if index is None else [index]
-    found = [_read_sample(there[split], number, f"dataset {quote(entry.name)}, {split} split") for number in indices]
+    found = [_read_sample(there[split], number) for number in indices]
     try:
         targets = tuple(check_target(target, len(splits.class_names)) for _, target in found)
     except (TypeError, ValueError) as error:
@@ -94,14 +94,8 @@ def load_samples(
     )
 
 
-def _read_sample(split: Split, index: int, where: str) -> tuple[Tensor, Any]:
-    if isinstance(split, tuple):
-        return split[0][index], int(split[1][index])
-    try:
-        image, target = split[index]
-        return to_image(image), target
-    except Exception as error:
-        raise DataError(f"{where}: sample {index} cannot be read", describe(error)) from error
+def _read_sample(split: Split, index: int) -> tuple[Tensor, Any]:
+    return (split[0][index], int(split[1][index])) if isinstance(split, tuple) else split[index]
 
 
 def choose_samples(total: int, count: int, seed: int) -> list[int]:

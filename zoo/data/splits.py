@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zoo.errors import DataError, quote
+from zoo.errors import DataError, describe, quote
 from zoo.registry.preprocess import Preprocess, default_scale
 
 TensorSplit = tuple[Tensor, Tensor]
 Split = TensorSplit | Dataset[Any]
 """A pair `(images, targets)` kept in memory, or a map-style Dataset of `(image, target)`."""
+SPLIT_FORMS = "tensors (images, targets) or a Dataset that knows its length"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,23 +51,92 @@ class DataSplits:
         return [(name, split) for name, split in splits.items() if split is not None]
 
 
-def count_samples(split: Split) -> int:
-    """Return the number of samples of a split."""
-    return len(split[1]) if isinstance(split, tuple) else len(split)  # type: ignore[arg-type]
+class NamedDataset(Dataset[Any]):
+    """A Dataset of a plugin that knows where it is from: what reading a sample raises becomes a DataError that says so.
+
+    Its length was asked for once, and images are tensors `(C, H, W)`.
+    """
+
+    def __init__(self, dataset: Dataset[Any], where: str, samples: int) -> None:
+        self.dataset, self.where, self.samples = dataset, where, samples
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
+        """Return image and target of a sample; raise DataError for whatever keeps them from being read."""
+        try:
+            image, target = self.dataset[index]
+            return to_image(image), target
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            why = describe_failure(error, self.samples)
+            raise DataError(f"{self.where}: sample {index} cannot be read", why) from error
+
+
+def describe_failure(error: BaseException, samples: int) -> str:
+    """Return in words why a sample of a Dataset cannot be read that says it has so many."""
+    told = f" (it says that it has {samples} samples)" if isinstance(error, IndexError) else ""
+    return f"{describe(error)}{told}"
+
+
+def name_splits(name: str, splits: DataSplits) -> DataSplits:
+    """Return checked splits whose Datasets tell their errors with the name of the data set, see NamedDataset."""
+    named: dict[str, Any] = {
+        split_name: split
+        if isinstance(split, tuple)
+        else NamedDataset(split, f"dataset {quote(name)}, {split_name} split", count_samples(split))
+        for split_name, split in splits.items()
+    }
+    return replace(splits, **named)
+
+
+def count_samples(split: Split, where: str = "a split") -> int:
+    """Return the number of samples of a split; raise DataError where a Dataset does not tell it."""
+    try:
+        return len(split[1]) if isinstance(split, tuple) else len(split)  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise DataError(f"{where}: its length is not known", describe(error), "Let __len__ return an int") from error
+
+
+def copy_splits(name: str, splits: DataSplits) -> DataSplits:
+    """Return what a factory gave as a plain DataSplits: a subclass of a plugin may answer otherwise each time.
+
+    Raises:
+        DataError: train or test is missing, class names are no texts, or preprocess is no Preprocess.
+    """
+    given = {part.name: getattr(splits, part.name) for part in fields(DataSplits)}
+    where = f"dataset {quote(name)}"
+    for split_name in ("train", "test"):
+        if given[split_name] is None:
+            raise DataError(f"{where}, {split_name} split", f"expected {SPLIT_FORMS}, got None")
+    if not isinstance(given["preprocess"], Preprocess | None):
+        raise DataError(f"{where}: preprocess", f"expected zoo.Preprocess, got {type(given['preprocess']).__name__}")
+    return DataSplits(**{**given, "class_names": _read_class_names(where, given["class_names"])})
+
+
+def _read_class_names(where: str, names: Any) -> tuple[str, ...]:
+    if isinstance(names, str | bytes | Mapping | Set) or not isinstance(names, Iterable):
+        raise DataError(where, f"expected class names as a list of texts, got {type(names).__name__}")
+    found = tuple(names)
+    if not all(isinstance(each, str) for each in found):
+        raise DataError(where, f"expected class names as texts, got {reprlib.repr(list(found))}")
+    return tuple(str.__str__(each) for each in found)
 
 
 def check_splits(name: str, splits: DataSplits) -> list[str]:
     """Check what can be checked without reading every sample of a Dataset; return warnings.
 
-    Tensor splits are checked whole: shapes, dtypes, finite values, range of the targets. A Dataset is checked sample
-    by sample while it is read (see `zoo.data.batches`).
+    `splits` are those of `copy_splits`. Tensor splits are checked whole: shapes, dtypes, finite values, range of the
+    targets. A Dataset is checked sample by sample while it is read (see `zoo.data.batches`).
 
     Raises:
         DataError: names the data set, the split and the first bad sample.
     """
-    classes = len(splits.class_names)
-    if not all(isinstance(class_name, str) for class_name in splits.class_names):
-        raise DataError(f"dataset {quote(name)}", f"expected class names as texts, got {list(splits.class_names)}")
+    classes = len(_read_class_names(f"dataset {quote(name)}", splits.class_names))
     if classes < 2:
         what = f"dataset {quote(name)} has {classes} class{'' if classes == 1 else 'es'}"
         raise DataError(what, "a classifier needs at least two")
@@ -74,10 +145,11 @@ def check_splits(name: str, splits: DataSplits) -> list[str]:
         where = f"dataset {quote(name)}, {split_name} split"
         if isinstance(split, tuple):
             _check_tensors(where, split)
-        elif not hasattr(split, "__len__"):
-            form = type(split).__name__
-            raise DataError(where, f"expected tensors (images, targets) or a Dataset that knows its length, got {form}")
-        if count_samples(split) == 0:
+        elif not all(hasattr(type(split), method) for method in ("__len__", "__getitem__")):
+            raise DataError(where, f"expected {SPLIT_FORMS}, got {type(split).__name__}")
+        elif isinstance(split, list) and len(split) == 2 and isinstance(split[0], Tensor):
+            raise DataError(where, f"expected {SPLIT_FORMS}, got a list of two", "Give the tensors as a tuple")
+        if count_samples(split, where) == 0:
             raise DataError(f"{where}: has no samples")
         if isinstance(split, tuple):
             warnings += _check_targets(where, split[1], splits.class_names)
@@ -154,11 +226,7 @@ def find_input_shape(name: str, splits: DataSplits) -> tuple[int, ...]:
     Raises:
         DataError: the first sample cannot be read, or its dtype has no stated range.
     """
-    try:
-        image = read_image(splits.train, 0)
-    except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        raise DataError(f"dataset {quote(name)}: sample 0 cannot be read", why) from error
+    image = read_image(name_splits(name, splits).train, 0)
     if not image.ndim or not image.numel():
         why = f"expected at least one axis and one value, got a sample of {tuple(image.shape)}"
         raise DataError(f"dataset {quote(name)}", why)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from zoo.errors import SettingError, StorageError, UsageError, quote
 from zoo.limits import BATCH_VALUES, MAX_CLASSES
-from zoo.models.blame import blame_model
 from zoo.models.device import use_seed
 from zoo.models.golden import MAX_SAMPLES, make_golden
 from zoo.models.predictor import load_path
@@ -94,9 +93,9 @@ def adapt(
     params = resolve_params(entry.spec, load_factory(entry), metadata.params)
     with use_seed(SEED):
         model = build_model(entry, input_shape=shape, num_classes=len(names), params=params)
-    transfer = pretrained.transfer_to(model, entry, params, shape, names)
-    frozen = freeze_parameters(model, patterns, new=transfer.new)
-    with blame_model(metadata):
+    with entry.blamed("failed"):
+        transfer = pretrained.transfer_to(model, entry, params, shape, names)
+        frozen = freeze_parameters(model, patterns, new=transfer.new)
         golden = make_golden(model, metadata.preprocess, _make_noise(metadata.raw_image), names)
     adapted = WeightsMetadata(
         model=entry.name,
@@ -114,7 +113,8 @@ def adapt(
         golden=golden,
     )
     try:
-        save_proven(target, model, entry, adapted)
+        with entry.blamed("failed"):
+            save_proven(target, model, entry, adapted)
     except StorageError as error:
         fix = error.fix.replace(files.ELSEWHERE, "Write elsewhere with --output.")
         raise StorageError(error.what, error.why, fix) from error

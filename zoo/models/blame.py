@@ -13,7 +13,7 @@ from zoo.registry.plugins import FIRST_PARTY
 
 @contextmanager
 def blame_model(weights: WeightsMetadata) -> Iterator[None]:
-    """Tell an error of the body as one of the model that these weights are of.
+    """Tell an error of the body, even SystemExit, as one of the model that these weights are of.
 
     A model of zoo's own works, so the file says something that it cannot be built for; another one may be broken.
 
@@ -23,9 +23,9 @@ def blame_model(weights: WeightsMetadata) -> Iterator[None]:
     """
     try:
         yield
-    except ZooError:
+    except (ZooError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         name, plugin = quote(weights.model), weights.plugin
         if is_out_of_memory(error):
             raise OutOfMemoryError(f"not enough memory for model {name}", describe(error)) from error

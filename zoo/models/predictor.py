@@ -20,6 +20,7 @@ from zoo.models.blame import blame_model
 from zoo.models.device import resolve_device
 from zoo.models.drift import find_oddity
 from zoo.models.golden import TOLERANCE, check_golden
+from zoo.models.probe import count_flop
 from zoo.models.weights import check_digests, read_model
 from zoo.records.header import read_header
 from zoo.records.metadata import WeightsMetadata, read_metadata
@@ -146,6 +147,11 @@ class Predictor:
             raise WeightsError(f"model {quote(self.weights.model)}", "it gives probabilities that are not finite")
         return Predictions(probabilities.numpy(), self.class_names)
 
+    def count_flop(self) -> int:
+        """Return the floating-point operations that the prediction of one image takes."""
+        with blame_model(self.weights):
+            return count_flop(self.model, self.input_shape, self.device)
+
     def _prepare(self, images: Images, value_range: tuple[float, float] | None, channels_last: bool) -> list[Tensor]:
         """Return raw images as batches `(N, C, H, W)`, each of one dtype."""
         if isinstance(images, list | tuple):
@@ -241,7 +247,8 @@ def load(
 def load_path(path: Path, registry: Registry, device: torch.device | None = None, *, verify: bool = False) -> Predictor:
     """Load a weights file."""
     model, weights, _ = _load_file(path, registry, verify=verify)
-    return Predictor(model, weights, device or torch.device("cpu"))
+    with blame_model(weights):
+        return Predictor(model, weights, device or torch.device("cpu"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,14 +287,16 @@ def _load_file(path: Path, registry: Registry, *, verify: bool) -> tuple[nn.Modu
         check_digests(path, header)
         checks["digests"] = ", ".join(weights.digests) or "none in this file"
     try:
-        model = read_model(path, weights, registry)
+        with blame_model(weights):
+            model = read_model(path, weights, registry)
     except OutOfMemoryError as error:
         what = f"{path}: not enough memory for its model {quote(weights.model)}"
         fix = f"See its params: zoo show {shlex.quote(str(path))}"
         raise OutOfMemoryError(what, error.why, fix) from error
     checks["model"] = f"{weights.model} of plugin {weights.plugin.name}, rebuilt with its params"
     if verify and weights.golden is not None:
-        difference, count = check_golden(path, model, weights), len(weights.golden.labels)
+        with blame_model(weights):
+            difference, count = check_golden(path, model, weights), len(weights.golden.labels)
         checks["golden samples"] = f"{count} replayed, probabilities within {difference:.1g} of {TOLERANCE:g} allowed"
     elif verify:
         checks["golden samples"] = "none in this file: nothing proves its predictions"

@@ -60,7 +60,8 @@ class Pretrained:
                     model = build_model(entry, input_shape=shape, num_classes=classes, params=params)
             except (PluginError, OutOfMemoryError):
                 return  # the model cannot be built for the file's data, but may be for the data asked for
-            transfer_tensors(model, self.tensors, where=self.path, causes=causes)
+            with entry.blamed("failed"):
+                transfer_tensors(model, self.tensors, where=self.path, causes=causes)
 
     def transfer_to(
         self,

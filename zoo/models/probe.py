@@ -68,7 +68,9 @@ def check_model(model: nn.Module, inputs: torch.Tensor, *, name: str, dataset: s
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]), _modes(model, training=False):
             logits = model(inputs)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if is_out_of_memory(error):
             raise OutOfMemoryError(
                 f"not enough memory for {count} samples of model {name!r}", describe(error)

@@ -165,22 +165,23 @@ def save(
     raw = torch.randint(256, (8, *input_shape), dtype=torch.uint8, generator=noise) if images is None else images
     if raw.ndim != len(input_shape) + 1 or chosen.output_shape(raw.shape[1:]) != tuple(input_shape):
         raise UsageError(f"images {tuple(raw.shape)}", f"do not become inputs of {tuple(input_shape)}")
-    device = next(iter(module.state_dict().values())).device
-    zeros = torch.zeros(2, *input_shape, device=device)
-    check_model(module, zeros, name=entry.name, dataset="class_names", num_classes=len(class_names))
-    table = {
-        "model": entry.name,
-        "plugin": find_origin(entry),
-        "params": resolve_params(entry.spec, load_factory(entry), params or {}),
-        "input_shape": input_shape,
-        "class_names": class_names,
-        "preprocess": chosen,
-        "versions": {"zoo": __version__, "torch": str(torch.__version__)},
-        **facts,
-        "image": describe_images(raw, [raw]),
-        "golden": on_cpu(module, lambda: make_golden(module, chosen, raw, list(class_names))),
-        "statistics": measure_inputs([chosen(part) for part in raw.split(256)]) if images is not None else None,
-    }
-    target = Path(path)
-    save_proven(target, module, entry, read_metadata(target, to_json_data(table)))
+    with entry.blamed("failed"):
+        device = next(iter(module.state_dict().values())).device
+        zeros = torch.zeros(2, *input_shape, device=device)
+        check_model(module, zeros, name=entry.name, dataset="class_names", num_classes=len(class_names))
+        table = {
+            "model": entry.name,
+            "plugin": find_origin(entry),
+            "params": resolve_params(entry.spec, load_factory(entry), params or {}),
+            "input_shape": input_shape,
+            "class_names": class_names,
+            "preprocess": chosen,
+            "versions": {"zoo": __version__, "torch": str(torch.__version__)},
+            **facts,
+            "image": describe_images(raw, [raw]),
+            "golden": on_cpu(module, lambda: make_golden(module, chosen, raw, list(class_names))),
+            "statistics": measure_inputs([chosen(part) for part in raw.split(256)]) if images is not None else None,
+        }
+        target = Path(path)
+        save_proven(target, module, entry, read_metadata(target, to_json_data(table)))
     return target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 from zoo.errors import AmbiguousNameError, UnknownNameError, UsageError, ZooError, closest, quote
 from zoo.registry.index import ensure_indexed, find_names, find_specs
 from zoo.registry.loading import load_specs
-from zoo.registry.plugins import FIRST_PARTY, Plugin, find_plugins, plugin_from_object, plugin_from_specs
+from zoo.registry.plugins import FIRST_PARTY, Plugin, blame, find_plugins, plugin_from_object, plugin_from_specs
 from zoo.registry.specs import SPEC_CLASSES, AnySpec, DatasetSpec, Kind, MetricSpec, ModelSpec, WeightsSpec
 
 Plugins = Sequence[str | Path | object]
@@ -46,6 +47,10 @@ class Entry(Generic[S_co]):
     def is_first_party(self) -> bool:
         """Whether it is zoo's own: first-party entries win a bare name."""
         return self.plugin.name == FIRST_PARTY
+
+    def blamed(self, what: str) -> AbstractContextManager[None]:
+        """Tell an error of the body, which uses the entry, as one of its plugin: `model 'net' WHAT`; see `blame`."""
+        return blame(self.plugin.name, self.plugin.version, f"{self.spec.kind} {quote(self.name)} {what}")
 
 
 class Registry:

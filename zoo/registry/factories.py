@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from zoo.errors import OutOfMemoryError, PluginError, UsageError, ZooError, describe, is_out_of_memory, quote
 from zoo.registry.entries import Entry
 from zoo.registry.imports import import_object
+from zoo.registry.plugins import blame
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +29,7 @@ def load_factory(entry: Entry[Any]) -> Callable[..., Any]:
     if isinstance(factory, str):
         source = entry.plugin.source
         beside = source if isinstance(source, Path) and not entry.plugin.installed else None
-        with entry.plugin.blamed(f"{entry.spec.factory} cannot be loaded", (ZooError, KeyboardInterrupt)):
+        with blame(entry.plugin.name, entry.plugin.version, f"{entry.spec.factory} cannot be loaded"):
             factory = import_object(factory, beside)
     if not callable(factory):
         raise entry.plugin.broken(f"{entry.spec.factory} is not a factory", f"expected a callable, got {factory!r}")
@@ -48,7 +49,9 @@ def build_model(
     model = call_factory(entry, input_shape=input_shape, num_classes=num_classes, **params)
     if not isinstance(model, nn.Module):
         raise entry.plugin.broken(f"model {quote(entry.name)}", f"expected an nn.Module, got {type(model).__name__}")
-    if next(model.parameters(), None) is None:
+    with entry.blamed("has no usable parameters"):
+        empty = next(iter(model.parameters()), None) is None
+    if empty:
         raise entry.plugin.broken(f"model {quote(entry.name)}", "it has no parameters, so there is nothing to train")
     _fill_lazy(entry, model, input_shape)
     return model
@@ -71,7 +74,8 @@ def _fill_lazy(entry: Entry[Any], model: nn.Module, input_shape: tuple[int, ...]
 def build_metric(entry: Entry[Any], *, num_classes: int, params: Mapping[str, Any]) -> Metric:
     """Build a metric; raise PluginError where the factory fails or gives none with `update`, `compute` and `reset`."""
     metric = call_factory(entry, num_classes=num_classes, **params)
-    missing = [name for name in ("update", "compute", "reset") if not callable(getattr(metric, name, None))]
+    with entry.blamed("cannot be used"):
+        missing = [name for name in ("update", "compute", "reset") if not callable(getattr(metric, name, None))]
     if missing:
         why = f"expected update, compute and reset, lacks {missing[0]}"
         raise entry.plugin.broken(f"metric {quote(entry.name)}", why)
@@ -86,16 +90,17 @@ def call_factory(entry: Entry[Any], **arguments: Any) -> Any:
         OutOfMemoryError: memory ran out, or no memory could hold what was asked for.
         PluginError: it cannot be loaded, or fails in another way.
     """
+    factory = load_factory(entry)
     try:
-        return load_factory(entry)(**arguments)
-    except (ZooError, KeyboardInterrupt):
+        with entry.blamed("cannot be built"):
+            return factory(**arguments)
+    except ZooError:
         raise
-    except BaseException as error:
-        what = f"{entry.spec.kind} {quote(entry.name)}"
-        if is_out_of_memory(error):
-            fix = f"See its params: zoo show {entry.short_name}"
-            raise OutOfMemoryError(f"not enough memory for {what}", describe(error), fix) from error
-        raise entry.plugin.broken(f"{what} cannot be built", describe(error)) from error
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        what, fix = f"{entry.spec.kind} {quote(entry.name)}", f"See its params: zoo show {entry.short_name}"
+        raise OutOfMemoryError(f"not enough memory for {what}", describe(error), fix) from error
 
 
 @contextmanager

@@ -66,11 +66,12 @@ class Listing:
 def ensure_indexed(plugin: Plugin, *, fresh: bool = False) -> None:
     """Let a plugin know what it provides: from the index, or by loading it where it is not installed.
 
-    `fresh` makes the index anew. A plugin that fails is marked with its `problem` and provides nothing.
+    `fresh` makes the index anew, unless that was done for this object already: a command asks a plugin once, however
+    often it is looked up. A plugin that fails is marked with its `problem` and provides nothing.
     """
     if not plugin.installed:
         load_specs(plugin)
-    elif fresh and plugin.indexed is not None:
+    elif fresh and plugin.indexed is not None and not plugin.fresh:
         _apply_listing(plugin, _refresh_cache(plugin))
     elif plugin.indexed is None and plugin.problem is None:
         try:
@@ -121,6 +122,7 @@ def _read_cache(plugin: Plugin) -> Listing:
 
 def _refresh_cache(plugin: Plugin) -> Listing:
     """Load the plugin, a module in another process, and keep what came of it."""
+    plugin.fresh = True
     path, source = _find_cache(plugin)
     listing = _load_elsewhere(plugin) if isinstance(plugin.source, str) else _load_here(plugin)
     text = json.dumps({"source": source, "environment": fingerprint(), "listing": asdict(listing)})

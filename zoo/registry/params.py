@@ -69,11 +69,11 @@ def resolve_params(spec: Spec, factory: Callable[..., Any], given: Mapping[str, 
 def _signature(factory: Callable[..., Any]) -> inspect.Signature:
     try:
         return inspect.signature(factory, eval_str=True)
-    except Exception:  # noqa: BLE001 evaluating annotations may raise anything
+    except (Exception, SystemExit, GeneratorExit):  # noqa: BLE001 evaluating annotations may raise anything
         # Annotations that only a type checker can resolve, or that are plain words; or no signature (a C function).
         try:
             return inspect.signature(factory)
-        except (TypeError, ValueError):
+        except (Exception, SystemExit, GeneratorExit):  # noqa: BLE001 also a `__signature__` that is a property
             return inspect.Signature([inspect.Parameter("params", inspect.Parameter.VAR_KEYWORD)])
 
 

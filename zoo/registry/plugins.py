@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import PluginError, UsageError, ZooError, describe, quote, suggest
+from zoo.errors import PluginError, UsageError, ZooError, describe, is_out_of_memory, quote, suggest
 from zoo.registry.distributions import EntryPoint, find_entry_points, normalize_name
 from zoo.registry.fields import DOTTED, check_name
 from zoo.registry.manifest import MANIFEST_FILE, Manifest, first_party_path
@@ -43,6 +43,7 @@ class Plugin:
         warnings: What is odd but works, a line for each.
         qualified_only: Whether its entries have no bare names.
         seconds: How long importing its code took.
+        fresh: Whether what is known of it was found out since this object was made, not read from the index.
         indexed: Its specs as `zoo.registry.index` keeps them: kind and declared fields.
         specs: Its specs as its code or manifest gave them in this process.
     """
@@ -57,6 +58,7 @@ class Plugin:
     warnings: list[str] = field(default_factory=list)
     qualified_only: bool = False
     seconds: float | None = None
+    fresh: bool = False
     indexed: list[tuple[str, dict[str, Any]]] | None = field(default=None, repr=False)
     specs: list[AnySpec] | None = field(default=None, repr=False)
 
@@ -74,14 +76,30 @@ class Plugin:
         return PluginError(self.name, self.version, what, cause, fix)
 
     @contextmanager
-    def blamed(self, what: str, passing: tuple[type[BaseException], ...] = (KeyboardInterrupt,)) -> Iterator[None]:
-        """Tell any error of the body, even SystemExit, as one of this plugin; those of `passing` go through."""
+    def blamed(self, what: str) -> Iterator[None]:
+        """Tell any error of the body, which finds out what this plugin has, as one of it; Ctrl-C passes."""
         try:
             yield
-        except passing:
+        except KeyboardInterrupt:
             raise
         except BaseException as error:
             raise self.broken(what, describe(error)) from error
+
+
+@contextmanager
+def blame(plugin: str, version: str, what: str) -> Iterator[None]:
+    """Tell any error of the body, which uses what a plugin has, as one of that plugin; even SystemExit.
+
+    Errors in zoo's own words, Ctrl-C and lack of memory go through.
+    """
+    try:
+        yield
+    except (ZooError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        if is_out_of_memory(error):
+            raise
+        raise PluginError(plugin, version, what, describe(error)) from error
 
 
 def find_plugins(paths: Sequence[str | Path] = (), disabled: Iterable[str] = ()) -> list[Plugin]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import DataError, UsageError, describe, quote
+from zoo.errors import DataError, UsageError, quote
 from zoo.records.header import read_header
 from zoo.records.history import Epoch
 from zoo.records.metadata import WeightsMetadata, read_metadata
@@ -140,10 +140,7 @@ def gather_samples(result: Result, indices: Sequence[int], places: Places) -> li
     outside = next((index for index in indices if not 0 <= index < count), None)
     if outside is not None:
         raise UsageError(f"the test split of {quote(entry.name)} has no sample {outside}", f"expected 0 to {count - 1}")
-    try:
-        return [read_image(splits.test, index) for index in indices]
-    except Exception as error:
-        raise DataError(f"dataset {quote(entry.name)}: a sample cannot be read", describe(error)) from error
+    return [read_image(splits.test, index) for index in indices]
 
 
 def _read_saved_outcomes(run: Path, metadata: WeightsMetadata) -> Outcomes | None:

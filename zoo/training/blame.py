@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from zoo.data.batches import name_dead_worker
 from zoo.errors import OutOfMemoryError, ZooError, describe, is_out_of_memory, quote
+from zoo.records.history import Epoch
 from zoo.registry.entries import Entry
 from zoo.registry.specs import ModelSpec
 from zoo.training.plan import Plan
 
+OnEpoch = Callable[[Epoch], None]
+
+
+def note_errors(on_epoch: OnEpoch | None, noted: list[BaseException]) -> OnEpoch | None:
+    """Return a function of the caller so that what it raises is noted: it is no error of a plugin."""
+
+    def call(epoch: Epoch) -> None:
+        try:
+            if on_epoch is not None:
+                on_epoch(epoch)
+        except BaseException as error:
+            noted.append(error)
+            raise
+
+    return on_epoch and call
+
 
 @contextmanager
-def blame_plugin(model: Entry[ModelSpec], dataset: str) -> Iterator[None]:
-    """Tell an error of the body as one of the plugin that provides the model, unless it is zoo's own or a worker's."""
+def blame_plugin(model: Entry[ModelSpec], dataset: str, callers: Collection[BaseException] = ()) -> Iterator[None]:
+    """Tell an error of the body as one of the plugin that provides the model; those of `callers` go through.
+
+    The death of a worker process that reads the data set is told as that. Of zoo's own models only what would end a
+    program counts as an error of the plugin, SystemExit say: their other errors are our bugs.
+    """
     try:
         with name_dead_worker(dataset):
             yield
-    except ZooError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error) or model.is_first_party:
+    except BaseException as error:
+        if error in callers or (model.is_first_party and isinstance(error, Exception)):
             raise
-        raise model.plugin.broken(f"training model {quote(model.name)} failed", describe(error)) from error
+        with model.blamed("failed"):
+            raise
 
 
 @contextmanager

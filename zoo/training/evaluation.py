@@ -20,6 +20,7 @@ from zoo.records.references import find_weights
 from zoo.registry.compatibility import show_shape
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
+from zoo.training.blame import blame_plugin
 from zoo.training.confusion import ClassScore, score_classes
 from zoo.training.inputs import make_test_batches
 from zoo.training.plan import Wanted, make_plan
@@ -102,7 +103,7 @@ def evaluate(
         settings=settings,
     )
     plan = make_plan(wanted, places.registry)
-    with use_seed(plan.config.seed), use_threads(plan.config.threads or 1):
+    with use_seed(plan.config.seed), use_threads(plan.config.threads or 1), blame_plugin(plan.model, plan.dataset.name):
         splits = load_splits(plan, places.data_dir, offline=places.offline)
         shape = find_input_shape(plan.dataset.name, splits)
         _check_fit(predictor, plan.dataset.name, tuple(splits.class_names), shape)

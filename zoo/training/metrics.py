@@ -22,10 +22,13 @@ class MetricError(ZooError):
 
 @contextmanager
 def _named(name: str, problem: str) -> Iterator[None]:
+    """Tell any error of the body, even SystemExit, as one of the metric; Ctrl-C and lack of memory go through."""
     try:
         yield
-    except Exception as error:
-        if isinstance(error, ZooError) or is_out_of_memory(error):
+    except (ZooError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        if is_out_of_memory(error):
             raise
         raise MetricError(f"metric {quote(name)}: {problem}", describe(error)) from error
 
@@ -47,6 +50,15 @@ def check_metrics(metrics: Mapping[str, Metric], num_classes: int, device: torch
         update_metrics(metrics, logits, targets)
         compute_metrics(metrics)
         reset_metrics(metrics)
+
+
+def move_metrics(metrics: Mapping[str, Metric], device: torch.device) -> None:
+    """Move metrics that keep their state in tensors of their own, as those of TorchMetrics do, to an accelerator."""
+    for name, metric in metrics.items():
+        with _named(name, f"it cannot be moved to {device}"):
+            move = getattr(metric, "to", None)
+            if device.type != "cpu" and move is not None:
+                move(device)
 
 
 def reset_metrics(metrics: Mapping[str, Metric]) -> None:

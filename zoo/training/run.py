@@ -15,7 +15,7 @@ from zoo.registry.entries import Registry
 from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
 from zoo.storage.files import check_writable
-from zoo.training.blame import blame_plugin, name_memory
+from zoo.training.blame import OnEpoch, blame_plugin, name_memory, note_errors
 from zoo.training.plan import Wanted
 from zoo.training.predictions import OutcomeCollector
 from zoo.training.progress import Progress, bar, no_progress
@@ -77,12 +77,24 @@ def run(
     request = make_request(wanted, places, init=init, freeze=[freeze] if isinstance(freeze, str) else freeze)
     check_writable(places.runs_dir, fix="Choose another folder with --runs-dir")
     config = request.plan.config
-    with use_seed(config.seed), use_threads(config.threads or 1), name_memory(request.plan):
-        return train(request, show=bar if progress else no_progress, on_epoch=on_epoch)
+    callers: list[BaseException] = []
+    with (
+        use_seed(config.seed),
+        use_threads(config.threads or 1),
+        name_memory(request.plan),
+        blame_plugin(request.plan.model, request.plan.dataset.name, callers),
+    ):
+        on_epoch = note_errors(on_epoch, callers)
+        return train(request, show=bar if progress else no_progress, on_epoch=on_epoch, callers=callers)
 
 
-def train(request: Request, *, show: Progress, on_epoch: Callable[[Epoch], None] | None) -> RunResult:
-    """Load and build what was asked for, rehearse and train it, and keep what comes of it in a folder of its own."""
+def train(
+    request: Request, *, show: Progress, on_epoch: OnEpoch | None, callers: Sequence[BaseException] = ()
+) -> RunResult:
+    """Load and build what was asked for, rehearse and train it, and keep what comes of it in a folder of its own.
+
+    `callers` is where errors of `on_epoch` are noted: they are the caller's, not those of a plugin.
+    """
     plan, ready = request.plan, prepare(request)
     record, outcomes = describe_run(request, ready), OutcomeCollector()
     rehearsal = rehearse(plan, ready, record)
@@ -92,13 +104,13 @@ def train(request: Request, *, show: Progress, on_epoch: Callable[[Epoch], None]
         trainer.on_epoch = recording.follow(trainer, on_epoch)
         with recording.keeping(trainer), name_memory(plan):
             started = time.perf_counter()
-            with blame_plugin(plan.model, plan.dataset.name):
+            with blame_plugin(plan.model, plan.dataset.name, callers):
                 scores = fit(trainer, ready)
             seconds = time.perf_counter() - started
             recording.note(history=trainer.history, metrics=scores, seconds=seconds)
             recording.save(outcomes)
             if ready.validation is not None:
-                with blame_plugin(plan.model, plan.dataset.name):
+                with blame_plugin(plan.model, plan.dataset.name, callers):
                     scores = evaluate(ready.model, ready.validation, ready.metrics, show=show)
                 recording.finish(scores)
     return recording.result()

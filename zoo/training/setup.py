@@ -21,7 +21,7 @@ from zoo.registry.factories import build_metric, build_model, refuse_params
 from zoo.registry.metric import Metric
 from zoo.registry.preprocess import Preprocess
 from zoo.training.inputs import make_test_batches, make_train_batches
-from zoo.training.metrics import check_metrics
+from zoo.training.metrics import check_metrics, move_metrics
 from zoo.training.plan import Plan
 from zoo.training.request import Request
 
@@ -110,10 +110,7 @@ def build_metrics(plan: Plan, num_classes: int) -> dict[str, Metric]:
     for name, entry in plan.metrics.items():
         with refuse_params(bool(plan.metric_params[name])):
             metrics[name] = build_metric(entry, num_classes=num_classes, params=plan.metric_params[name])
-        # A metric that keeps its state in tensors of its own, as those of TorchMetrics do, must be moved.
-        move = getattr(metrics[name], "to", None)
-        if plan.device.type != "cpu" and move is not None:
-            move(plan.device)
+    move_metrics(metrics, plan.device)
     check_metrics(metrics, num_classes, plan.device)
     return metrics
 

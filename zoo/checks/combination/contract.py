@@ -28,6 +28,7 @@ from zoo.registry.certificates import Finding
 from zoo.registry.entries import Registry
 from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
+from zoo.training.blame import blame_plugin
 from zoo.training.optimizers import build_optimizer
 from zoo.training.plan import Wanted, make_plan
 from zoo.training.setup import build_metrics
@@ -96,7 +97,7 @@ def check(
         settings=settings,
     )
     plan = make_plan(wanted, places.registry)
-    with use_seed(plan.config.seed), use_threads(plan.config.threads or 1):
+    with use_seed(plan.config.seed), use_threads(plan.config.threads or 1), blame_plugin(plan.model, plan.dataset.name):
         subject = make_subject(plan, places.data_dir)
         checks = {**COMBINATION_CHECKS, **({"overfit": check_overfit} if overfit else {})}
         findings = list(run_checks(checks, subject, gates=GATES))

@@ -66,18 +66,15 @@ def predict_command(
         raise SettingError("--output", "expected the name of a .png file", output)
     calm_threads()
     from zoo.data.images import find_images
-    from zoo.models.blame import blame_model
     from zoo.models.device import choose_threads, use_threads
     from zoo.models.predictor import load
-    from zoo.models.probe import count_flop
 
     paths = find_images(images)
     predictor = load(reference, registry=discover(), **places)
     if len(predictor.weights.raw_image.shape) != 3:
         shape = "x".join(map(str, predictor.weights.raw_image.shape))
         raise DataError(f"{quote(reference)} is for inputs of shape {shape}", "an image has channels, height and width")
-    with blame_model(predictor.weights):
-        flop = count_flop(predictor.model, predictor.input_shape, predictor.device) * BATCH
+    flop = predictor.count_flop() * BATCH
     problems = _Problems(as_json)
     cells: list[tuple[Any, str, float]] = []
     if as_csv:

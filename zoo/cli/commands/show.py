@@ -14,7 +14,7 @@ from zoo.cli.commands.list import KINDS
 from zoo.cli.options import Discover, output_options, place_options, plugin_options, read_params
 from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.cli.weights import is_reference, show_weights
-from zoo.errors import DownloadError, UnknownNameError, UsageError, describe, is_out_of_memory, quote
+from zoo.errors import DownloadError, UnknownNameError, UsageError, quote
 from zoo.records.plain import to_json_data
 from zoo.records.references import find_entries, find_weights
 from zoo.registry.compatibility import adapt_preprocess, show_shape
@@ -190,13 +190,8 @@ def _build_layers(registry: Any, model: str, dataset: str, params: dict[str, str
     shape = adapt_preprocess(entry.spec, dataset, data.input_shape, Preprocess())[0].output_shape(data.input_shape)
     values = resolve_params(entry.spec, load_factory(entry), params)
     built = build_model(entry, input_shape=shape, num_classes=data.num_classes, params=values)
-    try:
+    with entry.blamed("failed"):
         return list_layers(built, shape)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        what = f"model {quote(entry.name)} fails on inputs of {show_shape(shape)}"
-        raise entry.plugin.broken(what, describe(error)) from error
 
 
 def _write_layers(table: dict[str, Any]) -> None:
