@@ -63,7 +63,9 @@ def draw(*, root, shift: int = 0):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (60, 1, 6, 6), dtype=torch.uint8, generator=generator)
     targets = torch.arange(60) % 3 + shift
-    return zoo.DataSplits(train=(images[:40], targets[:40]), test=(images[40:], targets[40:]), class_names="abc")
+    return zoo.DataSplits(
+        train=(images[:40], targets[:40]), test=(images[40:], targets[40:]), class_names=["a", "b", "c"]
+    )
 
 
 def test_functions_return_what_was_found_and_raise_what_failed(tmp_path):

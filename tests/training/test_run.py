@@ -232,9 +232,27 @@ def test_a_run_whose_predictions_cannot_be_written_is_not_finished(tmp_path):
     assert record["status"] == "failed" and "cannot save predictions" in record["error"] and len(record["history"]) == 1
 
 
-def test_too_little_memory_names_the_batch_size(tmp_path):
-    with pytest.raises(zoo.OutOfMemoryError, match=r"batches of 32.*--batch-size 8"):
+def test_a_model_too_large_for_memory_is_named(tmp_path):
+    with pytest.raises(zoo.OutOfMemoryError, match=r"model 'baseline'.*zoo show baseline"):
         run_small(tmp_path, params={"hidden_units": 10**13})
+
+
+class Greedy(nn.Module):
+    def __init__(self, *, input_shape, num_classes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(input_shape).numel(), num_classes))
+
+    def forward(self, inputs):
+        if self.training and len(inputs) > 4:  # as many as are tried before the training
+            torch.empty(10**15)
+        return self.layers(inputs)
+
+
+def test_too_little_memory_names_the_batch_size(tmp_path):
+    registry = zoo.Registry.discover()
+    registry.add(zoo.ModelSpec(name="greedy", factory=Greedy))
+    with pytest.raises(zoo.OutOfMemoryError, match=r"batches of 32.*--batch-size 8"):
+        run_small(tmp_path, model="greedy", registry=registry)
 
 
 class BatchNormModel(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.splits import Split, count_samples, read_image
-from zoo.errors import DataError, SettingError, UsageError, WeightsError, ZooError, describe
+from zoo.errors import DataError, SettingError, UsageError, WeightsError, describe
 from zoo.models.drift import SAMPLES, measure_inputs
 from zoo.models.golden import MAX_SAMPLES, check_golden, make_golden
 from zoo.models.probe import check_model
@@ -39,6 +39,7 @@ def save_proven(path: Path, model: nn.Module, entry: Entry[Any], metadata: Weigh
 
     Raises:
         WeightsError: the model is not the one of that name, keeps something outside its state dict, or is random.
+        PluginError, OutOfMemoryError: the model cannot be built again.
         StorageError: it cannot be written.
     """
 
@@ -46,7 +47,7 @@ def save_proven(path: Path, model: nn.Module, entry: Entry[Any], metadata: Weigh
         saved = read_metadata(path, read_header(part).metadata)
         try:
             written = read_model(part, saved, Registry([entry.plugin]), mapped=True)
-        except ZooError as error:
+        except WeightsError as error:
             why = f"{error.what.replace(str(part), 'the file')}: {error.why}"
             raise WeightsError(f"{path} was not saved", why) from error
         try:

@@ -60,7 +60,7 @@ def _check_preprocess(metadata: Mapping[str, Any]) -> None:
 
 def _check_steps(preprocess: Preprocess, key: str, shape: Sequence[int]) -> None:
     """Check that the steps can be done to images of a shape: some of them are for pictures only."""
-    if preprocess.channels is not None or preprocess.resize is not None or preprocess.mean:
+    if preprocess.channels is not None or preprocess.resize is not None:
         expect(len(shape) == 3, f"{key}: expected channels, height and width, which preprocess needs", list(shape))
     if preprocess.channels not in (None, shape[0]):
         good = {preprocess.channels, shape[0]} == {1, 3}

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from zoo.data.splits import count_samples, hash_splits
-from zoo.errors import DivergedError, StorageError, WeightsError, ZooError, describe
+from zoo.errors import DivergedError, StorageError, ZooError, describe
 from zoo.models.device import describe_device
 from zoo.models.saving import save_proven
 from zoo.models.weights import save_weights
@@ -186,7 +186,9 @@ class Recording:
             try:
                 save_proven(path, model, entry, metadata)
                 return
-            except WeightsError as error:
+            except StorageError:
+                raise
+            except ZooError as error:
                 problem = error.why
         save_weights(path, model, replace(metadata, golden=None))
         if problem:
