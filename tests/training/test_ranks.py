@@ -1,4 +1,4 @@
-"""Samples need not be images: tensors of any rank are trained, proved, evaluated, predicted, adapted and started from."""
+"""Samples need not be images: tensors of any rank are trained, proved, evaluated, predicted and adapted."""
 
 from __future__ import annotations
 
