@@ -451,7 +451,7 @@ class Struck(nn.Module):
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(input_shape).numel(), num_classes))
 
     def forward(self, inputs):
-        if self.training and len(inputs) > 4:  # before the training a few samples are tried, without workers
+        if self.training and len(inputs) == 32:  # in a batch of the training, not when it is tried before
             raise RuntimeError("DataLoader worker (pid 4711) is killed by signal: Killed. ")
         return self.layers(inputs)
 

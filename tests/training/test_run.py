@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+from typing import Any
 
 import numpy
 import pytest
@@ -367,6 +368,42 @@ def test_params_that_are_no_plain_data_are_refused(tmp_path):
     registry.add(zoo.ModelSpec(name="odd", factory=factory), plugin="mine")
     with pytest.raises(zoo.UsageError, match="layer: must be plain data"):
         run_small(tmp_path, model="odd", registry=registry, params={"layer": nn.ReLU()})
+
+
+LONG = "9" * 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        *(
+            ({name: value}, name)
+            for name in ("batch_size", "epochs", "seed", "threads", "workers")
+            for value in (LONG,)
+        ),
+        ({"batch_size": int(LONG)}, "batch_size"),
+        ({"lr": "1e400"}, "lr"),
+        ({"lr": 10**400}, "lr"),
+        ({"weight_decay": "inf"}, "weight_decay"),
+        ({"params": {"hidden_units": LONG}}, "hidden_units"),
+        ({"params": {"hidden_units": int(LONG)}}, "hidden_units"),
+        ({"params": {"hidden_units": 10**5000}}, "hidden_units"),
+        ({"dataset_params": {"train_size": int(LONG)}}, "train_size"),
+        ({"model": "named", "params": {"note": int(LONG)}}, "note"),
+        ({"model": "named", "params": {"note": {"deep": [float("nan")]}}}, "note"),
+        ({"model": "named", "params": {"note": "\udcff"}}, "note"),
+        ({"model": "named", "params": {"note": "x" * 200_000}}, "note"),
+    ],
+)
+def test_what_no_file_can_hold_is_refused_before_anything_is_read(tmp_path, arguments, name):
+    def named(*, input_shape, num_classes, note: Any = None):
+        raise AssertionError
+
+    registry = zoo.Registry.discover()
+    registry.add(zoo.ModelSpec(name="named", factory=named), plugin="mine")
+    with pytest.raises(zoo.SettingError, match=rf"^{name}: ") as caught:
+        run_small(tmp_path, registry=registry, **arguments)
+    assert caught.value.exit_code == 2
 
 
 def test_a_validation_split_is_scored_and_chooses_the_best_run(tmp_path):

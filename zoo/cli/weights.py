@@ -12,7 +12,7 @@ from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.records.header import read_header
 from zoo.records.metadata import DatasetOrigin, WeightsMetadata, read_metadata
 from zoo.records.plain import to_json_data
-from zoo.records.runs import RECORD_FILE, WEIGHTS_FILE
+from zoo.records.runs import FINISHED, RECORD_FILE, WEIGHTS_FILE, read_record
 from zoo.registry.compatibility import show_shape
 
 FILES = (WEIGHTS_FILE, RECORD_FILE)
@@ -48,6 +48,11 @@ def show_weights(path: Path, *, as_json: bool) -> None:
     if metadata:
         plugin = escape(" ".join(filter(None, [metadata.plugin.name, metadata.plugin.version])))
         write_result(f"{name}: weights of {metadata.model} of plugin {plugin}")
+        if path.name == WEIGHTS_FILE and (path.parent / RECORD_FILE).is_file():
+            record = read_record(path.parent / RECORD_FILE)
+            if record.status != FINISHED:
+                done = f"after {len(record.history)} of {record.train_config.get('epochs', '?')} epochs"
+                facts.append(("its run", escape(f"{record.status}, {done}")))
         write_table([row for row in [*_list_rows(metadata), *facts] if row[1]], indent="  ")
     else:
         write_result(f"{name}: weights of another program, their metadata name no model")

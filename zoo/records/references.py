@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from zoo.errors import DownloadError, StorageError, UnknownNameError, WeightsError, ZooError, describe, quote
-from zoo.records.runs import WEIGHTS_FILE, RunRecord, list_runs
+from zoo.records.runs import RECORD_FILE, UNKNOWN, WEIGHTS_FILE, RunRecord, list_runs, read_record
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.index import find_names
 from zoo.registry.places import Places
@@ -44,6 +44,8 @@ def find_weights(reference: str | os.PathLike[str], places: Places) -> Path:
         if found.is_file():
             return found
     missing = WeightsError(f"no weights at {quote(path)}", "no such file", fix)
+    if is_folder and (path / RECORD_FILE).is_file():
+        raise _miss_weights(path)
     if not isinstance(reference, str) or not REFERENCE.fullmatch(text) or is_folder or text.endswith(".safetensors"):
         raise missing
     registry, runs_dir = places.registry, places.runs_dir
@@ -64,6 +66,14 @@ def find_weights(reference: str | os.PathLike[str], places: Places) -> Path:
         if "/" in text:  # it may well have been meant as a path
             raise missing from None
         raise
+
+
+def _miss_weights(run: Path) -> WeightsError:
+    """Return the error for the folder of a run that has no weights; it says what became of the run."""
+    record = read_record(run / RECORD_FILE)
+    done = f"{len(record.history)} of {record.train_config.get('epochs', '?')} epochs are recorded"
+    why = f"its run is {quote(record.status or UNKNOWN)}, {done}"
+    return WeightsError(f"no weights at {quote(run)}", f"{why}; {record.error}" if record.error else why)
 
 
 def resolve_file(entry: Entry[WeightsSpec], *, offline: bool) -> Path:

@@ -68,17 +68,17 @@ def freeze_map(spec: object, name: str) -> None:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ValueError(f"{name}: expected a table of name = value, got {show(value)}")
     for key, item in value.items():
-        _check_plain(f"{name}.{key}", item)
+        check_plain(f"{name}.{key}", item)
     object.__setattr__(spec, name, MappingProxyType(dict(value)))
 
 
-def _check_plain(name: str, value: object, depth: int = 0) -> None:
+def check_plain(name: str, value: object, depth: int = 0) -> None:
     """Refuse what JSON cannot hold: it could be neither listed nor stored with the weights."""
     if isinstance(value, list | tuple | dict) and depth < MAX_DEPTH:
         if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
             raise ValueError(f"{name}: expected a table with names as keys, got {show(value)}")
         for item in value.values() if isinstance(value, dict) else value:
-            _check_plain(name, item, depth + 1)
+            check_plain(name, item, depth + 1)
     elif not (
         value is None
         or isinstance(value, str | bool)

@@ -56,7 +56,7 @@ class TrainConfig:
     """
 
     epochs: int = setting(3, "Passes over the training data; 0 only evaluates.", ge=0, le=1_000_000)
-    batch_size: int = setting(32, "Samples per training step.", ge=1)
+    batch_size: int = setting(32, "Samples per training step.", ge=1, le=1_000_000_000)
     lr: float = setting(
         None,
         "Learning rate.",

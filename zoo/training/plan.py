@@ -15,12 +15,16 @@ from zoo.models.device import resolve_device
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.factories import load_factory
+from zoo.registry.fields import check_plain, show
 from zoo.registry.params import resolve_params
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig, resolve_config
 from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec
 
 log = logging.getLogger("zoo")
+
+MAX_PARAM = 100_000
+"""Bytes of a param as JSON: a weights file holds a megabyte of metadata, and more to say than that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +98,14 @@ def _read_params(entry: Entry[Any], given: Mapping[str, Any] | None) -> dict[str
     params = resolve_params(entry.spec, load_factory(entry), given or {})
     for name, value in params.items():
         try:
-            json.dumps(value, allow_nan=False)
+            check_plain(name, value)
+            size = len(json.dumps(value))
+            json.dumps(
+                value, ensure_ascii=False
+            ).encode()  # raises for half of a surrogate pair, as of a wrong argument
         except (TypeError, ValueError):
-            raise SettingError(name, "must be plain data, so that the weights can be rebuilt from it", value) from None
+            kinds = "plain data of 64 bits that a file can hold, so that the weights can be rebuilt from it"
+            raise SettingError(name, f"must be {kinds}, got {show(value)}") from None
+        if size > MAX_PARAM:
+            raise SettingError(name, f"must be at most {MAX_PARAM} bytes as JSON, got {size}")
     return params
