@@ -11,7 +11,7 @@ from torch import nn
 
 import zoo
 from zoo.data.loading import build_dataset
-from zoo.errors import AmbiguousNameError, DataError, PluginError, UnknownNameError, UsageError
+from zoo.errors import AmbiguousNameError, DataError, OutOfMemoryError, PluginError, UnknownNameError, UsageError
 from zoo.registry.entries import Registry
 from zoo.registry.factories import build_metric, build_model, load_factory
 from zoo.registry.specs import SPEC_CLASSES
@@ -211,12 +211,12 @@ def test_a_metric_has_three_methods() -> None:
 
 
 def test_ctrl_c_and_memory_are_nobodys_fault() -> None:
-    for error in (KeyboardInterrupt, MemoryError):
+    for error, told in ((KeyboardInterrupt, KeyboardInterrupt), (MemoryError, OutOfMemoryError)):
 
         def stop(error: type = error, **_: object) -> None:
             raise error
 
-        with pytest.raises(error):
+        with pytest.raises(told):
             build_model(entry("model", stop), **MODEL)
 
 
