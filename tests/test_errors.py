@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import copy
+import errno
 import pickle
+from pathlib import Path
 
+import numpy
 import pytest
 import torch
 
@@ -33,6 +36,7 @@ from zoo.errors import (
     is_out_of_memory,
     one_line,
     quote,
+    show,
 )
 
 EXAMPLES = [
@@ -170,6 +174,51 @@ def test_describe():
     assert describe(ZooError("what", "why", "fix")) == "ZooError: what: why. fix"
 
 
+class Hostile(Exception):
+    def __str__(self):
+        raise self.args[0]
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), RecursionError(), GeneratorExit()])
+def test_an_error_whose_text_fails_is_described(error):
+    assert describe(Hostile(error)) == "Hostile (it has no text that can be shown)"
+    with pytest.raises(KeyboardInterrupt):
+        describe(Hostile(KeyboardInterrupt()))
+
+
+def test_an_error_with_a_huge_number_is_described():
+    assert describe(ValueError(10**5000)) == "ValueError (it has no text that can be shown)"
+    assert show(10**5000) == "<int>"
+    assert str(SettingError("seed", "must be smaller", 10**5000)) == "seed: must be smaller, got <int>"
+
+
+def test_foreign_text_is_cut():
+    long = "x" * 5000
+    assert describe(ValueError(long)) == f"ValueError: {'x' * 297}..."
+    assert describe(type(long, (Exception,), {})()) == f"{'x' * 297}..."
+    assert quote(long) == f"'{'x' * 297}...'"
+    assert show(long) == f"'{'x' * 296}..."
+    assert quote(Path(long)) == repr(long), "half a path is of no use"
+    for error in (
+        SettingError(long, "must be short", long),
+        UnknownSettingError("training", long, ["lr"]),
+        UnknownNameError("model", long, ["baseline"]),
+        PluginError("mine", "", "it failed", long),
+        WeightsError("w", f"{long} it says"),
+    ):
+        assert len(str(error)) < 1100, error
+    message = str(ZooError(f"{long} cannot be read", f"{long} is why", "Do so"))
+    assert " cannot be read: " in message and message.endswith(" is why. Do so") and len(message) < 2100
+
+
+def test_frames_of_cpp_are_left_out():
+    with pytest.raises(TypeError) as caught:
+        torch.empty(10**30)
+    assert "frame #0" in str(caught.value), "torch still prints them"
+    said = describe(caught.value)
+    assert said.endswith('failed to unpack the object at pos 1 with error "Overflow when unpacking long long')
+
+
 def test_closest():
     known = ["baseline", "relu-mlp", "tinyvgg"]
     assert closest("BaseLine", known) == "baseline"
@@ -221,6 +270,12 @@ def test_running_out_of_memory_is_recognised():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**62, 784)
     assert is_out_of_memory(caught.value)
+    for make in (lambda: numpy.empty(10**15), lambda: numpy.empty(10**30), lambda: numpy.empty((10**10, 10**10))):
+        with pytest.raises((MemoryError, ValueError)) as caught:
+            make()
+        assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
+    assert not is_out_of_memory(OSError(errno.ENOSPC, "No space left on device"))
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -262,7 +262,10 @@ def test_params_the_model_does_not_have_are_refused(copy):
 @pytest.mark.parametrize(
     ("plugin", "text"),
     [
-        ({"name": "zoo-vit", "version": "1.2", "source": "installed"}, "no such plugin here. pip install zoo-vit"),
+        (
+            {"name": "zoo-vit", "version": "1.2", "source": "installed"},
+            "an installed plugin called 'zoo-vit'. Install it only if",
+        ),
         ({"name": "mine", "version": "", "source": "/a/mine.py"}, "no such plugin here. Give it with --plugin /a/mine"),
     ],
 )

@@ -14,7 +14,16 @@ from typing import Any, NoReturn
 import click
 
 from zoo.cli.commands import COMMANDS
-from zoo.cli.output import ReaderGone, drop_stream, measure_width, take_stdout, write_error, write_note, write_result
+from zoo.cli.output import (
+    ReaderGone,
+    drop_stream,
+    escape,
+    measure_width,
+    take_stdout,
+    write_error,
+    write_note,
+    write_result,
+)
 from zoo.errors import (
     OutOfMemoryError,
     StorageError,
@@ -25,6 +34,7 @@ from zoo.errors import (
     quote,
     suggest,
 )
+from zoo.storage.folders import check_current_folder
 from zoo.version import __version__
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
@@ -126,6 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(number, _terminate)
     try:
         _listen()
+        if not _is_light(arguments):
+            check_current_folder()
         width = max(50, min(HELP_WIDTH, measure_width(80)) - 2)
         cli.main(list(arguments), prog_name="zoo", standalone_mode=False, terminal_width=width)
         return 0
@@ -142,6 +154,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _end(error.__cause__ if isinstance(error, _Ended) and error.__cause__ else error, arguments)
 
 
+def _is_light(arguments: Sequence[str]) -> bool:
+    """Tell whether a command line imports no torch and reads nothing by a relative path of its own."""
+    asked = set(arguments)
+    helps = not asked or asked & {"-h", "--help", "--version"}
+    return bool(helps) or (arguments[0] in ("list", "plugins", "show") and not asked & {"--layers", "--counts"})
+
+
 def _terminate(number: int, frame: Any) -> NoReturn:
     raise Terminated(number)
 
@@ -153,7 +172,7 @@ def _listen() -> None:
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             prefix = "Warning: " if record.levelno >= logging.WARNING else ""
-            write_note(f"{prefix}{record.getMessage()}")
+            write_note(f"{prefix}{escape(record.getMessage())}")
 
     log = logging.getLogger("zoo")
     log.handlers = [Handler()]
@@ -194,6 +213,10 @@ def _end(error: BaseException, arguments: Sequence[str]) -> int:
 def _report_bug(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return _report(StorageError("cannot write", describe(error), "Free some space"), arguments)
+    try:
+        check_current_folder()
+    except StorageError as gone:
+        return _report(gone, arguments)
     if is_out_of_memory(error):
         return _report(OutOfMemoryError("not enough memory", describe(error), "Ask for less, or free some"), arguments)
     import time
@@ -202,9 +225,9 @@ def _report_bug(error: BaseException, arguments: Sequence[str]) -> int:
     from zoo.storage.files import write_file
     from zoo.storage.folders import zoo_home
 
-    path = zoo_home() / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     text = "".join(traceback.format_exception(error))
     try:
+        path = zoo_home() / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, text.encode(errors="replace"), what="the log of an error")
         fix = f"This is a bug in zoo; please report it with {path}"

@@ -79,7 +79,7 @@ def measure_width(otherwise: int) -> int:
 
 
 def write_result(text: str) -> None:
-    """Print a result to stdout at once.
+    """Print a result to stdout at once; characters that could drive a terminal are escaped, its lines stay lines.
 
     Raises:
         StorageError: stdout is closed or full, so nobody gets the result.
@@ -89,7 +89,7 @@ def write_result(text: str) -> None:
     if results is None or results.closed:
         raise StorageError("cannot write results", "stdout is closed")
     try:
-        results.write(f"{text}\n")
+        results.write(f"{_escape_lines(text)}\n")
         results.flush()
     except BrokenPipeError as error:
         drop_stream(results)
@@ -109,6 +109,10 @@ def escape(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def _escape_lines(text: str) -> str:
+    return "\n".join(map(escape, text.split("\n")))
+
+
 def write_json(data: Any) -> None:
     """Print exactly one JSON value to stdout."""
     write_result(json.dumps(data, allow_nan=False))
@@ -118,7 +122,7 @@ def write_note(text: str) -> None:
     """Print a line to stderr; a closed or full stderr never stops work."""
     try:
         if sys.stderr is not None:
-            sys.stderr.write(f"{text}\n")
+            sys.stderr.write(f"{_escape_lines(text)}\n")
             sys.stderr.flush()
     except (OSError, ValueError):
         pass
@@ -136,7 +140,8 @@ def write_error(error: ZooError, *, as_json: bool) -> None:
 
 
 def write_table(rows: Sequence[Sequence[str]], indent: str = "", *, numbers: bool = False) -> None:
-    """Print aligned columns; with `numbers`, all but the first to the right."""
+    """Print aligned columns; with `numbers`, all but the first to the right. Cells are foreign text: escaped."""
+    rows = [[escape(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.rjust(width) if numbers else cell.ljust(width) for cell, width in zip(row, widths, strict=True)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -16,7 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import PluginError, SeveralErrors, UnknownNameError, UsageError, WeightsError, describe, quote
+from zoo.errors import (
+    MAX_FOREIGN,
+    PluginError,
+    SeveralErrors,
+    UnknownNameError,
+    UsageError,
+    WeightsError,
+    describe,
+    quote,
+)
 from zoo.limits import MODEL_FACTOR, MODEL_SPARE
 from zoo.records.header import FORMAT, Header, read_header
 from zoo.records.metadata import WeightsMetadata
@@ -285,8 +295,15 @@ def find_model(path: Path, metadata: WeightsMetadata, registry: Registry) -> Ent
 
 
 def _advise(name: str, source: str) -> str:
-    """Return how to get at the plugin that a model came from."""
+    """Return how to get at the plugin that a model came from, as the file says it.
+
+    Nothing of it is a command to be pasted that fetches code: the file may be a stranger's.
+    """
     if source == "installed":
-        left_out = "It is installed but left out by --no-plugin or ZOO_DISABLE_PLUGINS"
-        return left_out if is_installed(name) else f"pip install {name}"
-    return f"Give it with --plugin {source}" if Path(source).is_absolute() else "Give it again: plugins= or registry="
+        if is_installed(name):
+            return "It is installed but left out by --no-plugin or ZOO_DISABLE_PLUGINS"
+        trust = "Install it only if you trust it and where it comes from: installing a package runs its code"
+        return f"The file says that this was an installed plugin called {quote(name)}. {trust}"
+    if not Path(source).is_absolute() or len(source) > MAX_FOREIGN:
+        return "Give it again: plugins= or registry="
+    return f"Give it with --plugin {shlex.quote(source)} if you trust it"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zoo.records.metadata import WeightsMetadata
 from zoo.records.runs import RunRecord
 from zoo.registry.origin import Origin
 from zoo.registry.plugins import FIRST_PARTY
+from zoo.registry.settings import list_settings
 
 
 def write_recipe(told: RunRecord | WeightsMetadata) -> str | None:
@@ -53,7 +54,14 @@ def _list_options(told: RunRecord | WeightsMetadata) -> Iterator[tuple[str, Any]
             yield "--metric-param", f"{name}.{key}={_spell(value)}"
     # The device and the threads that the training really had: others sum in another order and round differently.
     had = {key: value for key, value in (("device", told.device), ("threads", told.threads)) if value}
-    for key, value in {**told.train_config, **had}.items():
+    yield from _list_settings({**told.train_config, **had})
+
+
+def _list_settings(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    known = list_settings()
+    for key, value in values.items():
+        if key not in known:  # a stranger's record could name any option, --plugin say
+            raise ValueError(f"there is no setting {key!r}")
         if value is not None:
             yield f"--{key.replace('_', '-')}", value
 

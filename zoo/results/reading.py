@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -135,7 +136,9 @@ def gather_samples(result: Result, indices: Sequence[int], places: Places) -> li
     known = result.outcomes.origin.digest if result.outcomes else None
     if known is not None and hash_splits(splits) != known:
         what = f"dataset {quote(entry.name)} is not the one of the predictions of {result.name}"
-        raise DataError(what, "its content has changed", f"Evaluate it anew: zoo evaluate {result.weights}")
+        raise DataError(
+            what, "its content has changed", f"Evaluate it anew: zoo evaluate {shlex.quote(str(result.weights))}"
+        )
     count = count_samples(splits.test)
     outside = next((index for index in indices if not 0 <= index < count), None)
     if outside is not None:

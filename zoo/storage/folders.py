@@ -5,16 +5,32 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from zoo.errors import SettingError
+from zoo.errors import SettingError, StorageError
 
 
 def zoo_home() -> Path:
-    """Return the folder of the user's data and cache: `ZOO_HOME`, else the usual place of the system."""
+    """Return the folder of the user's data and cache: `ZOO_HOME`, else the usual place of the system.
+
+    Raises:
+        SettingError: `ZOO_HOME` is no folder's path; or it is not set, and the user has no home folder.
+    """
     if home := _find_folder("home", None):
         return home
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("zoo", appauthor=False))
+    try:
+        return Path(platformdirs.user_data_dir("zoo", appauthor=False))
+    except (RuntimeError, KeyError) as error:  # containers often run as a user whom the system does not know
+        fix = "Set it to a folder that zoo may write to, or set HOME"
+        raise SettingError("ZOO_HOME", "is not set, and this user has no home folder", fix=fix) from error
+
+
+def check_current_folder() -> None:
+    """Raise StorageError where the current folder was deleted: libraries of torch end the process then."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise StorageError("the current folder no longer exists", fix="Go to another one with cd") from error
 
 
 def data_dir(given: str | Path | None = None) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -119,7 +120,7 @@ def evaluate(
             with blame_model(predictor.weights), name_dead_worker(plan.dataset.name):
                 scores = evaluate_model(predictor.model, batches, built, show=show, outcomes=collector)
         except DivergedError as error:
-            raise DivergedError(error.what, error.why, f"See: zoo verify {path}") from error
+            raise DivergedError(error.what, error.why, f"See: zoo verify {shlex.quote(str(path))}") from error
         seconds = time.perf_counter() - started
     origin = OutcomeOrigin(
         model=predictor.weights.model,

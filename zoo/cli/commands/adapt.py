@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from zoo.cli.options import Discover, output_options, place_options, plugin_options
-from zoo.cli.output import write_json, write_result
+from zoo.cli.output import escape, write_json, write_result
 
 
 @click.command("adapt")
@@ -40,4 +40,4 @@ def adapt_command(reference: str, freeze: tuple[str, ...], discover: Discover, a
     lines += [f"new {name}: {why}" for name, why in made.new.items()]
     lines += [f"unused {name}" for name in made.unused]
     lines += [f"frozen {name}" for name in made.frozen]
-    write_result("\n".join([*lines, f"weights: {made.weights}"]))
+    write_result("\n".join(map(escape, [*lines, f"weights: {made.weights}"])))

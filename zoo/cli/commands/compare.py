@@ -164,7 +164,9 @@ def _write_csv(comparison: Comparison, course_style: bool) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(
+        {name: escape(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in rows
+    )
     write_result(text.getvalue().removesuffix("\n"))
 
 

@@ -174,8 +174,6 @@ def _write_csv_rows(rows: Sequence[tuple[str, Sequence[Prediction]]], *, ranked:
 
 
 def _write_csv(cells: Sequence[object]) -> None:
-    # The writer quotes values that hold a character of its line end. With "\n" alone it quotes no carriage return,
-    # and lines end as in all other output.
     line = io.StringIO()
-    csv.writer(line).writerow(cells)
+    csv.writer(line).writerow([escape(cell) if isinstance(cell, str) else cell for cell in cells])
     write_result(line.getvalue().removesuffix("\r\n"))

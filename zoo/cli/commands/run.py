@@ -10,7 +10,7 @@ import click
 
 from zoo.cli import options
 from zoo.cli.options import Discover
-from zoo.cli.output import write_json, write_note, write_result
+from zoo.cli.output import escape, write_json, write_note, write_result
 from zoo.records.plain import to_json_data
 from zoo.records.runs import RunResult
 
@@ -59,9 +59,8 @@ def run_command(freeze: tuple[str, ...], discover: Discover, seeds: str | None, 
     untrained = "evaluated as it starts" if settings["init"] else "evaluated untrained"
     trained = f"trained {count} epoch{'' if count == 1 else 's'}" if count else untrained
     where = f"{result.device}, {threads} thread{'' if threads == 1 else 's'}"
-    write_result(
-        f"{_show_scores(result)}\n{trained} in {result.seconds:.2f} s on {where}\nweights: {show(result.weights)}"
-    )
+    write_result(f"{_show_scores(result)}\n{trained} in {result.seconds:.2f} s on {where}")
+    write_result(f"weights: {escape(show(result.weights))}")
 
 
 def _make_shortener() -> Callable[[Path], str]:
@@ -82,7 +81,8 @@ def _run_seeds(seeds: str, settings: dict[str, Any], show: Callable[[Path], str]
 
     def write_run(result: RunResult) -> None:
         if not as_json:
-            write_result(f"seed {result.seed}: {_show_scores(result)}, {result.seconds:.2f} s, {show(result.weights)}")
+            weights = escape(show(result.weights))
+            write_result(f"seed {result.seed}: {_show_scores(result)}, {result.seconds:.2f} s, {weights}")
 
     results = run_seeds(seeds, **settings, on_run=write_run)  # type: ignore[arg-type]  # text, as of any setting
     summary = summarise_runs(results)
@@ -92,16 +92,16 @@ def _run_seeds(seeds: str, settings: dict[str, Any], show: Callable[[Path], str]
     for name in sorted(summary, key="loss".__eq__):  # the loss comes last, as in the line of each seed
         found = summary[name]
         spread = "of one seed" if found["sd"] is None else f"± {found['sd']:.4f} over {found['n']} seeds"
-        write_result(f"{'test loss' if name == 'loss' else name} {found['mean']:.4f} {spread}")
+        write_result(f"{'test loss' if name == 'loss' else escape(name)} {found['mean']:.4f} {spread}")
 
 
 def _show_scores(result: RunResult) -> str:
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in result.metrics.items() if name != "loss")
+    scores = ", ".join(f"{escape(name)} {value:.4f}" for name, value in result.metrics.items() if name != "loss")
     return f"{scores}, test loss {result.metrics['loss']:.4f}"
 
 
 def _write_epoch(epoch: dict[str, Any]) -> None:
-    scores = "  ".join(f"{name} {value:.4f}" for name, value in epoch["test"].items() if name != "loss")
+    scores = "  ".join(f"{escape(name)} {value:.4f}" for name, value in epoch["test"].items() if name != "loss")
     write_note(
         f"epoch {epoch['epoch']}  train loss {epoch['train']['loss']:.4f}  test loss {epoch['test']['loss']:.4f}  "
         f"{scores}  {sum(epoch['seconds'].values()):.2f} s"

@@ -63,7 +63,7 @@ def plot_curves(results: Sequence[Result]) -> Figure:
         for number, name in enumerate(panels):
             left = MARGIN + number * (PANEL_WIDTH + MARGIN)
             box = (left / width, bottom / height, PANEL_WIDTH / width, PANEL_HEIGHT / height)
-            axes = add_panel(figure, box, title=name)
+            axes = add_panel(figure, box, title=fit_text(name, 12, PANEL_WIDTH))
             for index, history in enumerate(histories):
                 for split in LINE_STYLES:
                     draw_curve(axes, history, split, name, index)
