@@ -63,7 +63,8 @@ def run_without_home(*arguments: str) -> subprocess.CompletedProcess[str]:
     if os.geteuid() == 0 and shutil.which("setpriv"):
         command = ["setpriv", f"--reuid={UNKNOWN}", f"--regid={UNKNOWN}", "--clear-groups", *command]
     else:
-        code = "import pwd, sys; pwd.getpwuid = {}.__getitem__; from zoo.cli.main import main; sys.exit(main(sys.argv[1:]))"
+        unknown = "import pwd, sys; pwd.getpwuid = {}.__getitem__"
+        code = f"{unknown}; from zoo.cli.main import main; sys.exit(main(sys.argv[1:]))"
         command = [sys.executable, "-c", code, *arguments]
     options: dict[str, Any] = {"env": environment, "cwd": "/", "capture_output": True, "text": True, "timeout": 60}
     return subprocess.run(command, check=False, **options)

@@ -199,7 +199,7 @@ def test_python_functions_raise_zoo_errors(evil: ModuleType, own_folder: Path) -
         evil.FAULT.clear()
     predictor = zoo.load(zoo.save(net, "new.safetensors", **about), plugins=["evil.py"])
     evil.FAULT["forward"] = GeneratorExit()
-    with pytest.raises(zoo.PluginError, match="plugin 'evil': model 'evil' fail.*: GeneratorExit"):
+    with pytest.raises(zoo.PluginError, match=r"plugin 'evil': model 'evil' fail.*: GeneratorExit"):
         predictor(torch.zeros(1, 8, 8, dtype=torch.uint8))
 
 

@@ -75,7 +75,7 @@ class Registry:
         registry = cls([*find_plugins(paths, disabled), *map(plugin_from_object, objects)])
         for plugin in registry.plugins:
             if not plugin.installed:
-                load_specs(plugin)
+                ensure_indexed(plugin)
                 if plugin.problem is not None:
                     raise plugin.problem
         return registry

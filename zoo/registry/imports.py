@@ -33,10 +33,7 @@ def import_file(path: Path) -> ModuleType:
     Raises:
         BaseException: whatever the file raises.
     """
-    import hashlib
-
-    stem, digest = re.sub(r"[^a-z0-9]", "_", path.stem.lower()), hashlib.sha256(str(path).encode()).hexdigest()[:8]
-    name = f"{FILE_PREFIX}{stem}_{digest}"
+    name = _name_module(path)
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -50,6 +47,18 @@ def import_file(path: Path) -> ModuleType:
         sys.modules.pop(name, None)
         raise
     return module
+
+
+def is_imported(path: Path) -> bool:
+    """Tell whether `import_file` has imported a file, or is about to."""
+    return _name_module(path) in sys.modules
+
+
+def _name_module(path: Path) -> str:
+    import hashlib
+
+    stem, digest = re.sub(r"[^a-z0-9]", "_", path.stem.lower()), hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    return f"{FILE_PREFIX}{stem}_{digest}"
 
 
 def imported_files() -> list[str]:

@@ -1,7 +1,8 @@
 """Index: what installed plugins provide, found out once and kept until they change.
 
 A manifest is read in this process. A plugin in module form must run to tell what it has: it runs once, in a process of
-its own, which it may end or block. What it gave, or how it failed, is kept.
+its own, which it may end or block. What it gave, or how it failed, is kept. A single file that is given by path runs in
+this process, but is tried in another one before, once until it changes.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from typing import Any
 from zoo.errors import PluginError, StorageError, describe, quote
 from zoo.limits import MAX_KEPT
 from zoo.registry.distributions import fingerprint
-from zoo.registry.imports import import_object
+from zoo.registry.imports import import_object, is_imported
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import Plugin
 from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, WeightsSpec
+from zoo.storage import processes
 from zoo.storage.files import FileState, describe_file, digest, write_file
 from zoo.storage.folders import zoo_home
-from zoo.storage.processes import Process, Write
+from zoo.storage.processes import Answer, Process, Write
 from zoo.storage.reading import read_file
 from zoo.version import __version__
 
@@ -35,6 +37,8 @@ log = logging.getLogger("zoo")
 
 TIME_LIMIT = 10.0
 """Seconds that a plugin may take to tell what it has; importing torch from a cold disk takes most of them."""
+FILE_TIME_LIMIT = 30.0
+"""Seconds that a single file may take. It may import what it likes at its top, so slow machines need more for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,8 @@ def ensure_indexed(plugin: Plugin, *, fresh: bool = False) -> None:
     often it is looked up. A plugin that fails is marked with its `problem` and provides nothing.
     """
     if not plugin.installed:
+        if plugin.specs is None and plugin.problem is None and isinstance(plugin.source, Path):
+            plugin.problem = _try_file(plugin, plugin.source)
         load_specs(plugin)
     elif fresh and plugin.indexed is not None and not plugin.fresh:
         _apply_listing(plugin, _refresh_cache(plugin))
@@ -126,9 +132,7 @@ def _refresh_cache(plugin: Plugin) -> Listing:
     path, source = _find_cache(plugin)
     listing = _load_elsewhere(plugin) if isinstance(plugin.source, str) else _load_here(plugin)
     text = json.dumps({"source": source, "environment": fingerprint(), "listing": asdict(listing)})
-    with suppress(OSError, StorageError):  # where ZOO_HOME cannot be written, each command loads the plugin again
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, f"{digest(text)}\n{text}".encode(), what="the index of a plugin")
+    _keep(path, f"{digest(text)}\n{text}")
     return listing
 
 
@@ -158,21 +162,61 @@ def _find_module(name: str) -> Path | None:
 def _load_elsewhere(plugin: Plugin) -> Listing:
     log.info("indexing plugin %s, once", plugin.label)
     question = {"name": plugin.name, "version": plugin.version, "source": plugin.source, "requires": plugin.requires}
+    answer = _ask(_load_in_process, question, TIME_LIMIT, f"Try again: zoo plugins {plugin.name}")
+    return Listing(problem=answer) if isinstance(answer, tuple) else Listing.from_dict(answer)
+
+
+def _ask(answer: Answer, question: dict[str, Any], limit: float, fix: str) -> dict[str, Any] | tuple[str, str, str]:
+    """Return what another process answers, or what failed, why, and `fix` where it took longer than `limit` seconds."""
     failed = "importing it failed"
     try:
         # All plugins are left out there: one that lists the entries of zoo would start processes without end.
-        with closing(Process(_load_in_process, {"ZOO_DISABLE_PLUGINS": "all"})) as process:
-            return Listing.from_dict(process.ask(question, TIME_LIMIT))
+        with closing(Process(answer, {"ZOO_DISABLE_PLUGINS": "all", "ZOO_PLUGINS": ""})) as process:
+            return process.ask(question, limit)
     except TimeoutError as error:
-        return Listing(problem=(failed, str(error), f"Try again: zoo plugins {plugin.name}"))
+        return failed, str(error), fix
     except EOFError as error:
-        return Listing(problem=(failed, str(error), ""))
+        return failed, str(error), ""
     except OSError as error:
-        return Listing(problem=("no process could be started to index it", describe(error), ""))
+        return "no process could be started to try it", describe(error), ""
 
 
 def _load_in_process(question: dict[str, Any], write: Write) -> None:
     write(asdict(_load_here(Plugin(origin="", **question))))
+
+
+def _try_file(plugin: Plugin, file: Path) -> PluginError | None:
+    """Run a single file in another process before it runs here; return how it ended or blocked that, if it did.
+
+    Errors that it raises are no matter here: they do the same in this process, with their traceback. That it went well
+    is kept until the file changes; what went wrong is tried again, for the cause may be elsewhere.
+    """
+    if file.suffix != ".py" or processes.is_contained or is_imported(file):
+        return None
+    text = json.dumps({"zoo": __version__, "python": sys.version, "file": asdict(describe_file(file))})
+    kept = zoo_home() / "cache" / f"file-{plugin.name}-{digest(str(file))[:16]}.json"
+    with suppress(OSError, ValueError):
+        if kept.read_text(encoding="utf-8") == text:
+            return None
+    answer = _ask(
+        _try_in_process, {"name": plugin.name, "file": str(file)}, FILE_TIME_LIMIT, "Look for an endless loop"
+    )
+    if isinstance(answer, tuple):
+        return plugin.broken(*answer)
+    _keep(kept, text)
+    return None
+
+
+def _try_in_process(question: dict[str, Any], write: Write) -> None:
+    load_specs(Plugin(question["name"], "", "", Path(question["file"])))
+    write({})
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write what was found out; where ZOO_HOME cannot be written, each command finds it out again."""
+    with suppress(OSError, StorageError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, text.encode(), what="the index of a plugin")
 
 
 def _load_here(plugin: Plugin) -> Listing:

@@ -18,6 +18,9 @@ from typing import IO, Any, cast
 Write = Callable[[dict[str, Any]], None]
 Answer = Callable[[dict[str, Any], Write], None]
 
+is_contained = False
+"""Whether this is such a process: what runs in it needs no other one around it."""
+
 
 class Process:
     """Another Python process, which answers questions. A question and each of its answers is a line of JSON.
@@ -112,6 +115,8 @@ def main(module: str, name: str) -> None:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
+    # This file runs here as __main__; the flag is for those who import it.
+    importlib.import_module("zoo.storage.processes").is_contained = True  # type: ignore[attr-defined]
     try:
         answer: Answer = getattr(importlib.import_module(module), name)
         for question in questions:

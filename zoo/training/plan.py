@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from zoo.errors import ErrorCollector, SettingError, quote
+from zoo.errors import ErrorCollector, SettingError, quote, show
 from zoo.models.device import resolve_device
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.factories import load_factory
-from zoo.registry.fields import check_plain, show
+from zoo.registry.fields import check_plain
 from zoo.registry.params import resolve_params
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig, resolve_config
