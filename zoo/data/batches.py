@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from zoo.data.overlap import hash_rows
 from zoo.data.reader import Batch, BatchReader, Failure
 from zoo.data.splits import Split
 from zoo.errors import DataError, WorkerError, describe, quote
@@ -167,6 +168,7 @@ class LoaderBatches:
         self.seed, self.draw = (settings.loader_seed, 2) if seed is None else (seed, 0)
         sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
         self.sampler = OrderSampler(self.samples, sizes, seed)
+        self.hashes: list[Tensor] = []
         self.generator = torch.Generator()
         self.loader = DataLoader(
             reader,
@@ -189,6 +191,8 @@ class LoaderBatches:
             WorkerError: a worker process died.
         """
         self.sampler.epoch = epoch
+        if epoch == 0:
+            self.hashes = []
         # The loader draws the base seed of its workers from this generator. For training it is the first draw of the
         # epoch, for the test split the third.
         self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
@@ -197,6 +201,8 @@ class LoaderBatches:
                 if isinstance(batch, Failure):
                     raise DataError(f"dataset {quote(self.reader.name)}: sample {batch.sample}", batch.cause)
                 images, targets = batch
+                if epoch == 0:  # in passing, for zoo.data.overlap
+                    self.hashes.append(hash_rows(images))
                 inputs = self.preprocess(images.to(self.device, non_blocking=True))
                 yield inputs, targets.to(self.device, non_blocking=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -20,14 +20,12 @@ from zoo.errors import DataError, OutOfMemoryError, WeightsError, describe, is_o
 from zoo.models.device import resolve_device
 from zoo.models.drift import find_oddity
 from zoo.models.golden import TOLERANCE, check_golden
-from zoo.models.probe import count_flop
 from zoo.models.weights import check_digests, read_model
 from zoo.records.header import read_header
 from zoo.records.metadata import WeightsMetadata, read_metadata
 from zoo.records.references import find_weights
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
-from zoo.registry.plugins import blame
 from zoo.registry.preprocess import Preprocess
 
 log = logging.getLogger("zoo")
@@ -100,7 +98,7 @@ class Predictor:
     def __init__(self, model: nn.Module, weights: WeightsMetadata, device: torch.device) -> None:
         self.model, self.weights, self.device = model.to(device).eval(), weights, device
         self.class_names, self.params = weights.class_names, dict(weights.params)
-        self.preprocess, self.input_shape = weights.preprocess, weights.input_shape
+        self.preprocess, self.input_shape, self._called = weights.preprocess, weights.input_shape, False
 
     @property
     def image(self) -> dict[str, Any]:
@@ -131,7 +129,10 @@ class Predictor:
         parts = self._prepare(images, value_range, channels_last)
         size = max(1, BATCH_ELEMENTS // prod(self.input_shape))
         results: list[Tensor] = []
-        with _blame_model(self.weights), torch.inference_mode():
+        # Looking after the global state takes as long as a small model's prediction, so it is done in the first call.
+        guard = nullcontext() if self._called else self.weights.plugin.guarded("during a prediction")
+        self._called = True
+        with self.weights.plugin.blamed(f"model {quote(self.weights.model)} failed"), torch.inference_mode(), guard:
             for part in parts:
                 for raw in part.split(size):
                     inputs = self._to_inputs(raw.to(self.device), value_range)
@@ -144,11 +145,6 @@ class Predictor:
         if not bool(torch.isfinite(probabilities).all()):
             raise WeightsError(f"model {quote(self.weights.model)}", "it gives probabilities that are not finite")
         return Predictions(probabilities.numpy(), self.class_names)
-
-    def count_flop(self) -> int:
-        """Return the floating-point operations that the prediction of one image takes."""
-        with _blame_model(self.weights):
-            return count_flop(self.model, self.input_shape, self.device)
 
     def _prepare(self, images: Images, value_range: tuple[float, float] | None, channels_last: bool) -> list[Tensor]:
         """Return raw images as batches `(N, C, H, W)`, each of one dtype."""
@@ -242,12 +238,8 @@ def load(
 def load_path(path: Path, registry: Registry, device: torch.device | None = None, *, verify: bool = False) -> Predictor:
     """Load a weights file."""
     model, weights, _ = _load_file(path, registry, verify=verify)
-    with _blame_model(weights):
+    with weights.plugin.blamed(f"model {quote(weights.model)} failed"):
         return Predictor(model, weights, device or torch.device("cpu"))
-
-
-def _blame_model(weights: WeightsMetadata) -> AbstractContextManager[None]:
-    return blame(weights.plugin.name, weights.plugin.version, f"model {quote(weights.model)} failed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,7 +278,7 @@ def _load_file(path: Path, registry: Registry, *, verify: bool) -> tuple[nn.Modu
         check_digests(path, header)
         checks["digests"] = ", ".join(weights.digests) or "none in this file"
     try:
-        with _blame_model(weights):
+        with weights.plugin.blamed(f"model {quote(weights.model)} failed"):
             model = read_model(path, weights, registry)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
@@ -295,7 +287,7 @@ def _load_file(path: Path, registry: Registry, *, verify: bool) -> tuple[nn.Modu
         raise OutOfMemoryError(what, describe(error), f"See its params: zoo show {path}") from error
     checks["model"] = f"{weights.model} of plugin {weights.plugin.name}, rebuilt with its params"
     if verify and weights.golden is not None:
-        with _blame_model(weights):
+        with weights.plugin.blamed(f"model {quote(weights.model)} failed"):
             difference, count = check_golden(path, model, weights), len(weights.golden.labels)
         checks["golden samples"] = f"{count} replayed, probabilities within {difference:.1g} of {TOLERANCE:g} allowed"
     elif verify:

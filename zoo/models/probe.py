@@ -10,8 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.errors import DryRunError, OutOfMemoryError, describe, is_out_of_memory
 from zoo.registry.compatibility import show_shape
+from zoo.registry.global_state import keep_state
 
 
+@keep_state()
 def list_layers(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
     """Return the layers in the order they run, with output shapes (no batch axis) and parameter counts.
 
@@ -41,6 +43,7 @@ def list_layers(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any
     }
 
 
+@keep_state()
 def count_flop(model: nn.Module, input_shape: tuple[int, ...], device: torch.device) -> int:
     """Return the floating-point operations of a forward pass for one sample."""
     counter = FlopCounterMode(display=False)
@@ -52,6 +55,7 @@ def count_flop(model: nn.Module, input_shape: tuple[int, ...], device: torch.dev
     return int(counter.get_total_flops()) // 2
 
 
+@keep_state()
 def check_model(
     model: nn.Module, *, name: str, dataset: str, input_shape: tuple[int, ...], num_classes: int, device: torch.device
 ) -> None:
