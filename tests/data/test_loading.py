@@ -82,7 +82,6 @@ BAD: dict[str, tuple[Any, str]] = {
     "no tensors": (replace(GOOD, train=(IMAGES.numpy(), TARGETS)), "expected two tensors (images, targets)"),
     "names None": (replace(GOOD, class_names=None), "expected class names as a list of texts, got NoneType"),
     "names a number": (replace(GOOD, class_names=2), "expected class names as a list of texts, got int"),
-    "names a text": (replace(GOOD, class_names="ab"), "expected class names as a list of texts, got str"),
     "names a dict": (replace(GOOD, class_names={"a": 0, "b": 1}), "expected class names as a list of texts, got dict"),
     "names numbers": (replace(GOOD, class_names=[0, 1]), "expected class names as texts, got [0, 1]"),
     "preprocess": (replace(GOOD, preprocess=len), "dataset 'odd': preprocess: expected zoo.Preprocess, got builtin"),
@@ -92,6 +91,7 @@ RIGHT: dict[str, Any] = {
     "a list of samples": replace(GOOD, train=list(zip(IMAGES, TARGETS, strict=True))),
     "a user's list": replace(GOOD, train=UserList(zip(IMAGES, TARGETS.tolist(), strict=True))),
     "a tensor dataset": replace(GOOD, train=TensorDataset(IMAGES, TARGETS)),
+    "names a text": replace(GOOD, class_names="ab"),
     "names a list": replace(GOOD, class_names=["a", "b"]),
     "a subclass": Changing(train=GOOD.train, test=GOOD.test, class_names=("a", "b")),
 }

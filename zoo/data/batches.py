@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from zoo.data.overlap import hash_rows
 from zoo.data.reader import Batch, BatchReader, Failure
 from zoo.data.shared import SharedReader, Shortage, find_free
 from zoo.data.splits import Split
@@ -178,6 +179,7 @@ class LoaderBatches:
         self.seed, self.draw = (settings.loader_seed, 2) if seed is None else (seed, 0)
         sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
         self.sampler = OrderSampler(self.samples, sizes, seed)
+        self.hashes: list[Tensor] = []
         self.generator = torch.Generator()
         self.shared = SharedReader(reader)
         self.loader = DataLoader(
@@ -202,24 +204,28 @@ class LoaderBatches:
         """
         self.sampler.epoch = epoch
         self.shared.free = find_free()
+        if epoch == 0:
+            self.hashes = []
         # The loader draws the base seed of its workers from this generator. For training it is the first draw of the
         # epoch, for the test split the third.
         self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
         with name_dead_worker(self.reader.name):
             for batch in _read(self.loader):
-                yield self._prepare(batch)
+                yield self._prepare(batch, noted=epoch == 0)
 
     def first(self) -> Batch:
         """Return the first batch of the first epoch, read in this process; raise DataError as `epoch` does."""
         self.sampler.epoch = 0
         return self._prepare(self.reader[next(iter(self.sampler))])
 
-    def _prepare(self, batch: Batch | Failure | Shortage) -> Batch:
+    def _prepare(self, batch: Batch | Failure | Shortage, *, noted: bool = False) -> Batch:
         if isinstance(batch, Failure):
             raise DataError(f"dataset {quote(self.reader.name)}: sample {batch.sample}", batch.cause)
         if isinstance(batch, Shortage):
             raise batch.tell(self.reader.name)
         images, targets = batch
+        if noted:  # in passing, for zoo.data.overlap
+            self.hashes.append(hash_rows(images))
         inputs = self.preprocess(images.to(self.device, non_blocking=True))
         return inputs, targets.to(self.device, non_blocking=True)
 

@@ -54,7 +54,7 @@ def load_dataset(
     with entry.blamed("cannot be used"):
         for warning in check_splits(entry.name, splits):
             log.warning("%s", warning)
-        return name_splits(entry.name, splits)
+        return name_splits(entry.name, splits, entry.plugin.guarded)
 
 
 def open_dataset(name: str, params: Mapping[str, Any] | None, places: Places) -> tuple[Entry[DatasetSpec], DataSplits]:

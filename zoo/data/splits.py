@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
@@ -19,6 +20,8 @@ from zoo.registry.preprocess import Preprocess, default_scale
 TensorSplit = tuple[Tensor, Tensor]
 Split = TensorSplit | Dataset[Any]
 """A pair `(images, targets)` kept in memory, or a map-style Dataset of `(image, target)`."""
+Guard = Callable[[str], AbstractContextManager[Any]]
+"""Guards code of a plugin; the text says for a warning when it ran."""
 SPLIT_FORMS = "tensors (images, targets) or a Dataset that knows its length"
 
 
@@ -54,11 +57,12 @@ class DataSplits:
 class NamedDataset(Dataset[Any]):
     """A Dataset of a plugin that knows where it is from: what reading a sample raises becomes a DataError that says so.
 
-    Its length was asked for once, and images are tensors `(C, H, W)`.
+    Its length was asked for once, and images are tensors `(C, H, W)`. `guarded` puts back what reading one changes of
+    the global state.
     """
 
-    def __init__(self, dataset: Dataset[Any], where: str, samples: int) -> None:
-        self.dataset, self.where, self.samples = dataset, where, samples
+    def __init__(self, dataset: Dataset[Any], where: str, samples: int, guarded: Guard = nullcontext) -> None:
+        self.dataset, self.where, self.samples, self.guarded = dataset, where, samples, guarded
 
     def __len__(self) -> int:
         return self.samples
@@ -66,8 +70,9 @@ class NamedDataset(Dataset[Any]):
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
         """Return image and target of a sample; raise DataError for whatever keeps them from being read."""
         try:
-            image, target = self.dataset[index]
-            return to_image(image), target
+            with self.guarded("while a sample was read"):
+                image, target = self.dataset[index]
+                return to_image(image), target
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -81,12 +86,12 @@ def describe_failure(error: BaseException, samples: int) -> str:
     return f"{describe(error)}{told}"
 
 
-def name_splits(name: str, splits: DataSplits) -> DataSplits:
+def name_splits(name: str, splits: DataSplits, guarded: Guard = nullcontext) -> DataSplits:
     """Return checked splits whose Datasets tell their errors with the name of the data set, see NamedDataset."""
     named: dict[str, Any] = {
         split_name: split
-        if isinstance(split, tuple)
-        else NamedDataset(split, f"dataset {quote(name)}, {split_name} split", count_samples(split))
+        if isinstance(split, tuple | NamedDataset)
+        else NamedDataset(split, f"dataset {quote(name)}, {split_name} split", count_samples(split), guarded)
         for split_name, split in splits.items()
     }
     return replace(splits, **named)
@@ -119,7 +124,7 @@ def copy_splits(name: str, splits: DataSplits) -> DataSplits:
 
 
 def _read_class_names(where: str, names: Any) -> tuple[str, ...]:
-    if isinstance(names, str | bytes | Mapping | Set) or not isinstance(names, Iterable):
+    if isinstance(names, bytes | Mapping | Set) or not isinstance(names, Iterable):
         raise DataError(where, f"expected class names as a list of texts, got {type(names).__name__}")
     found = tuple(names)
     if not all(isinstance(each, str) for each in found):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from zoo.errors import OutOfMemoryError, WeightsError, ZooError, describe, is_out_of_memory
 from zoo.limits import BATCH_VALUES
 from zoo.records.metadata import GoldenSamples, WeightsMetadata
+from zoo.registry.global_state import keep_state
 from zoo.registry.preprocess import Preprocess, name_dtype
 
 TOLERANCE = 1e-4
@@ -89,6 +90,7 @@ def check_golden(where: object, model: nn.Module, metadata: WeightsMetadata) -> 
     return difference
 
 
+@keep_state()
 def predict_probabilities(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return the probabilities `(N, num_classes)` that a model gives for inputs; on the model's device."""
     training = model.training

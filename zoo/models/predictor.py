@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from zoo.models.blame import blame_model
 from zoo.models.device import resolve_device
 from zoo.models.drift import find_oddity
 from zoo.models.golden import TOLERANCE, check_golden
-from zoo.models.probe import count_flop
 from zoo.models.weights import check_digests, read_model
 from zoo.records.header import read_header
 from zoo.records.metadata import WeightsMetadata, read_metadata
@@ -103,6 +103,7 @@ class Predictor:
         self._dtype = getattr(torch, weights.raw_image.dtype)
         # Floats of a table, say, have no black and white.
         self._takes_floats = len(weights.raw_image.shape) != 3 and self._dtype.is_floating_point
+        self._called = False
 
     @property
     def image(self) -> dict[str, Any]:
@@ -133,7 +134,10 @@ class Predictor:
         """
         parts = self._prepare(images, value_range, channels_last)
         results: list[Tensor] = []
-        with blame_model(self.weights), torch.inference_mode():
+        # Looking after the global state takes as long as a small model's prediction, so it is done in the first call.
+        guard = nullcontext() if self._called else self.weights.plugin.guarded("during a prediction")
+        self._called = True
+        with blame_model(self.weights), torch.inference_mode(), guard:
             for part in parts:
                 for raw in part.split(max(1, AT_ONCE // max(1, self.preprocess.count_values(part.shape[1:])))):
                     inputs = self._to_inputs(raw.to(self.device), value_range)
@@ -146,11 +150,6 @@ class Predictor:
         if not bool(torch.isfinite(probabilities).all()):
             raise WeightsError(f"model {quote(self.weights.model)}", "it gives probabilities that are not finite")
         return Predictions(probabilities.numpy(), self.class_names)
-
-    def count_flop(self) -> int:
-        """Return the floating-point operations that the prediction of one image takes."""
-        with blame_model(self.weights):
-            return count_flop(self.model, self.input_shape, self.device)
 
     def _prepare(self, images: Images, value_range: tuple[float, float] | None, channels_last: bool) -> list[Tensor]:
         """Return raw images as batches `(N, C, H, W)`, each of one dtype."""

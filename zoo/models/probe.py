@@ -12,9 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.errors import DryRunError, OutOfMemoryError, describe, is_out_of_memory, quote
 from zoo.registry.compatibility import show_shape
+from zoo.registry.global_state import keep_state
 from zoo.registry.preprocess import name_dtype
 
 
+@keep_state()
 def list_layers(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
     """Return the layers in the order they run, with output shapes (no batch axis) and parameter counts.
 
@@ -44,6 +46,7 @@ def list_layers(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any
     }
 
 
+@keep_state()
 def count_flop(model: nn.Module, input_shape: tuple[int, ...], device: torch.device) -> int:
     """Return the floating-point operations of a forward pass for one sample."""
     counter = FlopCounterMode(display=False)
@@ -55,6 +58,7 @@ def count_flop(model: nn.Module, input_shape: tuple[int, ...], device: torch.dev
     return int(counter.get_total_flops()) // 2
 
 
+@keep_state()
 def check_model(model: nn.Module, inputs: torch.Tensor, *, name: str, dataset: str, num_classes: int) -> None:
     """Run the model in eval mode on inputs `(N, *input_shape)` and check its logits; no state of anything changes.
 

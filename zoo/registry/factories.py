@@ -29,7 +29,8 @@ def load_factory(entry: Entry[Any]) -> Callable[..., Any]:
     if isinstance(factory, str):
         source = entry.plugin.source
         beside = source if isinstance(source, Path) and not entry.plugin.installed else None
-        with blame(entry.plugin.name, entry.plugin.version, f"{entry.spec.factory} cannot be loaded"):
+        what = f"{entry.spec.factory} cannot be loaded"
+        with blame(entry.plugin.name, entry.plugin.version, what), entry.plugin.importing():
             factory = import_object(factory, beside)
     if not callable(factory):
         raise entry.plugin.broken(f"{entry.spec.factory} is not a factory", f"expected a callable, got {factory!r}")
@@ -92,7 +93,8 @@ def call_factory(entry: Entry[Any], **arguments: Any) -> Any:
     """
     factory = load_factory(entry)
     try:
-        with entry.blamed("cannot be built"):
+        guard = entry.plugin.guarded(f"while {entry.spec.kind} {quote(entry.name)} was built")
+        with entry.blamed("cannot be built"), guard:
             return factory(**arguments)
     except ZooError:
         raise

@@ -68,7 +68,7 @@ def _load_provider(plugin: Plugin) -> object:
         return source
     started = time.perf_counter()
     try:
-        with plugin.blamed("importing it failed"):
+        with plugin.blamed("importing it failed"), plugin.importing():
             return import_file(source) if isinstance(source, Path) else importlib.import_module(source)
     finally:
         plugin.seconds = time.perf_counter() - started
@@ -121,7 +121,7 @@ def _call_hook(plugin: Plugin, manager: Any, kind: str) -> list[AnySpec]:
     hook, wanted = hookspecs.HOOKS[kind], SPEC_CLASSES[kind]
     specs: list[AnySpec] = []
     for implementation in getattr(manager.hook, hook).get_hookimpls():
-        with plugin.blamed(f"{hook}() failed"):
+        with plugin.blamed(f"{hook}() failed"), plugin.importing():
             given = implementation.function()
             if not isinstance(given, Iterable):
                 raise TypeError(f"expected to yield {wanted.__name__} objects, got {type(given).__name__}")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.errors import quote
 from zoo.registry.entries import Entry
+from zoo.registry.global_state import guard_state
+from zoo.registry.plugins import blame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,14 @@ class Origin:
         """Read a table whose `name` is known to be text; what else is no text counts as not known."""
         version, source = (value if isinstance(value := table.get(key), str) else "" for key in ("version", "source"))
         return cls(name=table["name"], version=version, source=source)
+
+    def blamed(self, what: str) -> AbstractContextManager[None]:
+        """Tell an error of the body, which uses what the plugin provides, as one of it; see `blame`."""
+        return blame(self.name, self.version, what)
+
+    def guarded(self, when: str) -> AbstractContextManager[None]:
+        """Put back what the body changes of the global state, and warn of it."""
+        return guard_state(f"plugin {quote(f'{self.name} {self.version}'.strip())}", when, set())
 
     def qualify(self, name: str) -> str:
         """Return `plugin/name`, which means the plugin's entry whatever else is installed."""

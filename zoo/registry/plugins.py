@@ -11,7 +11,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from zoo.errors import PluginError, UsageError, ZooError, describe, is_out_of_memory, quote, suggest
 from zoo.registry.distributions import EntryPoint, find_entry_points, normalize_name
 from zoo.registry.fields import DOTTED, check_name
+from zoo.registry.global_state import guard_state, keep_generators
 from zoo.registry.manifest import MANIFEST_FILE, Manifest, first_party_path
 from zoo.registry.specs import SPEC_CLASSES, AnySpec
 from zoo.version import __version__
@@ -42,6 +43,7 @@ class Plugin:
         problem: Why it is broken, once that is known; a broken plugin provides nothing and stops nothing.
         warnings: What is odd but works, a line for each.
         qualified_only: Whether its entries have no bare names.
+        told: Parts of the global state that it changed, each of which was warned of.
         seconds: How long importing its code took.
         fresh: Whether what is known of it was found out since this object was made, not read from the index.
         indexed: Its specs as `zoo.registry.index` keeps them: kind and declared fields.
@@ -57,6 +59,7 @@ class Plugin:
     problem: ZooError | None = None
     warnings: list[str] = field(default_factory=list)
     qualified_only: bool = False
+    told: set[str] = field(default_factory=set, repr=False)
     seconds: float | None = None
     fresh: bool = False
     indexed: list[tuple[str, dict[str, Any]]] | None = field(default=None, repr=False)
@@ -84,6 +87,16 @@ class Plugin:
             raise
         except BaseException as error:
             raise self.broken(what, describe(error)) from error
+
+    def guarded(self, when: str) -> AbstractContextManager[None]:
+        """Put back what the body, which runs code of this plugin, changes of the global state, and warn of it."""
+        return guard_state(f"plugin {quote(self.label)}", when, self.told)
+
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """Guard the import of code of this plugin, which draws no number that anybody else would have drawn."""
+        with keep_generators(), self.guarded("while it was imported"):
+            yield
 
 
 @contextmanager

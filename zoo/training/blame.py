@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from zoo.data.batches import name_dead_worker
 from zoo.errors import OutOfMemoryError, ZooError, describe, is_out_of_memory, quote
 from zoo.records.history import Epoch
 from zoo.registry.entries import Entry
+from zoo.registry.global_state import put_back, read_state, warn_of_changes
 from zoo.registry.specs import ModelSpec
 from zoo.training.plan import Plan
+from zoo.training.progress import Progress
 
+T = TypeVar("T")
 OnEpoch = Callable[[Epoch], None]
 
 
@@ -44,6 +48,37 @@ def blame_plugin(model: Entry[ModelSpec], dataset: str, callers: Collection[Base
             raise
         with model.blamed("failed"):
             raise
+
+
+def watching(show: Progress, plan: Plan) -> Progress:
+    """Return a display that also looks after the global state: what a step changes is put back and warned of.
+
+    It looks after the first batch of each pass and after the last, and adds nothing to those between: a step that
+    changes something again is put right once a pass.
+    """
+    entries: list[Entry[Any]] = [plan.model, plan.dataset, *plan.metrics.values()]
+    suspects = [entry.plugin for entry in entries if not entry.is_first_party]
+    names = dict.fromkeys(quote(plugin.label) for plugin in suspects)
+    who = f"plugin {' or '.join(names)}" if names else "something"
+    told: set[str] = set()
+
+    def report(changed: Mapping[str, str], when: str) -> None:
+        told.update(*(plugin.told for plugin in suspects))
+        warn_of_changes(changed, who, when, told)
+
+    def watch(
+        items: Iterable[T], *, total: int, description: str, status: Callable[[], str] | None = None
+    ) -> Iterator[T]:
+        before = read_state()
+        passed = iter(show(items, total=total, description=description, status=status))
+        for first in passed:
+            yield first
+            break
+        report(put_back(before), f"during {description}")
+        yield from passed
+        report(put_back(before), f"during {description}")
+
+    return watch
 
 
 @contextmanager

@@ -20,8 +20,9 @@ from zoo.records.plain import to_json_table
 from zoo.records.references import find_weights
 from zoo.registry.compatibility import show_shape
 from zoo.registry.entries import Registry
+from zoo.registry.global_state import restore_after_errors
 from zoo.registry.places import open_places
-from zoo.training.blame import blame_plugin
+from zoo.training.blame import blame_plugin, watching
 from zoo.training.confusion import ClassScore, score_classes
 from zoo.training.inputs import make_test_batches
 from zoo.training.plan import Wanted, make_plan
@@ -104,7 +105,9 @@ def evaluate(
         settings=settings,
     )
     plan = make_plan(wanted, places.registry)
-    with use_seed(plan.config.seed), use_threads(plan.config.threads or 1), blame_plugin(plan.model, plan.dataset.name):
+    name, config = plan.dataset.name, plan.config
+    blamed = blame_plugin(plan.model, name)
+    with restore_after_errors(), use_seed(config.seed), use_threads(config.threads or 1), blamed:
         splits = load_splits(plan, places.data_dir, offline=places.offline)
         shape = find_input_shape(plan.dataset.name, splits)
         _check_fit(predictor, plan.dataset.name, tuple(splits.class_names), shape)
@@ -114,7 +117,7 @@ def evaluate(
             find_threads(plan, predictor.model, predictor.input_shape)
         batches = make_test_batches(plan, splits, splits.test, predictor.preprocess, shape)
         collector = OutcomeCollector()
-        show = bar if progress else no_progress
+        show = watching(bar if progress else no_progress, plan)
         started = time.perf_counter()
         try:
             with blame_model(predictor.weights), name_dead_worker(plan.dataset.name):

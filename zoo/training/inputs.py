@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
-from zoo.data.batches import Batches, BatchSettings, make_batches
+from zoo.data.batches import Batches, BatchSettings, LoaderBatches, make_batches
+from zoo.data.overlap import find_overlaps
 from zoo.data.splits import DataSplits, Split, count_samples
 from zoo.errors import DataError, quote
 from zoo.limits import BATCH_VALUES
@@ -22,6 +25,16 @@ TEST_BATCH_VALUES = 1 << 20
 """Evaluation keeps no activations for a backward pass, so its batches may be larger than those of training: up to 1024
 samples or a million values, whichever is less. Neither counts nor losses depend on it, so batches of huge images are
 smaller than those of training."""
+
+
+def warn_of_overlaps(plan: Plan, splits: DataSplits, batches: Mapping[str, Batches | None] | None = None) -> None:
+    """Say how many images of a split are in another: of those in memory, or of those read in passing by `batches`."""
+    passed = None
+    if batches is not None:
+        read = {name: each.hashes for name, each in batches.items() if isinstance(each, LoaderBatches)}
+        passed = {name: torch.cat(hashes) for name, hashes in read.items() if hashes}
+    for told in find_overlaps(splits, passed):
+        log.warning("dataset %s: %s", quote(plan.dataset.name), told)
 
 
 def make_train_batches(

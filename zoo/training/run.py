@@ -12,10 +12,12 @@ from zoo.models.device import use_seed, use_threads
 from zoo.records.history import Epoch
 from zoo.records.runs import RunResult
 from zoo.registry.entries import Registry
+from zoo.registry.global_state import restore_after_errors
 from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
 from zoo.storage.files import check_writable
-from zoo.training.blame import OnEpoch, blame_plugin, name_memory, note_errors
+from zoo.training.blame import OnEpoch, blame_plugin, name_memory, note_errors, watching
+from zoo.training.inputs import warn_of_overlaps
 from zoo.training.plan import Wanted
 from zoo.training.predictions import OutcomeCollector
 from zoo.training.progress import Progress, bar, no_progress
@@ -79,13 +81,14 @@ def run(
     config = request.plan.config
     callers: list[BaseException] = []
     with (
+        restore_after_errors(),
         use_seed(config.seed),
         use_threads(config.threads or 1),
         name_memory(request.plan),
         blame_plugin(request.plan.model, request.plan.dataset.name, callers),
     ):
-        on_epoch = note_errors(on_epoch, callers)
-        return train(request, show=bar if progress else no_progress, on_epoch=on_epoch, callers=callers)
+        show, on_epoch = watching(bar if progress else no_progress, request.plan), note_errors(on_epoch, callers)
+        return train(request, show=show, on_epoch=on_epoch, callers=callers)
 
 
 def train(
@@ -113,6 +116,7 @@ def train(
                 with blame_plugin(plan.model, plan.dataset.name, callers):
                     scores = evaluate(ready.model, ready.validation, ready.metrics, show=show)
                 recording.finish(scores)
+    warn_of_overlaps(plan, ready.splits, {"train": ready.train, "validation": ready.validation, "test": ready.test})
     return recording.result()
 
 

@@ -20,7 +20,7 @@ from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.factories import build_metric, build_model, refuse_params
 from zoo.registry.metric import Metric
 from zoo.registry.preprocess import Preprocess
-from zoo.training.inputs import make_test_batches, make_train_batches
+from zoo.training.inputs import make_test_batches, make_train_batches, warn_of_overlaps
 from zoo.training.metrics import check_metrics, move_metrics
 from zoo.training.plan import Plan
 from zoo.training.request import Request
@@ -62,6 +62,7 @@ def prepare(request: Request) -> Preparation:
     splits = load_splits(plan, request.places.data_dir, offline=request.places.offline)
     raw_shape = find_input_shape(plan.dataset.name, splits)
     check_claims(plan, splits, raw_shape)
+    warn_of_overlaps(plan, splits)
     declared = splits.preprocess or Preprocess()
     if pretrained is not None:
         declared = pretrained.choose_preprocess(plan.model, plan.dataset.name, splits, raw_shape, declared)

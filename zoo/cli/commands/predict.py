@@ -68,13 +68,15 @@ def predict_command(
     from zoo.data.images import find_images
     from zoo.models.device import choose_threads, use_threads
     from zoo.models.predictor import load
+    from zoo.models.probe import count_flop
 
     paths = find_images(images)
     predictor = load(reference, registry=discover(), **places)
     if len(predictor.weights.raw_image.shape) != 3:
         shape = "x".join(map(str, predictor.weights.raw_image.shape))
         raise DataError(f"{quote(reference)} is for inputs of shape {shape}", "an image has channels, height and width")
-    flop = predictor.count_flop() * BATCH
+    with predictor.weights.plugin.blamed(f"model {quote(predictor.weights.model)} failed"):
+        flop = count_flop(predictor.model, predictor.input_shape, predictor.device) * BATCH
     problems = _Problems(as_json)
     cells: list[tuple[Any, str, float]] = []
     if as_csv:
