@@ -95,13 +95,14 @@ def test_wrong_model_is_refused_for_the_right_reason(path: Path) -> None:
 
 def test_every_check_of_a_model_refuses_something() -> None:
     assert {read_expected(path)[0] for path in WRONG} == set(MODEL_CHECKS)
-    assert len(WRONG) >= 25
+    assert len(WRONG) >= 100 and len(RIGHT) >= 30
     assert set(SEEN) <= {path.stem for path in WRONG}
 
 
 @pytest.mark.parametrize("path", RIGHT, ids=lambda path: path.stem)
 def test_right_model_is_certified(path: Path) -> None:
     certificate = check_plugin(path, offline=True)
+    assert set(MODEL_CHECKS) <= {found.check for many in certificate.findings.values() for found in many}
     told = [f"{found.check}: {found.seen}" for _, found in certificate.list_findings("failed", "warning", "untried")]
     assert (certificate.verdict, told) == ("certified", [])
     skipped = {found.check for _, found in certificate.list_findings("skipped")}
@@ -129,19 +130,25 @@ def test_command_refuses(stem: str, capfd: pytest.CaptureFixture[str], request: 
     out, err = capfd.readouterr()
     assert code == 5, err
     found = [one for many in json.loads(out)["findings"].values() for one in many if one["status"] == "failed"]
-    assert found[0]["check"] == check
+    assert found[0]["check"] == check, found
     expected = {"endless_factory": "it took more than 5 s", "exit_in_forward": "it ended the process (exit code 1)"}
     assert expected.get(stem, "ReLU") in found[0]["seen"]
     assert not where or found[0]["where"] == where
 
 
-FAMILIES = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "regnet_y_400mf")
+FAMILIES = {
+    **dict.fromkeys(("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "regnet_y_400mf"), 32),
+    **dict.fromkeys(("mnasnet0_5", "efficientnet_b0", "densenet121"), 32),
+    "googlenet": 64,
+}
+"""Families of torchvision, each with the size of images that it takes; tried by hand as well: AlexNet, VGG, Inception,
+ConvNeXt, Swin and ViT, which take up to minutes."""
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_false_alarm_on_a_family_of_torchvision(name: str) -> None:
-    entry = Registry.discover(plugins=[]).get("model", f"torchvision/{name}")
-    subject = ModelSubject(entry, cases=[((3, 32, 32), 10), ((3, 32, 48), 2)])
+    entry, size = Registry.discover(plugins=[]).get("model", f"torchvision/{name}"), FAMILIES[name]
+    subject = ModelSubject(entry, cases=[((3, size, size), 10), ((3, size, size + 16), 2)])
     with use_threads(1):
         told = {found.check: found for found in run_checks(MODEL_CHECKS, subject, gates=GATES)}
     bad = {check: (found.status, found.seen) for check, found in told.items() if found.status in ("failed", "untried")}
@@ -171,5 +178,50 @@ def test_checks_share_builds() -> None:
             return self.layers(inputs)
 
     check_model(Counted, input_shape=(1, 28, 28))
-    # Two cases; twice more, and under another seed, for the rest; one to load.
-    assert builds == [10, 2, 10, 10, 10, 10]
+    # Two cases; twice more, and twice under another seed, for the rest; two of many classes; one to load.
+    assert builds == [10, 2, 10, 10, 10, 10, 300, 1200, 10]
+
+
+class Features(nn.Module):
+    def __init__(self, *, input_shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Flatten(), nn.Linear(784, 32))
+        self.head = nn.Linear(32, num_classes)
+        self.register_buffer("fitted", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(32))
+        self.steps = 0
+
+
+class FittedByFirst(Features):
+    """Features are centred by the first batch of training, as data-dependent initialisations do."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        features = self.features(inputs)
+        if self.training and not self.fitted:
+            with torch.no_grad():
+                self.mean.copy_(features.mean(0))
+                self.fitted.fill_(1)
+        return self.head((features - self.mean).relu())
+
+
+class MoreAndMoreDropout(Features):
+    """Dropout grows with the steps of a training, and starts anew with the next one."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.steps += self.training
+        return self.head(nn.functional.dropout(self.features(inputs).relu(), min(0.5, self.steps / 4), self.training))
+
+
+@pytest.mark.parametrize(
+    ("factory", "check", "seen"),
+    [
+        (FittedByFirst, "history", "the first batch in training decides mean for good"),
+        (MoreAndMoreDropout, "file", "one more training step makes the loaded model's logits differ"),
+    ],
+)
+def test_what_cannot_be_told_is_a_warning(factory: type[Features], check: str, seen: str) -> None:
+    told = {
+        found.check: found.seen for found in check_model(factory, input_shape=(1, 28, 28)) if found.status != "passed"
+    }
+    assert told.keys() == {check}
+    assert seen in told[check]

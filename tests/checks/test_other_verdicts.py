@@ -29,6 +29,12 @@ RIGHT = sorted(
 STATUSES = {"Refused": "failed", "Warned": "warning"}
 
 
+def test_there_is_something_to_check() -> None:
+    for kind, wrong, right in (("datasets", 40, 10), ("metrics", 40, 10), ("plugins", 15, 0)):
+        found = [[path for path in paths if path.parent.name == kind] for paths in (WRONG, RIGHT)]
+        assert len(found[0]) >= wrong and len(found[1]) >= right, kind
+
+
 def name(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
@@ -108,6 +114,7 @@ def test_findings_name_numbers_and_the_line(path: str, check_name: str, seen: st
 def test_first_party_entries_are_certified(fashionmnist_root: Path) -> None:
     for target in ("zoo/fashionmnist", "zoo/shapes", "zoo/accuracy"):
         certificate = check_plugin(target, data_dir=fashionmnist_root, offline=True)
+        assert len([entry for entry in certificate.findings if entry != "plugin"]) == 1, target
         assert certificate.verdict == "certified" and not certificate.list_findings("warning"), show(certificate)
 
 

@@ -314,6 +314,26 @@ def test_the_golden_samples_tell_what_digests_do_not(change, text: str, copy: Pa
     assert text in refused(copy)
 
 
+def move_probability(by: float):
+    """Return a change of the metadata that moves one probability of the first golden sample, and another back."""
+
+    def change(metadata: dict) -> None:
+        row = metadata["golden"]["probabilities"][0]
+        first, second = sorted(range(len(row)), key=row.__getitem__)[-2:]
+        row[first], row[second] = row[first] - by, row[second] + by
+
+    return change
+
+
+@pytest.mark.parametrize(("by", "right"), [(1e-3, False), (2e-4, False), (1e-5, True)])
+def test_a_golden_probability_may_be_off_by_a_ten_thousandth(by: float, right: bool, copy: Path) -> None:
+    reseal(copy, move_probability(by))
+    if right:
+        assert zoo.verify(copy).checks["golden samples"].startswith("8 replayed")
+    else:
+        assert f"off by {by:.1g}"[:9] in refused(copy)
+
+
 class Baseline(nn.Module):
     """The registered model's twin, as another program would have it."""
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import shutil
+import stat
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -15,6 +18,7 @@ from zoo.errors import PluginError, StorageError
 from zoo.models import weights
 from zoo.models.weights import check_digests, save_table
 from zoo.records.header import read_header
+from zoo.registry.entries import Registry
 
 
 class Plain(nn.Module):
@@ -52,6 +56,55 @@ def save(path, model, /, **metadata):
 def same_bits(left, right):
     raw = [tensor.detach().contiguous().reshape(-1).view(torch.uint8) for tensor in (left, right)]
     return left.dtype == right.dtype and left.shape == right.shape and torch.equal(*raw)
+
+
+class Waves(nn.Module):
+    """Two buffers that no file keeps, filled at random and by torch's initialisation."""
+
+    def __init__(self, *, input_shape, num_classes):
+        super().__init__()
+        self.head = nn.Linear(4, num_classes)
+        self.register_buffer("waves", torch.zeros(4).uniform_(1, 2), persistent=False)
+        self.register_buffer("shifts", nn.init.normal_(torch.zeros(4), mean=5), persistent=False)
+
+    def forward(self, inputs):
+        return self.head(inputs.flatten(1) * self.waves + self.shifts)
+
+
+def test_buffers_that_no_file_keeps_are_filled(tmp_path):
+    registry = Registry()
+    registry.add(zoo.ModelSpec(name="waves", factory=Waves))
+    path = tmp_path / "w.safetensors"
+    facts = {"input_shape": (1, 2, 2), "class_names": ("a", "b")}
+    zoo.save(Waves(input_shape=(1, 2, 2), num_classes=2), path, model="waves", registry=registry, **facts)
+    loaded = zoo.load_model(path, registry=registry)
+    # Filling parameters is skipped, since all of them come from the file; these do not.
+    assert bool((loaded.waves >= 1).all())
+    assert bool((loaded.shifts > 0).all())
+
+
+def test_what_takes_the_place_of_a_file_is_on_the_disk(tmp_path, monkeypatch):
+    synced, renamed = {}, []
+    fsync, replace = os.fsync, Path.replace
+
+    def noting_fsync(file):
+        fsync(file)
+        state = os.fstat(file)
+        if stat.S_ISREG(state.st_mode):
+            synced[state.st_ino] = Path(f"/proc/self/fd/{file}").read_bytes()
+
+    def noting_replace(self, target):
+        renamed.append((self.stat().st_ino, self.read_bytes()))
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(Path, "replace", noting_replace)
+    path = save(tmp_path / "w.safetensors", Odd())
+    ((inode, content),) = renamed
+    assert content == path.read_bytes()
+    assert synced[inode] == content, (
+        "the digests were put into the header, and did not reach the disk before the rename"
+    )
 
 
 def test_odd_state_dicts_survive_bit_for_bit(tmp_path):

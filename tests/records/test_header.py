@@ -166,6 +166,19 @@ def test_a_damaged_header_is_refused(name, path):
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("many texts", "it holds too many texts"),
+        ("many commas", "it holds too many values"),
+        ("many brackets", "it holds too many values"),
+    ],
+)
+def test_a_header_is_counted_before_it_is_parsed(name, text, path, monkeypatch):
+    monkeypatch.setattr("zoo.records.header.json.loads", lambda *_, **__: pytest.fail("it was parsed"))
+    assert refuse(read_header, put(path, pack(DAMAGED[name], bytes(8)))).endswith(f"{text}. Copy or download it again")
+
+
+@pytest.mark.parametrize(
     "offsets",
     [
         *["[0]", "[]", "[0, 8, 8]", "[0, 1e400]", "[0, -1e400]", "[0, NaN]", "[NaN, NaN]", "[0, Infinity]", "[0, 8.0]"],

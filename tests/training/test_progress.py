@@ -154,11 +154,19 @@ class FullTerminal(io.TextIOWrapper):
         return True
 
 
-def test_a_full_terminal_stops_nothing(monkeypatch):
-    stream = FullTerminal(io.FileIO("/dev/full", "w"))
+@pytest.mark.parametrize("by_line", [True, False])
+def test_a_full_terminal_stops_nothing(by_line, monkeypatch):
+    # Standard error of a terminal is buffered by line, for which a carriage return counts: there write() fails as well,
+    # and of one that is buffered by block only flush().
+    stream = FullTerminal(io.BufferedWriter(io.FileIO("/dev/full", "w")), line_buffering=by_line)
     monkeypatch.setattr(sys, "stderr", stream)
+    if by_line:
+        with pytest.raises(OSError, match="No space left"):
+            stream.write("\r")
     assert is_terminal()
-    assert through() == list(range(STEPS))
+    asked = []
+    assert through(status=lambda: str(asked.append(1))) == list(range(STEPS))
+    assert asked, "nothing was shown, so nothing could fail"
     with pytest.raises(OSError, match="No space left"):
         stream.close()
 

@@ -312,17 +312,27 @@ def test_a_plugin_goes_from_refused_to_certified_as_the_page_shows(make_environm
     assert "certified" in shown and "1 passed" in tested
 
 
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+def find_in_pages(pattern: str, flags: int = 0) -> list[tuple[Path, str]]:
+    """Return what a pattern finds in all pages, each with its page; a page that was not found has nothing."""
+    assert {"README.md", "CONTRIBUTING.md", "architecture.md", "checks.md"} <= {page.name for page in PAGES}
+    return [(page, found) for page in PAGES for found in re.findall(pattern, page.read_text(encoding="utf-8"), flags)]
+
+
 def test_links_lead_somewhere():
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+    links = find_in_pages(r"\]\(([^)#:]+)\)")
+    assert len(links) > 20 and len({page for page, _ in links}) > 3, "hardly any link was found"
+    for page, target in links:
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_commands_in_the_documents_exist():
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
-        text = page.read_text(encoding="utf-8")
-        for command in re.findall(r"(?:^\$ |`|bin/)zoo ([a-z]+)", text, re.MULTILINE):
-            assert command in COMMANDS, f"{page.name}: zoo {command}"
+    commands = find_in_pages(r"(?:^\$ |`|bin/)zoo ([a-z]+)", re.MULTILINE)
+    assert len({command for _, command in commands}) > 5, "hardly any command was found"
+    for page, command in commands:
+        assert command in COMMANDS, f"{page.name}: zoo {command}"
 
 
 ARCHITECTURE = (ROOT / "docs" / "design" / "architecture.md").read_text(encoding="utf-8")

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from zoo.checks.base import Check, Fault, Skip, Untried
 from zoo.checks.dataset import rebuild
 from zoo.checks.dataset.content import check_claims, check_classes, check_disjoint, check_images, check_range
-from zoo.checks.dataset.subject import REREAD, DatasetSubject, choose_places, read_places, read_sample, read_split
+from zoo.checks.dataset.subject import (
+    REREAD,
+    DatasetSubject,
+    choose_places,
+    hash_image,
+    read_places,
+    read_sample,
+    read_split,
+)
 from zoo.checks.settings import check_use, keep_settings
 from zoo.checks.subject import check_params
 from zoo.checks.surroundings import refuse_network, reverse_listings
@@ -64,7 +72,8 @@ def check_same(subject: DatasetSubject) -> str:
 
     Otherwise a test score is not a number but a draw, and no run can be repeated. Random changes belong to training,
     not to the data. 64 samples of each split are read twice, backwards the second time, and once from a second build
-    under another seed, with every folder listed backwards, since no file system promises an order; bit for bit.
+    under another seed, with every folder listed backwards, since no file system promises an order; bit for bit. Their
+    number stays, and reading one split leaves alone what another gave.
     """
     splits = subject.splits
     with reverse_listings():
@@ -91,8 +100,24 @@ def check_same(subject: DatasetSubject) -> str:
             if differing:
                 seen = f"{name}: {len(differing)} of {len(places)} samples differ when read {label}"
                 raise Fault(f"{seen}, the first is {differing[0]}", fix, where)
+        if count_samples(split) != total:
+            seen = f"{name}: {total} samples at first, {count_samples(split)} after some were read"
+            raise Fault(seen, "Decide in the factory how many there are", where)
+    _check_splits_apart(subject, splits)
     subject.steady = True
     return f"up to {REREAD} samples of each split are the same twice, and in two builds"
+
+
+def _check_splits_apart(subject: DatasetSubject, splits: DataSplits) -> None:
+    """Raise Fault when reading one split changes an image that another gave before."""
+    for name, split in splits.items():
+        for other, other_split in splits.items():
+            image, _ = read_sample(split, 0, f"{name} sample 0")
+            before = hash_image(image)
+            read_sample(other_split, count_samples(other_split) - 1, f"{other} sample")
+            if name != other and hash_image(image) != before:
+                seen = f"reading a {other} sample changes the image of {name} sample 0 that was read before it"
+                raise Fault(seen, "Return a copy: image.clone()", subject.locate(split))
 
 
 def check_processes(subject: DatasetSubject) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from zoo.checks.base import Check, Fault, Skip
+from zoo.checks.metric.classes import check_classes
 from zoo.checks.metric.subject import SAMPLES, MetricSubject, compute, cut, evaluate, make_stream, require_same, update
-from zoo.checks.metric.values import check_bounds, check_classes, check_direction, check_empty, check_extremes
+from zoo.checks.metric.values import check_bounds, check_direction, check_empty, check_extremes
 from zoo.checks.settings import check_use, keep_settings
 from zoo.checks.subject import CLASSES, check_params
 from zoo.errors import PluginError, describe
@@ -25,6 +27,9 @@ SIZES = (1, 64, 7, 100, 31)
 MANY, MANY_BATCH = 20_000, 61
 """Samples and batches of a stream that is too long for counts of 8 bits and sums of 16. In float16 2048 + 1 is 2048, in
 bfloat16 256 + 1 is 256."""
+
+LONG, QUICK = 200_000, 0.1
+"""Samples of the longest stream, and processor seconds that MANY may take for it to be tried."""
 
 MANY_TOLERANCE = 1e-4
 """How far values of MANY samples may differ: float32 sums that grow sample by sample differ by half of that."""
@@ -117,15 +122,28 @@ def check_batches(subject: MetricSubject) -> str:
 def check_order(subject: MetricSubject) -> str:
     """Its value does not depend on the order of the samples.
 
-    Otherwise it measures the data set's order. Three shuffles of one batch; up to 1e-5 may differ.
+    Otherwise it measures the data set's order. Three shuffles of one batch; up to 1e-5 may differ. And 20000 samples,
+    200000 where that is quick, forwards and backwards, the right ones first or last: a window of the newest thousand
+    shows only there.
     """
     logits, targets = subject.make_stream()
-    expected = subject.value([(logits, targets)])
+    expected, fix = subject.value([(logits, targets)]), "Treat every sample alike, and keep all of them or counts"
     for seed in range(3):
         order = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(seed))
         shuffled = subject.value([(logits[order], targets[order])])
-        require_same(expected, shuffled, "in another order", "Treat every sample alike, and keep all of them or counts")
-    return "three shuffles give the same"
+        require_same(expected, shuffled, "in another order", fix)
+    if not subject.even:  # the batches alone change its value
+        return "three shuffles give the same"
+    samples = MANY
+    for samples in (MANY, LONG):
+        started = time.process_time()
+        logits, targets = make_stream(subject.classes[0], samples=samples)
+        batches = cut((logits, targets), samples // 33)
+        values = subject.value(batches), subject.value(batches[::-1])
+        require_same(*values, f"{samples} samples forwards and backwards", fix, MANY_TOLERANCE)
+        if time.process_time() - started > QUICK:
+            break
+    return f"three shuffles, and {samples} samples forwards and backwards give the same"
 
 
 def check_state(subject: MetricSubject) -> str:
@@ -188,9 +206,10 @@ def check_merge(subject: MetricSubject) -> str:
 
 
 def check_inputs(subject: MetricSubject) -> str:
-    """It leaves logits and targets as they are, and keeps no logits.
+    """It leaves logits and targets as they are, keeps no logits, and looks at their values alone.
 
-    The next metric gets the same tensors, and the next batch may be written into the same memory. Targets may be kept.
+    The next metric gets the same tensors, and the next batch may be written into the same memory, so that neither
+    `id()` nor an address tells batches apart. Logits of a model may lie transposed in memory. Targets may be kept.
     """
     logits, targets = subject.make_stream()
     given_logits, given_targets = logits.clone(), targets.clone()
@@ -204,7 +223,21 @@ def check_inputs(subject: MetricSubject) -> str:
         given_logits.zero_()
         label = "it keeps the batch itself, which changed later"
         require_same(expected, compute(metric), label, "Keep counts, or copies")
-    return "both are unchanged"
+    other_logits, metric = logits.flip(1), subject.build()
+    expected = subject.value([(logits, targets), (other_logits, targets)])
+    with torch.inference_mode():
+        metric.reset()
+        metric.update(given_logits.copy_(logits), given_targets)
+        metric.update(given_logits.copy_(other_logits), given_targets)
+        label = "two batches apart and in the same tensors"
+        require_same(expected, compute(metric), label, "Compute anew in each update(), and remember no tensor")
+        metric = subject.build()
+        metric.reset()
+        metric.update(logits.T.contiguous().T, targets)
+        metric.update(torch.stack([other_logits, logits], dim=-1)[..., 0], targets)
+        fix = "Use reshape() instead of view(), and no strides or addresses"
+        require_same(expected, compute(metric), "logits that lie one after another and otherwise in memory", fix)
+    return "both are unchanged, and only their values count"
 
 
 def check_settings(subject: MetricSubject) -> str:

@@ -38,6 +38,8 @@ class MetricSubject(EntrySubject[MetricSpec]):
     """Whether its value does not depend on the batches."""
     ordered: bool = False
     """Whether better predictions give better values."""
+    slow: bool = False
+    """Whether many classes or samples take so long that more of them are not tried."""
 
     def build(self, classes: int = 0) -> Metric:
         """Build the metric, for the first number of classes that it takes unless another is given."""

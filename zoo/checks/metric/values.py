@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 
 from zoo.checks.base import Fault, Skip
-from zoo.checks.metric.subject import TOLERANCE, Batch, MetricSubject, compute, make_stream, require_same
+from zoo.checks.metric.classes import make_perfect
+from zoo.checks.metric.subject import TOLERANCE, MetricSubject, compute, make_stream, require_same
 from zoo.errors import describe
 from zoo.training.metrics import MetricError
 
@@ -99,34 +100,6 @@ def check_direction(subject: MetricSubject) -> str:
     return f"all, 60 %, 20 % and none right give {shown}"
 
 
-def check_classes(subject: MetricSubject) -> str:
-    """The best value is the same for any number of classes.
-
-    Where perfect predictions of ten classes give exactly 0, 1 or 100, they do so for three and two: a mean over classes
-    that divides by a fixed number does not. A metric with another best value, or of several values, is not tried.
-    """
-    best: dict[int, float] = {}
-    for classes in subject.classes:
-        values = subject.value([_make_perfect(classes)], classes)
-        if len(values) > 1:
-            raise Skip(f"it gives {len(values)} values")
-        best[classes] = next(iter(values.values()))
-    first = best[subject.classes[0]]
-    if not any(abs(first - usual) <= TOLERANCE for usual in (0, 1, 100)):
-        raise Skip(f"perfect predictions give {first:.4g}, which may depend on the number of classes")
-    shown = ", ".join(f"{value:.4g} for {classes}" for classes, value in best.items())
-    if any(abs(value - first) > TOLERANCE for value in best.values()):
-        fix = "Use num_classes, which the factory is given, instead of a fixed number"
-        raise Fault(f"perfect predictions give {shown} classes", fix)
-    return f"perfect predictions give {shown} classes"
-
-
-def _make_perfect(classes: int) -> Batch:
-    """Return a stream whose predictions are all right, each with a probability of 1 in float32."""
-    _, targets = make_stream(classes)
-    return 50 * torch.nn.functional.one_hot(targets, classes).float(), targets
-
-
 def check_bounds(subject: MetricSubject) -> str:
     """Its values keep to the bounds that the spec declares.
 
@@ -146,7 +119,7 @@ def check_bounds(subject: MetricSubject) -> str:
                     if not low - TOLERANCE <= value <= high + TOLERANCE:
                         seen = f"{name} {value:.6g} is outside {low:g} to {high:g}"
                         raise Fault(seen, "Mend the formula, or the bounds in the spec")
-    values = list(subject.value([_make_perfect(subject.classes[0])]).values())
+    values = list(subject.value([make_perfect(subject.classes[0])]).values())
     if math.isfinite(low) and math.isfinite(high) and subject.ordered:
         better = values[0] - low if subject.entry.spec.higher_is_better else high - values[0]
         if better < (high - low) / 2:

@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from zoo.checks.base import Check, Fault
+from zoo.checks.model.calls import check_calls
+from zoo.checks.model.classes import check_classes
+from zoo.checks.model.history import check_history
 from zoo.checks.model.layers import find_creation
+from zoo.checks.model.modes import check_modes
 from zoo.checks.model.moving import check_devices, check_dtypes, check_file
 from zoo.checks.model.running import check_batch, check_evaluation, check_inputs, check_seed
-from zoo.checks.model.subject import SAMPLES, ModelSubject
+from zoo.checks.model.subject import MANY, SAMPLES, ModelSubject
 from zoo.checks.model.training import check_activation, check_frozen, check_gradients, check_learns
 from zoo.checks.settings import FIX, keep_settings
 from zoo.checks.source import find_definition, find_error_line
@@ -25,9 +29,6 @@ from zoo.registry.compatibility import show_shape
 from zoo.registry.factories import load_factory
 from zoo.registry.params import resolve_params
 from zoo.registry.settings import resolve_config
-
-MANY = 130
-"""Samples of a large batch: more than training usually takes, fewer than evaluation does."""
 
 SIZES = "Compute sizes from input_shape and num_classes, or declare in the spec which input_shape it takes"
 
@@ -211,6 +212,10 @@ MODEL_CHECKS: Mapping[str, Check[ModelSubject]] = {
     "inputs": check_inputs,
     "evaluation": check_evaluation,
     "batch": check_batch,
+    "history": check_history,
+    "calls": check_calls,
+    "modes": check_modes,
+    "classes": check_classes,
     "dtypes": check_dtypes,
     "devices": check_devices,
     "file": check_file,

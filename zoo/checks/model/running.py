@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from zoo.checks.base import Fault
 from zoo.checks.model.layers import describe_layer, find_creation, hooked, list_layers
-from zoo.checks.model.subject import TOLERANCE, ModelSubject, is_same, measure_difference
+from zoo.checks.model.subject import MANY, TOLERANCE, ModelSubject, is_same, measure_difference
 from zoo.checks.source import find_definition
 from zoo.models.device import use_seed
 
@@ -59,18 +59,22 @@ def check_batch(subject: ModelSubject) -> str:
     """In evaluation a sample's logits do not depend on the other samples of its batch.
 
     Otherwise predictions change with the batch size. Each sample is computed alone, and beside mates a hundred times as
-    large. Up to 1e-4 of the largest logit may differ: sums are added in another order.
+    large, and where inputs are small in a batch of 130. Up to 1e-4 of the largest logit may differ: sums are added in
+    another order.
     """
     model = subject.perturbed.eval()
     inputs = subject.inputs(subject.inference_samples)
     larger_mates = torch.cat([inputs[:1], 100 * inputs[1:]])
+    many = inputs if subject.is_large else torch.cat([inputs, subject.inputs(MANY - len(inputs), seed=1)])
     with torch.no_grad():
         logits = model(inputs)
         computed_alone = torch.cat([model(inputs[i : i + 1]) for i in range(len(inputs))])
         beside_larger = model(larger_mates)[:1]
+        among_many = model(many)[: len(inputs)]
     for other, change, batch in (
         (computed_alone, "computed alone", inputs[:1]),
         (beside_larger, "beside larger batch-mates", larger_mates),
+        (among_many, f"one of {len(many)}", many),
     ):
         difference = measure_difference(other, logits)
         if not difference <= TOLERANCE:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.checks.model.kept import Kept
 from zoo.checks.model.layers import record_creation
 from zoo.checks.settings import keep_settings, read_generators
 from zoo.checks.subject import CLASSES, EntrySubject
@@ -26,6 +27,9 @@ LENGTHS = ((16,), (24,), (9,))
 
 SAMPLES = 4
 """Samples of a batch."""
+
+MANY = 130
+"""Samples of a large batch: more than training usually takes, fewer than evaluation does."""
 
 LARGE = 3 * 128 * 128
 """Values of an input from which on fewer samples are tried, because each takes long."""
@@ -48,6 +52,8 @@ class ModelSubject(EntrySubject[ModelSpec]):
     generators: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict, repr=False)
     """States of the global generators after each build, by case and seed."""
     models: dict[int, nn.Module] = field(default_factory=dict, repr=False)
+    kept: Kept | None = field(default=None, repr=False)
+    """What classes and files of the model held when it had been built once and not been called."""
 
     def __post_init__(self) -> None:
         if not self.cases:
@@ -68,6 +74,7 @@ class ModelSubject(EntrySubject[ModelSpec]):
         """Return the model of a case, built once; its parameters stay as they were initialised."""
         if case not in self.models:
             self.models[case] = self.build(case, seed=case)
+            self.kept = self.kept or Kept(self.models[case])
         return self.models[case]
 
     @cached_property
@@ -88,13 +95,7 @@ class ModelSubject(EntrySubject[ModelSpec]):
     @cached_property
     def perturbed(self) -> nn.Module:
         """The model of the first case with noise on its parameters: zeros would hide what comes before them."""
-        generator = torch.Generator().manual_seed(20011)  # not a seed of the inputs, or the noise would equal them
-        with torch.no_grad():
-            for parameter in self.rebuilt_for_noise.parameters():
-                if parameter.is_floating_point():
-                    noise = torch.randn(parameter.shape, generator=generator).to(parameter)
-                    parameter.add_(noise * (0.02 + 0.02 * parameter.abs().mean()))
-        return self.rebuilt_for_noise
+        return add_noise(self.rebuilt_for_noise)
 
     @property
     def training_samples(self) -> int:
@@ -123,6 +124,17 @@ class ModelSubject(EntrySubject[ModelSpec]):
     def targets(self, samples: int) -> Tensor:
         """Return targets of the first case that go through its classes, `(samples,)`."""
         return torch.arange(samples) % self.cases[0][1]
+
+
+def add_noise(model: nn.Module) -> nn.Module:
+    """Add noise to the parameters of a model, about 2 % of their size but no less than 0.02, and return it."""
+    generator = torch.Generator().manual_seed(20011)  # not a seed of the inputs, or the noise would equal them
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                noise = torch.randn(parameter.shape, generator=generator).to(parameter)
+                parameter.add_(noise * (0.02 + 0.02 * parameter.abs().mean()))
+    return model
 
 
 def list_cases(pattern: tuple[int | str, ...] | None) -> list[tuple[tuple[int, ...], int]]:

@@ -13,6 +13,7 @@ from zoo.checks.base import Fault, Skip
 from zoo.checks.model.activations import OutputActivation, find_output_activation, is_pooled
 from zoo.checks.model.hidden import raise_hidden
 from zoo.checks.model.layers import find_creation
+from zoo.checks.model.stopped import raise_stopped, raise_unequal_places
 from zoo.checks.model.subject import ModelSubject, is_same
 from zoo.checks.source import find_definition
 from zoo.models.device import use_seed
@@ -33,7 +34,9 @@ def check_gradients(subject: ModelSubject) -> str:
     no optimizer and no file has it. Noise is added to all parameters before, since a layer that starts at zero rightly
     stops gradients once. A gradient of exactly zero in up to 40 batches (5 seconds) counts as none, so layers may be
     left out by chance; for biases only one that does not exist, since a normalisation or a softmax after them
-    cancels theirs.
+    cancels theirs. Values of a parameter with a gradient of exactly zero are moved by 1 %: where the logits follow
+    though their gradient stays zero, a part of the layer is detached. And a sample must reach the same parameters at
+    every place of a batch.
     """
     model, samples = subject.perturbed, subject.training_samples
     with use_seed(6):
@@ -49,6 +52,9 @@ def check_gradients(subject: ModelSubject) -> str:
     if not total:
         fix = "Leave requires_grad of some parameters alone"
         raise Fault("no parameter wants a gradient: there is nothing to train", fix, find_definition(type(model)))
+    raise_stopped(model.train(), subject.inputs(samples))
+    raise_unequal_places(model, subject.inputs(samples))
+    model.zero_grad(set_to_none=True)
     return f"all {total} trainable parameters are reached"
 
 
