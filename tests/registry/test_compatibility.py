@@ -10,7 +10,6 @@ from zoo.registry.compatibility import adapt_preprocess, show_shape
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.specs import ModelSpec
 
-CPU = torch.device("cpu")
 PLAIN = Preprocess()
 
 
