@@ -16,7 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import PluginError, SeveralErrors, UnknownNameError, UsageError, WeightsError, describe, quote
+from zoo.errors import (
+    PluginError,
+    SeveralErrors,
+    StorageError,
+    UnknownNameError,
+    UsageError,
+    WeightsError,
+    describe,
+    quote,
+)
 from zoo.records.header import FORMAT, Header
 from zoo.records.metadata import WeightsMetadata
 from zoo.records.plain import hash_json
@@ -24,7 +33,7 @@ from zoo.registry.entries import Entry, Registry
 from zoo.registry.factories import build_model, load_factory
 from zoo.registry.plugins import is_installed
 from zoo.registry.specs import ModelSpec
-from zoo.storage.files import write_file
+from zoo.storage.files import ELSEWHERE, write_file
 
 if TYPE_CHECKING:
     import torch
@@ -70,10 +79,13 @@ def save_table(
 
         def finish(part: Path) -> None:
             final = make_header(data, table, hashing.result())
-            with part.open("rb+") as file:
-                file.write(final)
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                with part.open("rb+") as file:
+                    file.write(final)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                raise StorageError(f"cannot save weights to {path}", describe(error), ELSEWHERE) from error
             if check is not None:
                 check(part)
 
