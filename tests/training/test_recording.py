@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -271,6 +273,28 @@ def test_weights_go_where_there_is_room(tmp_path, monkeypatch):
     assert zoo.verify(saved).checks
 
 
+def test_a_disk_that_fails_at_the_last_byte_of_the_weights_loses_none(tmp_path, monkeypatch):
+    """The header is written anew, with the digest of the tensors, when all else is on the disk."""
+    calls, sync = [], os.fsync
+
+    def fail_the_second(file):
+        if "weights.safetensors" in str(Path(f"/proc/self/fd/{file}").readlink()):
+            calls.append(file)
+            if len(calls) == 2:
+                raise OSError(errno.EIO, "Input/output error")
+        sync(file)
+
+    monkeypatch.setattr("os.fsync", fail_the_second)
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    with pytest.raises(
+        zoo.StorageError, match=r"Input/output error.*1 of 1 epochs are recorded in .*weights of epoch 1"
+    ):
+        run_small(tmp_path, epochs=1)
+    (saved,) = (tmp_path / "home" / "rescued").glob("*/weights.safetensors")
+    assert zoo.verify(saved).checks["golden samples"].startswith("8 replayed")
+    assert json.loads((only_run(tmp_path) / "run.json").read_text())["status"] == "failed"
+
+
 def test_weights_that_go_nowhere_name_each_place(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
@@ -291,3 +315,15 @@ def test_a_run_without_room_is_refused_before_it_trains(tmp_path, monkeypatch):
     with pytest.raises(zoo.StorageError, match=r"the run will write 0\.1 MB, the disk has 0\.1 MB free"):
         run_small(tmp_path, on_epoch=seen.append)
     assert not seen and not list((tmp_path / "runs").iterdir())
+
+
+def test_a_signal_that_python_leaves_to_the_system_ends_the_process_after_the_save(warm_python, tmp_path):
+    code = (
+        "import os, signal, zoo\n"
+        "def stop(epoch):\n"
+        "    if epoch['epoch'] == 2: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"zoo.run(epochs=5, dataset_params={SMALL}, runs_dir={str(tmp_path / 'runs')!r}, on_epoch=stop)\n"
+    )
+    done = subprocess.run([warm_python, "-c", code], check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGTERM, done.stderr
+    check_kept(only_run(tmp_path), status="interrupted", epochs=2)

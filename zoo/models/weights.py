@@ -21,6 +21,7 @@ from zoo.errors import (
     MAX_FOREIGN,
     PluginError,
     SeveralErrors,
+    StorageError,
     UnknownNameError,
     UsageError,
     WeightsError,
@@ -35,7 +36,7 @@ from zoo.registry.entries import Entry, Registry
 from zoo.registry.factories import build_model, load_factory
 from zoo.registry.plugins import is_installed
 from zoo.registry.specs import ModelSpec
-from zoo.storage.files import write_file
+from zoo.storage.files import ELSEWHERE, write_file
 from zoo.storage.reading import explain, open_regular
 
 if TYPE_CHECKING:
@@ -84,10 +85,13 @@ def save_table(
 
         def finish(part: Path) -> None:
             final = make_header(data, table, hashing.result())
-            with part.open("rb+") as file:
-                file.write(final)
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                with part.open("rb+") as file:
+                    file.write(final)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                raise StorageError(f"cannot save weights to {path}", describe(error), ELSEWHERE) from error
             if check is not None:
                 check(part)
 

@@ -116,7 +116,7 @@ def check_writable(folder: str | Path, *, fix: str) -> None:
 
 def create_folder(parent: str | Path, name: str) -> Path:
     """Create `parent/name`, or `name-2`, `name-3`, ... when taken, and return it; raise StorageError if none can be."""
-    parent = Path(parent)
+    parent, made = Path(parent), None
     if UNSAFE_NAME.fullmatch(name):
         raise StorageError(f"cannot create a folder in {parent}", f"expected a plain name, got {quote(name)}")
     try:
@@ -125,9 +125,13 @@ def create_folder(parent: str | Path, name: str) -> Path:
             folder = parent / (name if number == 1 else f"{name}-{number}")
             with suppress(FileExistsError):
                 folder.mkdir()
+                made = folder
                 break
         _sync_folder(parent)
     except (OSError, ValueError) as error:
+        if made is not None:
+            with suppress(OSError):
+                made.rmdir()
         raise _describe_failure(f"cannot create folder {quote(name)} in {parent}", error, parent, ELSEWHERE) from error
     return folder
 

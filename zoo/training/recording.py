@@ -8,9 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +62,25 @@ class Recording:
     """Keeps what comes of a run: `folder` is its own, `record` what its `run.json` says, `weights` where they are."""
 
     def __init__(self, request: Request, ready: Preparation, rehearsal: Rehearsal, record: RunRecord) -> None:
-        self.plan, self.ready, self.rehearsal = request.plan, ready, rehearsal
-        self.record, self.weights, self.tried, self.home = record, None, False, find_home()
-        runs, classes = request.places.runs_dir, len(ready.splits.class_names)
-        listed = 4 * classes**2 if classes <= MAX_LISTED else 0
-        check_space(runs, rehearsal.size + rehearsal.predictions + listed + RECORD_BYTES)
-        self.folder = create_run(runs, self.plan.model.name, self.plan.dataset.name)
-        self.write()
+        self.plan, self.ready, self.rehearsal, self.record = request.plan, ready, rehearsal, record
+        self.folder, self.home = request.places.runs_dir, find_home()
+        self.weights: Path | None = None
+        self.tried, self.written, self.done = False, -inf, threading.Event()
 
-    weights: Path | None
+    def open(self) -> None:
+        """Make the folder and write the first record; raise StorageError, and leave nothing, when there is no room."""
+        classes = len(self.ready.splits.class_names)
+        listed = 4 * classes**2 if classes <= MAX_LISTED else 0
+        check_space(self.folder, self.rehearsal.size + self.rehearsal.predictions + listed + RECORD_BYTES)
+        with defer_signals():
+            self.folder = create_run(self.folder, self.plan.model.name, self.plan.dataset.name)
+            try:
+                self.write()
+            except StorageError:
+                with suppress(OSError):
+                    self.folder.rmdir()
+                raise
+            threading.Thread(target=_beat, args=(self.folder, self.done), daemon=True).start()
 
     def note(self, **parts: Any) -> None:
         """Change parts of the record; the file follows with the next `write`."""
@@ -96,17 +107,16 @@ class Recording:
     @contextmanager
     def keeping(self, trainer: Trainer) -> Iterator[None]:
         """Keep what is finished when the body fails or is stopped; the error says what that is and goes on."""
-        done = threading.Event()
-        threading.Thread(target=_beat, args=(self.folder, done), daemon=True).start()
         try:
             yield
         except BaseException as error:
-            # A process that is being stopped needs no second signal.
-            with defer_signals(again=not isinstance(error, KeyboardInterrupt)):
-                tell(error, self.keep(trainer, error))
+            if self.written > -inf:
+                # A process that is being stopped needs no second signal.
+                with defer_signals(again=not isinstance(error, KeyboardInterrupt)):
+                    tell(error, self.keep(trainer, error))
             raise
         finally:
-            done.set()
+            self.done.set()
 
     def keep(self, trainer: Trainer, error: BaseException) -> str:
         """Save the weights of the last finished epoch, unless that was done, and record how the run ended.

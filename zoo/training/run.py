@@ -102,20 +102,19 @@ def train(
     record, outcomes = describe_run(request, ready), OutcomeCollector()
     rehearsal = rehearse(plan, ready, record)
     trainer = Trainer(ready.model, plan.config, plan.device, ready.metrics, show=show, outcomes=outcomes)
-    with stop_once():
-        recording = Recording(request, ready, rehearsal, record)
-        trainer.on_epoch = recording.follow(trainer, on_epoch)
-        with recording.keeping(trainer), name_memory(plan):
-            started = time.perf_counter()
+    recording = Recording(request, ready, rehearsal, record)
+    trainer.on_epoch = recording.follow(trainer, on_epoch)
+    with stop_once(), recording.keeping(trainer), name_memory(plan):
+        recording.open()
+        started = time.perf_counter()
+        with blame_plugin(plan.model, plan.dataset.name, callers):
+            scores = fit(trainer, ready)
+        recording.note(history=trainer.history, metrics=scores, seconds=time.perf_counter() - started)
+        recording.save(outcomes)
+        if ready.validation is not None:
             with blame_plugin(plan.model, plan.dataset.name, callers):
-                scores = fit(trainer, ready)
-            seconds = time.perf_counter() - started
-            recording.note(history=trainer.history, metrics=scores, seconds=seconds)
-            recording.save(outcomes)
-            if ready.validation is not None:
-                with blame_plugin(plan.model, plan.dataset.name, callers):
-                    scores = evaluate(ready.model, ready.validation, ready.metrics, show=show)
-                recording.finish(scores)
+                scores = evaluate(ready.model, ready.validation, ready.metrics, show=show)
+            recording.finish(scores)
     warn_of_overlaps(plan, ready.splits, {"train": ready.train, "validation": ready.validation, "test": ready.test})
     return recording.result()
 
