@@ -18,6 +18,8 @@ several copies of them at once."""
 MAX_RESIZE_VALUES = 2**27
 """Values of what one image becomes on its way to an input. Torch resizes the width first: a tall image that becomes
 wide is larger between the two than before and after."""
+MAX_SIDE = 2**20
+"""Pixels of a side of an image that is resized: torch keeps up to fifty bytes for each of them."""
 BATCH_VALUES = 2**25
 """Values that a batch may have on its way to the inputs where nobody asked for its size: it is cut by them, not only by
 the number of its samples."""
