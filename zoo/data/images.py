@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -155,6 +155,8 @@ def _read_source(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str
     buffer = BytesIO()
     try:
         with _open_source(source) as file:
+            if isinstance(file, BufferedReader) and os.fstat(file.fileno()).st_size > MAX_IMAGE_BYTES:
+                raise DataError(name, f"has more than {MAX_IMAGE_BYTES} bytes")
             while chunk := file.read(1 << 20):
                 buffer.write(chunk)
                 if buffer.tell() > MAX_IMAGE_BYTES:
