@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import copy
 import io
 import json
 import os
@@ -74,7 +75,7 @@ SHAPES = [
 
 def choose_value(chance: random.Random) -> Any:
     """Return a value that metadata may have somewhere, or nowhere."""
-    return chance.choice(chance.choice([NUMBERS, NUMBERS, TEXTS, PARTS, SHAPES]))
+    return copy.deepcopy(chance.choice(chance.choice([NUMBERS, NUMBERS, TEXTS, PARTS, SHAPES])))
 
 
 def change_anything(chance: random.Random, table: Table) -> None:
@@ -104,7 +105,7 @@ def change_anything(chance: random.Random, table: Table) -> None:
 def change_images(chance: random.Random, table: Table) -> None:
     """Let images of any shape become the inputs of the model: all that the forms ask for stays as it must be."""
     sides = [chance.choice([1, 5, 28, 99, 640, 3000, 5792, 10**4, 2**17, 2**20]) for _ in range(2)]
-    shape = chance.choice([chance.choice(SHAPES), [chance.choice([1, 1, 1, 3]), *sides]])
+    shape = chance.choice([[*chance.choice(SHAPES)], [chance.choice([1, 1, 1, 3]), *sides]])
     channels = len(table["preprocess"]["mean"]) or table["input_shape"][0]
     table["image"] = {"shape": shape, "dtype": chance.choice(["uint8", "float32", "float64", "bool", "int64"])}
     table["image"]["range"] = chance.choice([[0, 255], [0, 1], [0, 0], [-1e308, 1e308]])
@@ -148,7 +149,7 @@ def change_classes(chance: random.Random, table: Table) -> None:
 
 def change_inputs(chance: random.Random, table: Table) -> None:
     """Let the model take other inputs."""
-    table["input_shape"] = chance.choice(SHAPES)
+    table["input_shape"] = [*chance.choice(SHAPES)]
     table["image"] = {**table["image"], "shape": table["input_shape"]}
     table["preprocess"] |= {"mean": [], "std": []}
 
