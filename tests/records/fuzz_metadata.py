@@ -4,7 +4,7 @@ Each execution changes the metadata of a good file and does with it what users d
 it, evaluates, adapts, compares and plots it. All of that happens in one child process that may have 2 GB of data
 (RLIMIT_DATA: heap and private memory, touched or not) beyond what it has once torch is imported. Whatever the file
 says, a command may end with an exit code that says what is wrong, in short printable lines; never with a traceback, a
-bug of zoo, a crash, or after more than a minute. `--only N` repeats execution N of a seed.
+bug of zoo, a crash, or after more than two minutes. `--only N` repeats execution N of a seed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any
 
 MEMORY = 2 * 1024**3
 """Bytes of data that a child may take beyond what torch has taken."""
-SECONDS = 60
+SECONDS = 120
 """Seconds that an execution may take on a machine that has other things to do as well."""
 LINE = 2500
 """Characters of a line of a message, which may name a few paths and repeats three foreign texts at most."""
@@ -244,7 +244,7 @@ class Fuzzer:
         return self.main(["verify", path])
 
     def predict(self, path: str, chance: random.Random) -> int:
-        names = chance.choices(self.pictures[:2], k=chance.choice([1, 3, 70])) + chance.choices(self.pictures, k=1)
+        names = chance.choices(self.pictures[:2], k=chance.choice([1, 2, 5])) + chance.choices(self.pictures, k=1)
         return self.main(["predict", path, *names, *chance.choice([[], ["--csv"], ["--json"], ["--top", "99"]])])
 
     def call(self, path: str, chance: random.Random) -> int:
