@@ -18,6 +18,8 @@ several copies of them at once."""
 MAX_RESIZE_VALUES = 2**27
 """Values of what one image becomes on its way to an input. Torch resizes the width first: a tall image that becomes
 wide is larger between the two than before and after."""
+MAX_SIDE = 2**20
+"""Pixels of a side of an image that is resized: torch keeps up to fifty bytes for each of them."""
 BATCH_VALUES = 2**25
 """Values that a batch may have on its way to the inputs where nobody asked for its size: it is cut by them, not only by
 the number of its samples."""
@@ -38,6 +40,10 @@ only every n-th pixel is kept."""
 MODEL_FACTOR, MODEL_SPARE = 4, 512 * 1024 * 1024
 """Bytes that a model may ask for while it is rebuilt from a file: this many times the tensors of the file, and spare
 ones for what it computes and does not keep. What it keeps has to be in the file, or the file does not fit."""
+
+MAX_INT = 2**63 - 1
+"""The largest whole number in params, as a file has them or a user gives them: what 64 bits with a sign hold, and so
+the largest that torch, numpy and other readers of a file can take."""
 
 MAX_RECORD = 64_000_000
 """Bytes of the `run.json` of a run: 200,000 epochs of two metrics."""

@@ -63,11 +63,10 @@ def run_without_home(*arguments: str) -> subprocess.CompletedProcess[str]:
     if os.geteuid() == 0 and shutil.which("setpriv"):
         command = ["setpriv", f"--reuid={UNKNOWN}", f"--regid={UNKNOWN}", "--clear-groups", *command]
     else:
-        unknown = "import pwd, sys; pwd.getpwuid = {}.__getitem__"
-        code = f"{unknown}; from zoo.cli.main import main; sys.exit(main(sys.argv[1:]))"
+        code = "import pwd; pwd.getpwuid = {}.__getitem__; from zoo.cli.main import entry; entry()"
         command = [sys.executable, "-c", code, *arguments]
-    options: dict[str, Any] = {"env": environment, "cwd": "/", "capture_output": True, "text": True, "timeout": 60}
-    return subprocess.run(command, check=False, **options)
+    options: dict[str, Any] = {"env": environment, "cwd": "/", "capture_output": True, "text": True}
+    return subprocess.run(command, check=False, timeout=60, **options)
 
 
 @pytest.mark.parametrize("command", ["list", "plugins"])

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +21,7 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TILEL
 from torch import Tensor
 
 from zoo.errors import DataError, ErrorCollector, UsageError, describe, one_line, quote
-from zoo.limits import MAX_IMAGE_BYTES, MAX_PIXELS, MAX_RESIZE_VALUES
+from zoo.limits import MAX_IMAGE_BYTES, MAX_PIXELS, MAX_RESIZE_VALUES, MAX_SIDE
 from zoo.registry.preprocess import Preprocess
 from zoo.storage.reading import explain, open_regular
 
@@ -92,8 +92,10 @@ def fit_image(image: Tensor, shape: tuple[int, ...]) -> Tensor:
     if channels not in (1, 3, len(image)):
         raise DataError(f"images with {len(image)} channels cannot become {channels}")
     fit = Preprocess(scale=1, channels=None if channels == len(image) else channels, resize=(height, width))
+    what = f"an image of {image.shape[2]} x {image.shape[1]} pixels cannot become {width} x {height}"
+    if max(*image.shape, height, width) > MAX_SIDE:
+        raise DataError(what, f"a side may have {MAX_SIDE} pixels at most")
     if (values := fit.count_values(image.shape)) > MAX_RESIZE_VALUES:
-        what = f"an image of {image.shape[2]} x {image.shape[1]} pixels cannot become {width} x {height}"
         raise DataError(what, f"it would have {values} values on the way, at most {MAX_RESIZE_VALUES} are made")
     pixels = fit(image.unsqueeze(0)).squeeze(0)
     if not image.dtype.is_floating_point:
@@ -153,6 +155,8 @@ def _read_source(source: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str
     buffer = BytesIO()
     try:
         with _open_source(source) as file:
+            if isinstance(file, BufferedReader) and os.fstat(file.fileno()).st_size > MAX_IMAGE_BYTES:
+                raise DataError(name, f"has more than {MAX_IMAGE_BYTES} bytes")
             while chunk := file.read(1 << 20):
                 buffer.write(chunk)
                 if buffer.tell() > MAX_IMAGE_BYTES:

@@ -9,7 +9,7 @@ from functools import partial
 from math import prod
 from typing import Any
 
-from zoo.limits import MAX_CLASSES, MAX_GOLDEN, MAX_GOLDEN_VALUES, MAX_IMAGE_VALUES, MAX_RESIZE_VALUES
+from zoo.limits import MAX_CLASSES, MAX_GOLDEN, MAX_GOLDEN_VALUES, MAX_IMAGE_VALUES, MAX_RESIZE_VALUES, MAX_SIDE
 from zoo.records.header import are_sizes, expect, is_text
 from zoo.registry.fields import MAX_NAME, NAME_PATTERN, SHA256_PATTERN, is_int64
 from zoo.registry.preprocess import Preprocess
@@ -62,6 +62,9 @@ def _check_steps(preprocess: Preprocess, key: str, shape: Sequence[int]) -> None
     """Check that the steps can be done to images of a shape: some of them are for pictures only."""
     if preprocess.channels is not None or preprocess.resize is not None:
         expect(len(shape) == 3, f"{key}: expected channels, height and width, which preprocess needs", list(shape))
+    if preprocess.resize is not None:
+        side = max(*shape, *preprocess.resize)
+        expect(side <= MAX_SIDE, f"{key}: expected sides of at most {MAX_SIDE} pixels where it is resized", side)
     if preprocess.channels not in (None, shape[0]):
         good = {preprocess.channels, shape[0]} == {1, 3}
         expect(good, f"{key}: expected 1 or 3 channels, which preprocess converts", shape[0])

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from zoo.errors import one_line, show
+from zoo.limits import MAX_INT
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
 MAX_NAME = 64
@@ -52,8 +53,8 @@ def check_text(spec: object, *names: str) -> None:
 
 
 def is_int64(value: int) -> bool:
-    """Tell whether torch, numpy and every reader of JSON can hold a whole number: whether 64 bits with a sign do."""
-    return -(2**63) <= value < 2**63
+    """Tell whether torch, numpy and other readers of a file can hold a whole number."""
+    return -MAX_INT - 1 <= value <= MAX_INT
 
 
 def check_int(name: str, value: object, low: int) -> None:
