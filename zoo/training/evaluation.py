@@ -21,7 +21,7 @@ from zoo.records.references import find_weights
 from zoo.registry.compatibility import show_shape
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
-from zoo.training.confusion import ClassScore, score_classes
+from zoo.training.confusion import ClassScore, score_predictions
 from zoo.training.inputs import make_test_batches
 from zoo.training.plan import Wanted, make_plan
 from zoo.training.predictions import OutcomeCollector, OutcomeOrigin, Outcomes
@@ -49,7 +49,7 @@ class Evaluation:
     @property
     def per_class(self) -> list[ClassScore]:
         """Precision, recall, F1 and support of each class."""
-        return score_classes(self.outcomes.matrix, self.outcomes.class_names)
+        return score_predictions(self.outcomes.targets, self.outcomes.predictions, self.outcomes.class_names)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data, without the outcomes."""
