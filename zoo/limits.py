@@ -37,6 +37,8 @@ MAX_GOLDEN = 256 * 1024
 MAX_GOLDEN_VALUES = 8 * MAX_IMAGE_VALUES
 """Values of all golden samples at their full size: eight of the largest images. They are few bytes in the file, where
 only every n-th pixel is kept."""
+MAX_CONFUSED = 5_000
+"""Classes of a confusion matrix. It has their square of counts, and what is made of it takes a few times its 200 MB."""
 MODEL_FACTOR, MODEL_SPARE = 4, 512 * 1024 * 1024
 """Bytes that a model may ask for while it is rebuilt from a file: this many times the tensors of the file, and spare
 ones for what it computes and does not keep. What it keeps has to be in the file, or the file does not fit."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from zoo.training.confusion import ClassScore, count_confusion, list_confusions, score_classes
+from zoo.training.confusion import ClassScore, count_confusion, list_confusions, score_classes, score_predictions
 
 
 @st.composite
@@ -35,7 +35,9 @@ def test_counts_and_scores_are_those_of_scikit_learn(case: tuple[int, list[int],
     assert matrix.tolist() == confusion_matrix(targets, predictions, labels=labels).tolist()
     # What is 0 / 0 is NaN there and None here.
     expected = precision_recall_fscore_support(targets, predictions, labels=labels, zero_division=float("nan"))
-    found = score_classes(matrix, [f"class {label}" for label in labels])
+    names = [f"class {label}" for label in labels]
+    found = score_classes(matrix, names)
+    assert score_predictions(torch.tensor(targets), torch.tensor(predictions), names) == found
     for score, precision, recall, f1, support in zip(found, *expected, strict=True):
         assert score.support == support
         for ours, theirs in ((score.precision, precision), (score.recall, recall), (score.f1, f1)):

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from zoo.errors import UsageError
+from zoo.limits import MAX_CONFUSED
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScore:
@@ -26,14 +29,35 @@ class ClassScore:
 
 
 def count_confusion(targets: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
-    """Count class indices `(N,)` of both kinds into a matrix int64 `(C, C)`: rows are targets, columns predictions."""
+    """Count class indices `(N,)` of both kinds into a matrix int64 `(C, C)`: rows are targets, columns predictions.
+
+    Raises:
+        UsageError: there are too many classes for a matrix.
+    """
+    if num_classes > MAX_CONFUSED:
+        why = f"a confusion matrix is made of at most {MAX_CONFUSED}"
+        raise UsageError(f"{num_classes} classes", why, "The scores of each class need none: zoo evaluate --json")
     pairs = targets.to(torch.int64) * num_classes + predictions
     return torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def score_classes(matrix: Tensor, class_names: Sequence[str]) -> list[ClassScore]:
     """Return the scores of each class, in the order of the classes."""
-    hits, predicted, support = (counts.tolist() for counts in (matrix.diagonal(), matrix.sum(0), matrix.sum(1)))
+    return _score(matrix.diagonal(), matrix.sum(0), matrix.sum(1), class_names)
+
+
+def score_predictions(targets: Tensor, predictions: Tensor, class_names: Sequence[str]) -> list[ClassScore]:
+    """Return the scores of each class from class indices `(N,)` of both kinds, however many classes there are."""
+    classes = len(class_names)
+    hits, predicted, support = (
+        torch.bincount(indices, minlength=classes)
+        for indices in (targets[targets == predictions], predictions, targets)
+    )
+    return _score(hits, predicted, support, class_names)
+
+
+def _score(hits: Tensor, predicted: Tensor, support: Tensor, class_names: Sequence[str]) -> list[ClassScore]:
+    rows = zip(class_names, hits.tolist(), predicted.tolist(), support.tolist(), strict=True)
     return [
         ClassScore(
             name=name,
@@ -42,7 +66,7 @@ def score_classes(matrix: Tensor, class_names: Sequence[str]) -> list[ClassScore
             f1=_divide(2 * hit, given + there),
             support=there,
         )
-        for name, hit, given, there in zip(class_names, hits, predicted, support, strict=True)
+        for name, hit, given, there in rows
     ]
 
 

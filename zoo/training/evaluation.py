@@ -23,7 +23,7 @@ from zoo.registry.entries import Registry
 from zoo.registry.global_state import restore_after_errors
 from zoo.registry.places import open_places
 from zoo.training.blame import blame_plugin, watching
-from zoo.training.confusion import ClassScore, score_classes
+from zoo.training.confusion import ClassScore, score_predictions
 from zoo.training.inputs import make_test_batches
 from zoo.training.plan import Wanted, make_plan
 from zoo.training.predictions import OutcomeCollector, OutcomeOrigin, Outcomes
@@ -51,7 +51,7 @@ class Evaluation:
     @property
     def per_class(self) -> list[ClassScore]:
         """Precision, recall, F1 and support of each class."""
-        return score_classes(self.outcomes.matrix, self.outcomes.class_names)
+        return score_predictions(self.outcomes.targets, self.outcomes.predictions, self.outcomes.class_names)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data, without the outcomes."""

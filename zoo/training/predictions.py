@@ -12,7 +12,7 @@ import numpy
 from numpy.typing import ArrayLike, NDArray
 
 from zoo.errors import WeightsError
-from zoo.limits import MAX_PREDICTIONS
+from zoo.limits import MAX_CLASSES, MAX_PREDICTIONS
 from zoo.records.header import Header, expect, is_text, read_header
 from zoo.registry.fields import SHA256_PATTERN
 from zoo.storage.files import ELSEWHERE, write_file
@@ -220,8 +220,8 @@ def _read_origin(table: Any, number: int) -> tuple[tuple[str, ...], OutcomeOrigi
         good = value is None or (is_text(value) and SHA256_PATTERN.fullmatch(value))
         expect(good, f"{key}: expected a SHA-256", value)
     names = table.get("class_names")
-    good = isinstance(names, list) and len(names) >= 2 and all(map(is_text, names))
-    expect(good, "class_names: expected a list of at least two texts", names)
+    good = isinstance(names, list) and 2 <= len(names) <= MAX_CLASSES and all(map(is_text, names))
+    expect(good, f"class_names: expected a list of 2 to {MAX_CLASSES} texts", names)
     known = {part.name: table.get(part.name) for part in fields(OutcomeOrigin) if part.name != "format"}
     return tuple(names), OutcomeOrigin(format=number, **known)
 

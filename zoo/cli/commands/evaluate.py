@@ -43,9 +43,12 @@ def evaluate_command(reference: str, per_class: bool, discover: Discover, as_jso
     if as_json:
         data = result.to_dict()
         scores = data.pop("per_class")
-        pairs = [{"target": target, "predicted": predicted, "count": count} for target, predicted, count in confused]
-        more = {"per_class": scores, "confusion": outcomes.matrix.tolist(), "most_confused": pairs}
-        write_json({**data, **(more if per_class else {})})
+        if per_class:
+            pairs = [
+                {"target": target, "predicted": predicted, "count": count} for target, predicted, count in confused
+            ]
+            data |= {"per_class": scores, "confusion": outcomes.matrix.tolist(), "most_confused": pairs}
+        write_json(data)
         return
     facts = {"model": result.model, "weights": escape(str(result.weights)), "dataset": result.dataset}
     values = {name: f"{value:.6g}" for name, value in result.metrics.items()}
