@@ -36,7 +36,7 @@ def count_confusion(targets: Tensor, predictions: Tensor, num_classes: int) -> T
     """
     if num_classes > MAX_CONFUSED:
         why = f"a confusion matrix is made of at most {MAX_CONFUSED}"
-        raise UsageError(f"{num_classes} classes", why, "The scores of each class need none: zoo evaluate --json")
+        raise UsageError(f"{num_classes} classes", why, "The per_class of zoo.evaluate needs none")
     pairs = targets.to(torch.int64) * num_classes + predictions
     return torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
