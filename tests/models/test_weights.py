@@ -83,6 +83,28 @@ def test_buffers_that_no_file_keeps_are_filled(tmp_path):
     assert loaded.shifts.tolist() == [5] * 4
 
 
+class Tied(nn.Module):
+    def __init__(self, *, input_shape, num_classes):
+        super().__init__()
+        self.once = nn.Linear(4, 4)
+        self.twice = nn.Linear(4, 4)
+        self.twice.weight = self.once.weight
+        self.head = nn.Linear(4, num_classes)
+
+    def forward(self, inputs):
+        return self.head(self.twice(self.once(inputs.flatten(1)).relu()))
+
+
+def test_tied_tensors_stay_tied(tmp_path):
+    registry = Registry()
+    registry.add(zoo.ModelSpec(name="tied", factory=Tied))
+    path = tmp_path / "w.safetensors"
+    facts = {"input_shape": (1, 2, 2), "class_names": ("a", "b")}
+    zoo.save(Tied(input_shape=(1, 2, 2), num_classes=2), path, model="tied", registry=registry, **facts)
+    loaded = zoo.load_model(path, registry=registry)
+    assert loaded.twice.weight is loaded.once.weight
+
+
 def test_what_takes_the_place_of_a_file_is_on_the_disk(tmp_path, monkeypatch):
     synced, renamed = {}, []
     fsync, replace = os.fsync, Path.replace

@@ -242,6 +242,13 @@ def test_the_file_reaches_the_disk_before_the_rename_and_the_rename_before_the_r
     assert not opened
 
 
+def test_a_system_that_writes_a_part_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: real(file, data[:1000]))
+    files.write_file(tmp_path / "w", [NEW, b"x" * 2500], what="weights")
+    assert (tmp_path / "w").read_bytes() == NEW + b"x" * 2500
+
+
 @pytest.mark.parametrize("data", [b"", NEW, [], [b"ab", b"", b"c"], iter([NEW, OLD]), (b"x" for _ in range(3))])
 def test_all_of_the_data_is_written(data: object, tmp_path: Path) -> None:
     expected = data if isinstance(data, bytes) else b"".join(data := list(data))  # type: ignore[call-overload]
