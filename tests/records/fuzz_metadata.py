@@ -328,7 +328,8 @@ def main(arguments: list[str] | None = None) -> int:
         done = subprocess.run(command, stderr=said, check=False, cwd=folder)
         if done.returncode:
             said.seek(0)
-            print(said.read()[-5000:], file=sys.stderr)
+            *_, rest = said.read().rpartition("\nat ")
+            print(f"at {rest[-5000:]}", file=sys.stderr)
             print(f"the child ended with {done.returncode}; repeat it with --only and the last number", file=sys.stderr)
         return int(done.returncode != 0)
 

@@ -111,6 +111,15 @@ def test_steps_that_only_pictures_have_are_refused_for_other_inputs() -> None:
     assert "input_shape: expected channels, height and width, which preprocess needs, got [1000]" in said
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "uint64"])
+def test_images_without_a_range_need_a_scale(dtype: str) -> None:
+    image = {"shape": [1, 2, 2], "dtype": dtype, "range": [0, 255]}
+    table = make_metadata(image=image, golden=...)
+    assert f"preprocess: expected a scale for images of {dtype}" in refuse(read_metadata, Path("w"), table)
+    table["preprocess"]["scale"] = 255
+    read_metadata(Path("w"), table)
+
+
 @pytest.mark.parametrize("value", [10**30, 10**20, 2**63, -(10**19), [1, [2**64]], {"a": 10**20}])
 def test_params_beyond_64_bits_are_refused_by_name(value: Any) -> None:
     said = refuse(read_metadata, Path("w"), make_metadata(params={"hidden_units": value}))

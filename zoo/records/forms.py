@@ -16,6 +16,8 @@ from zoo.registry.preprocess import Preprocess
 
 Form = Callable[[Any], object]
 """Tells whether a value has a form."""
+WITHOUT_RANGE = ("uint32", "int32", "uint64", "int64")
+"""Dtypes whose range says nothing about the images: what they are divided by has to be stated."""
 IMAGE_BYTES = {
     **{"bool": 1, "uint8": 1, "int8": 1, "uint16": 2, "int16": 2, "uint32": 4, "int32": 4, "uint64": 8, "int64": 8},
     **{"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8},
@@ -49,7 +51,9 @@ def _check_preprocess(metadata: Mapping[str, Any]) -> None:
     )
     channels = len(preprocess.mean) or shape[0]
     expect(channels == shape[0], f"preprocess: expected mean and std of {shape[0]} channels", channels)
-    image = metadata.get("image") or {"shape": shape}
+    image = metadata.get("image") or {"shape": shape, "dtype": "uint8"}
+    scaled = preprocess.scale is not None or image["dtype"] not in WITHOUT_RANGE
+    expect(scaled, f"preprocess: expected a scale for images of {image['dtype']}", None)
     for key, start in {"input_shape": shape, "image": image["shape"]}.items():
         _check_steps(preprocess, key, start)
         made = preprocess.output_shape(start)
