@@ -121,7 +121,7 @@ MUTANTS = (
         "zoo/training/recording.py",
         '{KeyboardInterrupt: "interrupted", DivergedError: "diverged"}',
         '{DivergedError: "diverged"}',
-        "tests/training/test_run.py::test_an_interrupt_is_recorded_and_passed_on",
+        "tests/training/test_recording.py::test_what_ends_an_epoch_keeps_the_one_before",
     ),
     Mutant(
         "tied tensors come apart when they are loaded",
