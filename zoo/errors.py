@@ -29,10 +29,7 @@ def _bound(part: str) -> str:
 
 
 def quote(text: object) -> str:
-    """Quote foreign text for a message: cut short, and with its control characters escaped.
-
-    So a name can drive no terminal. A path stays whole, because a part of one is of no use.
-    """
+    """Quote foreign text for a message: cut short unless it is a path, control characters escaped for the terminal."""
     return repr(str(text) if hasattr(text, "__fspath__") else shorten(str(text)))
 
 
@@ -83,8 +80,10 @@ def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
 
 
 # What torch and numpy say in plain errors, the last two of each for sizes whose product no memory can hold.
-TORCH_SAYS = ("can't allocate memory", "Cannot allocate memory", "out of memory", "Invalid buffer size")
-TORCH_SAYS += ("Storage size calculation overflowed", "integer multiplication overflow")
+TORCH_SAYS = (
+    *("can't allocate memory", "Cannot allocate memory", "out of memory", "Invalid buffer size"),
+    *("Storage size calculation overflowed", "integer multiplication overflow"),
+)
 NUMPY_SAYS = ("Maximum allowed dimension exceeded", "array is too big")
 
 
