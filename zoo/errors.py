@@ -13,6 +13,8 @@ MAX_FOREIGN = 300
 """Characters of foreign text that a message repeats: an exception's words, a value, a name."""
 MAX_PART = 1000
 """Characters of a whole part of a message, which joins words of zoo with foreign ones, paths and further reasons."""
+CPP_FRAMES = "Exception raised from "
+"""How torch begins the place in its C++ code and the frames that led there: of use to its developers only."""
 
 
 def shorten(text: str, most: int = MAX_FOREIGN) -> str:
@@ -27,10 +29,7 @@ def _bound(part: str) -> str:
 
 
 def quote(text: object) -> str:
-    """Quote foreign text for a message: cut short, and with its control characters escaped.
-
-    So a name can drive no terminal. A path stays whole, because a part of one is of no use.
-    """
+    """Quote foreign text for a message: cut short unless it is a path, control characters escaped for the terminal."""
     return repr(str(text) if hasattr(text, "__fspath__") else shorten(str(text)))
 
 
@@ -66,15 +65,11 @@ def describe(error: BaseException) -> str:
     return f"{kind}: {one_line(cut)}" if cut else kind
 
 
-CPP_FRAMES = "Exception raised from "
-"""How torch begins the place in its C++ code and the frames that led there: of use to its developers only."""
-
-
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name most like `name`, or None when nothing is close."""
     import difflib
 
-    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(name[:MAX_FOREIGN].lower(), list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 
@@ -84,15 +79,12 @@ def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
     return f"Did you mean {quote(near)}?" if near else otherwise
 
 
-NO_MEMORY: dict[type[Exception], tuple[str, ...]] = {
-    # torch, for the CPU and for other devices; the last two are for sizes whose product no memory can hold
-    RuntimeError: (
-        *("can't allocate memory", "Cannot allocate memory", "out of memory", "Invalid buffer size"),
-        *("Storage size calculation overflowed", "integer multiplication overflow"),
-    ),
-    # numpy, for such sizes
-    ValueError: ("Maximum allowed dimension exceeded", "array is too big"),
-}
+# What torch and numpy say in plain errors, the last two of each for sizes whose product no memory can hold.
+TORCH_SAYS = (
+    *("can't allocate memory", "Cannot allocate memory", "out of memory", "Invalid buffer size"),
+    *("Storage size calculation overflowed", "integer multiplication overflow"),
+)
+NUMPY_SAYS = ("Maximum allowed dimension exceeded", "array is too big")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -102,10 +94,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-        return True
-    texts = [text for kind, said in NO_MEMORY.items() if isinstance(error, kind) for text in said]
-    return bool(texts) and any(text in describe(error) for text in texts)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    said = TORCH_SAYS if isinstance(error, RuntimeError) else NUMPY_SAYS if isinstance(error, ValueError) else ()
+    return any(text in describe(error) for text in said)
 
 
 class ZooError(Exception):
