@@ -87,6 +87,9 @@ def isolated_environment(
     monkeypatch.setenv("ZOO_RUNS_DIR", str(folder / "runs"))
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
+    # A file given by path is not tried in another Python before it runs here: most tests would wait for that one to
+    # import torch. tests/registry/test_single_files.py tries them, and so does every `zoo` in a process of its own.
+    monkeypatch.setattr("zoo.storage.processes.is_contained", True)
     before = Path.cwd()
     # What `zoo.cli.main` changes for its process.
     log, stops = logging.getLogger("zoo"), [signal.SIGTERM, *filter(None, [getattr(signal, "SIGHUP", None)])]

@@ -16,6 +16,13 @@ from zoo.cli.main import main
 from zoo.errors import PluginError
 from zoo.registry.imports import import_file
 
+
+@pytest.fixture(autouse=True)
+def tried(monkeypatch: pytest.MonkeyPatch, isolated_environment: None) -> None:
+    """Let files be tried as in any other process."""
+    monkeypatch.setattr("zoo.storage.processes.is_contained", False)
+
+
 HOOK = "import os, time, zoo\n@zoo.hookimpl\ndef zoo_models():\n"
 # What a file does at its top or in its hook, and what is said of it.
 DEADLY = {

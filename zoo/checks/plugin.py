@@ -215,6 +215,8 @@ def check_plugin(target: str | Path, *, data_dir: str | Path | None = None, offl
     root = folders.data_dir(data_dir)
     findings: dict[str, list[Finding]] = {}
     for plugin in parts:
+        if not plugin.installed:
+            load_specs(plugin)  # without trying a file in another process first: all of this is in this one
         for entry, found in examine(registry, plugin, pattern, data_dir=root, offline=offline):
             findings.setdefault(entry, []).append(found)
     return issue_certificate(parts, findings, list_files(parts, registry), whole=not pattern)
