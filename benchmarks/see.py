@@ -17,8 +17,8 @@ from unittest.mock import patch
 from measure import Times, alternate, check_ratio, find_ratio, make_parser
 
 import zoo
-from zoo.training import recording
 from zoo.training.predictions import OutcomeCollector
+from zoo.training.recording import Recording
 
 WRITING_LIMIT = 1.02
 COMPARE_LIMIT, REPORT_LIMIT = 2.0, 5.0
@@ -57,7 +57,7 @@ def measure_writing(options: argparse.Namespace, folder: Path) -> list[bool]:
         started = perf_counter()
         with (
             patch.object(OutcomeCollector, "update", added.watch(OutcomeCollector.update)),
-            patch.object(recording, "save_predictions", added.watch(recording.save_predictions)),
+            patch.object(Recording, "save_predictions", added.watch(Recording.save_predictions)),
         ):
             zoo.run("baseline", **settings)
         times["with"].append(perf_counter() - started)

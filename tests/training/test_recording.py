@@ -207,23 +207,33 @@ def test_a_validation_split_that_cannot_be_read_is_found_before_the_first_step(t
 
 def test_a_metric_that_fails_on_the_validation_split_costs_nothing_but_its_scores(tmp_path, validated):
     class Moody:
-        uses = 0
+        broken = False
 
         def __init__(self, *, num_classes):
             pass
 
         def reset(self):
-            Moody.uses += 1
+            pass
 
         def update(self, logits, targets):
             pass
 
         def compute(self):
-            return 1.0 if Moody.uses < 6 else 1 / 0
+            return 1 / 0 if Moody.broken else 1.0
+
+    def on_epoch(epoch):
+        Moody.broken = epoch["epoch"] == 3
 
     validated.add(zoo.MetricSpec(name="moody", factory=Moody), plugin="mine")
     with pytest.raises(zoo.ZooError, match=r"metric 'moody'.*3 of 3 epochs are recorded in"):
-        run_small(tmp_path, dataset="validated", dataset_params=None, registry=validated, metrics="moody")
+        run_small(
+            tmp_path,
+            dataset="validated",
+            dataset_params=None,
+            registry=validated,
+            metrics="moody",
+            on_epoch=on_epoch,
+        )
     check_kept(only_run(tmp_path), status="failed", epochs=3, registry=validated)
 
 
@@ -297,6 +307,7 @@ def test_a_disk_that_fails_at_the_last_byte_of_the_weights_loses_none(tmp_path, 
 
 def test_weights_that_go_nowhere_name_each_place(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    (tmp_path / "none").write_text("")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
 
     def block(_):
@@ -327,3 +338,14 @@ def test_a_signal_that_python_leaves_to_the_system_ends_the_process_after_the_sa
     done = subprocess.run([warm_python, "-c", code], check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == -signal.SIGTERM, done.stderr
     check_kept(only_run(tmp_path), status="interrupted", epochs=2)
+
+
+def test_results_of_an_unfinished_run_say_so(tmp_path, reactor, caplog, capsys):
+    with pytest.raises(zoo.PluginError):
+        run_small(tmp_path, model="reactor", registry=reactor, on_epoch=act_in_epoch(2, fail))
+    Reactor.act = staticmethod(lambda model: None)
+    folder = only_run(tmp_path)
+    (result,) = zoo.read_results([folder], registry=reactor)
+    assert len(result.outcomes) == 200 and f"{folder}: its run is failed, after 1 of 3 epochs" in caplog.text
+    assert main(["show", str(folder)]) == 0
+    assert "its run         failed, after 1 of 3 epochs" in capsys.readouterr().out

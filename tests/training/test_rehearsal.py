@@ -245,3 +245,24 @@ def test_a_broken_sample_of_any_split_is_named_before_the_first_step(tmp_path):
         with pytest.raises(zoo.DataError, match=r"dataset 'broken': sample 17.*OSError: not there"):
             zoo.run("baseline", "broken", epochs=1, registry=registry, runs_dir=tmp_path, on_epoch=seen.append)
         assert not seen
+
+
+def test_scores_that_no_file_can_hold_are_found_before_the_first_step(tmp_path):
+    class Verbose:
+        def __init__(self, *, num_classes):
+            pass
+
+        def reset(self):
+            pass
+
+        def update(self, logits, targets):
+            pass
+
+        def compute(self):
+            return {f"value-of-the-{number}-th-of-many-things": 0.5 for number in range(40_000)}
+
+    registry = zoo.Registry.discover()
+    registry.add(zoo.MetricSpec(name="verbose", factory=Verbose), plugin="own")
+    with pytest.raises(zoo.IncompatibleError, match="needs weights that can be saved and read again") as caught:
+        zoo.run(metrics="verbose", dataset_params=SMALL, registry=registry, runs_dir=tmp_path)
+    assert caught.value.exit_code == 5

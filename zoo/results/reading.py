@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 from collections import Counter
@@ -15,13 +16,15 @@ from zoo.records.header import read_header
 from zoo.records.history import Epoch
 from zoo.records.metadata import WeightsMetadata, read_metadata
 from zoo.records.references import find_weights
-from zoo.records.runs import PREDICTIONS_FILE, RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
+from zoo.records.runs import FINISHED, PREDICTIONS_FILE, RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places, open_places
 from zoo.training.predictions import Outcomes, read_outcomes
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+log = logging.getLogger("zoo")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,6 +96,9 @@ def gather_results(paths: Sequence[Path], places: Places, *, outcomes: bool = Tr
         metadata = read_metadata(path, read_header(path).metadata)
         run = path.parent if path.name == WEIGHTS_FILE and (path.parent / RECORD_FILE).is_file() else None
         record = read_record(run / RECORD_FILE) if run else None
+        if record and record.status != FINISHED:
+            epochs = len(record.history), record.train_config.get("epochs", "?")
+            log.warning("%s: its run is %s, after %d of %s epochs", run, record.status, *epochs)
         kept = _read_saved_outcomes(run, metadata) if run and outcomes else None
         if kept is None and outcomes:
             from zoo.training.evaluation import evaluate  # torch is not imported where all outcomes come from runs

@@ -33,8 +33,10 @@ def _named(name: str, problem: str) -> Iterator[None]:
         raise MetricError(f"metric {quote(name)}: {problem}", describe(error)) from error
 
 
-def check_metrics(metrics: Mapping[str, Metric], num_classes: int, device: torch.device) -> None:
+def check_metrics(metrics: Mapping[str, Metric], num_classes: int, device: torch.device) -> dict[str, float]:
     """Give each metric one right prediction of each class: what breaks it now would break it after an epoch.
+
+    Return the values.
 
     Raises:
         MetricError: a metric fails or gives something that is no number.
@@ -48,8 +50,9 @@ def check_metrics(metrics: Mapping[str, Metric], num_classes: int, device: torch
         warnings.simplefilter("ignore")  # metrics warn about few samples
         reset_metrics(metrics)
         update_metrics(metrics, logits, targets)
-        compute_metrics(metrics)
+        values = compute_metrics(metrics)
         reset_metrics(metrics)
+    return values
 
 
 def move_metrics(metrics: Mapping[str, Metric], device: torch.device) -> None:

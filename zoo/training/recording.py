@@ -30,6 +30,7 @@ from zoo.records.runs import (
     FINISHED,
     HEARTBEAT,
     PREDICTIONS_FILE,
+    RECORD_FILE,
     RUNNING,
     WEIGHTS_FILE,
     RunRecord,
@@ -137,8 +138,9 @@ class Recording:
                     self.save_weights()
             except Exception as problem_of_saving:  # noqa: BLE001 whatever it is, the error that came first is told
                 problem = f": {problem_of_saving}" if self.weights is None else ""
-        place = self.write_anyhow() or f"the error message alone, for {self.folder / 'run.json'} cannot be written"
-        told = f"{finished} of {trainer.config.epochs} epochs are recorded in {place}; "
+        told = f"{finished} of {trainer.config.epochs} epochs are "
+        place = self.write_anyhow()
+        told += f"recorded in {place}; " if place else f"done, {self.folder / RECORD_FILE} cannot be written; "
         if self.weights is None:
             return f"{told}no weights were saved{problem}"
         epoch = f" of epoch {finished}" if finished else ""
@@ -166,7 +168,7 @@ class Recording:
         """
         with defer_signals():
             self.save_weights()
-            self.note(**self._save_predictions(outcomes))
+            self.note(**self.save_predictions(outcomes))
             self.write(status=RUNNING if self.ready.validation else FINISHED)
 
     def save_weights(self) -> None:
@@ -204,7 +206,7 @@ class Recording:
         if problem:
             log.warning("model %s: %s. Its weights are saved without golden samples", entry.name, problem)
 
-    def _save_predictions(self, outcomes: OutcomeCollector) -> Mapping[str, Any]:
+    def save_predictions(self, outcomes: OutcomeCollector) -> Mapping[str, Any]:
         """Write the predictions on the test split; return what the record says of them; raise StorageError."""
         names, record, weights = self.ready.splits.class_names, self.record, self.folder / WEIGHTS_FILE
         origin = OutcomeOrigin(

@@ -8,7 +8,7 @@ What is read and measured of the data on the way is what the weights file says a
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from zoo.records.metadata import GoldenSamples, WeightsMetadata, read_metadata
 from zoo.records.plain import to_json_data
 from zoo.records.runs import RunRecord
 from zoo.registry.entries import Registry
+from zoo.training.metrics import check_metrics
 from zoo.training.plan import Plan
 from zoo.training.setup import Preparation
 
@@ -74,6 +75,8 @@ def rehearse(plan: Plan, ready: Preparation, record: RunRecord) -> Rehearsal:
         for name in first.keys() - {"train"}:
             check_model(ready.model, first[name], **names, num_classes=len(ready.splits.class_names))
         golden, problem = make_samples(ready, facts)
+        scores = check_metrics(ready.metrics, len(ready.splits.class_names), plan.device)
+        record = replace(record, metrics={"loss": 0.0, **scores})
         try:
             metadata, size = _rehearse_file(plan, ready, describe_weights(HERE, record, ready, facts, golden))
         except WeightsError as error:
