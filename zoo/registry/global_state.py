@@ -29,7 +29,9 @@ OWN = ("CUDA_MODULE_LOADING",)
 SHOWN = 60
 """Characters of a value that a message shows."""
 PREFIXES = ("ZOO_", "OMP_", "MKL_", "GOMP_", "CUDA_", "CUBLAS_", "TORCH_", "PYTORCH_")
-"""Variables that zoo and torch read begin like this; others may be added by a library for its own use."""
+"""Variables that zoo and torch read begin like this."""
+GIVEN = frozenset(os.environ)
+"""Variables that the process was given. Others, but those above, a library may add for its own use."""
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -44,14 +46,15 @@ def _set_folder(path: str | None) -> None:
         os.chdir(path)
 
 
+def _read_variables() -> dict[str, str]:
+    variables = os.environ.items()
+    return {key: value for key, value in variables if key in GIVEN or (key.startswith(PREFIXES) and key not in OWN)}
+
+
 def _set_variables(values: Mapping[str, str]) -> None:
-    for name in _find_new(values, os.environ):
+    for name in _read_variables().keys() - values.keys():
         del os.environ[name]
     os.environ.update(values)
-
-
-def _find_new(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    return [name for name in after if name not in before and name.startswith(PREFIXES) and name not in OWN]
 
 
 def _set_handlers(handlers: Mapping[int, Any]) -> None:
@@ -78,7 +81,7 @@ def _set_streams(streams: tuple[Any, ...]) -> None:
 
 PARTS: dict[str, Part] = {
     "current folder": (_read_folder, _set_folder),
-    "environment": (lambda: dict(os.environ), _set_variables),
+    "environment": (_read_variables, _set_variables),
     "signal handlers": (lambda: {number: signal.getsignal(number) for number in SIGNALS}, _set_handlers),
     "log of zoo": (_read_log, _set_log),
     "standard streams": (lambda: (sys.stdout, sys.stderr, sys.excepthook), _set_streams),
@@ -177,20 +180,17 @@ def put_back(before: Mapping[str, Any]) -> dict[str, str]:
         before = {**_get_torch_defaults(), **before}
     for name, (read, write) in _list_parts().items():
         if name in before and (after := read()) != before[name]:
-            told = _describe(name, before[name], after)
-            if told:
-                changed[name] = told
-                with suppress(OSError):  # the folder may be gone
-                    write(before[name])
+            changed[name] = _describe(name, before[name], after)
+            with suppress(OSError):  # the folder may be gone
+                write(before[name])
     return changed
 
 
 def _describe(name: str, before: Any, after: Any) -> str:
-    """Return a change in words, "" for one that is left as it is."""
+    """Return a change in words."""
     if name == "environment":
-        gone = [each for each in before if after.get(each) != before[each]]
-        names = ", ".join(map(one_line, [*gone, *_find_new(before, after)]))
-        return f"environment ({names[:SHOWN]})" if names else ""
+        names = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        return f"environment ({', '.join(map(one_line, names))[:SHOWN]})"
     if name == "signal handlers":
         numbers = [number for number in before if before[number] != after[number]]
         return f"signal handlers ({', '.join(signal.Signals(number).name for number in numbers)})"
