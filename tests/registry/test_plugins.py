@@ -433,7 +433,10 @@ def test_who_lacks_the_plugin_of_weights_is_told_how_to_get_it(packages: Package
     sizes = {"train_size": 40, "test_size": 20}
     saved = {}
     plugins = {"acme/net": [], "mine/net": [path], "local/net": None}
-    advice = {"mine/net": f"Give it with --plugin {path}", "local/net": "Give it again: plugins= or registry="}
+    advice = {
+        "mine/net": f"Give it with --plugin {path} if you trust it",
+        "local/net": "Give it again: plugins= or registry=",
+    }
     advice["acme/net"] = "It is installed but left out by --no-plugin or ZOO_DISABLE_PLUGINS"
     for model, given in plugins.items():
         registry = Registry.discover(given or ())

@@ -66,33 +66,39 @@ def rehearse(plan: Plan, ready: Preparation, record: RunRecord) -> Rehearsal:
             from its weights.
     """
     with use_seed(plan.config.seed):
-        first = {name: _read_first(plan, name, batches) for name, batches in _list_batches(ready).items()}
-        try:
-            facts = measure_samples(ready.preprocess, ready.splits.train, ready.splits.test)
-        except DataError as error:
-            raise DataError(f"dataset {quote(plan.dataset.name)}: {error.what}", error.why, error.fix) from error
-        names = {"name": plan.model.name, "dataset": plan.dataset.name}
-        for name in first.keys() - {"train"}:
-            check_model(ready.model, first[name], **names, num_classes=len(ready.splits.class_names))
-        golden, problem = make_samples(ready, facts)
-        scores = check_metrics(ready.metrics, len(ready.splits.class_names), plan.device)
-        record = replace(record, metrics={"loss": 0.0, **scores})
-        try:
-            metadata, size = _rehearse_file(plan, ready, describe_weights(HERE, record, ready, facts, golden))
-        except WeightsError as error:
-            needed, got = "weights that can be saved and read again", f"an error: {error}"
-            raise DryRunError(plan.model.name, plan.dataset.name, needed, got) from error
-        twin = _rebuild(plan, ready.model, metadata)
-        twin.to(plan.device)
-        check_training_pass(twin, first["train"], **names)
-        # What the pass changed in the state dict is put back, so whatever else differs now would be lost in a file.
-        _load(plan, twin.cpu(), ready.model)
-        if golden is not None and not problem:
-            problem = _find_difference(ready, facts, metadata, twin)
+        with plan.dataset.plugin.guarded("while a sample was read"):
+            first = {name: _read_first(plan, name, batches) for name, batches in _list_batches(ready).items()}
+            facts = _measure(plan, ready)
+        with plan.model.plugin.guarded("while the model was tried before the training"):
+            names = {"name": plan.model.name, "dataset": plan.dataset.name}
+            for name in first.keys() - {"train"}:
+                check_model(ready.model, first[name], **names, num_classes=len(ready.splits.class_names))
+            golden, problem = make_samples(ready, facts)
+            scores = check_metrics(ready.metrics, len(ready.splits.class_names), plan.device)
+            record = replace(record, metrics={"loss": 0.0, **scores})
+            try:
+                metadata, size = _rehearse_file(plan, ready, describe_weights(HERE, record, ready, facts, golden))
+            except WeightsError as error:
+                needed, got = "weights that can be saved and read again", f"an error: {error}"
+                raise DryRunError(plan.model.name, plan.dataset.name, needed, got) from error
+            twin = _rebuild(plan, ready.model, metadata)
+            twin.to(plan.device)
+            check_training_pass(twin, first["train"], **names)
+            # What the pass changed in the state dict is put back, so whatever else differs now would be lost in a file.
+            _load(plan, twin.cpu(), ready.model)
+            if golden is not None and not problem:
+                problem = _find_difference(ready, facts, metadata, twin)
     if problem:
         log.warning("model %s: %s. Its weights will be saved without golden samples", plan.model.name, problem)
     samples = count_samples(ready.splits.test)
     return Rehearsal(facts=facts, provable=not problem, size=size, predictions=16 * samples)
+
+
+def _measure(plan: Plan, ready: Preparation) -> SampleFacts:
+    try:
+        return measure_samples(ready.preprocess, ready.splits.train, ready.splits.test)
+    except DataError as error:
+        raise DataError(f"dataset {quote(plan.dataset.name)}: {error.what}", error.why, error.fix) from error
 
 
 def _list_batches(ready: Preparation) -> dict[str, Any]:
@@ -189,8 +195,8 @@ def _find_difference(ready: Preparation, facts: SampleFacts, metadata: WeightsMe
         check_golden(HERE, twin.eval(), metadata)
     except WeightsError:
         names = list(ready.splits.class_names)
-        torch.manual_seed(0)
-        again = on_cpu(ready.model, lambda: make_golden(ready.model, ready.preprocess, facts.images, names))
+        with use_seed(0):
+            again = on_cpu(ready.model, lambda: make_golden(ready.model, ready.preprocess, facts.images, names))
         if _differ(metadata.golden, again):
             return "it gives other predictions each time for the same images, so it is random in eval mode"
         return f"it {OUTSIDE}, which is lost when it is saved"
