@@ -15,9 +15,9 @@ MAX_IMAGE_BYTES = 8 * MAX_PIXELS
 MAX_IMAGE_VALUES = 2**25
 """Values of one raw image and of one input of a model: 3 x 3344 x 3344. As float32 they take 134 MB, and predicting has
 several copies of them at once."""
-MAX_RESIZE_VALUES = 2**27
+MAX_RESIZE_VALUES = 2**26
 """Values of what one image becomes on its way to an input. Torch resizes the width first: a tall image that becomes
-wide is larger between the two than before and after."""
+wide is larger between the two than before and after. The largest photograph and the largest image need 61 million."""
 MAX_SIDE = 2**20
 """Pixels of a side of an image that is resized: torch keeps up to fifty bytes for each of them."""
 BATCH_VALUES = 2**25
