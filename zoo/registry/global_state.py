@@ -189,7 +189,7 @@ def put_back(before: Mapping[str, Any]) -> dict[str, str]:
 def _describe(name: str, before: Any, after: Any) -> str:
     """Return a change in words."""
     if name == "environment":
-        names = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        names = sorted(key for key in {**before, **after} if before.get(key) != after.get(key))
         return f"environment ({', '.join(map(one_line, names))[:SHOWN]})"
     if name == "signal handlers":
         numbers = [number for number in before if before[number] != after[number]]
