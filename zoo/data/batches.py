@@ -19,7 +19,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
-from torch.utils.data._utils import signal_handling
 
 from zoo.data.overlap import hash_rows
 from zoo.data.reader import Batch, BatchReader, Failure
@@ -246,16 +245,13 @@ def _read(loader: DataLoader[Any]) -> Iterator[Any]:
     except RuntimeError as error:
         # The frames of the traceback keep the loader's iterator alive, and with it the other workers. Clearing the
         # frames ends them at once.
+        del batches
         for known in (error, error.__context__):
             if known is not None:
                 traceback.clear_frames(known.__traceback__)
         raise
     finally:
-        # Left to itself torch would wait five seconds for each worker that is busy, or hangs, before it ends it. It has
-        # to forget them first, or its signal handler raises an error for each.
-        if getattr(batches, "_worker_pids_set", False):
-            signal_handling._remove_worker_pids(id(batches))  # type: ignore[attr-defined]
-            batches._worker_pids_set = False  # type: ignore[attr-defined]
+        # Left to itself torch would wait five seconds for each worker that is busy, or hangs, before it ends it.
         for worker in workers:
             worker.terminate()
 
