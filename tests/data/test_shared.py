@@ -42,8 +42,8 @@ def rows(*, root):
 """
 MOUNT = "mount -t tmpfs -o size=1m tmpfs /dev/shm"
 
-# Where many processes run, torch's signal handler may tell of workers that were ended on purpose while their iterator is
-# taken down; nobody can catch that.
+# On a busy machine torch's signal handler may tell of workers that were ended on purpose, while their iterator is taken
+# down; nobody can catch that.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
