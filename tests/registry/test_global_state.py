@@ -21,7 +21,7 @@ CHANGES = {
     "current folder": "os.chdir('/')",
     "environment (OMP_NUM_THREADS, ZOO_HOME)": "os.environ.update(ZOO_HOME='/nowhere', OMP_NUM_THREADS='7')",
     "environment (HOME)": "os.environ.pop('HOME', None)",
-    "signal handlers (SIGINT)": "signal.signal(signal.SIGINT, signal.SIG_IGN)",
+    "signal handlers (SIGINT)": "signal.signal(signal.SIGINT, lambda *_: None)",
     "signal handlers (SIGTERM)": "signal.signal(signal.SIGTERM, lambda *_: None)",
     "log of zoo": "logging.config.dictConfig({'version': 1, 'disable_existing_loggers': True})",
     "log of zoo ": "logging.disable(logging.CRITICAL)",
