@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import click
@@ -341,6 +342,19 @@ def test_a_signal_during_training_ends_it_with_one_line_and_keeps_what_was_done(
         f"weights of epoch {epochs}: {folder / 'weights.safetensors'}"
     ]
     assert zoo.verify(folder).checks["golden samples"].startswith("8 replayed")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_while_the_command_line_is_read_ends_the_program_likewise(monkeypatch, capsys, number, code):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    class Out(StringIO):
+        def write(self, text):
+            signal.raise_signal(number)
+
+    monkeypatch.setattr("sys.stdout", Out())
+    assert main(["--version"]) == code
+    assert capsys.readouterr().err == "Stopped.\n"
 
 
 def test_a_program_under_nohup_goes_on_ignoring_its_terminal():

@@ -82,6 +82,13 @@ class LazyGroup(click.Group):
             raise UsageError(f"no command {quote(args[0])}", fix=suggest(args[0], COMMANDS, "See: zoo -h"))
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Keep Ctrl-C from click while it reads the command line; see `invoke`."""
+        try:
+            return super().make_context(*args, **extra)
+        except KeyboardInterrupt as error:
+            raise _Ended from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Keep what ends a command from click, which has lines and exit codes of its own for Ctrl-C, pipes and more."""
         try:
@@ -151,7 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit:  # click ends so when the pipe breaks while it prints a help page; a command's own is _Ended
         return BROKEN_PIPE
     except BaseException as error:  # noqa: BLE001 the one place where a bug of ours becomes a message
-        return _end(error.__cause__ if isinstance(error, _Ended) and error.__cause__ else error, arguments)
+        carried = isinstance(error, _Ended | click.exceptions.Abort) and error.__cause__
+        return _end(carried or error, arguments)
 
 
 def _is_light(arguments: Sequence[str]) -> bool:
