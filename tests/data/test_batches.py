@@ -23,6 +23,7 @@ from torchvision.transforms.functional import to_tensor
 
 import zoo
 from zoo.data import batches as batches_module
+from zoo.data import workers as workers_module
 from zoo.data.batches import (
     BatchReader,
     BatchSettings,
@@ -31,10 +32,10 @@ from zoo.data.batches import (
     epoch_generator,
     epoch_order,
     make_batches,
-    name_dead_worker,
     split_sizes,
 )
 from zoo.data.splits import DataSplits
+from zoo.data.workers import name_dead_worker
 from zoo.errors import DataError, WorkerError
 from zoo.models.device import use_threads
 from zoo.registry.preprocess import Preprocess
@@ -406,7 +407,7 @@ def test_a_broken_connection_to_a_worker_is_reported(monkeypatch):
         raise ConnectionResetError("Connection reset by peer")
         yield
 
-    monkeypatch.setattr(batches_module, "SIGNAL_WAIT", 0)
+    monkeypatch.setattr(workers_module, "SIGNAL_WAIT", 0)
     batches = loader_batches(with_bad(raise_error), 0)
     batches.loader = broken()
     with pytest.raises(WorkerError, match="Connection reset by peer"):

@@ -42,10 +42,6 @@ def rows(*, root):
 """
 MOUNT = "mount -t tmpfs -o size=1m tmpfs /dev/shm"
 
-# On a busy machine torch's signal handler may tell of workers that were ended on purpose, while their iterator is taken
-# down; nobody can catch that.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 class Rows(torch.utils.data.Dataset[Any]):
     def __len__(self) -> int:

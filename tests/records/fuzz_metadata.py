@@ -156,7 +156,7 @@ def change_inputs(chance: random.Random, table: Table) -> None:
 
 def change_steps(chance: random.Random, table: Table) -> None:
     """Prepare images with other numbers."""
-    channels = table["input_shape"][0]
+    channels = min(table["input_shape"][0], 5000)
     mean, std = ([chance.choice(NUMBERS) for _ in range(chance.choice([channels, channels, 2]))] for _ in range(2))
     std = [abs(value) or 1 for value in std] if chance.random() < 0.8 else std
     table["preprocess"] |= {"scale": chance.choice(NUMBERS)} if chance.random() < 0.5 else {"mean": mean, "std": std}

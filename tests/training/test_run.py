@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -143,6 +144,16 @@ def test_the_callers_threads_and_random_state_stay(tmp_path):
     with pytest.raises(zoo.DivergedError):
         run_small(tmp_path, lr=1e10)
     assert torch.get_num_threads() == 2
+
+
+def test_a_large_step_takes_the_threads_that_torch_has(tmp_path):
+    torch.set_num_threads(2)
+    wide = zoo.run(
+        "relu-mlp", "shapes", epochs=1, params={"hidden_units": 8000}, dataset_params=SMALL, runs_dir=tmp_path
+    )
+    assert wide.threads == min(2, len(os.sched_getaffinity(0)))
+    assert zoo.evaluate(wide.run, data_dir=tmp_path).samples and torch.get_num_threads() == 2
+    assert run_small(tmp_path).threads == 1
 
 
 def test_the_models_recommendation_is_overridden_by_what_is_given(tmp_path):

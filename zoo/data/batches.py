@@ -8,12 +8,8 @@ and `e` alone.
 
 from __future__ import annotations
 
-import time
-import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import active_children
 from typing import Any, Protocol
 
 import torch
@@ -24,7 +20,8 @@ from zoo.data.overlap import hash_rows
 from zoo.data.reader import Batch, BatchReader, Failure
 from zoo.data.shared import SharedReader, Shortage, find_free
 from zoo.data.splits import Split
-from zoo.errors import DataError, WorkerError, describe, quote
+from zoo.data.workers import name_dead_worker, read_from
+from zoo.errors import DataError, quote
 from zoo.limits import BATCH_VALUES
 from zoo.registry.preprocess import Preprocess
 
@@ -40,8 +37,6 @@ MADE_AT_ONCE = 256
 """Images that are made into inputs at once: few enough to stay in a processor's cache."""
 
 DRAWS_PER_EPOCH = 3
-SIGNAL_WAIT = 1
-"""Seconds to wait for the system to tell that a worker process ended."""
 
 
 class Batches(Protocol):
@@ -210,7 +205,7 @@ class LoaderBatches:
         # epoch, for the test split the third.
         self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
         with name_dead_worker(self.reader.name):
-            for batch in _read(self.loader):
+            for batch in read_from(self.loader):
                 yield self._prepare(batch, noted=epoch == 0)
 
     def first(self) -> Batch:
@@ -228,47 +223,6 @@ class LoaderBatches:
             self.hashes.append(hash_rows(images))
         inputs = self.preprocess(images.to(self.device, non_blocking=True))
         return inputs, targets.to(self.device, non_blocking=True)
-
-
-def _read(loader: DataLoader[Any]) -> Iterator[Any]:
-    others = set(active_children())
-    batches = iter(loader)
-    workers = set(active_children()) - others
-    try:
-        try:
-            yield from batches
-        except (OSError, EOFError) as error:
-            # A worker that dies while it hands over a batch breaks the connection first. torch reports its death from a
-            # signal handler a moment later: waiting here lets that error be raised here and not in a later line.
-            time.sleep(SIGNAL_WAIT)
-            raise RuntimeError(f"DataLoader worker: {describe(error)}") from error
-    except RuntimeError as error:
-        # The frames of the traceback keep the loader's iterator alive, and with it the other workers. Clearing the
-        # frames ends them at once.
-        del batches
-        for known in (error, error.__context__):
-            if known is not None:
-                traceback.clear_frames(known.__traceback__)
-        raise
-    finally:
-        # Left to itself torch would wait five seconds for each worker that is busy, or hangs, before it ends it.
-        for worker in workers:
-            worker.terminate()
-
-
-@contextmanager
-def name_dead_worker(dataset: str) -> Iterator[None]:
-    """Raise WorkerError where torch tells that a worker process died.
-
-    It tells so from a signal handler: the error may come out of any line of the main thread, not of the loader only.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        fix = "Use --workers 0, or free memory"
-        raise WorkerError(f"dataset {quote(dataset)}: a data worker died", str(error), fix) from error
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -55,10 +55,11 @@ def choose_threads(flop: float, wish: int | None = None) -> int:
 
 
 @contextmanager
-def use_threads(threads: int) -> Iterator[None]:
-    """Run the body with this many CPU threads, then restore the caller's number."""
+def use_threads(threads: int | None) -> Iterator[None]:
+    """Run the body with this many CPU threads, then restore the caller's number; None leaves the body to choose."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     try:
         yield
     finally:

@@ -55,7 +55,7 @@ class TrainConfig:
         SettingError, SeveralErrors: values of another type or out of their range.
     """
 
-    epochs: int = setting(3, "Passes over the training data; 0 only evaluates.", ge=0, le=1_000_000)
+    epochs: int = setting(3, "Passes over the training data; 0 only evaluates.", ge=0, le=100_000)
     batch_size: int = setting(32, "Samples per training step.", ge=1, le=1_000_000_000)
     lr: float = setting(
         None,

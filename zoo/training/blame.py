@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from zoo.data.batches import name_dead_worker
+from zoo.data.workers import name_dead_worker
 from zoo.errors import OutOfMemoryError, ZooError, describe, is_out_of_memory, quote
 from zoo.records.history import Epoch
 from zoo.registry.entries import Entry

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.data.batches import name_dead_worker
 from zoo.data.splits import count_samples, find_input_shape, hash_splits
+from zoo.data.workers import name_dead_worker
 from zoo.errors import DivergedError, IncompatibleError, UsageError, quote
 from zoo.models.blame import blame_model
 from zoo.models.device import use_seed, use_threads
@@ -107,7 +107,7 @@ def evaluate(
     plan = make_plan(wanted, places.registry)
     name, config = plan.dataset.name, plan.config
     blamed = blame_plugin(plan.model, name)
-    with restore_after_errors(), use_seed(config.seed), use_threads(config.threads or 1), blamed:
+    with restore_after_errors(), use_seed(config.seed), use_threads(config.threads), blamed:
         splits = load_splits(plan, places.data_dir, offline=places.offline)
         shape = find_input_shape(plan.dataset.name, splits)
         _check_fit(predictor, plan.dataset.name, tuple(splits.class_names), shape)

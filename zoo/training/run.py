@@ -83,7 +83,7 @@ def run(
     with (
         restore_after_errors(),
         use_seed(config.seed),
-        use_threads(config.threads or 1),
+        use_threads(config.threads),
         name_memory(request.plan),
         blame_plugin(request.plan.model, request.plan.dataset.name, callers),
     ):

@@ -97,7 +97,7 @@ def check(
         settings=settings,
     )
     plan = make_plan(wanted, places.registry)
-    with use_seed(plan.config.seed), use_threads(plan.config.threads or 1), blame_plugin(plan.model, plan.dataset.name):
+    with use_seed(plan.config.seed), use_threads(plan.config.threads), blame_plugin(plan.model, plan.dataset.name):
         subject = make_subject(plan, places.data_dir)
         checks = {**COMBINATION_CHECKS, **({"overfit": check_overfit} if overfit else {})}
         findings = list(run_checks(checks, subject, gates=GATES))
