@@ -235,7 +235,8 @@ class Fuzzer:
                 wrong.append(f"not printable: {line!r:.300}")
         wrong += [f"a line of {len(line)} characters" for line in err.getvalue().splitlines() if len(line) > LINE]
         if wrong:
-            raise AssertionError(f"{use.__name__}: {'; '.join(wrong)}\n{err.getvalue()[:3000]}")
+            logs = "".join(log.read_text()[-3000:] for log in Path(os.environ["ZOO_HOME"]).glob("logs/*"))
+            raise AssertionError(f"{use.__name__}: {'; '.join(wrong)}\n{err.getvalue()[:3000]}\n{logs}")
 
     def show(self, path: str, chance: random.Random) -> int:
         return self.main(["show", path, *chance.choice([[], ["--json"]])])

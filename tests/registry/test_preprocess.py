@@ -162,6 +162,18 @@ def test_steps_come_in_the_stated_order():
     assert torch.equal(STEPS["all"](images), expected)
 
 
+def test_mean_and_std_may_be_integers_of_any_size_and_inputs_stay_float32():
+    images = draw(2, 1, 4, 4)
+    found = Preprocess(mean=(10**20,), std=(2,))(images)
+    assert torch.equal(found, Preprocess(mean=(1e20,), std=(2.0,))(images))
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert Preprocess(mean=(0.5,), std=(0.25,))(images).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(before)
+
+
 def test_mean_and_std_of_other_channels_are_refused():
     with pytest.raises(DataError, match="mean and std are for 3 channels: the images have 1"):
         Preprocess(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))(draw(2, 1, 4, 4))

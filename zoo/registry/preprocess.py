@@ -141,7 +141,8 @@ def _along_channels(values: Sequence[float], inputs: torch.Tensor) -> torch.Tens
     """Return a value per channel in a shape that meets inputs `(N, C, ...)`."""
     import torch
 
-    return torch.tensor(values, device=inputs.device).view(-1, *[1] * (inputs.ndim - 2))
+    numbers = [float(value) for value in values]  # torch takes no integer of more than 64 bits
+    return torch.tensor(numbers, dtype=torch.float32, device=inputs.device).view(-1, *[1] * (inputs.ndim - 2))
 
 
 def _convert_channels(inputs: torch.Tensor, channels: int) -> torch.Tensor:
