@@ -524,7 +524,7 @@ def test_show_says_what_the_header_says(capsys, trained, weights):
         assert shown["classes"].startswith("10: disc, ring, ") and shown["dataset"] == "shapes"
         assert shown["dataset digest"] == metadata["dataset"]["digest"]
         assert f"accuracy={trained.metrics['accuracy']:.6g}" in shown["metrics"] and "lr=0.1" in shown["trained with"]
-        assert (shown["seed"], shown["threads"], shown["format"]) == ("42", "1", "1")
+        assert (shown["seed"], shown["threads"], shown["format"]) == ("42", "1", "2")
         assert f"torch={torch.__version__}" in shown["versions"] and shown["golden samples"] == "8"
         assert shown["tensors"] == f"10 with {values:,} values" and "preprocess" in shown
     assert main(["show", weights, "--json"]) == 0

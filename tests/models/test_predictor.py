@@ -22,6 +22,8 @@ from zoo.errors import DataError, UsageError, WeightsError
 from zoo.models.weights import save_table
 from zoo.records.header import read_header
 from zoo.registry.entries import Registry
+from zoo.registry.preprocess import Preprocess
+from zoo_plugins.models import baseline
 
 SIZES = {"train_size": 640, "test_size": 200}
 
@@ -91,6 +93,63 @@ def test_every_form_of_an_image_gives_the_same(trained: zoo.RunResult, images: t
     assert len(predictor([])) == len(predictor(images[:0])) == 0
 
 
+PHOTO = torch.randint(0, 256, (3, 50, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+PICTURE_OF_FORMAT_1 = [
+    *(0.203736, 0.182924, 0.05037, 0.227666, 0.09796, 0.070132, 0.061064, 0.041584, 0.035564, 0.029001),
+]
+"""What zoo 0.1 said of PHOTO as a file."""
+CLASSES = {"model": "baseline", "params": {"hidden_units": 4}, "class_names": ["a", "b", "c"]}
+
+
+@pytest.mark.parametrize(
+    ("steps", "shape", "raw"),
+    [
+        ({}, (1, 28, 28), (1, 28, 28)),
+        ({}, (3, 28, 28), (3, 28, 28)),
+        ({"resize": (20, 24)}, (1, 20, 24), (1, 28, 28)),
+        ({"resize": (64, 64), "channels": 3}, (3, 64, 64), (1, 28, 28)),
+        ({"resize": 32, "crop": (24, 28), "interpolation": "bicubic"}, (3, 24, 28), (3, 40, 36)),
+        ({"crop": (24, 28), "mean": (0.2,), "std": (0.3,)}, (1, 24, 28), (1, 32, 32)),
+    ],
+)
+def test_a_picture_of_any_size_has_one_answer(steps, shape, raw, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    module = baseline.Baseline(input_shape=shape, num_classes=3, hidden_units=4)
+    images = torch.randint(0, 256, (8, *raw), dtype=torch.uint8)
+    path = tmp_path / "w.safetensors"
+    zoo.save(module, path, input_shape=shape, preprocess=zoo.Preprocess(**steps), images=images, **CLASSES)
+    predictor, colour = zoo.load(path), Image.fromarray(PHOTO.permute(1, 2, 0).numpy())
+    colour.save(tmp_path / "colour.png"), colour.convert("L").save(tmp_path / "grey.png")
+    grey = torch.from_numpy(numpy.array(colour.convert("L")))[None]
+    for name, pixels in (("colour", PHOTO), ("grey", grey)):
+        (expected,) = predictor(pixels).probabilities
+        forms = {
+            "file": predictor(tmp_path / f"{name}.png"),
+            "PIL": predictor(Image.open(tmp_path / f"{name}.png")),
+            "array": predictor(pixels.permute(1, 2, 0).numpy(), channels_last=True),
+            "floats": predictor(pixels / 255, value_range=(0, 1)),
+            "mixed": predictor([tmp_path / f"{name}.png", images, pixels]),
+        }
+        for form, predictions in forms.items():
+            for row in (predictions.probabilities[0], predictions.probabilities[-1]):
+                assert abs(row - expected).max() < 1e-6, (name, form)
+        assert abs(forms["mixed"].probabilities[1:-1] - predictor(images).probabilities).max() < 1e-6
+
+
+def test_files_of_format_1_fit_and_round_pictures_as_ever(tmp_path: Path) -> None:
+    fixtures = Path(__file__).parents[1] / "fixtures" / "weights"
+    predictor = zoo.load(fixtures / "format-1-photos.safetensors")
+    Image.fromarray(PHOTO.permute(1, 2, 0).numpy()).save(tmp_path / "photo.png")
+    shape = predictor.image["shape"]
+    fitted = Preprocess(scale=1, resize=shape[1:])(PHOTO[None]).round().to(torch.uint8)
+    found = predictor(tmp_path / "photo.png").probabilities
+    assert abs(found - predictor(fitted).probabilities).max() < 1e-6
+    assert found[0].tolist() == pytest.approx(PICTURE_OF_FORMAT_1, abs=1e-4)
+    first = zoo.load(fixtures / "format-1-first.safetensors")
+    with pytest.raises(DataError, match="Give the files or PIL images instead"):
+        first(PHOTO[:1])
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -98,8 +157,11 @@ def test_every_form_of_an_image_gives_the_same(trained: zoo.RunResult, images: t
         (lambda x: x.permute(0, 2, 3, 1), "the channels come last. Say so: channels_last=True"),
         (lambda x: x[0, 0], "expected (1, 28, 28) or (N, 1, 28, 28), got (28, 28). Add the missing axis"),
         (lambda x: x[None], "got (1, 200, 1, 28, 28)"),
-        (lambda x: x.expand(-1, 3, -1, -1), "got (200, 3, 28, 28)"),
-        (lambda x: x[..., :20], "got (200, 1, 28, 20). Give the files or PIL images instead"),
+        (lambda x: x.expand(-1, 2, -1, -1), "got (200, 2, 28, 28)"),
+        (lambda x: x.expand(-1, 4, -1, -1), "got (200, 4, 28, 28)"),
+        (lambda x: x[..., :0], "got (200, 1, 28, 0)"),
+        (lambda x: x.permute(0, 2, 3, 1)[:, :20], "the channels come last. Say so: channels_last=True"),
+        (lambda x: torch.zeros(1, 1, 4, 2**21, dtype=torch.uint8), "a side may have 1048576 pixels at most"),
         (lambda x: x.long(), "images of dtype torch.int64: have no default range"),
         (lambda x: "missing.png", "missing.png"),
     ],
@@ -206,6 +268,29 @@ def test_inverted_and_wrongly_scaled_batches_are_noticed(
         assert not [c for c in range(10) if warned(caplog, lambda c=c: predictor(raw[targets == c][:32]))]
 
 
+@pytest.mark.parametrize("dataset", ["fashionmnist", "shapes"])
+def test_a_single_wrong_picture_is_noticed_and_a_clean_one_is_not(
+    dataset: str, fashionmnist_root: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    result = zoo.run(dataset=dataset, data_dir=fashionmnist_root, epochs=0, runs_dir=tmp_path)
+    predictor = zoo.load(result.weights)
+    raw, _ = build_dataset(Registry.discover().get("dataset", dataset), root=fashionmnist_root, params={}).test
+    raw = raw[torch.randperm(len(raw), generator=torch.Generator().manual_seed(1))[:800]]
+    wrong = {
+        "inverted": lambda x: predictor(255 - x),
+        "divided twice": lambda x: predictor(x / 255, value_range=(0, 255)),
+        "not divided": lambda x: predictor(x.float(), value_range=(0, 1)),
+        "symmetric": lambda x: predictor(x / 127.5 - 1, value_range=(0, 1)),
+        "from a half to one": lambda x: predictor(x / 255, value_range=(-1, 1)),
+    }
+    with caplog.at_level(logging.WARNING, "zoo"):
+        for name, call in wrong.items():
+            assert sum(warned(caplog, lambda image=image, call=call: call(image)) for image in raw[:100]) >= 90, name
+        assert sum(warned(caplog, lambda image=image: predictor(image)) for image in raw) <= 8
+    rates = predictor.weights.statistics.warned
+    assert rates["clean"] <= 0.01 and min(rates[name] for name in ("inverted", "unscaled", "scaled twice")) >= 0.9
+
+
 def test_a_warning_does_not_block_the_answer(trained: zoo.RunResult, images: torch.Tensor, caplog) -> None:
     predictor = zoo.load(trained.weights)
     with caplog.at_level(logging.WARNING, "zoo"):
@@ -266,7 +351,7 @@ def refused(path: Path) -> str:
 
 def test_a_good_file_is_verified(trained: zoo.RunResult) -> None:
     checks = zoo.verify(trained.run).checks
-    assert checks["header"].startswith("format 1, 4 tensors, ")
+    assert checks["header"].startswith("format 2, 4 tensors, ")
     assert checks["digests"] == "tensors, model, params, input_shape, image, class_names, preprocess"
     assert checks["golden samples"].startswith("8 replayed, probabilities within ")
 
@@ -410,6 +495,7 @@ KEPT = {
     "format-1-first": [9, 6, 9, 9],
     "format-1-proven": [9, 6, 9, 9],
     "format-1-photos": [1, 3, 9, 1],
+    "format-2-crop": [1, 0, 1, 0],
 }
 
 

@@ -17,7 +17,7 @@ import zoo
 from zoo.errors import PluginError, StorageError
 from zoo.models import weights
 from zoo.models.weights import check_digests, save_table
-from zoo.records.header import read_header
+from zoo.records.header import FORMAT, read_header
 from zoo.registry.entries import Registry
 
 
@@ -177,7 +177,7 @@ def test_metadata_comes_back_as_it_was(tmp_path):
     metadata = {"model": "m", "names": ["T-shirt/top", "日本", '"\n\x1b'], "n": None, "x": 0.1, "big": 2**60, "t": {}}
     found = read_header(save(tmp_path / "w.safetensors", Plain(a=torch.ones(2)), **metadata)).metadata
     assert found.pop("digests").keys() == {"tensors", "model"}
-    assert found == {"format": 1, **metadata}
+    assert found == {"format": FORMAT, **metadata}
 
 
 def test_the_same_weights_give_the_same_bytes(tmp_path):
@@ -342,6 +342,11 @@ def test_params_the_model_does_not_have_are_refused(copy):
             "an installed plugin called 'zoo-vit'. Install it only if",
         ),
         ({"name": "mine", "version": "", "source": "/a/mine.py"}, "no such plugin here. Give it with --plugin /a/mine"),
+        (
+            {"name": "mine", "version": "", "source": "mine.py"},
+            "The file says that this was in 'mine.py': give that with",
+        ),
+        ({"name": "mine", "version": "", "source": "an object"}, "no such plugin here. Give it again: plugins="),
     ],
 )
 def test_weights_of_a_missing_plugin_name_it(plugin, text, copy):
@@ -356,3 +361,39 @@ def test_a_model_its_plugin_no_longer_has_is_named(copy):
     rewrite(copy, change_metadata=lambda metadata: metadata.update(model="baselime"))
     with pytest.raises(PluginError, match=r"needs its model 'baselime': no model named"):
         zoo.load_model(copy)
+
+
+def test_weights_hold_no_folder_of_this_machine(tmp_path):
+    folder = tmp_path / "secret-place"
+    folder.mkdir()
+    plugin = folder / "mine.py"
+    plugin.write_text(
+        "import torch, zoo\n"
+        "@zoo.model(name='net')\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, *, input_shape, num_classes):\n"
+        "        super().__init__()\n"
+        "        self.layer = torch.nn.Linear(784, num_classes)\n"
+        "    def forward(self, inputs):\n"
+        "        return self.layer(inputs.flatten(1))\n"
+        "@zoo.dataset(name='data')\n"
+        "def data(*, root):\n"
+        "    targets = torch.arange(40) % 4\n"
+        "    images = (targets * 60).to(torch.uint8).view(-1, 1, 1, 1).repeat(1, 1, 28, 28)\n"
+        "    return zoo.DataSplits(train=(images, targets), test=(images, targets), class_names=list('abcd'))\n",
+        encoding="utf-8",
+    )
+    where = {"plugins": [plugin], "runs_dir": folder / "runs", "epochs": 1}
+    first = zoo.run("net", "data", **where)
+    second = zoo.run(init=first.weights, **where)
+    for result in (first, second):
+        assert b"secret-place" not in result.weights.read_bytes()
+    saved = zoo.load(second.weights, plugins=[plugin]).weights
+    assert (saved.plugin.source, saved.dataset.plugin.source) == ("mine.py", "mine.py")
+    assert saved.init.path == f"{first.run.name}/weights.safetensors"
+    # The record of the run stays on this machine, and knows.
+    with pytest.raises(PluginError, match=r"secret-place/mine\.py if you trust it"):
+        zoo.load(second.weights)
+    alone = Path(shutil.copy(second.weights, tmp_path / "alone.safetensors"))
+    with pytest.raises(PluginError, match=r"this was in 'mine\.py': give that with --plugin"):
+        zoo.load(alone)

@@ -43,16 +43,19 @@ def pack(header: Any, data: bytes = b"") -> bytes:
 
 
 def make_metadata(**changes: Any) -> dict[str, Any]:
-    """Return metadata of format 1 with all parts, for two samples of two classes; `...` leaves one out."""
+    """Return metadata of format 2 with all parts, for two samples of two classes; `...` leaves one out."""
     parts = {
-        "format": 1,
+        "format": 2,
         "model": "baseline",
         "plugin": {"name": "zoo", "version": "0.1.0", "source": "installed"},
         "params": {"hidden_units": 10},
         "input_shape": [1, 2, 2],
         "image": {"shape": [1, 2, 2], "dtype": "uint8", "range": [0, 255]},
         "class_names": ["cat", "dog"],
-        "preprocess": {"scale": None, "channels": None, "resize": None, "mean": [0.5], "std": [0.25]},
+        "preprocess": {
+            **{"scale": None, "channels": None, "resize": None, "interpolation": "bilinear", "crop": None},
+            **{"mean": [0.5], "std": [0.25]},
+        },
         "dataset": {"name": "pets", "plugin": None, "params": {}, "digest": None, "samples": {"train": 2, "test": 2}},
         "metrics": {"loss": None, "accuracy": 0.5},
         "train_config": {"epochs": 3, "lr": 0.1},

@@ -110,6 +110,10 @@ def change_images(chance: random.Random, table: Table) -> None:
     table["image"] = {"shape": shape, "dtype": chance.choice(["uint8", "float32", "float64", "bool", "int64"])}
     table["image"]["range"] = chance.choice([[0, 255], [0, 1], [0, 0], [-1e308, 1e308]])
     table["preprocess"]["resize"] = table["input_shape"][1:]
+    table["preprocess"]["interpolation"] = chance.choice(["bilinear", "bicubic", "nearest"])
+    if chance.random() < 0.5:
+        side = chance.choice([max(table["input_shape"][1:]), 29, 1000, 2**20])
+        table["preprocess"] |= {"resize": chance.choice([side, [side, 1000], None]), "crop": table["input_shape"][1:]}
     if shape[:1] != [channels]:
         table["preprocess"]["channels"] = channels
     golden = table.pop("golden", None)

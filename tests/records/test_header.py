@@ -31,7 +31,7 @@ import zoo
 from zoo.errors import WeightsError
 from zoo.limits import MAX_GOLDEN, MAX_HEADER, MAX_METADATA, MAX_TENSORS
 from zoo.records.forms import OPTIONAL, REQUIRED
-from zoo.records.header import METADATA_BOUNDS, read_header
+from zoo.records.header import FORMAT, METADATA_BOUNDS, read_header
 from zoo.records.metadata import read_metadata
 from zoo_plugins.models.baseline import Baseline
 
@@ -349,9 +349,10 @@ def test_reading_a_header_imports_nothing_heavy():
 
 
 def test_a_newer_format_is_refused_by_number_with_advice(path):
-    data = pack_zoo({"format": 2, "versions": {"zoo": "9.1"}, "new": [[{}]]})
+    data = pack_zoo({"format": FORMAT + 1, "versions": {"zoo": "9.1"}, "new": [[{}]]})
     text = refuse(read_header, put(path, data))
-    assert text == f"{path} has format 2 of zoo 9.1: this zoo reads up to 1. Upgrade: pip install -U zoo-torch"
+    known = f"this zoo reads up to {FORMAT}"
+    assert text == f"{path} has format {FORMAT + 1} of zoo 9.1: {known}. Upgrade: pip install -U zoo-torch"
     for versions in (..., None, [], {}, {"zoo": 3}, {"zoo": "\x1b[2J\n"}):
         metadata = {"format": 10**20} if versions is ... else {"format": 10**20, "versions": versions}
         assert f"has format {10**20}" in refuse(read_header, put(path, pack_zoo(metadata)))
@@ -526,16 +527,48 @@ def test_images_that_do_not_become_inputs_are_refused(changes, said):
     [
         *({"scale": value} for value in (0, -1, "x", [], {})),
         *({"channels": value} for value in (2, 3, 0, "1", [])),
-        *({"resize": value} for value in (2, [2], [2, 0], [-1, -1], [2.0, 2.0], [4, 4], "22", [2, 2, 2])),
+        *({"resize": value} for value in (2, 2.0, [2], [2, 0], [-1, -1], [2.0, 2.0], [4, 4], "22", [2, 2, 2])),
         *({"mean": value} for value in (None, [], [0.5, 0.5], ["x"], 0.5, [None])),
         *({"std": value} for value in (None, [0], [-1], ["x"], 3)),
         {"mean": [0.5] * 3, "std": [0.5] * 3},
-        {"crop": 3},
+        *({"crop": value} for value in (3, [2], [0, 2], [2, 3], [2.0, 2.0], "22")),
+        *({"interpolation": value} for value in (None, "lanczos", 1, [])),
+        {"resize": 2, "crop": [2, 3]},
+        {"sharpen": 3},
     ],
 )
 def test_preprocessing_that_does_not_exist_is_refused(steps):
     text = refuse(read_metadata, Path("w"), {**GOOD, "preprocess": {**GOOD["preprocess"], **steps}})
     assert "its metadata is wrong: " in text
+
+
+def test_format_1_has_neither_crop_nor_interpolation_nor_a_resize_of_one_side():
+    later = {"interpolation", "crop"}
+    first = {key: value for key, value in GOOD["preprocess"].items() if key not in later}
+    read = read_metadata(Path("w"), {**GOOD, "format": 1, "preprocess": first})
+    assert (read.format, read.preprocess.crop, read.preprocess.interpolation) == (1, None, "bilinear")
+    assert read_metadata(Path("w"), {**GOOD, "preprocess": first}).preprocess == read.preprocess
+    for steps in ({"crop": None}, {"interpolation": "bilinear"}, {"resize": 2}):
+        text = refuse(read_metadata, Path("w"), {**GOOD, "format": 1, "preprocess": {**first, **steps}})
+        assert "its metadata is wrong: preprocess: expected what format 1 has" in text
+
+
+def test_what_is_typical_of_a_sample_has_its_form():
+    typical = {"centre": [0.1, 0.2, 0.3], "precision": [[1, 0, 0], [0, 1, 0], [0, 0, 1]], "limit": 16.27}
+    good = put_in(put_in(GOOD, "statistics.typical", typical), "statistics.warned", {"clean": 0.01})
+    found = read_metadata(Path("w"), good).statistics
+    assert found is not None and found.typical is not None and found.typical.precision[0] == (1, 0, 0)
+    assert found.warned == {"clean": 0.01}
+    wrong = [
+        *(("typical", value) for value in (3, [], {}, {"centre": [0.1]})),
+        *(("typical.centre", value) for value in (..., None, [0.1, 0.2], [1] * 4, ["a"] * 3)),
+        *(("typical.precision", value) for value in (..., [], [[1, 0], [0, 1]], [[1, 0, 0]] * 2, [1, 2, 3])),
+        *(("typical.limit", value) for value in (..., None, "1")),
+        *(("warned", value) for value in (3, [], {"clean": "x"})),
+    ]
+    for key, value in wrong:
+        text = refuse(read_metadata, Path("w"), put_in(good, f"statistics.{key}", value))
+        assert "its metadata is wrong: statistics: expected" in text, (key, value)
 
 
 @pytest.mark.parametrize("key", ["scale", "channels", "resize", "mean", "std"])
@@ -565,7 +598,7 @@ def test_what_a_run_writes_passes(written, path):
     read = check(path, written.read_bytes())
     assert read is not None
     read_metadata(written, read.metadata)
-    assert read.metadata["format"] == 1
+    assert read.metadata["format"] == FORMAT
     rewrite(path)
     assert read_header(path).metadata == read.metadata, "other writers keep it"
 
@@ -655,6 +688,9 @@ def test_the_second_reader_of_the_page_gives_zoos_answer(tmp_path, monkeypatch, 
         ({"mean": (0.3,), "std": (0.2,)}, (1, 28, 28)),
         ({"scale": 100.0, "channels": 3, "mean": (0.1, 0.2, 0.3), "std": (0.5, 1.0, 2.0)}, (3, 28, 28)),
         ({"resize": (13, 17), "channels": 3}, (3, 13, 17)),
+        ({"resize": 40, "crop": (31, 34), "interpolation": "bicubic"}, (1, 31, 34)),
+        ({"resize": (50, 20), "interpolation": "nearest", "mean": (0.3,), "std": (0.2,)}, (1, 50, 20)),
+        ({"crop": (13, 26)}, (1, 13, 26)),
     ],
 )
 def test_the_second_reader_of_the_page_takes_each_step(steps, shape, path, tmp_path, monkeypatch, capsys):

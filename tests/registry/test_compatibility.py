@@ -92,6 +92,16 @@ def test_the_size_is_adapted(pattern, size):
     assert notes == [f"size 28x30 -> {size[0]}x{size[1]}"]
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_a_crop_keeps_its_part_of_the_image_at_another_size(interpolation):
+    declared = Preprocess(resize=256, crop=(224, 192), interpolation=interpolation)
+    found, notes = adapt(spec((3, 112, 112), "resize"), (3, 512, 256), declared)
+    assert (found.resize, found.crop, found.interpolation) == ((256, 149), (112, 112), interpolation)
+    assert notes == ["size 224x192 -> 112x112"] and found.output_shape((3, 512, 256)) == (3, 112, 112)
+    found, _ = adapt(spec((1, 14, 14), "resize"), (1, 32, 40), Preprocess(crop=(28, 28)))
+    assert (found.resize, found.crop) == ((16, 20), (14, 14))
+
+
 def test_all_adaptations_together_keep_what_was_declared():
     declared = Preprocess(scale=100, mean=(0.5,), std=(0.25,))
     preprocess, notes = adapt(spec((3, 32, 32), "channels", "resize"), (1, 28, 28), declared)

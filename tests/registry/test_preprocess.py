@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.transforms.functional import normalize, resize, to_tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import center_crop, normalize, resize, to_tensor
 
 from zoo.errors import DataError
 from zoo.registry.preprocess import Preprocess, default_scale
@@ -68,6 +69,10 @@ STEPS = {
     "scale": Preprocess(scale=100),
     "channels": Preprocess(channels=3),
     "resize": Preprocess(resize=(5, 7)),
+    "shorter side": Preprocess(resize=9, crop=(7, 8)),
+    "crop": Preprocess(crop=(3, 4)),
+    "bicubic": Preprocess(resize=(5, 7), interpolation="bicubic"),
+    "nearest": Preprocess(resize=(5, 7), interpolation="nearest"),
     "normalise": Preprocess(mean=(0.5,), std=(0.25,)),
     "all": Preprocess(scale=2, channels=3, resize=(5, 7), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)),
 }
@@ -136,6 +141,31 @@ def test_resize_is_bilinear_with_antialiasing(size):
     expected = resize(Preprocess()(draw(3, 1, 28, 28)), list(size), antialias=True)
     assert inputs.shape == (3, 1, *size)
     assert torch.equal(inputs, expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(50, 40), (40, 50), (33, 33), (300, 31)])
+def test_the_steps_of_real_networks_are_those_of_torchvision(height, width):
+    images = draw(3, 3, height, width)
+    steps = Preprocess(resize=37, crop=(32, 28), interpolation="bicubic", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    floats = (images / 255).clamp(0, 1)
+    resized = resize(floats, 37, InterpolationMode.BICUBIC, antialias=True)
+    low, high = floats.amin((1, 2, 3), keepdim=True), floats.amax((1, 2, 3), keepdim=True)
+    expected = normalize(center_crop(resized.clamp(low, high), [32, 28]), list(steps.mean), list(steps.std))
+    assert torch.allclose(steps(images), expected, atol=1e-6)
+    assert steps.output_shape((3, height, width)) == (3, 32, 28)
+
+
+def test_bicubic_makes_nothing_darker_or_brighter_than_the_image():
+    edge = torch.zeros(1, 1, 8, 8)
+    edge[..., 4:] = 0.7
+    assert Preprocess(resize=(16, 16), interpolation="bicubic")(edge).aminmax() == (0, edge.max())
+
+
+def test_images_smaller_than_the_crop_are_refused():
+    with pytest.raises(DataError, match="images of 20x28: are smaller than the crop 24x24"):
+        Preprocess(crop=(24, 24))(draw(2, 1, 20, 28))
+    with pytest.raises(DataError, match=r"samples of \(5,\) cannot be cropped"):
+        Preprocess(crop=(2, 2))(torch.zeros(3, 5))
 
 
 def test_mean_and_std_apply_per_channel():
@@ -212,6 +242,16 @@ NAN, INF = float("nan"), float("inf")
         ({"resize": (0, 28)}, "resize"),
         ({"resize": (28, 2.5)}, "resize"),
         ({"resize": (28, "28")}, "resize"),
+        ({"resize": 0, "crop": (1, 1)}, "resize"),
+        ({"resize": True, "crop": (1, 1)}, "resize"),
+        ({"resize": 28}, "crop"),
+        ({"resize": 28, "crop": (29, 28)}, "crop"),
+        ({"resize": (28, 30), "crop": (28, 31)}, "crop"),
+        ({"crop": (0, 1)}, "crop"),
+        ({"crop": 28}, "crop"),
+        ({"crop": (2, 2, 2)}, "crop"),
+        ({"interpolation": "lanczos"}, "interpolation"),
+        ({"interpolation": None}, "interpolation"),
         ({"mean": (0.5,)}, "mean and std"),
         ({"std": (0.5,)}, "mean and std"),
         ({"mean": (0.5,), "std": (0.0,)}, "mean and std"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.records.header import read_header
-from zoo.records.metadata import DatasetOrigin, WeightsMetadata, read_metadata
+from zoo.records.metadata import DatasetOrigin, InputStatistics, WeightsMetadata, read_metadata
 from zoo.records.plain import to_json_data
 from zoo.records.runs import FINISHED, RECORD_FILE, WEIGHTS_FILE, read_record
 from zoo.registry.compatibility import show_shape
@@ -68,6 +68,8 @@ def _list_rows(metadata: WeightsMetadata) -> list[tuple[str, str]]:
     form = f"{show_shape(image.shape)} {image.dtype}, {image.range[0]:g} to {image.range[1]:g}" if image else ""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     steps = {key: value for key, value in to_json_data(metadata.preprocess).items() if value not in (None, [])}
+    if metadata.preprocess.resize is None:
+        steps.pop("interpolation")  # it is always there, and nothing is resized
     return [
         ("params", _show(metadata.params) or "none"),
         ("input shape", show_shape(metadata.input_shape)),
@@ -83,8 +85,17 @@ def _list_rows(metadata: WeightsMetadata) -> list[tuple[str, str]]:
         ("metrics", _show(metadata.metrics)),
         ("trained with", _show(metadata.train_config)),
         *((fact, _show(getattr(metadata, fact))) for fact in ("seed", "device", "threads", "versions", "format")),
+        ("odd images", _show_warned(metadata.statistics)),
         ("golden samples", str(len(golden.labels)) if golden else "none: zoo verify cannot prove its predictions"),
     ]
+
+
+def _show_warned(statistics: InputStatistics | None) -> str:
+    """Return how often single images are warned about, those that were changed in some way too."""
+    if statistics is None or not statistics.warned:
+        return ""
+    shares = [f"{escape(name)} {share:.1%}" for name, share in statistics.warned.items() if share is not None]
+    return f"warned about one by one: {', '.join(shares)}"
 
 
 def _show(value: Any) -> str:

@@ -8,7 +8,7 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -92,15 +92,23 @@ def fit_image(image: Tensor, shape: tuple[int, ...]) -> Tensor:
     if channels not in (1, 3, len(image)):
         raise DataError(f"images with {len(image)} channels cannot become {channels}")
     fit = Preprocess(scale=1, channels=None if channels == len(image) else channels, resize=(height, width))
-    what = f"an image of {image.shape[2]} x {image.shape[1]} pixels cannot become {width} x {height}"
-    if max(*image.shape, height, width) > MAX_SIDE:
-        raise DataError(what, f"a side may have {MAX_SIDE} pixels at most")
-    if (values := fit.count_values(image.shape)) > MAX_RESIZE_VALUES:
-        raise DataError(what, f"it would have {values} values on the way, at most {MAX_RESIZE_VALUES} are made")
+    check_resize(fit, image.shape)
     pixels = fit(image.unsqueeze(0)).squeeze(0)
     if not image.dtype.is_floating_point:
         pixels = pixels.round().clamp(torch.iinfo(image.dtype).min, torch.iinfo(image.dtype).max)
     return pixels.to(image.dtype)
+
+
+def check_resize(preprocess: Preprocess, shape: Sequence[int]) -> None:
+    """Raise DataError where images `(C, H, W)` of a shape would take too much on their way to their new size."""
+    if preprocess.resize is None:
+        return
+    height, width = preprocess.resized(shape[1:])
+    what = f"an image of {shape[2]} x {shape[1]} pixels cannot become {width} x {height}"
+    if max(*shape, height, width) > MAX_SIDE:
+        raise DataError(what, f"a side may have {MAX_SIDE} pixels at most")
+    if (values := preprocess.count_values(shape)) > MAX_RESIZE_VALUES:
+        raise DataError(what, f"it would have {values} values on the way, at most {MAX_RESIZE_VALUES} are made")
 
 
 def find_images(paths: Iterable[str]) -> Iterator[Path | str]:

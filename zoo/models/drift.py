@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from zoo.records.metadata import InputStatistics
+from zoo.records.metadata import InputStatistics, TypicalSample
 
 SAMPLES = 2048
 """Training inputs that are measured, evenly spread over the split: enough to tell a spread to a few percent."""
@@ -19,41 +20,101 @@ for COUNTED samples at most."""
 
 COUNTED = 16
 
+FLAT = 16
+"""A sample that has less than this part of the training's range is taken to be empty, or scaled twice."""
+IMAGES = 4
+"""Axes of a batch of images."""
+ENOUGH = 64
+"""Samples from which on it is said what is typical of a single one."""
+LEAST_LIMIT = 16.27
+"""The squared distance that one sample of a thousand exceeds where three traits are distributed normally: the 0.999
+quantile of chi-squared with three degrees of freedom."""
+QUANTILE, MARGIN = 0.995, 1.1
+"""Traits have longer tails than that: the limit is also this quantile of the training samples, and a tenth more."""
 
-def measure_inputs(inputs: Iterable[Tensor]) -> InputStatistics:
-    """Return what is typical of inputs `(N, C, H, W)`, in float32 after preprocessing.
+Change = Callable[[Tensor, float, float], Tensor]
+CHANGES: dict[str, Change] = {
+    "inverted": lambda inputs, low, high: low + high - inputs,
+    "unscaled": lambda inputs, low, high: low + 255 * (inputs - low),
+    "scaled twice": lambda inputs, low, high: low + (inputs - low) / 255,
+}
+"""What is done wrongly to images most often, here done to inputs; those of the training reach from `low` to `high`."""
 
+
+def measure_inputs(inputs: Sequence[Tensor], others: Sequence[Tensor] = ()) -> InputStatistics:
+    """Return what is typical of inputs `(N, C, H, W)`, or of any other shape, in float32 after preprocessing.
+
+    `others` were not trained on: they tell how often a single sample is warned about. Without any, `inputs` tell it.
     Standard deviations are those of a population: divided by N.
     """
     parts = [(*_describe(batch), batch.min(), batch.max()) for batch in inputs]
     means, contrasts = (torch.cat([part[index] for part in parts]) for index in (0, 1))
-    return InputStatistics(
+    statistics = InputStatistics(
         low=float(min(part[2] for part in parts)),
         high=float(max(part[3] for part in parts)),
         mean=(float(means.mean()), float(means.std(correction=0))),
         contrast=(float(contrasts.mean()), float(contrasts.std(correction=0))),
     )
+    if sum(map(len, inputs)) < ENOUGH:
+        return statistics
+    statistics = replace(statistics, typical=_find_typical(inputs, statistics))
+    changes: dict[str, Change] = {"clean": lambda inputs, low, high: inputs, **CHANGES}
+    warned = {name: _count_warned(change, others or inputs, statistics) for name, change in changes.items()}
+    return replace(statistics, warned=warned)
+
+
+def _find_typical(inputs: Sequence[Tensor], statistics: InputStatistics) -> TypicalSample:
+    traits = torch.cat([_find_traits(batch) for batch in inputs])
+    # A trait that hardly varies, a border that is always black, may be off by a hundredth of the range: pictures are
+    # compressed with losses.
+    least = (max(statistics.high - statistics.low, 1e-6) / 100) ** 2
+    spread = torch.cov(traits.T) + least * torch.eye(traits.shape[1], dtype=traits.dtype)
+    centre, precision = traits.mean(dim=0), torch.linalg.inv(spread)
+    typical = TypicalSample(
+        centre=tuple(centre.tolist()), precision=tuple(tuple(row) for row in precision.tolist()), limit=0.0
+    )
+    distances = torch.cat([_measure_distances(batch, typical) for batch in inputs])
+    return replace(typical, limit=max(LEAST_LIMIT, MARGIN * float(distances.quantile(QUANTILE))))
+
+
+def _count_warned(change: Change, inputs: Sequence[Tensor], statistics: InputStatistics) -> float:
+    """Return the share of samples that are warned about one by one when they were changed."""
+    low, high = statistics.low, statistics.high
+    return float(torch.cat([_are_odd(change(batch, low, high), statistics) for batch in inputs]).double().mean())
 
 
 def find_oddity(inputs: Tensor, statistics: InputStatistics) -> str | None:
-    """Return in what way inputs differ from those of the training, or None when they look alike."""
+    """Return in what way inputs differ from those of the training, or None when they look alike.
+
+    A batch differs when its mean brightness or contrast does, when its values do, or when most of its samples do.
+    """
     low, high = statistics.low, statistics.high
-    span = max(high - low, 1e-6)
-    if float(inputs.max()) > high + span or float(inputs.min()) < low - span:
-        found = f"{float(inputs.min()):.3g} to {float(inputs.max()):.3g}"
-        return f"they look unscaled: values of {found}, in training {low:.3g} to {high:.3g}"
-    # Samples of a single value, or of nearly equal ones, have no range of their own.
-    ranged = statistics.contrast[0] > span / 32
-    if ranged and float(inputs.max()) - float(inputs.min()) < span / 16:
-        return f"they look scaled twice, or empty: values of {float(inputs.min()):.3g} to {float(inputs.max()):.3g}"
-    if not _is_far(inputs, statistics):
+    least, most, span = float(inputs.min()), float(inputs.max()), max(high - low, 1e-6)
+    if most > high + span or least < low - span or _is_most(_are_beyond(inputs, statistics)):
+        return f"they look unscaled: values of {least:.3g} to {most:.3g}, in training {low:.3g} to {high:.3g}"
+    if _has_range(statistics) and most - least < span / FLAT:
+        return f"they look scaled twice, or empty: values of {least:.3g} to {most:.3g}"
+    if not _is_unlike(inputs, statistics):
         return None
-    if not _is_far(low + high - inputs, statistics):
+    if not _is_unlike(CHANGES["inverted"](inputs, low, high), statistics):
         return "they look inverted: dark where the training images are bright"
     means, contrasts = _describe(inputs)
     seen = f"mean {float(means.mean()):.3g} and contrast {float(contrasts.mean()):.3g}"
     usual = f"{statistics.mean[0]:.3g} and {statistics.contrast[0]:.3g}"
     return f"they look unlike those of the training: {seen}, in training {usual}"
+
+
+def _has_range(statistics: InputStatistics) -> bool:
+    """Tell whether a sample has a range of its own: those of a single value, or of nearly equal ones, have none."""
+    return statistics.contrast[0] > max(statistics.high - statistics.low, 1e-6) / 32
+
+
+def _is_most(odd: Tensor) -> bool:
+    return 2 * int(odd.sum()) > len(odd)
+
+
+def _is_unlike(inputs: Tensor, statistics: InputStatistics) -> bool:
+    return _is_far(inputs, statistics) or _is_most(_are_odd(inputs, statistics))
 
 
 def _describe(inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,8 +124,48 @@ def _describe(inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 def _is_far(inputs: Tensor, statistics: InputStatistics) -> bool:
     means, contrasts = _describe(inputs)
-    distances: list[float] = []
-    for values, (centre, spread) in ((means, statistics.mean), (contrasts, statistics.contrast)):
-        error = max(spread, 1e-6) / min(len(values), COUNTED) ** 0.5
-        distances.append(abs(float(values.mean()) - centre) / error)
-    return bool(max(distances) > LIMIT)
+    count = min(len(inputs), COUNTED) ** 0.5
+    return bool(_count_errors(means.mean(), contrasts.mean(), statistics) * count > LIMIT)
+
+
+def _count_errors(means: Tensor, contrasts: Tensor, statistics: InputStatistics) -> Tensor:
+    """Return how many standard deviations the mean or the contrast is off, whichever is more."""
+    off = [
+        (values - centre).abs() / max(spread, 1e-6)
+        for values, (centre, spread) in ((means, statistics.mean), (contrasts, statistics.contrast))
+    ]
+    return torch.maximum(*off)
+
+
+def _are_odd(inputs: Tensor, statistics: InputStatistics) -> Tensor:
+    """Return of each sample whether it alone is unlike those of the training; none is where they are not known."""
+    if statistics.typical is None:
+        return torch.zeros(len(inputs), dtype=torch.bool)
+    flat, span = inputs.flatten(1), max(statistics.high - statistics.low, 1e-6)
+    odd = ~(_measure_distances(inputs, statistics.typical) <= statistics.typical.limit)
+    odd |= _count_errors(*_describe(inputs), statistics) > LIMIT
+    if _has_range(statistics):
+        odd |= flat.amax(dim=1) - flat.amin(dim=1) < span / FLAT
+    return odd | _are_beyond(inputs, statistics)
+
+
+def _are_beyond(inputs: Tensor, statistics: InputStatistics) -> Tensor:
+    """Return of each sample whether it reaches beyond the training's values; images may do so less than others."""
+    span, flat = max(statistics.high - statistics.low, 1e-6), inputs.flatten(1)
+    room = span / 4 if inputs.ndim == IMAGES and statistics.typical is not None else span
+    return (flat.amax(dim=1) > statistics.high + room) | (flat.amin(dim=1) < statistics.low - room)
+
+
+def _find_traits(inputs: Tensor) -> Tensor:
+    """Return mean and contrast of each sample, and of images the mean of their border, float64 `(N, 2 or 3)`."""
+    traits = [*_describe(inputs)]
+    if inputs.ndim == IMAGES:
+        rows, columns = inputs[..., [0, -1], :], inputs[..., [0, -1]]
+        traits.append(torch.cat([rows.flatten(1), columns.flatten(1)], dim=1).mean(dim=1))
+    return torch.stack(traits, dim=1).double()
+
+
+def _measure_distances(inputs: Tensor, typical: TypicalSample) -> Tensor:
+    """Return how far samples lie from the typical one: the squared Mahalanobis distance of their traits, `(N,)`."""
+    off = _find_traits(inputs) - torch.tensor(typical.centre, dtype=torch.float64)
+    return ((off @ torch.tensor(typical.precision, dtype=torch.float64)) * off).sum(dim=1)

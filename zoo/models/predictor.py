@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +15,25 @@ import numpy
 import torch
 from torch import Tensor, nn
 
-from zoo.data.images import fit_image, read_image
-from zoo.errors import DataError, OutOfMemoryError, WeightsError, quote
+from zoo.errors import OutOfMemoryError, WeightsError, quote
 from zoo.models.blame import blame_model
 from zoo.models.device import resolve_device
 from zoo.models.drift import find_oddity
 from zoo.models.golden import TOLERANCE, check_golden
+from zoo.models.inputs import Images, InputMaker, merge
 from zoo.models.weights import check_digests, read_model
 from zoo.records.header import read_header
 from zoo.records.metadata import WeightsMetadata, read_metadata
 from zoo.records.references import find_weights
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
-from zoo.registry.preprocess import Preprocess
 
 log = logging.getLogger("zoo")
-
-AT_ONCE = 1 << 20
-"""Values that are predicted at once, where images have most of them: before, during or after preprocessing."""
 
 CHECKED = 64
 """Inputs of a call that are compared with those of the training."""
 
 Array = numpy.ndarray[Any, Any]
-Images = Any
-"""A path, a PIL image, a numpy array or a tensor, or a list of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +94,7 @@ class Predictor:
         self.model, self.weights, self.device = model.to(device).eval(), weights, device
         self.class_names, self.params = weights.class_names, dict(weights.params)
         self.preprocess, self.input_shape = weights.preprocess, weights.input_shape
-        self._dtype = getattr(torch, weights.raw_image.dtype)
-        # Floats of a table, say, have no black and white.
-        self._takes_floats = len(weights.raw_image.shape) != 3 and self._dtype.is_floating_point
+        self.inputs = InputMaker(weights, device)
         self._called = False
 
     @property
@@ -120,11 +112,14 @@ class Predictor:
     ) -> Predictions:
         """Predict the classes of raw images.
 
-        A path or PIL image is decoded, turned upright and brought to the channels and size of the training images.
-        Arrays and tensors are `(C, H, W)`, or `(N, C, H, W)` for many, and must have that size; with `channels_last`
-        they end in the channels. Integers are scaled by the range of their dtype; floats need `value_range`, what
-        black and white are, `(0, 1)` say. A list gives one row per image. Samples of a model that was trained on other
-        things than images are `(*shape)` or `(N, *shape)`; floats are taken as they are.
+        A path or PIL image is decoded and turned upright. Arrays and tensors are `(C, H, W)`, or `(N, C, H, W)` for
+        many; with `channels_last` they end in the channels. Integers are scaled by the range of their dtype; floats
+        need `value_range`, what black and white are, `(0, 1)` say. All are brought to the channels and the size that
+        the model takes, and the same pixels give the same answer in any form. A list gives one row per image. Samples
+        of a model that was trained on other things than images are `(*shape)` or `(N, *shape)`; floats are taken as
+        they are.
+
+        Files of format 1 stay as they were: pictures are rounded when they are fitted, tensors of another size refused.
 
         What looks unlike the images of the training is predicted all the same, and warned about.
 
@@ -132,85 +127,25 @@ class Predictor:
             DataError: an image cannot be read, or its form is not clear.
             WeightsError: the model's probabilities are not finite.
         """
-        parts = self._prepare(images, value_range, channels_last)
+        return self.predict(self.inputs.make(images, value_range, channels_last=channels_last))
+
+    def predict(self, inputs: Iterable[Tensor]) -> Predictions:
+        """Predict the classes of batches of inputs, as `inputs.make` gives them."""
         results: list[Tensor] = []
         # Looking after the global state takes as long as a small model's prediction, so it is done in the first call.
         guard = nullcontext() if self._called else self.weights.plugin.guarded("during a prediction")
         self._called = True
         with blame_model(self.weights), torch.inference_mode(), guard:
-            for part in parts:
-                for raw in part.split(max(1, AT_ONCE // max(1, self.preprocess.count_values(part.shape[1:])))):
-                    inputs = self._to_inputs(raw.to(self.device), value_range)
-                    if not results:
-                        self._warn(inputs[:: max(1, len(inputs) // CHECKED)][:CHECKED])
-                    results.append(self.model(inputs).softmax(dim=1).to("cpu", torch.float32))
+            for batch in merge(inputs):
+                if not results:
+                    self._warn(batch[:: max(1, len(batch) // CHECKED)][:CHECKED])
+                results.append(self.model(batch).softmax(dim=1).to("cpu", torch.float32))
         if not results:
             results.append(torch.zeros(0, len(self.class_names)))
         probabilities = torch.cat(results)
         if not bool(torch.isfinite(probabilities).all()):
             raise WeightsError(f"model {quote(self.weights.model)}", "it gives probabilities that are not finite")
         return Predictions(probabilities.numpy(), self.class_names)
-
-    def _prepare(self, images: Images, value_range: tuple[float, float] | None, channels_last: bool) -> list[Tensor]:
-        """Return raw images as batches `(N, C, H, W)`, each of one dtype."""
-        if isinstance(images, list | tuple):
-            singles = [part for image in images for part in self._prepare(image, value_range, channels_last)]
-            if len({(part.dtype, part.shape[1:]) for part in singles}) <= 1:
-                return [torch.cat(singles)] if singles else []
-            return singles
-        if isinstance(images, str | os.PathLike | bytes) or hasattr(images, "getbands"):
-            if len(self.weights.raw_image.shape) != 3:
-                raise DataError("images", f"the model takes inputs of {self.input_shape}, which no picture has")
-            return [fit_image(read_image(images), self.weights.raw_image.shape).unsqueeze(0)]
-        raw = torch.as_tensor(images)
-        dimensions = len(self.input_shape)
-        if raw.ndim not in (dimensions, dimensions + 1):
-            raise DataError("images", self._expected(raw), "Add the missing axis, images[None] say")
-        if channels_last:
-            raw = raw.movedim(-1, -dimensions)
-        batch = raw if raw.ndim > dimensions else raw.unsqueeze(0)
-        self._check_shape(batch)
-        wide = raw.dtype in (torch.int32, torch.int64, torch.uint32, torch.uint64)
-        if raw.is_complex() or (wide and raw.dtype != self._dtype):
-            fix = "Give uint8, or float with value_range"
-            raise DataError(f"images of dtype {raw.dtype}", "have no default range", fix)
-        if raw.is_floating_point() and value_range is None and not self._takes_floats:
-            fix = "Say what black and white are: value_range=(0, 1), or (0, 255), or (-1, 1)"
-            raise DataError(f"images of dtype {raw.dtype}", "their range is not known", fix)
-        if value_range is not None and not value_range[0] < value_range[1]:
-            raise DataError(f"value_range: expected (low, high), got {value_range}")
-        if raw.is_floating_point() and not bool(torch.isfinite(raw).all()):
-            raise DataError("images", "have values that are not finite")
-        return [batch]
-
-    def _check_shape(self, batch: Tensor) -> None:
-        shape, wanted = tuple(batch.shape[1:]), self.weights.raw_image.shape
-        if shape == wanted or (self.preprocess.resize is not None and shape[0] == wanted[0] and min(shape) > 0):
-            return
-        if (shape[-1], *shape[:-1]) == wanted:
-            raise DataError("images", f"{self._expected(batch)}: the channels come last", "Say so: channels_last=True")
-        raise DataError("images", self._expected(batch), "Give the files or PIL images instead, they are fitted")
-
-    def _expected(self, raw: Tensor) -> str:
-        shape = self.weights.raw_image.shape
-        return f"expected {shape} or (N, {', '.join(map(str, shape))}), got {tuple(raw.shape)}"
-
-    def _to_inputs(self, raw: Tensor, value_range: tuple[float, float] | None) -> Tensor:
-        """Preprocess raw images of any range as the training's were."""
-        trained = self._dtype
-        if raw.dtype == trained and not raw.is_floating_point():
-            return self.preprocess(raw)
-        if raw.is_floating_point() and value_range is None:
-            return self.preprocess(raw.to(trained))
-        if raw.is_floating_point():
-            low, high = value_range or (0, 1)
-            unit = (raw.to(torch.float32) - low) / (high - low)
-        else:
-            unit = Preprocess()(raw)
-        if not trained.is_floating_point and self.preprocess.scale is None:
-            return replace(self.preprocess, scale=1.0)(unit)
-        low, high = self.weights.raw_image.range
-        return self.preprocess(unit * (high - low) + low)
 
     def _warn(self, inputs: Tensor) -> None:
         statistics = self.weights.statistics

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from zoo.data.splits import Split, count_samples, read_image
 from zoo.errors import DataError, SettingError, UsageError, WeightsError, describe
-from zoo.models.drift import SAMPLES, measure_inputs
+from zoo.models.drift import ENOUGH, SAMPLES, measure_inputs
 from zoo.models.golden import MAX_SAMPLES, check_golden, make_golden
 from zoo.models.probe import check_model
 from zoo.models.weights import read_model, save_weights
@@ -30,8 +31,9 @@ from zoo.version import __version__
 
 log = logging.getLogger("zoo")
 
-READ_SAMPLES = 256
-"""Samples of a Dataset that are read once more for the statistics; those of tensors cost nothing to look at."""
+READ_SAMPLES, MEASURED_VALUES = 256, 1 << 26
+"""Samples of a Dataset that are read once more for the statistics; those of tensors cost nothing to look at. Of large
+ones there are fewer, but ENOUGH: their inputs may have so many values, which take 256 MB."""
 
 
 def save_proven(path: Path, model: nn.Module, entry: Entry[Any], metadata: WeightsMetadata) -> None:
@@ -81,12 +83,13 @@ def measure_samples(preprocess: Preprocess, train: Split, test: Split) -> Sample
     Raises:
         DataError: a sample cannot be read; names it.
     """
-    inputs: list[Tensor] = []
-    raw = take_images(train, SAMPLES if isinstance(train, tuple) else READ_SAMPLES)
-    for batch in raw:
-        inputs += [preprocess(part) for part in batch.split(256)]
+    first = next(iter(take_images(train, 1)))
+    room = max(ENOUGH, MEASURED_VALUES // prod(preprocess.output_shape(first.shape[1:])))
+    counts = [min(room, SAMPLES if isinstance(split, tuple) else READ_SAMPLES) for split in (train, test)]
+    raw, others = (take_images(split, count) for split, count in zip((train, test), counts, strict=True))
+    inputs, seen = ([preprocess(part) for batch in some for part in batch.split(256)] for some in (raw, others))
     images = next(iter(take_images(test, MAX_SAMPLES)))
-    return SampleFacts(image=describe_images(images, raw), statistics=measure_inputs(inputs), images=images)
+    return SampleFacts(image=describe_images(images, raw), statistics=measure_inputs(inputs, seen), images=images)
 
 
 def take_images(split: Split, count: int) -> list[Tensor]:

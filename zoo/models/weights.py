@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shlex
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -18,24 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import (
-    MAX_FOREIGN,
     PluginError,
     SeveralErrors,
     StorageError,
-    UnknownNameError,
     UsageError,
     WeightsError,
     describe,
     quote,
 )
 from zoo.limits import MODEL_FACTOR, MODEL_SPARE
+from zoo.models.provider import find_model
 from zoo.records.header import FORMAT, Header, read_header
 from zoo.records.metadata import WeightsMetadata
 from zoo.records.plain import hash_json
-from zoo.registry.entries import Entry, Registry
+from zoo.registry.entries import Registry
 from zoo.registry.factories import build_model, load_factory
-from zoo.registry.plugins import is_installed
-from zoo.registry.specs import ModelSpec
 from zoo.storage.files import ELSEWHERE, write_file
 from zoo.storage.reading import explain, open_regular
 
@@ -62,11 +58,13 @@ def save_weights(
 ) -> None:
     """Write the model's state dict and the metadata, whole or not at all; `check` gets the file before it counts.
 
+    The file goes to other machines: of what was read on this one it holds names, no folders.
+
     Raises:
         WeightsError: the state dict holds something that is no tensor.
         StorageError: the file cannot be written.
     """
-    save_table(path, model, metadata.to_json(), check=check)
+    save_table(path, model, metadata.without_folders().to_json(), check=check)
 
 
 def save_table(
@@ -283,31 +281,3 @@ def fit_tensor(path: Path, name: str, tensor: torch.Tensor, wanted: torch.Tensor
     if not same_kind or not torch.equal(fitting.to(tensor.dtype), tensor):
         raise WeightsError(f"{path}: tensor {quote(name)}", f"{got}, and its values do not fit")
     return fitting
-
-
-def find_model(path: Path, metadata: WeightsMetadata, registry: Registry) -> Entry[ModelSpec]:
-    """Return the entry of a file's model; raise PluginError where its plugin is not here, is broken or lacks it."""
-    plugin = metadata.plugin
-    what = f"{path} needs its model {quote(metadata.model)}"
-    try:
-        return registry.get("model", metadata.qualified_model)
-    except UnknownNameError as error:
-        if any(found.name == plugin.name for found in registry.plugins):
-            raise PluginError(plugin.name, plugin.version, what, str(error)) from error
-        advice = _advise(plugin.name, plugin.source)
-        raise PluginError(plugin.name, plugin.version, what, "no such plugin here", advice) from error
-
-
-def _advise(name: str, source: str) -> str:
-    """Return how to get at the plugin that a model came from, as the file says it.
-
-    Nothing of it is a command to be pasted that fetches code: the file may be a stranger's.
-    """
-    if source == "installed":
-        if is_installed(name):
-            return "It is installed but left out by --no-plugin or ZOO_DISABLE_PLUGINS"
-        trust = "Install it only if you trust it and where it comes from: installing a package runs its code"
-        return f"The file says that this was an installed plugin called {quote(name)}. {trust}"
-    if not Path(source).is_absolute() or len(source) > MAX_FOREIGN:
-        return "Give it again: plugins= or registry="
-    return f"Give it with --plugin {shlex.quote(source)} if you trust it"

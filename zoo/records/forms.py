@@ -9,8 +9,9 @@ from functools import partial
 from math import prod
 from typing import Any
 
+from zoo.errors import show
 from zoo.limits import MAX_CLASSES, MAX_GOLDEN, MAX_GOLDEN_VALUES, MAX_IMAGE_VALUES, MAX_RESIZE_VALUES, MAX_SIDE
-from zoo.records.header import are_sizes, expect, is_text
+from zoo.records.header import FORMAT, are_sizes, expect, is_text
 from zoo.registry.fields import MAX_NAME, NAME_PATTERN, SHA256_PATTERN, is_int64
 from zoo.registry.preprocess import Preprocess
 
@@ -35,19 +36,28 @@ def check_forms(table: Mapping[str, Any]) -> None:
         value = table.get(key)
         expect((value is None and key in OPTIONAL) or good(value), f"{key}: expected {form}", value)
     _check_preprocess(table)
+    if (typical := (table.get("statistics") or {}).get("typical")) is not None:
+        size, wanted = len(typical["centre"]), 3 if len(table["input_shape"]) == 3 else 2
+        expect(size == wanted, f"statistics: expected {wanted} traits of a typical sample", size)
     if table.get("golden") is not None:
         _check_golden(table, table["golden"])
 
 
 def _check_preprocess(metadata: Mapping[str, Any]) -> None:
     """Check that preprocessing makes inputs of the stated shape."""
+    steps = metadata["preprocess"]
+    if metadata.get("format", FORMAT) == 1 and (set(LATER_STEPS) & steps.keys() or is_whole(steps["resize"])):
+        later = f"{', '.join(LATER_STEPS)} and a resize of one side are of format 2"
+        raise ValueError(f"preprocess: expected what format 1 has, got {show(steps)}: {later}")
     try:
-        preprocess = Preprocess.from_dict(metadata["preprocess"])
+        preprocess = Preprocess.from_dict(steps)
     except (TypeError, ValueError) as error:
         raise ValueError(f"preprocess: {error}") from error
     shape = tuple(metadata["input_shape"])
     expect(
-        preprocess.resize is None or len(shape) == 3, "preprocess: expected no resize of what is no image", list(shape)
+        not preprocess.is_for_images or len(shape) == 3,
+        "preprocess: expected no resize of what is no image",
+        list(shape),
     )
     channels = len(preprocess.mean) or shape[0]
     expect(channels == shape[0], f"preprocess: expected mean and std of {shape[0]} channels", channels)
@@ -64,11 +74,15 @@ def _check_preprocess(metadata: Mapping[str, Any]) -> None:
 
 def _check_steps(preprocess: Preprocess, key: str, shape: Sequence[int]) -> None:
     """Check that the steps can be done to images of a shape: some of them are for pictures only."""
-    if preprocess.channels is not None or preprocess.resize is not None:
+    if preprocess.channels is not None or preprocess.is_for_images:
         expect(len(shape) == 3, f"{key}: expected channels, height and width, which preprocess needs", list(shape))
     if preprocess.resize is not None:
-        side = max(*shape, *preprocess.resize)
+        side = max(*shape, *preprocess.resized(shape[1:]))
         expect(side <= MAX_SIDE, f"{key}: expected sides of at most {MAX_SIDE} pixels where it is resized", side)
+    if preprocess.crop is not None:
+        height, width = preprocess.resized(shape[1:])
+        large = height >= preprocess.crop[0] and width >= preprocess.crop[1]
+        expect(large, f"{key}: expected images of at least {list(preprocess.crop)} before the crop", [height, width])
     if preprocess.channels not in (None, shape[0]):
         good = {preprocess.channels, shape[0]} == {1, 3}
         expect(good, f"{key}: expected 1 or 3 channels, which preprocess converts", shape[0])
@@ -187,11 +201,21 @@ def _is_golden(value: Any) -> bool:
     return is_table(value, **forms) and len(value["shape"]) > 1 and _is_positive(value.get("stride", 1))
 
 
+def _is_typical(value: Any) -> bool:
+    numbers = are_all(is_number)
+    if not is_table(value, centre=numbers, precision=are_all(numbers), limit=is_number):
+        return False
+    size = len(value["centre"])
+    return size in (2, 3) and [len(row) for row in value["precision"]] == [size] * size
+
+
 are_scores = are_values(_or_none(is_number))
 """A table of numbers; None is a score that was not finite."""
 is_file = partial(is_table, path=is_text, digest=is_text)
 _is_origin = partial(is_table, name=_is_name)
 STEPS = ("scale", "channels", "resize", "mean", "std")
+LATER_STEPS = ("interpolation", "crop")
+"""Steps that files of format 1 do not have, and others need not have."""
 PLAIN = "a table, its whole numbers of at most 64 bits"
 SHAPE = f"a list of sizes of at least 1, at most {MAX_IMAGE_VALUES} values"
 # What each part must be: in words, and as a check.
@@ -224,7 +248,11 @@ OPTIONAL: dict[str, tuple[str, Form]] = {
     "digests": ("a table of SHA-256", are_values(lambda text: is_text(text) and SHA256_PATTERN.fullmatch(text))),
     "golden": ("dtype, shape, images, probabilities and labels", _is_golden),
     "statistics": (
-        "low, high, mean and contrast",
-        partial(is_table, low=is_number, high=is_number, mean=_is_pair, contrast=_is_pair),
+        "low, high, mean and contrast, and of one sample what is typical and how often it is warned about",
+        partial(
+            is_table,
+            **{"low": is_number, "high": is_number, "mean": _is_pair, "contrast": _is_pair},
+            **{"typical": _or_none(_is_typical), "warned": _or_none(are_scores)},
+        ),
     ),
 }

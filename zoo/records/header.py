@@ -17,7 +17,7 @@ from zoo.errors import WeightsError, show
 from zoo.limits import MAX_AXES, MAX_HEADER, MAX_METADATA, MAX_TENSOR_NAME, MAX_TENSORS
 from zoo.storage.reading import explain, open_regular
 
-FORMAT = 1
+FORMAT = 2
 """The number of the metadata's form. A reader refuses a newer one and reads every older one."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,25 +48,53 @@ class GoldenSamples:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TypicalSample:
+    """What a single training input looks like: its mean, its standard deviation and, of an image, its border's mean.
+
+    Fields:
+        centre: The mean of these traits over the samples.
+        precision: The inverse of their covariance.
+        limit: The squared Mahalanobis distance from `centre` above which a sample is warned about.
+    """
+
+    centre: tuple[float, ...]
+    precision: tuple[tuple[float, ...], ...]
+    limit: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputStatistics:
     """What training inputs look like after preprocessing.
 
-    `low` and `high` are the extreme values; `mean` and `contrast` are the mean and the standard deviation, over the
-    samples, of each sample's own mean and of its own standard deviation.
+    Fields:
+        low, high: The extreme values.
+        mean: Mean and standard deviation, over the samples, of each sample's own mean.
+        contrast: The same of each sample's own standard deviation.
+        typical: What a single one looks like; None where there are too few, and in files of older versions.
+        warned: The share of single samples, not trained on, that are warned about: as they are and changed.
     """
 
     low: float
     high: float
     mean: tuple[float, float]
     contrast: tuple[float, float]
+    typical: TypicalSample | None = None
+    warned: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileOrigin:
-    """The weights file that something was made from: where it was, and the SHA-256 of its tensors."""
+    """The weights file that something was made from: where it was, in weights its name alone, and the SHA-256 of its
+    tensors."""
 
     path: str
     digest: str
+
+    def without_folder(self) -> FileOrigin:
+        """Return it with the name of the file alone; weights of a run are told by the name of its folder too."""
+        return replace(
+            self, path=str(Path(*Path(self.path).parts[-2:])) if Path(self.path).is_absolute() else self.path
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +201,15 @@ class WeightsMetadata:
         parts = {key: read_part(key, value) for key, value in table.items() if key in known and value is not None}
         return cls(**parts, others={key: value for key, value in table.items() if key not in known})
 
+    def without_folders(self) -> WeightsMetadata:
+        """Return it without paths of this machine, as files hold it."""
+        dataset = self.dataset
+        if dataset is not None and dataset.plugin is not None:
+            dataset = replace(dataset, plugin=dataset.plugin.without_folder())
+        init, adapted_from = (origin and origin.without_folder() for origin in (self.init, self.adapted_from))
+        plugin = self.plugin.without_folder()
+        return replace(self, plugin=plugin, dataset=dataset, init=init, adapted_from=adapted_from)
+
     def to_json(self) -> dict[str, Any]:
         """Return the table that a file holds; what is not known is left out."""
         own = {key: value for key, value in vars(self).items() if value or value == 0 or key in REQUIRED}
@@ -201,6 +238,15 @@ def _read_fields(record: Any, table: Mapping[str, Any]) -> Any:
     return record(**{part.name: _to_tuples(table[part.name]) for part in fields(record) if part.name in table})
 
 
+def _read_statistics(table: Mapping[str, Any]) -> Any:
+    typical = table.get("typical")
+    parts = {
+        "typical": None if typical is None else _read_fields(TypicalSample, typical),
+        "warned": table.get("warned"),
+    }
+    return _read_fields(InputStatistics, {**table, **parts})
+
+
 def _to_tuples(value: Any) -> Any:
     return tuple(map(_to_tuples, value)) if isinstance(value, list) else value
 
@@ -211,7 +257,7 @@ PARTS: dict[str, Callable[[Any], Any]] = {
     "process": ProcessOrigin.from_json,
     "preprocess": Preprocess.from_dict,
     "image": partial(_read_fields, ImageForm),
-    "statistics": partial(_read_fields, InputStatistics),
+    "statistics": _read_statistics,
     "golden": partial(_read_fields, GoldenSamples),
     **dict.fromkeys(("init", "adapted_from"), partial(_read_fields, FileOrigin)),
     **dict.fromkeys(("frozen", "adapted", "input_shape", "class_names"), tuple),

@@ -40,12 +40,21 @@ def adapt_preprocess(
         if not _matches(pattern[1:], shape[1:]) and "resize" in model.adapt:
             size = (int(shape[1] if height == "*" else height), int(shape[2] if width == "*" else width))
             notes.append(f"size {show_shape(shape[1:])} -> {show_shape(size)}")
-            adapted = replace(adapted, resize=size)
+            adapted = _scale(adapted, raw_shape[1:], size)
     if not _matches(pattern, adapted.output_shape(raw_shape)):
         allowed = f"to adapt {' and '.join(model.adapt)}" if model.adapt else "no adaptation of the data"
         needed, fix = f"inputs of {show_shape(pattern)}", f"The model's plugin allows {allowed}"
         raise IncompatibleError(model.name, dataset, needed, show_shape(shape), fix)
     return adapted, notes
+
+
+def _scale(preprocess: Preprocess, raw: Sequence[int], size: tuple[int, int]) -> Preprocess:
+    """Return a preprocess whose images have this size; a crop keeps the part of the image that it kept."""
+    if preprocess.crop is None:
+        return replace(preprocess, resize=size)
+    sides = zip(preprocess.resized(raw), preprocess.crop, size, strict=True)
+    height, width = (round(whole * wanted / kept) for whole, kept, wanted in sides)
+    return replace(preprocess, resize=(height, width), crop=size)
 
 
 def _matches(pattern: Sequence[int | str], shape: Sequence[int]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ class Origin:
     Fields:
         name: The plugin's name.
         version: Its version.
-        source: `installed`, the path of a plugin file or folder, or words for a plugin that was given as an object.
+        source: `installed`, the path of a plugin file or folder, in weights its name alone, or words for a plugin that
+            was given as an object.
     """
 
     name: str
@@ -33,6 +34,10 @@ class Origin:
         """Read a table whose `name` is known to be text; what else is no text counts as not known."""
         version, source = (value if isinstance(value := table.get(key), str) else "" for key in ("version", "source"))
         return cls(name=table["name"], version=version, source=source)
+
+    def without_folder(self) -> Origin:
+        """Return it with the name of the plugin file alone: where it lies is nobody's business elsewhere."""
+        return replace(self, source=Path(self.source).name) if Path(self.source).is_absolute() else self
 
     def blamed(self, what: str) -> AbstractContextManager[None]:
         """Tell an error of the body, which uses what the plugin provides, as one of it; see `blame`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
 
 # ITU-R BT.601 luma, the weights Pillow uses for its conversion to "L".
 LUMA = (0.299, 0.587, 0.114)
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Preprocess:
     """Steps from raw images `(N, C, H, W)` to float32 inputs, in the order of the fields.
 
@@ -26,14 +28,20 @@ class Preprocess:
         scale: Values are divided by it. None means by dtype: 8- and 16-bit integers are divided by the largest value of
             their dtype, floats stay as they are.
         channels: 3 repeats the one channel of grey images, 1 turns RGB to luma (ITU-R BT.601).
-        resize: `(height, width)` of images: bilinear with antialiasing.
+        resize: `(height, width)` of images, or the length of their shorter side; the other keeps the ratio, rounded
+            down, and a `crop` must follow.
+        interpolation: How they are resized: bilinear or bicubic, with antialiasing, or nearest. What bicubic makes
+            darker or brighter than all of the image is clipped.
+        crop: `(height, width)` of the middle of an image that is kept; half a pixel is rounded to the even one.
         mean: Subtracted, per channel.
         std: The result is divided by it, per channel.
     """
 
     scale: float | None = None
     channels: int | None = None
-    resize: tuple[int, int] | None = None
+    resize: tuple[int, int] | int | None = None
+    interpolation: str = field(default="bilinear", kw_only=True)
+    crop: tuple[int, int] | None = field(default=None, kw_only=True)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
@@ -42,9 +50,18 @@ class Preprocess:
             raise ValueError(f"scale: expected a number above 0, got {self.scale!r}")
         if self.channels not in (None, 1, 3):
             raise ValueError(f"channels: expected 1 or 3, got {self.channels!r}")
-        sizes = (1, 1) if self.resize is None else self.resize
-        if len(sizes) != 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
-            raise ValueError(f"resize: expected (height, width), got {self.resize!r}")
+        one_side = type(self.resize) is int and self.resize > 0
+        if self.resize is not None and not one_side and not _is_size(self.resize):
+            raise ValueError(f"resize: expected (height, width) or the shorter side, got {self.resize!r}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation: expected {', '.join(INTERPOLATIONS)}, got {self.interpolation!r}")
+        if self.crop is not None and not _is_size(self.crop):
+            raise ValueError(f"crop: expected (height, width), got {self.crop!r}")
+        if one_side and self.crop is None:
+            raise ValueError(f"crop: expected (height, width) after the resize of one side to {self.resize}, got None")
+        least = (self.resize,) * 2 if isinstance(self.resize, int) else self.resize
+        if self.crop is not None and least is not None and any(map(operator.gt, self.crop, least)):
+            raise ValueError(f"crop: expected at most what the resize to {self.resize} leaves, got {self.crop}")
         values = (*self.mean, *self.std)
         if len(self.mean) != len(self.std) or not all(map(isfinite, values)) or min(self.std, default=1) <= 0:
             expected = "expected as many of each, finite and std above 0"
@@ -54,7 +71,8 @@ class Preprocess:
         """Turn raw images `(N, C, H, W)`, or other samples, of any supported dtype into float32 inputs.
 
         Raises:
-            DataError: the dtype needs a stated `scale`, the channels do not fit, or what is no image has a `resize`.
+            DataError: the dtype needs a stated `scale`, the channels do not fit, an image is smaller than the crop, or
+                what is no image has a `resize` or a `crop`.
         """
         import torch
 
@@ -65,14 +83,8 @@ class Preprocess:
             inputs = inputs / scale if inputs is images else inputs.div_(scale)
         if self.channels is not None and inputs.shape[1] != self.channels:
             inputs = _convert_channels(inputs, self.channels)
-        if self.resize is not None and tuple(inputs.shape[2:]) != self.resize:
-            if inputs.ndim != 4:
-                raise DataError(
-                    f"samples of {tuple(inputs.shape[1:])} cannot be resized", "they are no images (C, H, W)"
-                )
-            inputs = torch.nn.functional.interpolate(
-                inputs, size=self.resize, mode="bilinear", antialias=True, align_corners=False
-            )
+        if self.is_for_images:
+            inputs = self._fit(inputs)
         if self.mean:
             if inputs.shape[1] != len(self.mean):
                 raise DataError(f"mean and std are for {len(self.mean)} channels", f"the images have {inputs.shape[1]}")
@@ -81,12 +93,40 @@ class Preprocess:
         # RGB images often have the channels last in memory. Torch then uses other kernels, whose last bits differ.
         return inputs.contiguous()
 
+    @property
+    def is_for_images(self) -> bool:
+        """Whether there is a step that only images have: a resize or a crop."""
+        return self.resize is not None or self.crop is not None
+
+    def _fit(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Resize and crop images."""
+        if inputs.ndim != 4:
+            step = "resized" if self.resize is not None else "cropped"
+            raise DataError(f"samples of {tuple(inputs.shape[1:])} cannot be {step}", "they are no images (C, H, W)")
+        size = self.resized(inputs.shape[2:])
+        if tuple(inputs.shape[2:]) != size:
+            inputs = _resize(inputs, size, self.interpolation)
+        if self.crop is None:
+            return inputs
+        if any(map(operator.gt, self.crop, size)):
+            raise DataError(
+                f"images of {size[0]}x{size[1]}", f"are smaller than the crop {self.crop[0]}x{self.crop[1]}"
+            )
+        top, left = (round((has - keeps) / 2) for has, keeps in zip(size, self.crop, strict=True))
+        return inputs[..., top : top + self.crop[0], left : left + self.crop[1]]
+
+    def resized(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Return `(height, width)` after the resize of an image that has this size."""
+        if not isinstance(self.resize, int):
+            return tuple(size) if self.resize is None else self.resize
+        return tuple(self.resize * side // min(size) for side in size)
+
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of the input that a raw image of `shape` becomes (channels first, no batch axis)."""
         shape = self._convert(shape)
-        if self.resize is not None:
-            shape = (*shape[:1], *self.resize)
-        return tuple(shape)
+        if self.crop is not None:
+            return (*shape[:1], *self.crop)
+        return tuple(shape) if self.resize is None else (*shape[:1], *self.resized(shape[1:]))
 
     def _convert(self, shape: Sequence[int]) -> Sequence[int]:
         return shape if self.channels is None else (self.channels, *shape[1:])
@@ -98,7 +138,9 @@ class Preprocess:
         """
         sizes = [prod(shape), prod(self.output_shape(shape))]
         if self.resize is not None and len(shape) > 2:
-            sizes += [prod(self._convert(shape)), prod(self._convert(shape)[:-1]) * self.resize[1]]
+            converted = self._convert(shape)
+            height, width = self.resized(shape[1:])
+            sizes += [prod(converted), prod(converted[:-1]) * width, converted[0] * height * width]
         return max(sizes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -143,6 +185,22 @@ def _along_channels(values: Sequence[float], inputs: torch.Tensor) -> torch.Tens
 
     numbers = [float(value) for value in values]  # torch takes no integer of more than 64 bits
     return torch.tensor(numbers, dtype=torch.float32, device=inputs.device).view(-1, *[1] * (inputs.ndim - 2))
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
+
+
+def _resize(inputs: torch.Tensor, size: tuple[int, ...], interpolation: str) -> torch.Tensor:
+    import torch
+
+    if interpolation == "nearest":
+        return torch.nn.functional.interpolate(inputs, size, mode="nearest-exact")
+    resized = torch.nn.functional.interpolate(inputs, size, mode=interpolation, antialias=True, align_corners=False)
+    if interpolation == "bicubic":  # only floats are here, not what black and white are
+        extremes = (end(dim=(1, 2, 3), keepdim=True) for end in (inputs.amin, inputs.amax))
+        resized = resized.clamp_(*extremes)
+    return resized
 
 
 def _convert_channels(inputs: torch.Tensor, channels: int) -> torch.Tensor:

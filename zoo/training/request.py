@@ -9,8 +9,8 @@ from pathlib import Path
 
 from zoo.errors import ErrorCollector, UsageError, ZooError
 from zoo.models.pretrained import Pretrained, read_pretrained
+from zoo.models.provider import find_model
 from zoo.models.transfer import check_patterns
-from zoo.models.weights import find_model
 from zoo.records.references import find_weights
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from zoo.models.predictor import Prediction, Predictor
 
 BATCH, BATCH_VALUES = 64, 1 << 24
-"""Images that are predicted at once: enough to keep a model busy, few enough that rows come soon. Of large images there
-are fewer: their raw values may be so many."""
+"""Images that are predicted at once: enough to keep a model busy, few enough that rows come soon. Of large inputs there
+are fewer: so many values."""
 
 log = logging.getLogger("zoo")
 
@@ -83,7 +83,7 @@ def predict_command(
         _write_csv(["path", *(["rank"] if top else []), "label", "index", "probability"])
     with use_threads(choose_threads(flop, threads)), _warning_once():
         for batch in _read_batches(paths, predictor, problems, MAX_CELLS if output else 0):
-            found = predictor([image for _, image, _ in batch]).top(top or 1)
+            found = predictor.predict(inputs for _, inputs, _ in batch).top(top or 1)
             rows = [(path, best) for (path, _, _), best in zip(batch, found, strict=True)]
             if as_csv:
                 _write_csv_rows(rows, ranked=top is not None)
@@ -102,18 +102,18 @@ def predict_command(
 def _read_batches(
     paths: Iterable[Path | str], predictor: Predictor, problems: _Problems, pictures: int
 ) -> Iterator[list[tuple[str, Tensor, Any]]]:
-    """Return path, raw image and thumbnail of what can be read, a batch at a time; `pictures` of them have one."""
-    from zoo.data.images import fit_image, read_image
+    """Return path, input and thumbnail of what can be read, a batch at a time; `pictures` of them have one."""
+    from zoo.data.images import read_image
 
     batch: list[tuple[str, Tensor, Any]] = []
-    size = max(1, min(BATCH, BATCH_VALUES // prod(predictor.weights.raw_image.shape)))
+    size = max(1, min(BATCH, BATCH_VALUES // prod(predictor.input_shape)))
     # Not in the loop: `find_images` raises what it could not list after its last image.
     with problems.catch():
         for path in paths:
             with problems.catch():
                 pixels = read_image(path)
-                fitted = fit_image(pixels, predictor.weights.raw_image.shape)
-                batch.append((str(path), fitted, make_thumbnail(pixels) if pictures > 0 else None))
+                (inputs,) = predictor.inputs.make(predictor.inputs.fit_picture(pixels))
+                batch.append((str(path), inputs, make_thumbnail(pixels) if pictures > 0 else None))
                 pictures -= 1
             if len(batch) == size:
                 yield batch
