@@ -144,7 +144,9 @@ def test_a_model_that_cannot_be_proved_is_warned_about_once_and_before_it_trains
     warned = []
     result, registry = run_with(tmp_path, factory, on_epoch=lambda _: warned.extend(caplog.messages))
     assert warned == [f"model mine: {text}. Its weights will be saved without golden samples"]
-    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == warned
+    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    # Models like these learn nothing, which is told too, with their names in quotes.
+    assert [message for message in told if not message.startswith("model 'mine': ")] == warned
     assert zoo.verify(result.weights, registry=registry).checks["golden samples"].startswith("none in this file")
 
 

@@ -44,7 +44,10 @@ NUMBERS = re.compile(r"\[\n\s+([^\[\]{}\"]+?)\n\s*\]")
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What a run gave: `metrics` are those after the last epoch, `seconds` the time of training and evaluating."""
+    """What a run gave: `metrics` are those after the last epoch, `seconds` the time of training and evaluating.
+
+    `verdict` says what is wrong with the trained model, in sentences; it is empty where all is well.
+    """
 
     run: Path
     weights: Path
@@ -59,6 +62,7 @@ class RunResult:
     metrics: dict[str, float]
     history: list[Epoch]
     seconds: float
+    verdict: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
@@ -103,6 +107,7 @@ class RunRecord:
         confusion: How often each class was predicted for each: rows are targets, columns are predictions. Left out for
             more than 1000 classes.
         per_class: `name`, `support`, `precision`, `recall` and `f1` of each class on the test split. Left out likewise.
+        verdict: What is wrong with the trained model as its predictions on the test split show it, in sentences.
         error: What ended a run that did not finish, in words.
     """
 
@@ -132,6 +137,7 @@ class RunRecord:
     validation: Mapping[str, float | None] = field(default_factory=dict)
     confusion: Sequence[Sequence[int]] = ()
     per_class: Sequence[Mapping[str, Any]] = ()
+    verdict: tuple[str, ...] = ()
     error: str | None = None
 
     @property
@@ -263,9 +269,20 @@ OTHER_FORMS: dict[str, Form] = {
     "per_class": are_all(is_table),
     "threads": is_whole,
     "error": is_text,
-    **dict.fromkeys(("frozen", "adapted"), are_all(is_text)),
+    **dict.fromkeys(("frozen", "adapted", "verdict"), are_all(is_text)),
     **dict.fromkeys(("transfer", "metric_plugins"), is_table),
 }
 """The form of the other parts."""
-WHERE_KNOWN = ("init", "process", "transfer", "frozen", "seconds", "validation", "confusion", "per_class", "error")
+WHERE_KNOWN = (
+    "init",
+    "process",
+    "transfer",
+    "frozen",
+    "seconds",
+    "validation",
+    "confusion",
+    "per_class",
+    "verdict",
+    "error",
+)
 """What is left out where it is empty; the rest is written all the same, for people who read the file."""

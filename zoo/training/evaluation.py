@@ -30,13 +30,14 @@ from zoo.training.predictions import OutcomeCollector, OutcomeOrigin, Outcomes
 from zoo.training.progress import bar, no_progress
 from zoo.training.setup import build_metrics, find_threads, load_splits
 from zoo.training.trainer import evaluate as evaluate_model
+from zoo.training.verdict import find_verdict, tell_verdict
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """How weights do on the test split of a data set: `metrics` holds the mean cross-entropy as `loss` too.
 
-    `outcomes` are the predictions for each sample.
+    `outcomes` are the predictions for each sample. `verdict` says what is wrong with the model, in sentences.
     """
 
     weights: Path
@@ -47,6 +48,7 @@ class Evaluation:
     device: str
     seconds: float
     outcomes: Outcomes = field(repr=False, compare=False)
+    verdict: tuple[str, ...] = ()
 
     @property
     def per_class(self) -> list[ClassScore]:
@@ -132,6 +134,9 @@ def evaluate(
         digest=hash_splits(splits),
         weights=predictor.weights.digests.get("tensors"),
     )
+    outcomes = collector.collect(splits.class_names, origin)
+    verdict = find_verdict(outcomes, scores["loss"])
+    tell_verdict(predictor.weights.model, verdict)
     return Evaluation(
         weights=path,
         model=predictor.weights.model,
@@ -140,7 +145,8 @@ def evaluate(
         samples=count_samples(splits.test),
         device=str(plan.device),
         seconds=seconds,
-        outcomes=collector.collect(splits.class_names, origin),
+        outcomes=outcomes,
+        verdict=verdict,
     )
 
 

@@ -187,8 +187,12 @@ def read_outcomes(path: Path) -> Outcomes:
         WeightsError: the file cannot be read, is damaged or something else, or was written by a newer zoo.
     """
     header = read_header(path)
+    number = header.metadata.get("format", FORMAT)
+    if number > FORMAT:
+        why = f"this zoo reads up to {FORMAT}"
+        raise WeightsError(f"{path} has format {number}", why, "Upgrade: pip install -U zoo-torch")
     try:
-        names, origin = _read_origin(header.metadata.get("predictions"), header.metadata.get("format", FORMAT))
+        names, origin = _read_origin(header.metadata.get("predictions"), number)
         index_type = _check_tensors(header, len(names))
         size = header.size - header.data_start
         expect(size <= MAX_PREDICTIONS, f"expected at most {MAX_PREDICTIONS} bytes of tensors", size)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from datetime import datetime
-from math import inf
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ from zoo.training.rescue import Rescued, check_space, find_home, save_somewhere
 from zoo.training.setup import Preparation
 from zoo.training.signals import defer_signals
 from zoo.training.trainer import Trainer
+from zoo.training.verdict import find_verdict
 from zoo.version import __version__
 
 log = logging.getLogger("zoo")
@@ -218,10 +219,12 @@ class Recording:
         )
         collected = outcomes.collect(names, origin)
         save_outcomes(self.folder / PREDICTIONS_FILE, collected, fix="")
+        trained = bool(record.history) or record.init is not None
+        verdict = find_verdict(collected, record.metrics.get("loss") or nan) if trained else ()
         if len(names) > MAX_LISTED:
-            return {}
-        scores = score_classes(collected.matrix, collected.class_names)
-        return {"confusion": collected.matrix.tolist(), "per_class": [asdict(score) for score in scores]}
+            return {"verdict": verdict}
+        scores = [asdict(score) for score in score_classes(collected.matrix, collected.class_names)]
+        return {"verdict": verdict, "confusion": collected.matrix.tolist(), "per_class": scores}
 
     def finish(self, validation: Mapping[str, float]) -> None:
         """Write the last record of a run with a validation split; raise StorageError."""

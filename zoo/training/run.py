@@ -27,6 +27,7 @@ from zoo.training.request import Request, make_request
 from zoo.training.setup import Preparation, prepare
 from zoo.training.signals import stop_once
 from zoo.training.trainer import Trainer, evaluate
+from zoo.training.verdict import tell_verdict
 
 log = logging.getLogger("zoo")
 
@@ -116,6 +117,7 @@ def train(
                 scores = evaluate(ready.model, ready.validation, ready.metrics, show=show)
             recording.finish(scores)
     warn_of_overlaps(plan, ready.splits, {"train": ready.train, "validation": ready.validation, "test": ready.test})
+    tell_verdict(plan.model.name, recording.record.verdict)
     return recording.result()
 
 
