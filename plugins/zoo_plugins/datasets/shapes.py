@@ -19,7 +19,7 @@ from zoo import DataSplits
 SIDE = 28
 MAX_DIFFICULTY = 10
 # Coordinates are half pixels from the middle of a shape, so that a shape may be centred between two pixels.
-SMALLEST, LARGEST = 12, 18
+SMALLEST, LARGEST = 12, 17
 # The random numbers of one image. Each split reads a stream of its own, so a longer split begins like a shorter one.
 RECORD = np.dtype(
     [
@@ -40,7 +40,7 @@ Mask = NDArray[np.bool_]
 
 
 def shapes(
-    *, root: str | Path, train_size: int = 5000, test_size: int = 1000, difficulty: int = 5, seed: int = 0
+    *, root: str | Path, train_size: int = 5000, test_size: int = 1000, difficulty: int = 4, seed: int = 0
 ) -> DataSplits:
     """Draw the data set: uint8 images `(N, 1, 28, 28)` and int64 targets `(N,)`.
 
@@ -52,7 +52,7 @@ def shapes(
         root: The data folder of the contract.
         train_size: Number of training images.
         test_size: Number of test images.
-        difficulty: From 0 (in the middle, faint noise, no specks) to 10 (anywhere, heavy noise, ten specks).
+        difficulty: From 0 (in the middle, faint noise, no specks) to 10 (anywhere, more noise, ten specks).
         seed: Which data set of this kind.
 
     Raises:
@@ -102,7 +102,7 @@ def _draw(records: NDArray[np.void], labels: NDArray[np.int64], difficulty: int)
     size = _between(records["size"], SMALLEST, LARGEST)
     reach = (SIDE - 1 - size) * difficulty // MAX_DIFFICULTY
     place = _between(records["place"], -reach[:, None], reach[:, None])
-    ground, bright = _between(records["levels"], np.array([0, 150]), np.array([20, 255])).T
+    ground, bright = _between(records["levels"], np.array([0, 82]), np.array([11, 140])).T
     # A pattern lights half of the image, a shape a sixth. With equal brightness, training would learn patterns only.
     bright = np.where(labels < FIRST_PATTERN, bright, ground + (bright - ground) // 2)
     axis = 2 * np.arange(SIDE, dtype=np.int32) - (SIDE - 1)
@@ -116,10 +116,10 @@ def _draw(records: NDArray[np.void], labels: NDArray[np.int64], difficulty: int)
 
     image, pair = np.arange(len(records))[:, None, None], np.arange(2)
     for speck in range(difficulty):
-        left, top, level = _between(records["specks"][:, :, speck], np.array([0, 0, 60]), np.array([26, 26, 220])).T
+        left, top, level = _between(records["specks"][:, :, speck], np.array([0, 0, 33]), np.array([26, 26, 121])).T
         levels[image, top[:, None, None] + pair[:, None], left[:, None, None] + pair] = level[:, None, None]
 
-    strength = 8 + 14 * difficulty
+    strength = 5 + 4 * difficulty
     levels += ((records["noise"].astype(np.int16) - 128) * strength) >> 7
     np.clip(levels, 0, 255, out=levels)
     return levels.astype(np.uint8)
