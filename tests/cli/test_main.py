@@ -23,7 +23,7 @@ SMALL = ["--dataset-param", "train_size=640", "--dataset-param", "test_size=200"
 HEAVY = {"torch", "torchvision", "numpy", "pydantic", "pooch", "requests", "PIL", "tqdm", "zoo_plugins", "safetensors"}
 KEYS = {
     "run", "weights", "model", "dataset", "device", "threads", "seed", "params", "dataset_params", "train_config",
-    "metrics", "history", "seconds",
+    "metrics", "history", "seconds", "verdict",
 }  # fmt: skip
 
 
@@ -48,10 +48,37 @@ def test_run_prints_the_result_and_where_the_weights_are(capsys):
     assert re.fullmatch(r"accuracy 0\.\d{4}, test loss \d\.\d{4}", scores)
     assert re.fullmatch(r"trained 2 epochs in \d+\.\d\d s on cpu, 1 thread", trained)
     assert Path(weights.removeprefix("weights: ")).is_file()
-    assert len(err.splitlines()) == 2
-    for number, line in enumerate(err.splitlines(), start=1):
+    said = [line for line in err.splitlines() if not line.startswith(("Warning: model 'baseline': it never", "next: "))]
+    assert len(said) == 2
+    for number, line in enumerate(said, start=1):
         pattern = rf"epoch {number}  train loss \d\.\d{{4}}  test loss \d\.\d{{4}}  accuracy 0\.\d{{4}}  \d+\.\d\d s"
         assert re.fullmatch(pattern, line)
+
+
+def list_next(err):
+    lines = [line.removeprefix("next: ") for line in err.splitlines() if line.startswith("next: ")]
+    return dict(reversed(line.split("  # ")) for line in lines)
+
+
+@pytest.mark.slow
+def test_what_to_try_next_works_when_it_is_pasted(capsys, tmp_path):
+    folder = str(tmp_path / "my runs")
+    assert main(["run", *SMALL, "--epochs", "1", "--runs-dir", folder]) == 0
+    found = list_next(capsys.readouterr().err)
+    assert list(found) == ["a better model", "a picture of what it takes for what", "is one better than another?"]
+    better, picture, compare = found.values()
+    sizes = "--dataset-param train_size=640 --dataset-param test_size=200"
+    assert better == f"zoo run --model tinyvgg --dataset shapes {sizes}"
+    for command in (f"{better} --epochs 1 --runs-dir '{folder}'", picture, compare):
+        shell = f'zoo() {{ "{sys.executable}" -m zoo "$@"; }}; {command}'
+        done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (command, done.stderr)
+    # The best model of its plugin has none above it, and in JSON nothing is suggested.
+    assert "a better model" not in list_next(done.stderr) and Path("confusion.png").is_file()
+    assert main(["run", "--model", "tinyvgg", *SMALL, "--epochs", "0"]) == 0
+    assert list(list_next(capsys.readouterr().err)) == list(found)[1:]
+    assert main(["run", *SMALL, "--epochs", "0", "--json"]) == 0
+    assert not list_next(capsys.readouterr().err)
 
 
 def test_run_json_is_one_object_and_equals_the_api(capsys, tmp_path):
@@ -296,7 +323,7 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(warm_python):
     arguments = ["run", "--epochs", "2", "--dataset-param", "train_size=20000"]
     with zoo_process(*arguments, python=warm_python) as piped:
         out, err = piped.communicate()
-    assert "\r" not in err and len(err.splitlines()) == 2 and len(out.splitlines()) == 3
+    assert "\r" not in err and len(err.splitlines()) == 5 and len(out.splitlines()) == 3
 
     master, slave = pty.openpty()
     with zoo_process(*arguments, python=warm_python, stderr=slave) as process:

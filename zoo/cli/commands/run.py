@@ -11,6 +11,7 @@ import click
 from zoo.cli import options
 from zoo.cli.options import Discover
 from zoo.cli.output import escape, write_json, write_note, write_result
+from zoo.cli.suggestions import suggest_next
 from zoo.records.plain import to_json_data
 from zoo.records.runs import RunResult
 
@@ -42,9 +43,10 @@ def run_command(freeze: tuple[str, ...], discover: Discover, seeds: str | None, 
     from zoo.training import run
 
     show = _make_shortener()
+    registry = discover()
     settings |= {
         "freeze": None if not freeze else [] if freeze == ("none",) else freeze,
-        "registry": discover(),
+        "registry": registry,
         "progress": True,
         "on_epoch": _write_epoch,
     }
@@ -61,6 +63,9 @@ def run_command(freeze: tuple[str, ...], discover: Discover, seeds: str | None, 
     where = f"{result.device}, {threads} thread{'' if threads == 1 else 's'}"
     write_result(f"{_show_scores(result)}\n{trained} in {result.seconds:.2f} s on {where}")
     write_result(f"weights: {escape(show(result.weights))}")
+    given = {**click.get_current_context().params, **settings}
+    for command, purpose in suggest_next(Path(show(result.run)).parent, registry, given):
+        write_note(f"next: {escape(command)}  # {purpose}")
 
 
 def _make_shortener() -> Callable[[Path], str]:
