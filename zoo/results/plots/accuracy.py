@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zoo.results.conclusions import format_percent, title_splits
@@ -32,7 +31,8 @@ def plot_comparison(comparison: Comparison) -> Figure:
         UsageError: matplotlib is not installed.
     """
     with style.plot_style():
-        panels = [_Panel(split, title) for split, title in zip(*_title(comparison), strict=True)]
+        titles = title_splits(comparison.splits)
+        panels = [_Panel(split, title) for split, title in zip(comparison.splits, titles, strict=True)]
         notes = ["● a result with its 95 % Wilson interval: other samples of the same kind would change it so much"]
         if any(panel.means for panel in panels):
             notes.append("◆ mean ± standard deviation over seeds, with the 95 % t interval of the mean")
@@ -52,13 +52,6 @@ def plot_comparison(comparison: Comparison) -> Figure:
     return figure
 
 
-def _title(comparison: Comparison) -> tuple[Sequence[SplitComparison], list[str]]:
-    titles = title_splits(comparison.splits)
-    pairs = zip(comparison.splits, titles, strict=True)
-    facts = [f"{title}, split {split.split}, {split.samples:,} samples" for split, title in pairs]
-    return comparison.splits, facts
-
-
 def _fit(text: str, width: float) -> str:
     return style.fit_text(text, FONT_SIZE, width - 2 * MARGIN)
 
@@ -67,7 +60,7 @@ class _Panel:
     """The results on one set of samples, from top to bottom, and the means over their seeds."""
 
     def __init__(self, split: SplitComparison, title: str) -> None:
-        self.title = title
+        self.title = f"{title}, split {split.split}, {split.samples:,} samples"
         self.results = [(row.name, row.accuracy, row.low, row.high, "") for row in split.rows]
         self.means = [
             (group.name, group.mean, group.low, group.high, f" ± {100 * group.deviation:.2f}")
@@ -95,6 +88,6 @@ class _Panel:
         axes.tick_params(axis="y", length=0)
         axes.tick_params(axis="x", labelsize=FONT_SIZE)
         axes.margins(x=0.04)
-        axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+        axes.grid(axis="x", color=style.GRID_COLOR, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.set_xlabel("accuracy in %", fontsize=FONT_SIZE)

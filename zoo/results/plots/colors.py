@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.records.history import Scored
     from zoo.results.reading import Result
 
 COLORS = ("#0072B2", "#B23A00", "#00775B", "#A0458A", "#2B96D4", "#8A6100", "#50555C")
@@ -15,6 +16,9 @@ DARK_COLORS = ("#4D9FE0", "#FF9B6B", "#4CC9A4", "#E59ACB", "#A5D8FF", "#E0B040",
 
 MARKERS = ("o", "s", "^", "D", "v", "*", "P", "<", "X")
 """They tell runs apart in grey. There are nine for seven colours, so that no pair of both returns before 63 runs."""
+
+MARKER_FACES: dict[Scored, str | None] = {"train": "white", "test": None}
+"""Colours inside a marker, None for that of the curve. A run of one epoch has no line to tell its two curves apart."""
 
 SHADES, EXPONENT = "Blues", 0.5
 """The scale of confusion matrices: matplotlib's map of colours, and the power of a share that finds its place in it.

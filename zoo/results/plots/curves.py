@@ -7,9 +7,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
-from zoo.results.plots.colors import choose_looks
+from zoo.results.plots.colors import MARKER_FACES, choose_looks
 from zoo.results.plots.epoch import plot_epoch
-from zoo.results.plots.style import TEXT_COLOR, fit_text, make_figure, measure_text, plot_style
+from zoo.results.plots.style import GRID_COLOR, TEXT_COLOR, fit_text, make_figure, measure_text, plot_style
 from zoo.results.reading import Result, require_history
 
 if TYPE_CHECKING:
@@ -25,14 +25,10 @@ PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 290, 230, 58
 DOT_SIZE = 8
 """Points: the mark of a run of a single epoch, which has no line to be found by."""
 
-GRID_COLOR = "#E5E5E5"
-
 MAX_MARKERS = 15
 """Markers on a curve, at most. More of them would hide it."""
 
 LINE_STYLES: dict[Scored, Any] = {"train": (0, (4, 1.5)), "test": "-"}
-MARKER_FACES = {"train": "white", "test": None}
-"""Colours inside a marker, None for that of the curve. A run of one epoch has no line to tell its two curves apart."""
 
 
 def plot_curves(results: Sequence[Result]) -> Figure:

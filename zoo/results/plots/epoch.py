@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo.results.plots.style import TEXT_COLOR, fit_text, make_figure, measure_text
+from zoo.results.plots.colors import MARKER_FACES
+from zoo.results.plots.style import GRID_COLOR, TEXT_COLOR, fit_text, make_figure, measure_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from zoo.records.history import Epoch, Scored
+    from zoo.records.history import Epoch
 
 FONT_SIZE, ROW_HEIGHT, MAX_NAME_WIDTH = 9, 20, 240
 """Points: the font, a row, and the longest name."""
@@ -38,7 +39,7 @@ def plot_epoch(
         axes.set_yticks(range(len(names)), labels if number == 0 else [], fontsize=FONT_SIZE)
     marks: dict[str, Any] = {"color": looks[0]["color"] if len(looks) == 1 else TEXT_COLOR, "linestyle": "none"}
     splits = [
-        Line2D([], [], marker="o", markerfacecolor="white", label="train", **marks),
+        Line2D([], [], marker="o", markerfacecolor=MARKER_FACES["train"], label="train", **marks),
         Line2D([], [], marker="o", label="test, with its value", **marks),
     ]
     figure.legend(handles=splits, loc="lower center", ncols=2, frameon=False, fontsize=FONT_SIZE)
@@ -46,12 +47,13 @@ def plot_epoch(
 
 
 def _draw_rows(axes: Axes, epochs: Sequence[Epoch], name: str, looks: Sequence[Mapping[str, Any]]) -> None:
-    faces: dict[Scored, str | None] = {"train": "white", "test": None}
     for row, (epoch, look) in enumerate(zip(epochs, looks, strict=True)):
-        values = {split: value for split in faces if (value := epoch[split].get(name)) is not None}
+        values = {split: value for split in MARKER_FACES if (value := epoch[split].get(name)) is not None}
         axes.plot([*values.values()], [row] * len(values), color=look["color"], linewidth=1.2)
         for split, value in values.items():
-            axes.plot([value], [row], **{**look, "markersize": 7}, markerfacecolor=faces[split], linestyle="none")
+            axes.plot(
+                [value], [row], **{**look, "markersize": 7}, markerfacecolor=MARKER_FACES[split], linestyle="none"
+            )
         if "test" in values:
             place: dict[str, Any] = {
                 "xycoords": ("axes fraction", "data"),
@@ -63,5 +65,5 @@ def _draw_rows(axes: Axes, epochs: Sequence[Epoch], name: str, looks: Sequence[M
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=FONT_SIZE)
     axes.margins(x=0.12)
-    axes.grid(axis="x", color="#E5E5E5", linewidth=0.6)
+    axes.grid(axis="x", color=GRID_COLOR, linewidth=0.6)
     axes.set_axisbelow(True)

@@ -41,7 +41,8 @@ def plot(
 
     `curves` are loss and metric by epoch; `confusion` is the confusion matrix of the test split; `predictions` are test
     images that `seed` chooses, `wrong` the most wrong ones, both in a `grid` of rows and columns. See the functions
-    `plot_curves`, `plot_confusion`, `plot_predictions` and `plot_wrong`.
+    `plot_curves`, `plot_confusion`, `plot_predictions` and `plot_wrong`. Of several paths, those without curves are
+    left out with a warning.
 
     Raises:
         UsageError: matplotlib is missing, or there is nothing to draw: curves of weights without their run, mistakes of

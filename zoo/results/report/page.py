@@ -159,6 +159,7 @@ def _gather_context(comparison: Comparison, selection: Selection, places: Places
         )
         for number, (split, title) in enumerate(zip(splits, titles, strict=True), start=1)
     ]
+    where = titles[0] if len(titles) == 1 else f"{len(titles)} data sets"
     return {
         "style": style,
         "script": script,
@@ -166,7 +167,7 @@ def _gather_context(comparison: Comparison, selection: Selection, places: Places
         "script_digest": next(digests),
         "version": __version__,
         "made": time.strftime("%Y-%m-%d %H:%M %Z"),
-        "count": len(results),
+        "subject": f"{len(results)} result{'' if len(results) == 1 else 's'} on {where}",
         "parts": shown,
         "left_out": describe_left_out(comparison.left_out, len(results)) if comparison.left_out else "",
         "level": 2 if len(splits) == 1 else 3,

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from zoo.results.plots.colors import COLORS
-from zoo.results.plots.curves import GRID_COLOR
-from zoo.results.plots.style import AXIS_COLOR, TEXT_COLOR, render_figure
+from zoo.results.plots.style import AXIS_COLOR, GRID_COLOR, TEXT_COLOR, render_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
