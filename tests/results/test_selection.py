@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plugin.write_text(PLUGIN, encoding="utf-8")
     settings = {"dataset_params": SMALL, "runs_dir": runs}
     for seed in (1, 2):
-        zoo.run("baseline", seed=seed, epochs=1, **settings).run.rename(runs / f"shapes-{seed}")
+        zoo.run("baseline", seed=seed, epochs=5, **settings).run.rename(runs / f"shapes-{seed}")
         zoo.run("baseline", "dots", seed=seed, epochs=1, plugins=[plugin], runs_dir=runs).run.rename(
             runs / f"dots-{seed}"
         )
