@@ -15,7 +15,7 @@ from zoo.errors import SettingError
 @click.command("report")
 @click.argument("references", nargs=-1, required=True, metavar="WEIGHTS...")
 @dataset_option
-@click.option("--output", required=True, metavar="FILE", help="The .html file to write.  [required]")
+@click.option("--output", required=True, metavar="FILE", help="The .html file to write.")
 @place_options()
 @plugin_options
 @output_options
