@@ -158,7 +158,7 @@ def test_what_cannot_be_drawn_is_said(
     assert "confusion: expected one reference, got 2" in capsys.readouterr().err
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes(runs[0].weights.read_bytes())
-    assert main(["plot", both[1], str(alone), "--kind", "curves", "--output", "a.png"]) == 2
+    assert main(["plot", str(alone), "--kind", "curves", "--output", "a.png"]) == 2
     assert "no curves of baseline@shapes: it is weights alone" in capsys.readouterr().err
     assert main(["plot", "nothing.safetensors", "--kind", "curves", "--output", "a.png"]) == 4
     assert not Path("a.png").exists()

@@ -308,7 +308,8 @@ def test_what_is_odd_about_single_images_is_said_of_each(capsys, weights, images
 @pytest.mark.parametrize(("count", "columns", "rows"), [(1, 1, 1), (5, 3, 2), (70, 6, 6)])
 def test_output_is_a_picture_of_the_predictions(capsys, weights, images, pictures, count, columns, rows):
     assert main(["predict", weights, *sorted(map(str, pictures.iterdir()))[:count], "--output", "grid.PNG"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == count
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == count and err.endswith("picture: grid.PNG\n")
     with Image.open("grid.PNG") as grid:
         assert (grid.format, grid.mode) == ("PNG", "RGB")
         assert grid.size == (12 + columns * 140, 12 + rows * 172)

@@ -62,7 +62,8 @@ def test_a_row_says_what_files_and_records_say(runs):
     assert {row.run for row in comparison.rows} == set(flatten(runs))
     for row in comparison.rows:
         record = json.loads((row.run / "run.json").read_bytes())
-        assert row.name == row.run.name
+        assert row.name == f"{row.model}@shapes, seed {row.seed}"
+        assert (row.status, row.split, row.digest) == ("finished", "test", comparison.digest)
         assert (row.model, row.dataset, row.seed) == (record["model"], "shapes", record["seed"])
         assert row.parameters == sum(value.numel() for value in zoo.load_model(row.run).parameters())
         assert row.size == (row.run / "weights.safetensors").stat().st_size
@@ -97,7 +98,7 @@ def test_models_are_compared_over_their_seeds(runs):
     accuracies = {name: [float(read_correct(run).double().mean()) for run in several] for name, several in runs.items()}
     for name, values in accuracies.items():
         group = groups[f"{name}@shapes"]
-        assert group.seeds == SEEDS and group.results == tuple(run.name for run in runs[name])
+        assert group.seeds == SEEDS and group.results == tuple(f"{name}@shapes, seed {seed}" for seed in SEEDS)
         assert group.accuracies == pytest.approx(values)
         assert (group.mean, group.deviation) == pytest.approx((math.fsum(values) / 3, scipy.stats.tstd(values)))
         interval = scipy.stats.t.interval(0.95, 2, loc=group.mean, scale=scipy.stats.sem(values))
@@ -109,7 +110,7 @@ def test_models_are_compared_over_their_seeds(runs):
     assert (pair.test.p, pair.adjusted_p) == pytest.approx((expected.pvalue, expected.pvalue))
     interval = expected.confidence_interval(0.95)
     assert (pair.test.low, pair.test.high) == pytest.approx((interval.low, interval.high))
-    verdict = summarize(comparison)
+    verdict = summarize(comparison.splits[0])
     outcome = "is better than" if expected.pvalue < 0.05 else "cannot be told apart"
     assert outcome in verdict[-1] and pair.first in verdict[-1] and format_p(pair.test.p) in verdict[-1]
 
@@ -162,10 +163,22 @@ def test_threads_make_no_other_model(runs, tmp_path):
 )
 def test_results_on_other_samples_are_not_compared(runs, tmp_path, capsys, params):
     other = train("baseline", tmp_path, dataset_params=params)
-    _, err = call(capsys, runs["relu-mlp"][0], other, code=2)
-    assert "not about the same samples" in err
-    assert f"{params['test_size']} samples of shapes, split test, digest " in err
-    assert "relu-mlp@shapes" in err and "baseline@shapes" in err
+    both = [runs["relu-mlp"][0], other]
+    comparison = zoo.compare(both)
+    assert [[row.name for row in split.rows] for split in comparison.splits] == [
+        ["relu-mlp@shapes"],
+        ["baseline@shapes"],
+    ]
+    assert [split.samples for split in comparison.splits] == [250, params["test_size"]]
+    assert len({split.digest for split in comparison.splits}) == 2 and not any(
+        split.pairs for split in comparison.splits
+    )
+    with pytest.raises(zoo.UsageError, match="2 different sets of samples"):
+        _ = comparison.rows
+    out, _ = call(capsys, *both)
+    for split in comparison.splits:
+        assert f"Data set shapes ({split.samples:,} samples, data {split.digest[:8]})\n" in out
+    assert "differ" not in out
 
 
 def test_targets_tell_samples_apart_where_the_data_have_no_digest(runs, tmp_path):
@@ -182,8 +195,7 @@ def test_targets_tell_samples_apart_where_the_data_have_no_digest(runs, tmp_path
         rewrite(folder, 0)
     assert len(zoo.compare(folders).rows) == 2
     rewrite(folders[0], 1)
-    with pytest.raises(zoo.UsageError, match=r"not about the same samples.*no digest"):
-        zoo.compare(folders)
+    assert [len(split.rows) for split in zoo.compare(folders).splits] == [1, 1]
 
 
 def test_weights_without_their_run_are_evaluated(runs, tmp_path, capsys):
@@ -252,15 +264,15 @@ def test_the_table_shows_the_best_against_each_and_counts_the_rest(runs, capsys)
         assert text in rows.splitlines()[1]
     assert len(pairs.splitlines()) == 2 + 5 + 1 and "and 10 more pairs of the others: --json" in pairs
     pair = comparison.pairs[0]
-    cells = next(line for line in pairs.splitlines() if line.startswith(f"  {pair.second} ")).split()
-    assert cells[1:3] == [str(pair.gained), str(pair.lost)]
+    line = next(line for line in pairs.splitlines() if line.startswith(f"  {pair.second} "))
+    assert line.removeprefix(f"  {pair.second} ").split()[:2] == [str(pair.gained), str(pair.lost)]
     group = comparison.groups[0]
     assert f"{100 * group.mean:.2f} ± {100 * group.deviation:.2f} % (3 seeds)" in models
 
 
 def test_hostile_names_drive_neither_terminal_nor_markdown(runs, tmp_path, capsys):
-    for index, name in enumerate(("a\x1b[31m|b", "<img src=x>_*")):
-        shutil.copytree(runs["baseline"][index], tmp_path / name)
+    for name in ("a\x1b[31m|b", "<img src=x>_*"):  # copies of one run have no other names than these
+        shutil.copytree(runs["baseline"][0], tmp_path / name)
     folders = sorted(tmp_path.iterdir())
     out, _ = call(capsys, *folders)
     assert "\x1b" not in out and r"a\x1b[31m|b" in out

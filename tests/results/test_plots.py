@@ -7,6 +7,7 @@ import itertools
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from torch import Tensor
 import zoo
 from zoo.data.samples import choose_samples
 from zoo.errors import DataError, SettingError, StorageError, UsageError
-from zoo.records.metadata import WeightsMetadata
+from zoo.records.metadata import DatasetOrigin, WeightsMetadata
 from zoo.records.runs import RunRecord
 from zoo.registry.origin import Origin
+from zoo.results.plots.colors import choose_looks
 from zoo.results.plots.images import MAX_IMAGE_SIDE, find_wrong, normalize_images
 from zoo.results.plots.style import (
     RIGHT_COLOR,
@@ -340,6 +342,43 @@ def test_the_second_panel_is_a_metric_that_all_runs_have() -> None:
     assert [axes.get_title() for axes in zoo.plot_curves([one, other]).axes] == ["loss", "f1"]
     lone = make_result("c", make_history(2, metric="auc"))
     assert [axes.get_title() for axes in zoo.plot_curves([one, lone]).axes] == ["loss"]
+
+
+def test_runs_of_one_epoch_are_rows_with_their_scores() -> None:
+    """Curves of one point would be marks that nobody can read."""
+    names = [f"net@things, seed {seed}" for seed in range(12)]
+    results = [make_result(name, make_history(1, start=1 + seed / 10)) for seed, name in enumerate(names)]
+    for shown in (results, results[:1]):
+        figure = zoo.plot_curves(shown)
+        texts = check_layout(figure)
+        assert {"loss after one epoch", "accuracy after one epoch", *names[: len(shown)]} <= {*texts}
+        loss, accuracy = figure.axes
+        for row, result in enumerate(shown):
+            (epoch,) = result.history
+            marks = {(line.get_xdata()[0], line.get_ydata()[0]) for line in loss.lines if len(line.get_xdata()) == 1}
+            assert {(epoch["train"]["loss"], row), (epoch["test"]["loss"], row)} <= marks
+            assert f"{epoch['test']['accuracy']:.4f}" in [text.get_text() for text in accuracy.texts]
+    mixed = zoo.plot_curves([results[0], make_result("longer", make_history(3))])
+    lone, line = mixed.axes[1].lines
+    assert lone.get_markersize() > line.get_markersize()
+
+
+def test_a_colour_stands_for_a_model() -> None:
+    def make(model: str, dataset: str, seed: int) -> Result:
+        metadata = replace(METADATA, model=model, dataset=DatasetOrigin(name=dataset))
+        return replace(make_result(f"{model}@{dataset}, seed {seed}", make_history(2)), weights_metadata=metadata)
+
+    results = [make(model, dataset, seed) for model in "cab" for dataset in "xy" for seed in range(4)]
+    looks = dict(zip((result.name for result in results), choose_looks(results), strict=True))
+    assert len({(look["color"], look["marker"]) for look in looks.values()}) == len(results)
+    for model in "abc":
+        assert len({look["color"] for name, look in looks.items() if name.startswith(model)}) == 1
+    assert len({look["color"] for look in looks.values()}) == 3
+    # In whatever order they are named, and the others' colours do not depend on how many runs a model has.
+    backwards = dict(zip((result.name for result in results[::-1]), choose_looks(results[::-1]), strict=True))
+    assert all(backwards[name]["color"] == look["color"] for name, look in looks.items())
+    # The seeds of one model have a colour each: there is no other model to tell it from.
+    assert len({look["color"] for look in choose_looks([make("a", "x", seed) for seed in range(5)])}) == 5
 
 
 def test_curves_need_epochs() -> None:

@@ -90,7 +90,8 @@ def test_results_say_what_the_run_said(runs: list[RunResult]) -> None:
 def test_every_name_is_another(runs: list[RunResult], tmp_path: Path) -> None:
     one, other, mlp = (run.run for run in runs)
     assert [result.name for result in read(one, mlp)] == ["baseline@shapes", "relu-mlp@shapes"]
-    assert [result.name for result in read(one, other, mlp)] == [one.name, other.name, "relu-mlp@shapes"]
+    seeds = ["baseline@shapes, seed 1", "baseline@shapes, seed 2"]
+    assert [result.name for result in read(one, other, mlp)] == [*seeds, "relu-mlp@shapes"]
     file = shutil.copy(runs[0].weights, tmp_path / "mine.safetensors")
     names = [result.name for result in read(one, one, one, file, file)]
     assert names == [one.name, f"{one.name} (2)", f"{one.name} (3)", "mine", "mine (2)"]

@@ -346,6 +346,6 @@ def test_results_of_an_unfinished_run_say_so(tmp_path, reactor, caplog, capsys):
     Reactor.act = staticmethod(lambda model: None)
     folder = only_run(tmp_path)
     (result,) = zoo.read_results([folder], registry=reactor)
-    assert len(result.outcomes) == 200 and f"{folder}: its run is failed, after 1 of 3 epochs" in caplog.text
+    assert len(result.outcomes) == 200 and f"{folder}: its run is failed after 1 of 3 epochs" in caplog.text
     assert main(["show", str(folder)]) == 0
     assert "its run         failed, after 1 of 3 epochs" in capsys.readouterr().out

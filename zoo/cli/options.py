@@ -51,6 +51,12 @@ def setting_options(command: F) -> F:
     return command
 
 
+def dataset_option(command: F) -> F:
+    """Add `--dataset`, which narrows results to those on one data set or several."""
+    text = "Only results on this data set; repeatable."
+    return click.option("--dataset", multiple=True, metavar="NAME", help=text)(command)
+
+
 PARAMS = {
     "model": ("--param", "params", "K=V", "A param of the model; repeatable."),
     "dataset": ("--dataset-param", "dataset_params", "K=V", "A param of the data set."),

@@ -43,7 +43,8 @@ def find_weights(reference: str | os.PathLike[str], places: Places) -> Path:
         found = path / WEIGHTS_FILE if is_folder else path
         if found.is_file():
             return found
-    missing = WeightsError(f"no weights at {quote(path)}", "no such file", fix)
+    why = "the folder is neither a run nor does it hold weights" if is_folder else "no such file"
+    missing = WeightsError(f"no weights at {quote(path)}", why, fix)
     if is_folder and (path / RECORD_FILE).is_file():
         raise _miss_weights(path)
     if not isinstance(reference, str) or not REFERENCE.fullmatch(text) or is_folder or text.endswith(".safetensors"):

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from zoo.errors import UsageError
 from zoo.records.header import read_header
 from zoo.records.plain import to_json_data
-from zoo.records.references import find_weights
 from zoo.registry.entries import Registry
-from zoo.registry.places import Places, open_places
-from zoo.results.reading import Result, gather_results
+from zoo.registry.places import open_places
+from zoo.results.reading import Result
 from zoo.results.seeds import Group, GroupPair, compare_groups, group_results
+from zoo.results.selection import LeftOut, Selection, select_results
 from zoo.results.significance import holm_adjust, mcnemar_p, wilson_interval
 from zoo.training.predictions import Outcomes
 
@@ -48,6 +48,8 @@ class Row:
         training_seconds: of all epochs, without the evaluations; None where no run says it.
         prediction_seconds: one sample's share of the run's last evaluation; None likewise.
         timing: where the two times were measured, or why they are not known.
+        status: what became of the run, `finished` or another word of `RunRecord`; None where no run says it.
+        split, digest: of the samples that were scored; the digest is None where it is not known.
     """
 
     name: str
@@ -67,6 +69,9 @@ class Row:
     training_seconds: float | None
     prediction_seconds: float | None
     timing: str
+    status: str | None
+    split: str
+    digest: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +94,7 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class SplitComparison:
     """Results on the same samples. `rows` and `groups` have the best first; the pairs are all pairs of them."""
 
     dataset: str
@@ -101,19 +106,91 @@ class Comparison:
     groups: tuple[Group, ...]
     group_pairs: tuple[GroupPair, ...]
 
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Results side by side, those on the same samples with each other.
+
+    Where all are on the same samples, their table is the comparison's own: `comparison.rows`, `.pairs`, `.groups` and
+    the other fields of `SplitComparison`. Of several tables none can speak for the others, so these names then raise
+    UsageError; go through `splits`.
+
+    Fields:
+        splits: a table for each set of samples, the one of the first reference first.
+        left_out: paths that take no part, and why.
+    """
+
+    splits: tuple[SplitComparison, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def dataset(self) -> str:
+        """The data set of the only table."""
+        return self._only.dataset
+
+    @property
+    def split(self) -> str:
+        """The split of the only table."""
+        return self._only.split
+
+    @property
+    def samples(self) -> int:
+        """How many samples the only table is about."""
+        return self._only.samples
+
+    @property
+    def digest(self) -> str | None:
+        """The digest of the data of the only table, None where it is not known."""
+        return self._only.digest
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The results of the only table, the best first."""
+        return self._only.rows
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """All pairs of the results of the only table."""
+        return self._only.pairs
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The groups of seeds of the only table, the best first."""
+        return self._only.groups
+
+    @property
+    def group_pairs(self) -> tuple[GroupPair, ...]:
+        """All pairs of the groups of several seeds of the only table."""
+        return self._only.group_pairs
+
+    @property
+    def _only(self) -> SplitComparison:
+        if len(self.splits) > 1:
+            names = ", ".join(f"{each.samples} samples of {each.dataset}" for each in self.splits)
+            what = f"these results are on {len(self.splits)} different sets of samples"
+            raise UsageError(what, names, "Go through the splits of the comparison, or narrow it by dataset")
+        return self.splits[0]
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON data."""
-        data = asdict(self)
-        for row in data["rows"]:
-            row |= {"weights": str(row["weights"]), "run": None if row["run"] is None else str(row["run"])}
-        data["group_pairs"] = [{**pair, **pair.pop("test")} for pair in data["group_pairs"]]
-        plain: dict[str, Any] = to_json_data(data)
+        """Return plain JSON data: the fields of the only table and `left_out`, or `splits` with a list of tables."""
+        tables = [_tabulate(split) for split in self.splits]
+        told = tables[0] if len(tables) == 1 else {"splits": tables}
+        plain: dict[str, Any] = to_json_data({**told, "left_out": [asdict(each) for each in self.left_out]})
         return plain
+
+
+def _tabulate(comparison: SplitComparison) -> dict[str, Any]:
+    data = asdict(comparison)
+    for row in data["rows"]:
+        row |= {"weights": str(row["weights"]), "run": None if row["run"] is None else str(row["run"])}
+    data["group_pairs"] = [{**pair, **pair.pop("test")} for pair in data["group_pairs"]]
+    return data
 
 
 def compare(
     references: Sequence[str | os.PathLike[str]],
     *,
+    dataset: str | Sequence[str] = (),
     registry: Registry | None = None,
     plugins: Sequence[str | Path | object] = (),
     runs_dir: str | Path | None = None,
@@ -121,38 +198,38 @@ def compare(
     offline: bool | None = None,
     progress: bool = False,
 ) -> Comparison:
-    """Compare trained weights on the test split that they share; the references are those of `load`.
+    """Compare trained weights, those on the same test split with each other; the references are those of `load`.
 
-    What a run recorded is taken from it; other weights are evaluated. References to one file count once.
+    What a run recorded is taken from it; other weights are evaluated. References to one file count once. A path that
+    cannot take part, a run without weights say, is left out: the result names it, and so does a warning. With
+    `dataset`, a name or several, results on other data sets are passed over.
 
     Raises:
-        UsageError: no reference, or results on different data, which are never compared silently.
-        WeightsError, ZooError: see `read_results`.
+        UsageError: no reference, or no result on such a data set.
+        WeightsError: nothing is left to compare; the message says why.
+        ZooError: see `read_results`.
     """
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
-    return compare_results(find_results(references, places, progress=progress))
+    datasets = [dataset] if isinstance(dataset, str) else list(dataset)
+    return compare_results(select_results(references, places, datasets=datasets, progress=progress))
 
 
-def find_results(references: Sequence[str | os.PathLike[str]], places: Places, *, progress: bool) -> list[Result]:
-    """Read the results of references, each file once."""
-    if not references:
-        raise UsageError("nothing to compare", "expected references to weights", "Give run folders, or MODEL@DATASET")
-    paths = [find_weights(each, places) for each in references]
-    files = list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
-    return gather_results(files, places, progress=progress)
+def compare_results(selection: Selection) -> Comparison:
+    """Compare results that were read with their outcomes, those on the same samples with each other."""
+    splits: list[list[Result]] = []
+    for result in selection.results:
+        same = next((group for group in splits if _have_same_samples(group[0], result)), None)
+        if same is None:
+            splits.append(same := [])
+        same.append(result)
+    return Comparison(splits=tuple(map(_compare_split, splits)), left_out=selection.left_out)
 
 
-def compare_results(results: Sequence[Result]) -> Comparison:
-    """Compare results that were read with their outcomes.
-
-    Raises:
-        UsageError: they are not of the same samples; the message says which are of which.
-    """
-    _check_same_samples(results)
+def _compare_split(results: Sequence[Result]) -> SplitComparison:
     ranked = sorted(results, key=lambda result: -require_outcomes(result).accuracy)
     groups = group_results(ranked)
     origin = require_outcomes(ranked[0]).origin
-    return Comparison(
+    return SplitComparison(
         dataset=origin.dataset,
         split=origin.split,
         samples=len(require_outcomes(ranked[0])),
@@ -183,19 +260,6 @@ def require_outcomes(result: Result) -> Outcomes:
     return result.outcomes
 
 
-def _check_same_samples(results: Sequence[Result]) -> None:
-    groups: list[list[Result]] = []
-    for result in results:
-        same = next((group for group in groups if _have_same_samples(group[0], result)), None)
-        if same is None:
-            groups.append(same := [])
-        same.append(result)
-    if len(groups) > 1:
-        why = "; ".join(f"{_describe_samples(group[0])}: {', '.join(each.name for each in group)}" for group in groups)
-        fix = "Compare those of the same data with each other"
-        raise UsageError("these results are not about the same samples", why, fix)
-
-
 def _have_same_samples(first: Result, second: Result) -> bool:
     one, other = require_outcomes(first), require_outcomes(second)
     # Data without a digest are known by their name and their targets alone.
@@ -205,13 +269,6 @@ def _have_same_samples(first: Result, second: Result) -> bool:
         and one.class_names == other.class_names
         and numpy.array_equal(one.arrays["targets"], other.arrays["targets"])
     )
-
-
-def _describe_samples(result: Result) -> str:
-    outcomes = require_outcomes(result)
-    origin = outcomes.origin
-    digest = f"digest {origin.digest[:8]}" if origin.digest else "no digest"
-    return f"{len(outcomes)} samples of {origin.dataset}, split {origin.split}, {digest}"
 
 
 def _make_row(result: Result) -> Row:
@@ -239,6 +296,9 @@ def _make_row(result: Result) -> Row:
         training_seconds=training,
         prediction_seconds=prediction,
         timing=timing,
+        status=result.run_record.status if result.run_record else None,
+        split=outcomes.origin.split,
+        digest=outcomes.origin.digest,
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zoo.results.comparison import Comparison, Pair
+    from zoo.results.comparison import Pair, Row, SplitComparison
     from zoo.results.seeds import Group, GroupPair
 
 SIGNIFICANCE_LEVEL = 0.05
@@ -13,7 +16,41 @@ SIGNIFICANCE_LEVEL = 0.05
 ONE_SEED_EACH = "one seed each says nothing about the models: use --seeds 5"
 
 
-def summarize(comparison: Comparison) -> list[str]:
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the table of results: its text, and the value that it sorts by, None where that is not known."""
+
+    text: str
+    value: float | None
+
+
+COLUMNS: dict[str, Callable[[Row], Cell]] = {
+    "seed": lambda row: Cell("-" if row.seed is None else str(row.seed), row.seed),
+    "accuracy": lambda row: Cell(format_percent(row.accuracy), row.accuracy),
+    "95 % interval": lambda row: Cell(
+        f"{format_percent(row.low, unit='')} to {format_percent(row.high, unit='')}", row.low
+    ),
+    "correct": lambda row: Cell(f"{row.correct:,}", row.correct),
+    "parameters": lambda row: Cell(f"{row.parameters:,}", row.parameters),
+    "file size": lambda row: Cell(format_size(row.size), row.size),
+    "training time": lambda row: Cell(format_seconds(row.training_seconds), row.training_seconds),
+    "time per sample": lambda row: Cell(format_seconds(row.prediction_seconds), row.prediction_seconds),
+}
+"""What a table of results says of each, beside its name."""
+
+
+def title_splits(splits: Sequence[SplitComparison]) -> list[str]:
+    """Return the name of the data set of each table, with what tells it from others of that name."""
+    taken = Counter(split.dataset for split in splits)
+    titles = []
+    for split in splits:
+        data = f", data {split.digest[:8]}" if split.digest else ""
+        told = f" ({split.samples:,} samples{data})"
+        titles.append(split.dataset if taken[split.dataset] == 1 else f"{split.dataset}{told}")
+    return titles
+
+
+def summarize(comparison: SplitComparison) -> list[str]:
     """Return a few sentences, on the best file and then on the models."""
     best = comparison.rows[0]
     counts = f"{best.correct:,} of {best.samples:,} right"
@@ -30,7 +67,7 @@ def summarize(comparison: Comparison) -> list[str]:
     return lines + [f"Models: {line}." for line in describe_models(comparison)]
 
 
-def find_pairs_of_best(comparison: Comparison) -> list[Pair]:
+def find_pairs_of_best(comparison: SplitComparison) -> list[Pair]:
     """Return the pairs of the best result with each other one."""
     return [pair for pair in comparison.pairs if pair.first == comparison.rows[0].name]
 
@@ -42,7 +79,7 @@ def describe_pair(pair: Pair) -> str:
     return "they differ" if pair.adjusted_p < SIGNIFICANCE_LEVEL else "cannot be told apart"
 
 
-def describe_models(comparison: Comparison) -> list[str]:
+def describe_models(comparison: SplitComparison) -> list[str]:
     """Return whether one model is better than another, as far as several seeds tell."""
     groups = comparison.groups
     single = [group for group in groups if group.deviation is None]

@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import DataError, UsageError, quote
+from zoo.errors import DataError, UsageError, one_line, quote, shorten
 from zoo.records.header import read_header
 from zoo.records.history import Epoch
 from zoo.records.metadata import WeightsMetadata, read_metadata
 from zoo.records.references import find_weights
-from zoo.records.runs import FINISHED, PREDICTIONS_FILE, RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
+from zoo.records.runs import FINISHED, PREDICTIONS_FILE, RECORD_FILE, UNKNOWN, WEIGHTS_FILE, RunRecord, read_record
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places, open_places
+from zoo.results.names import name_results
 from zoo.training.predictions import Outcomes, read_outcomes
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class Result:
     """What is known of trained weights.
 
     Fields:
-        name: `MODEL@DATASET`, or the name of the run folder where several are of that pair; no other result of the
-            same call has it.
+        name: No other result of the same call has it: `MODEL@DATASET`, what became of a run that did not finish, and
+            the seed where several seeds are of that pair; see `name_results`.
         weights: The file.
         run: The folder of the run that made it, None when it does not lie in one.
         run_record: What that folder's `run.json` says; `record` is the same as a table.
@@ -47,6 +47,22 @@ class Result:
     run_record: RunRecord | None
     weights_metadata: WeightsMetadata
     outcomes: Outcomes | None
+
+    @property
+    def stopped(self) -> str | None:
+        """What became of a run that did not finish, in words; None for a finished one, and where no run is known."""
+        record = self.run_record
+        if record is None or record.status == FINISHED:
+            return None
+        asked = record.train_config.get("epochs")
+        epochs = asked if isinstance(asked, int) else "?"
+        return f"{shorten(one_line(record.status or UNKNOWN), 40)} after {len(record.history)} of {epochs} epochs"
+
+    @property
+    def title(self) -> str:
+        """`MODEL@DATASET`, and what became of a run that did not finish."""
+        title = self.weights_metadata.title
+        return f"{title} ({self.stopped})" if self.stopped else title
 
     @property
     def history(self) -> Sequence[Epoch]:
@@ -86,29 +102,40 @@ def read_results(
     """
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
     paths = [find_weights(each, places) for each in references]
-    return gather_results(paths, places, outcomes=outcomes, progress=progress)
+    results = [gather_result(path, places, outcomes=outcomes, progress=progress) for path in paths]
+    for result in results:
+        if result.stopped:
+            log.warning("%s: its run is %s", result.run, result.stopped)
+    return name_results(results)
 
 
-def gather_results(paths: Sequence[Path], places: Places, *, outcomes: bool = True, progress: bool) -> list[Result]:
-    """Return what is known of each of the weights files; see `read_results`."""
-    found: list[Result] = []
-    for path in paths:
-        metadata = read_metadata(path, read_header(path).metadata)
-        run = path.parent if path.name == WEIGHTS_FILE and (path.parent / RECORD_FILE).is_file() else None
-        record = read_record(run / RECORD_FILE) if run else None
-        if record and record.status != FINISHED:
-            epochs = len(record.history), record.train_config.get("epochs", "?")
-            log.warning("%s: its run is %s, after %d of %s epochs", run, record.status, *epochs)
-        kept = _read_saved_outcomes(run, metadata) if run and outcomes else None
-        if kept is None and outcomes:
-            from zoo.training.evaluation import evaluate  # torch is not imported where all outcomes come from runs
+def gather_result(path: Path, places: Places, *, outcomes: bool = True, progress: bool) -> Result:
+    """Return what is known of a weights file, without a name; see `read_results`."""
+    metadata = read_metadata(path, read_header(path).metadata)
+    run = path.parent if path.name == WEIGHTS_FILE and (path.parent / RECORD_FILE).is_file() else None
+    record = read_record(run / RECORD_FILE) if run else None
+    kept = _read_saved_outcomes(run, metadata) if run and outcomes else None
+    if kept is None and outcomes:
+        from zoo.training.evaluation import evaluate  # torch is not imported where all outcomes come from runs
 
-            data_dir, offline = places.given_data_dir, places.offline
-            done = evaluate(path, registry=places.registry, data_dir=data_dir, offline=offline, progress=progress)
-            kept = done.outcomes
-        result = Result(name="", weights=path, run=run, run_record=record, weights_metadata=metadata, outcomes=kept)
-        found.append(result)
-    return [replace(result, name=name) for name, result in zip(_name_results(found), found, strict=True)]
+        data_dir, offline = places.given_data_dir, places.offline
+        done = evaluate(path, registry=places.registry, data_dir=data_dir, offline=offline, progress=progress)
+        kept = done.outcomes
+    return Result(name="", weights=path, run=run, run_record=record, weights_metadata=metadata, outcomes=kept)
+
+
+def require_history(result: Result) -> Sequence[Epoch]:
+    """Return the epochs that the run of a result recorded, at least one.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if result.history:
+        return result.history
+    why = f"its record in {result.run} has no epochs"
+    if result.run is None:
+        why = "it is weights alone, and how they were trained is known of runs only"
+    raise UsageError(f"no curves of {result.name or result.title}", why, "Give a run folder or @last, after zoo run")
 
 
 def read_samples(
@@ -160,18 +187,3 @@ def _read_saved_outcomes(run: Path, metadata: WeightsMetadata) -> Outcomes | Non
     kept, digest = read_outcomes(path), metadata.digests.get("tensors")
     belongs = digest is not None and kept.origin.weights == digest
     return kept if belongs and kept.class_names == metadata.class_names else None
-
-
-def _name_results(results: Sequence[Result]) -> list[str]:
-    titles = [result.weights_metadata.title for result in results]
-    taken = Counter(titles)
-    names: list[str] = []
-    for title, result in zip(titles, results, strict=True):
-        unique = result.run.resolve().name if result.run else result.weights.stem
-        base = name = title if taken[title] == 1 else unique
-        number = 1
-        while name in names:
-            number += 1
-            name = f"{base} ({number})"
-        names.append(name)
-    return names

@@ -7,15 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from zoo.records.metadata import WeightsMetadata
-from zoo.records.plain import to_json_data
+from zoo.results.names import find_settings, tell_apart
 from zoo.results.reading import Result
 from zoo.results.significance import Difference, holm_adjust, mean_and_deviation, mean_interval, welch_test
-
-EXECUTION_SETTINGS = {"seed", "device", "threads", "workers"}
-"""Settings in which the runs of a group may differ, because they do not change what is trained."""
-MODEL_FACTS = ("model", "plugin", "params", "dataset", "input_shape", "preprocess", "init", "frozen", "adapted_from")
-"""Metadata that the runs of a group have in common."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +17,7 @@ class Group:
     """Runs that differ in the seed alone.
 
     Fields:
-        name: `MODEL@DATASET`, with the settings that tell it from other groups of the same model and data set.
+        name: the title of its results, with the settings that tell it from other groups of the same model and data set.
         results, seeds: the names of the results that count, and their seeds; None where a file does not say it.
         repeats: further results of a seed that is in the group already. They are left out: a seed counts once.
         accuracies: of `results`, from 0 to 1.
@@ -63,10 +57,11 @@ def group_results(results: Sequence[Result]) -> tuple[Group, ...]:
     found: dict[str, list[Result]] = {}
     settings: dict[str, dict[str, str]] = {}
     for result in results:
-        facts = _find_settings(result.weights_metadata)
+        facts = find_settings(result.weights_metadata)
         # A file that names no seed may differ from others in more than its seed, so it is a group of its own.
         alone = str(result.weights) if result.weights_metadata.seed is None else None
-        key = json.dumps([facts, alone], sort_keys=True)
+        # Neither is a run that stopped early one more seed of those that went on to the end.
+        key = json.dumps([facts, alone, result.stopped], sort_keys=True)
         found.setdefault(key, []).append(result)
         settings[key] = facts
     names = _name_groups(found, settings)
@@ -87,29 +82,14 @@ def compare_groups(groups: Sequence[Group]) -> tuple[GroupPair, ...]:
     )
 
 
-def _find_settings(metadata: WeightsMetadata) -> dict[str, str]:
-    """Return the settings that make a model, without its seed, each as one text."""
-    # Not all of the metadata: their golden samples alone are most of them.
-    settings = {fact: to_json_data(getattr(metadata, fact)) for fact in MODEL_FACTS}
-    settings |= {key: value for key, value in (metadata.train_config or {}).items() if key not in EXECUTION_SETTINGS}
-    flat: dict[str, str] = {}
-    for key, value in settings.items():
-        inner = value.items() if isinstance(value, dict) else [("", value)]
-        flat |= {f"{key}.{name}" if name else key: json.dumps(each, sort_keys=True) for name, each in inner}
-    return flat
-
-
 def _name_groups(found: Mapping[str, Sequence[Result]], settings: Mapping[str, Mapping[str, str]]) -> list[str]:
-    pairs: dict[str, list[str]] = {}
+    titles: dict[str, list[str]] = {}
     for key, group in found.items():
-        pairs.setdefault(group[0].weights_metadata.title, []).append(key)
+        titles.setdefault(group[0].title, []).append(key)
     names: dict[str, str] = {}
-    for pair, keys in pairs.items():
-        known = dict.fromkeys(setting for key in keys for setting in settings[key])
-        telling = [name for name in known if len({settings[key].get(name) for key in keys}) > 1]
-        for key in keys:
-            told = ", ".join(f"{name}={settings[key][name]}" for name in telling if name in settings[key])
-            names[key] = pair if len(keys) == 1 else f"{pair} ({told})" if told else f"{pair} ({found[key][0].name})"
+    for title, keys in titles.items():
+        for key, told in zip(keys, tell_apart([settings[key] for key in keys]), strict=True):
+            names[key] = title if len(keys) == 1 else f"{title} ({told or found[key][0].name})"
     return [names[key] for key in found]
 
 

@@ -12,8 +12,8 @@ from zoo.cli.output import escape, write_json, write_result
 
 @click.command("plot")
 @click.argument("references", nargs=-1, required=True, metavar="WEIGHTS...")
-@click.option("--kind", required=True, metavar="KIND", help="curves, confusion, predictions or wrong.  [required]")
-@click.option("--output", required=True, metavar="FILE", help="The .png, .svg or .pdf file to write.  [required]")
+@click.option("--kind", required=True, metavar="KIND", help="curves, confusion, predictions or wrong.")
+@click.option("--output", required=True, metavar="FILE", help="The .png, .svg or .pdf file to write.")
 @click.option(
     "--grid", metavar="ROWSxCOLUMNS", default="3x3", help="How many images predictions and wrong show.  [3x3]"
 )

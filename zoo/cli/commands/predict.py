@@ -14,7 +14,7 @@ import click
 
 from zoo.cli.grid import MAX_CELLS, make_thumbnail, save_grid
 from zoo.cli.options import Discover, calm_threads, debug_option, place_options, plugin_options
-from zoo.cli.output import escape, write_error, write_json, write_result, write_table
+from zoo.cli.output import escape, write_error, write_json, write_note, write_result, write_table
 from zoo.errors import DataError, SettingError, UsageError, ZooError, quote
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def predict_command(
             cells += [(picture, escape(best.label), best.probability) for picture, best in drawn]
     if output is not None and cells:
         save_grid(output, cells)
+        write_note(f"picture: {escape(output)}")  # the rows on stdout are often read by a program
     if problems.last is not None:
         raise problems.last
 

@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import click
 
-from zoo.cli.options import Discover, calm_threads, output_options, place_options, plugin_options
+from zoo.cli.options import Discover, calm_threads, dataset_option, output_options, place_options, plugin_options
 from zoo.cli.output import escape, write_json, write_result
 from zoo.errors import SettingError
 
 
 @click.command("report")
 @click.argument("references", nargs=-1, required=True, metavar="WEIGHTS...")
-@click.option("--output", required=True, metavar="FILE", help="The .html file to write.  [required]")
+@dataset_option
+@click.option("--output", required=True, metavar="FILE", help="The .html file to write.")
 @place_options()
 @plugin_options
 @output_options
-def report_command(references: tuple[str, ...], output: str, discover: Discover, as_json: bool, **places: Any) -> None:
+def report_command(
+    references: tuple[str, ...],
+    dataset: tuple[str, ...],
+    output: str,
+    discover: Discover,
+    as_json: bool,
+    **places: Any,
+) -> None:
     """Write one page about weights, to read and to send.
 
     WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. The page needs no network and
     no other file: verdict, comparison, curves, confusion matrices, samples, settings and how to repeat each run.
+
+    Each data set has a part of its own. Paths that cannot take part (runs without weights, other files) are left out
+    and named on the page and on stderr.
     """
     if not output.lower().endswith((".html", ".htm")):
         raise SettingError("--output", "expected the name of an .html file", output)
     calm_threads()
-    from zoo.results.report.page import report
+    from zoo.registry.places import open_places
+    from zoo.results.report.page import write_report
 
-    path = report(references, output, registry=discover(), progress=True, **places)
+    found = open_places(discover(), **places)
+    written = write_report(references, output, found, datasets=dataset, progress=True)
+    path = str(written.output)
     if as_json:
-        write_json({"output": str(path)})
+        write_json({"output": path, "left_out": [asdict(each) for each in written.comparison.left_out]})
     else:
-        write_result(f"report: {escape(str(path))}")
+        write_result(f"report: {escape(path)}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from zoo.results.plots.colors import EMPTY_ROW_COLOR, EXPONENT, SHADES, choose_text_color
 from zoo.results.plots.style import LINE_HEIGHT, fit_text, make_figure, measure_text, plot_style, wrap_text, write_lines
 from zoo.training.confusion import list_confusions
 
@@ -23,8 +23,6 @@ MIN_SIDE, MAX_SIDE_WITH_COUNTS, MAX_LABEL_WIDTH = 330, 900, 150
 
 MAX_SIDE = 1440
 """Points: the largest side of a matrix. Where all names need more, only some classes are named."""
-
-EMPTY_ROW_COLOR = "#DDDDDD"
 
 
 def plot_confusion(outcomes: Outcomes, *, title: str | None = None, pairs: int = 5) -> Figure:
@@ -95,8 +93,8 @@ def _draw_matrix(axes: Axes, matrix: Tensor) -> tuple[AxesImage, Any]:
 
     # A class without samples has no shares.
     shares = numpy.ma.masked_invalid((matrix.double() / matrix.sum(1, keepdim=True)).numpy())
-    blues = matplotlib.colormaps["Blues"].with_extremes(bad=EMPTY_ROW_COLOR)
-    image = axes.imshow(shares, cmap=blues, norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    blues = matplotlib.colormaps[SHADES].with_extremes(bad=EMPTY_ROW_COLOR)
+    image = axes.imshow(shares, cmap=blues, norm=PowerNorm(EXPONENT, 0, 1), interpolation="nearest")
     if len(matrix) * 7 * LINE_HEIGHT <= MAX_SIDE:  # lines would hide smaller cells
         lines = numpy.arange(0.5, len(matrix) - 1)
         axes.set_xticks(lines, minor=True)
@@ -113,13 +111,6 @@ def _write_counts(axes: Axes, matrix: Tensor, colors: Any, size: float) -> None:
             if count:
                 ink = choose_text_color(colors[row, column])
                 axes.text(column, row, str(count), color=ink, fontsize=size, ha="center", va="center_baseline")
-
-
-def choose_text_color(color: Sequence[float]) -> str:
-    """Return black or white, whichever has the higher contrast on a colour (WCAG 2.2, relative luminance)."""
-    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in color[:3]]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
 
 
 def _describe_confusions(outcomes: Outcomes, matrix: Tensor, width: float, pairs: int) -> list[str]:

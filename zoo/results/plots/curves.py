@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
-from zoo.results.plots.style import TEXT_COLOR, fit_text, make_figure, measure_text, plot_style
+from zoo.results.plots.colors import MARKER_FACES, choose_looks
+from zoo.results.plots.epoch import plot_epoch
+from zoo.results.plots.style import GRID_COLOR, TEXT_COLOR, fit_text, make_figure, measure_text, plot_style
+from zoo.results.reading import Result, require_history
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,41 +18,37 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
     from zoo.records.history import Epoch, Scored
-    from zoo.results.reading import Result
-
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""The palette of M. Okabe and K. Ito, Color Universal Design (2008), without yellow, which is hard to see on white."""
-
-MARKERS = ("o", "s", "^", "D", "v", "*", "P", "<", "X")
-"""They tell runs apart in grey. There are nine for seven colours, so that no pair of both returns before 63 runs."""
 
 PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 290, 230, 58
 """Points: a panel, and the space for its labels."""
 
-GRID_COLOR = "#E5E5E5"
+DOT_SIZE = 8
+"""Points: the mark of a run of a single epoch, which has no line to be found by."""
 
 MAX_MARKERS = 15
 """Markers on a curve, at most. More of them would hide it."""
 
 LINE_STYLES: dict[Scored, Any] = {"train": (0, (4, 1.5)), "test": "-"}
-MARKER_FACES = {"train": "white", "test": None}
-"""Colours inside a marker, None for that of the curve. A run of one epoch has no line to tell its two curves apart."""
 
 
 def plot_curves(results: Sequence[Result]) -> Figure:
     """Draw loss and accuracy by epoch of one or several runs: training dashed, test solid.
 
-    The second panel has the first metric that all runs have; without one there is the loss alone.
+    The second panel has the first metric that all runs have; without one there is the loss alone. Where all runs have a
+    single epoch, there is no curve: each has a row with its scores.
 
     Raises:
         UsageError: a result is no run, so that nothing is known of its epochs, or its run had none.
     """
-    histories = [_read_history(result) for result in results]
+    histories = [require_history(result) for result in results]
     if not histories:
         raise UsageError("no runs to draw")
     shared = (name for name in histories[0][0]["test"] if all(name in history[0]["test"] for history in histories))
+    looks = choose_looks(results)
     panels = ["loss", *[name for name in shared if name != "loss"][:1]]
     with plot_style():
+        if all(len(history) == 1 for history in histories):
+            return plot_epoch([result.name for result in results], [epoch for (epoch,) in histories], panels, looks)
         from matplotlib.lines import Line2D
 
         width = len(panels) * (PANEL_WIDTH + MARGIN) + 24
@@ -64,9 +63,9 @@ def plot_curves(results: Sequence[Result]) -> Figure:
             left = MARGIN + number * (PANEL_WIDTH + MARGIN)
             box = (left / width, bottom / height, PANEL_WIDTH / width, PANEL_HEIGHT / height)
             axes = add_panel(figure, box, title=fit_text(name, 12, PANEL_WIDTH))
-            for index, history in enumerate(histories):
+            for history, look in zip(histories, looks, strict=True):
                 for split in LINE_STYLES:
-                    draw_curve(axes, history, split, name, index)
+                    draw_curve(axes, history, split, name, look)
         if single:
             figure.suptitle(names[0], x=MARGIN / width, y=1 - 8 / height, ha="left", va="top", fontsize=11)
         marker: dict[str, Any] = {"color": TEXT_COLOR, "marker": "o", "markersize": 4.5}
@@ -74,7 +73,7 @@ def plot_curves(results: Sequence[Result]) -> Figure:
             Line2D([], [], label=split, linestyle=line, markerfacecolor=MARKER_FACES[split], **marker)
             for split, line in LINE_STYLES.items()
         ]
-        runs = [Line2D([], [], label=name, **choose_look(index)) for index, name in enumerate(names)]
+        runs = [Line2D([], [], label=name, **look) for name, look in zip(names, looks, strict=True)]
         options: dict[str, Any] = {"frameon": False, "fontsize": 9, "borderpad": 0, "borderaxespad": 0}
         middle: dict[str, Any] = {"loc": "upper center", "handlelength": 2.6, "columnspacing": 1.5, "labelspacing": 0.6}
         figure.legend(handles=splits, bbox_to_anchor=(0.5, (rows * 18 + 2) / height), ncols=2, **middle, **options)
@@ -82,11 +81,6 @@ def plot_curves(results: Sequence[Result]) -> Figure:
             place = (0.5, ((rows - 1) * 18 + 2) / height)
             figure.legend(handles=runs, bbox_to_anchor=place, ncols=columns, **middle, **options)
     return figure
-
-
-def choose_look(index: int) -> dict[str, Any]:
-    """Return the colour and the marker of the run of this index, the same in all panels and in the legend."""
-    return {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)], "markersize": 4.5}
 
 
 def add_panel(figure: Figure, box: tuple[float, float, float, float], title: str = "") -> Axes:
@@ -100,10 +94,12 @@ def add_panel(figure: Figure, box: tuple[float, float, float, float], title: str
     return axes
 
 
-def draw_curve(axes: Axes, history: Sequence[Epoch], split: Scored, name: str, index: int) -> Line2D | None:
+def draw_curve(
+    axes: Axes, history: Sequence[Epoch], split: Scored, name: str, look: Mapping[str, Any]
+) -> Line2D | None:
     """Draw what a run measured on one split under one name, as "loss"; return None where it measured nothing.
 
-    `index` is that of `choose_look`. A value that was not finite, None in the history, breaks the line.
+    `look` is one of `choose_looks`. A value that was not finite, None in the history, breaks the line.
     """
     values = [epoch[split].get(name) for epoch in history]
     if all(value is None for value in values):
@@ -111,7 +107,7 @@ def draw_curve(axes: Axes, history: Sequence[Epoch], split: Scored, name: str, i
     (line,) = axes.plot(
         [epoch["epoch"] for epoch in history],
         [float("nan") if value is None else value for value in values],
-        **choose_look(index),
+        **{**look, **({"markersize": DOT_SIZE} if len(values) == 1 else {})},
         markerfacecolor=MARKER_FACES[split],
         markevery=ceil(len(values) / MAX_MARKERS),
         linestyle=LINE_STYLES[split],
@@ -119,12 +115,3 @@ def draw_curve(axes: Axes, history: Sequence[Epoch], split: Scored, name: str, i
         label=f"{split} {name}",
     )
     return line
-
-
-def _read_history(result: Result) -> list[Epoch]:
-    if result.history:
-        return list(result.history)
-    why = f"its record in {result.run} has no epochs"
-    if result.run is None:
-        why = "it is weights alone, and how they were trained is known of runs only"
-    raise UsageError(f"no curves of {result.name}", why, "Give a run folder or @last, after zoo run")

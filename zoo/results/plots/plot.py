@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from zoo.data.samples import choose_samples
 from zoo.errors import UnknownNameError, UsageError, closest
-from zoo.records.references import find_weights
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
 from zoo.results.plots.confusion import plot_confusion
 from zoo.results.plots.curves import plot_curves
 from zoo.results.plots.images import find_wrong, plot_predictions, plot_wrong
 from zoo.results.plots.style import check_grid, plot_style
-from zoo.results.reading import gather_results, gather_samples
+from zoo.results.reading import gather_samples
+from zoo.results.selection import select_results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +41,8 @@ def plot(
 
     `curves` are loss and metric by epoch; `confusion` is the confusion matrix of the test split; `predictions` are test
     images that `seed` chooses, `wrong` the most wrong ones, both in a `grid` of rows and columns. See the functions
-    `plot_curves`, `plot_confusion`, `plot_predictions` and `plot_wrong`.
+    `plot_curves`, `plot_confusion`, `plot_predictions` and `plot_wrong`. Of several paths, those without curves are
+    left out with a warning.
 
     Raises:
         UsageError: matplotlib is missing, or there is nothing to draw: curves of weights without their run, mistakes of
@@ -59,8 +60,7 @@ def plot(
     with plot_style():
         pass  # nothing is evaluated for a picture that cannot be drawn
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
-    paths = [find_weights(each, places) for each in wanted]
-    results = gather_results(paths, places, outcomes=kind != "curves", progress=progress)
+    results = select_results(wanted, places, curves=kind == "curves", progress=progress).results
     outcomes = results[0].outcomes
     if outcomes is None:
         return plot_curves(results)

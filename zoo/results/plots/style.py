@@ -37,8 +37,8 @@ RIGHT_COLOR, WRONG_COLOR, TEXT_COLOR = "#00664F", "#B23A00", "#222222"
 """Bluish green and vermilion, after M. Okabe and K. Ito, Color Universal Design (2008), both darkened to be read on
 white. A sign goes with each of them, so that nobody has to tell the colours apart."""
 
-AXIS_COLOR = "#888888"
-"""Grey of the lines along the axes."""
+AXIS_COLOR, GRID_COLOR = "#888888", "#E5E5E5"
+"""Grey of the lines along the axes, and of those behind the curves."""
 
 log = logging.getLogger("zoo")
 

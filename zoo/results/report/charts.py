@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from zoo.records.history import Epoch, Scored
-from zoo.results.plots.curves import add_panel, choose_look, draw_curve
+from zoo.results.plots.colors import choose_looks
+from zoo.results.plots.curves import add_panel, draw_curve
 from zoo.results.plots.style import make_figure, plot_style
 from zoo.results.reading import Result
 from zoo.results.report.svg import embed_figure
@@ -29,31 +31,67 @@ class Drawing:
 
 @dataclass(frozen=True, kw_only=True)
 class Charts:
-    """Charts, each with one curve for a result, and a legend with the name of each result; both may be empty."""
+    """Charts, each with one curve for a result, a legend with the name of each result, and what is no curve.
 
-    charts: tuple[Drawing, ...]
-    legend: tuple[Drawing, ...]
+    Fields:
+        charts, legend: both are empty where no result recorded more than one epoch.
+        dots: the names of results that recorded a single epoch, each a mark in the charts.
+        scores: the names of the scores of `points`.
+        points: the name of each result and its scores after its only epoch, None for one that is not known. They are
+            given where no result has more epochs, because a curve of one point would show nothing.
+    """
+
+    charts: tuple[Drawing, ...] = ()
+    legend: tuple[Drawing, ...] = ()
+    dots: tuple[str, ...] = ()
+    scores: tuple[str, ...] = ()
+    points: tuple[tuple[str, tuple[float | None, ...]], ...] = ()
 
 
-def draw_charts(results: Sequence[Result]) -> Charts:
+def draw_charts(
+    results: Sequence[Result], looks: Mapping[str, Mapping[str, Any]] | None = None, *, prefix: str = ""
+) -> Charts:
     """Draw the losses of training and test and the first metric of the results that recorded their epochs.
+
+    `looks` has the colour and the marker of each result by its name, where a page has more results than these; the ids
+    of the drawings begin with `prefix`.
 
     Raises:
         UsageError: matplotlib is not installed.
     """
     runs = [(result.name, result.history) for result in results if result.history]
+    if looks is None:
+        names = [result.name for result in results]
+        looks = dict(zip(names, choose_looks(results), strict=True))
     metrics = dict.fromkeys(name for _, history in runs for epoch in history for name in epoch["test"])
     wanted: list[tuple[Scored, str]] = [("train", "loss"), ("test", "loss")]
     wanted += [("test", name) for name in metrics if name != "loss"][:1]
+    if runs and all(len(history) == 1 for _, history in runs):
+        return _list_points(runs, wanted[::-1])
     with plot_style():
-        drawn = [_draw_chart(runs, *what, prefix=f"chart-{number}") for number, what in enumerate(wanted)]
+        drawn = [_draw_chart(runs, *what, looks, prefix=f"{prefix}chart-{n}") for n, what in enumerate(wanted)]
         charts = tuple(chart for chart in drawn if chart is not None)
-        legend = tuple(_draw_key(index, name) for index, (name, _) in enumerate(runs)) if charts else ()
-        return Charts(charts=charts, legend=legend)
+        keys = enumerate(runs if charts else ())
+        legend = tuple(_draw_key(name, looks[name], f"{prefix}key-{index}") for index, (name, _) in keys)
+        dots = tuple(name for name, history in runs if len(history) == 1)
+        return Charts(charts=charts, legend=legend, dots=dots if charts else ())
+
+
+def _list_points(runs: Sequence[tuple[str, Sequence[Epoch]]], wanted: Sequence[tuple[Scored, str]]) -> Charts:
+    known = [(split, key) for split, key in wanted if any(epoch[split].get(key) is not None for _, (epoch,) in runs)]
+    if not known:
+        return Charts()
+    points = tuple((name, tuple(epoch[split].get(key) for split, key in known)) for name, (epoch,) in runs)
+    return Charts(scores=tuple(f"{split} {key}" for split, key in known), points=points)
 
 
 def _draw_chart(
-    runs: Sequence[tuple[str, Sequence[Epoch]]], split: Scored, metric: str, *, prefix: str
+    runs: Sequence[tuple[str, Sequence[Epoch]]],
+    split: Scored,
+    metric: str,
+    looks: Mapping[str, Mapping[str, Any]],
+    *,
+    prefix: str,
 ) -> Drawing | None:
     """Draw the values of all runs; return None where no run has any."""
     figure = make_figure(WIDTH, HEIGHT)
@@ -63,20 +101,20 @@ def _draw_chart(
     axes.tick_params(length=0)
     titles = {}
     for index, (name, history) in enumerate(runs):
-        line = draw_curve(axes, history, split, metric, index)
+        line = draw_curve(axes, history, split, metric, looks[name])
         if line is not None:
             line.set_gid(f"curve-{index}")
             titles[f"curve-{index}"] = name
     if not titles:
         return None
     name = f"{split} {metric}"
-    label = f"{name} by epoch, a line for each of {len(titles)} results"
+    label = f"{name} by epoch, a line for each of {len(titles)} result{'' if len(titles) == 1 else 's'}"
     return Drawing(name=name, svg=embed_figure(figure, prefix, label=label, titles=titles))
 
 
-def _draw_key(index: int, name: str) -> Drawing:
+def _draw_key(name: str, look: Mapping[str, Any], prefix: str) -> Drawing:
     from matplotlib.lines import Line2D
 
     figure = make_figure(KEY_WIDTH, KEY_HEIGHT)
-    figure.add_artist(Line2D([0, 0.5, 1], [0.5] * 3, **choose_look(index), markevery=[1]))
-    return Drawing(name=name, svg=embed_figure(figure, f"key-{index}"))
+    figure.add_artist(Line2D([0, 0.5, 1], [0.5] * 3, **look, markevery=[1]))
+    return Drawing(name=name, svg=embed_figure(figure, prefix))

@@ -10,8 +10,10 @@ import base64
 import hashlib
 import logging
 import os
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,14 @@ from zoo.records.runs import RunRecord
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places, open_places
 from zoo.results import conclusions
-from zoo.results.comparison import Comparison, compare_results, find_results, require_outcomes
+from zoo.results.comparison import Comparison, SplitComparison, compare_results, require_outcomes
+from zoo.results.plots.colors import choose_looks, find_step, write_css
 from zoo.results.plots.images import find_wrong
 from zoo.results.plots.style import plot_style
 from zoo.results.reading import Result, gather_samples
 from zoo.results.report.charts import draw_charts
 from zoo.results.report.thumbnails import draw_matrix, make_thumbnails
+from zoo.results.selection import Selection, describe_left_out, select_results
 from zoo.storage.files import write_file
 from zoo.training.confusion import list_confusions, score_classes
 from zoo.version import __version__
@@ -40,11 +44,19 @@ RANDOM_SAMPLES, MAX_WRONG, MAX_WRONG_IN_ALL = 12, 12, 120
 MAX_TABLE_CLASSES, MAX_IMAGE_CLASSES = 20, 200
 """Most classes of a confusion matrix that is a table of counts, and of one that is an image. More are not drawn."""
 
+MAX_OPEN = 3
+"""Results whose parts are open from the start, at most."""
+WORD_END = re.compile(r"(?<=[@_/])(?=\w)")
+"""Where the words of a name end, beside spaces and hyphens."""
+OPTION = re.compile(r" (?=--\w)")
+"""What stands between the options of a command; a line is to be broken there."""
+
 
 def report(
     references: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
+    dataset: str | Sequence[str] = (),
     registry: Registry | None = None,
     plugins: Sequence[str | Path | object] = (),
     runs_dir: str | Path | None = None,
@@ -54,24 +66,46 @@ def report(
 ) -> Path:
     """Write one self-contained HTML page about trained weights, compared as `compare` does; return its path.
 
-    Samples are shown where the data set can be had; where not, the page says why they are missing, and a warning too.
+    Results on different data have a part of the page each. What is left out is named on the page and by a warning, and
+    `compare` of the same references gives it as data. Samples are shown where the data set can be had; where not, the
+    page says why they are missing, and a warning too.
 
     Raises:
-        UsageError: jinja2 or matplotlib is not installed; nothing to report, or results on different data.
-        WeightsError, ZooError: see `read_results`.
+        UsageError: jinja2 or matplotlib is not installed; no reference, or no result on such a data set.
+        WeightsError: nothing is left to report; the message says why.
+        ZooError: see `read_results`.
         StorageError: the page cannot be written; an older one stays.
     """
+    places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
+    datasets = [dataset] if isinstance(dataset, str) else list(dataset)
+    return write_report(references, output, places, datasets=datasets, progress=progress).output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A page that was written: its path, and the comparison that it shows."""
+
+    output: Path
+    comparison: Comparison
+
+
+def write_report(
+    references: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    places: Places,
+    *,
+    datasets: Sequence[str] = (),
+    progress: bool,
+) -> Report:
+    """Write the page of `report`, and return what it shows too."""
     template = _load_template()
     with plot_style():
         pass  # nothing is evaluated for a page whose charts cannot be drawn
-    places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
-    results = find_results(references, places, progress=progress)
-    comparison = compare_results(results)
-    named = {result.name: result for result in results}
-    ranked = [named[row.name] for row in comparison.rows]
-    page = template.render(_gather_context(comparison, ranked, _gather_samples(ranked, places)))
+    selection = select_results(references, places, datasets=datasets, progress=progress)
+    comparison = compare_results(selection)
+    page = template.render(_gather_context(comparison, selection, places))
     write_file(Path(output), page.encode(), what="the report", fix="Write elsewhere with --output.")
-    return Path(output)
+    return Report(output=Path(output), comparison=comparison)
 
 
 def _load_template() -> Any:
@@ -85,8 +119,9 @@ def _load_template() -> Any:
     environment.filters |= {
         "percent": conclusions.format_percent,
         "p": conclusions.format_p,
-        "seconds": conclusions.format_seconds,
-        "size": conclusions.format_size,
+        "score": _format_score,
+        "breakable": _make_breakable,
+        "unbroken": _keep_together,
     }
     return environment.from_string(_read("report.html.jinja"))
 
@@ -95,9 +130,36 @@ def _read(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def _gather_context(comparison: Comparison, results: Sequence[Result], samples: dict[str, Any]) -> dict[str, Any]:
-    style, script = _read("report.css"), _read("report.js")
+def _make_breakable(text: str) -> Any:
+    """Return foreign text escaped, as a name that a browser breaks between its words rather than inside them."""
+    from markupsafe import Markup, escape
+
+    return Markup("<wbr>").join(map(escape, WORD_END.split(text)))
+
+
+def _keep_together(text: str) -> str:
+    """Return a sentence whose numbers stay on one line with their unit and with their letter."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("p = ", "p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+
+
+def _format_score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _gather_context(comparison: Comparison, selection: Selection, places: Places) -> dict[str, Any]:
+    style, script = _read("report.css") + write_css(), _read("report.js")
     digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
+    results, splits = selection.results, comparison.splits
+    named = {result.name: result for result in results}
+    looks = dict(zip(named, choose_looks(results), strict=True))
+    titles = conclusions.title_splits(splits)
+    shown = [
+        _describe_split(
+            split, title, [named[row.name] for row in split.rows], looks, f"part-{number}-", len(splits), places
+        )
+        for number, (split, title) in enumerate(zip(splits, titles, strict=True), start=1)
+    ]
+    where = titles[0] if len(titles) == 1 else f"{len(titles)} data sets"
     return {
         "style": style,
         "script": script,
@@ -105,17 +167,41 @@ def _gather_context(comparison: Comparison, results: Sequence[Result], samples: 
         "script_digest": next(digests),
         "version": __version__,
         "made": time.strftime("%Y-%m-%d %H:%M %Z"),
-        "comparison": comparison,
-        "verdict": conclusions.summarize(comparison),
-        "rows": comparison.rows,
-        "pairs": [(pair, conclusions.describe_pair(pair)) for pair in conclusions.find_pairs_of_best(comparison)],
-        "groups": [(group, conclusions.describe_group(group)) for group in comparison.groups],
-        "has_seeds": any(group.deviation is not None for group in comparison.groups),
-        "models": conclusions.describe_models(comparison),
-        "curves": draw_charts(results),
+        "subject": f"{len(results)} result{'' if len(results) == 1 else 's'} on {where}",
+        "parts": shown,
+        "left_out": describe_left_out(comparison.left_out, len(results)) if comparison.left_out else "",
+        "level": 2 if len(splits) == 1 else 3,
+        "columns": list(conclusions.COLUMNS),
+    }
+
+
+def _describe_split(
+    split: SplitComparison,
+    title: str,
+    results: Sequence[Result],
+    looks: Mapping[str, Mapping[str, Any]],
+    prefix: str,
+    parts: int,
+    places: Places,
+) -> dict[str, Any]:
+    """Return what the page says of results on the same samples, the best first; ids begin with `prefix`."""
+    samples = _gather_samples(results, places)
+    cells = [[describe(row) for describe in conclusions.COLUMNS.values()] for row in split.rows]
+    return {
+        "id": prefix,
+        "title": title,
+        "comparison": split,
+        "verdict": conclusions.summarize(split),
+        "rows": list(zip(split.rows, cells, strict=True)),
+        "pairs": [(pair, conclusions.describe_pair(pair)) for pair in conclusions.find_pairs_of_best(split)],
+        "groups": [(group, conclusions.describe_group(group)) for group in split.groups],
+        "has_seeds": any(group.deviation is not None for group in split.groups),
+        "models": conclusions.describe_models(split),
+        "curves": draw_charts(results, looks, prefix=prefix),
         "without_record": [result.name for result in results if not result.history],
         "samples": samples,
-        "details": list(zip(comparison.rows, map(_describe_result, results), samples["wrong"], strict=True)),
+        "details": list(zip(split.rows, map(_describe_result, results), samples["wrong"], strict=True)),
+        "open": parts == 1 and len(results) <= MAX_OPEN,
     }
 
 
@@ -167,12 +253,15 @@ def _gather_samples(results: Sequence[Result], places: Places) -> dict[str, Any]
 def _describe_result(result: Result) -> dict[str, Any]:
     outcomes, told = require_outcomes(result), result.run_record or result.weights_metadata
     matrix = outcomes.matrix
-    shares = matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
+    shares = matrix / matrix.sum(dim=1, keepdim=True)  # NaN in the row of a class without samples
     names, size = outcomes.class_names, len(outcomes.class_names)
     scores = score_classes(matrix, names)
-    table: list[tuple[str, list[int], list[int]]] = []
+    table: list[tuple[str, list[tuple[int, str]]]] = []
     if size <= MAX_TABLE_CLASSES:
-        table = list(zip(names, matrix.tolist(), (shares * 10).round().int().tolist(), strict=True))
+        for name, counts, row in zip(names, matrix.tolist(), shares.tolist(), strict=True):
+            total = sum(counts)
+            kinds = [f"s{find_step(share)}" if total else "empty" for share in row]
+            table.append((name, list(zip(counts, kinds, strict=True))))
     else:
         scores = sorted(scores, key=lambda score: (score.f1 is None, score.f1))[:MAX_TABLE_CLASSES]
     config = {key: value for key, value in (told.train_config or {}).items() if value is not None}
@@ -206,5 +295,5 @@ def _describe_result(result: Result) -> dict[str, Any]:
         "all_scores": size <= MAX_TABLE_CLASSES,
         "settings": {key: value for key, value in settings.items() if value not in (None, "")},
         "environment": {key: value for key, value in environment.items() if value is not None},
-        "recipe": write_recipe(told),
+        "recipe": OPTION.split(recipe) if (recipe := write_recipe(told)) else [],
     }

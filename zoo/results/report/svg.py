@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from zoo.results.plots.curves import COLORS, GRID_COLOR
-from zoo.results.plots.style import AXIS_COLOR, TEXT_COLOR, render_figure
+from zoo.results.plots.colors import COLORS
+from zoo.results.plots.style import AXIS_COLOR, GRID_COLOR, TEXT_COLOR, render_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ def embed_figure(figure: Figure, prefix: str, *, label: str = "", titles: Mappin
     figure.patch.set_visible(False)
     drawn = ElementTree.fromstring(render_figure(figure, "svg"))
     # matplotlib does not write the fill of black shapes, because black is what SVG takes by default.
-    svg = ElementTree.Element("svg", {"viewBox": drawn.attrib["viewBox"], "fill": VARIABLES["#000000"]})
+    svg = ElementTree.Element("svg", {"viewBox": drawn.attrib["viewBox"], "fill": VARIABLES[TEXT_COLOR]})
     svg.attrib |= {"role": "img", "aria-label": label} if label else {"aria-hidden": "true"}
     svg.extend(drawn.findall(f"{SVG}g"))
     shapes = [shape.attrib["id"] for shape in svg.iterfind(f".//{SVG}defs/{SVG}path")]

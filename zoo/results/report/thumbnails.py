@@ -7,8 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy
-
+from zoo.results.plots.colors import shade
 from zoo.results.plots.images import normalize_images
 
 if TYPE_CHECKING:
@@ -33,12 +32,10 @@ def make_thumbnails(images: Sequence[Tensor]) -> list[str]:
 
 
 def draw_matrix(shares: Any) -> str:
-    """Return an array `(C, C)` of 0 to 1 as a data URI. Each cell is one pixel, from white to blue."""
+    """Return an array `(C, C)` of 0 to 1 as a data URI. Each cell is one pixel, in the colours of `plot_confusion`."""
     from PIL import Image
 
-    dark = numpy.array([0, 62, 116])
-    pixels = 255 - numpy.asarray(shares)[:, :, None] * (255 - dark)
-    return _encode_png(Image.fromarray(pixels.round().astype("uint8")))
+    return _encode_png(Image.fromarray((shade(shares) * 255).round().astype("uint8")))
 
 
 def _encode_png(image: Any) -> str:
