@@ -143,9 +143,9 @@ def test_other_settings_make_other_groups_and_their_names_say_which(runs, tmp_pa
     wide = train("baseline", tmp_path, seed=1, epochs=2, params={"hidden_units": 12})
     groups = {group.name: group for group in zoo.compare([*runs["baseline"], *other, wide]).groups}
     assert groups.keys() == {
-        "baseline@shapes (params.hidden_units=10, lr=0.1)",
-        "baseline@shapes (params.hidden_units=10, lr=0.01)",
-        "baseline@shapes (params.hidden_units=12, lr=0.1)",
+        "baseline@shapes (hidden_units=10, lr=0.1)",
+        "baseline@shapes (hidden_units=10, lr=0.01)",
+        "baseline@shapes (hidden_units=12, lr=0.1)",
     }
     assert {len(group.seeds) for group in groups.values()} == {3, 1}
 

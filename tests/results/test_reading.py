@@ -97,6 +97,23 @@ def test_every_name_is_another(runs: list[RunResult], tmp_path: Path) -> None:
     assert names == [one.name, f"{one.name} (2)", f"{one.name} (3)", "mine", "mine (2)"]
 
 
+def test_settings_tell_results_apart_before_folders_do(runs: list[RunResult], tmp_path: Path) -> None:
+    slow = [make_run(tmp_path, seed=seed, lr=0.01) for seed in (1, 2)]
+    wide = make_run(tmp_path, seed=1, params={"hidden_units": 12}, dataset_params={**SMALL, "test_size": 30})
+    facts = "hidden_units=10, dataset test_size=40"
+    names = [result.name for result in read(runs[0].run, *(run.run for run in slow), wide.run)]
+    assert names == [
+        f"baseline@shapes ({facts}, lr=0.1), seed 1",
+        f"baseline@shapes ({facts}, lr=0.01), seed 1",
+        f"baseline@shapes ({facts}, lr=0.01), seed 2",
+        "baseline@shapes (hidden_units=12, dataset test_size=30, lr=0.1), seed 1",
+    ]
+    # What takes more letters than anybody reads is told by the folder.
+    long = make_run(tmp_path, model="tinyvgg", optimizer="adam", weight_decay=0.0001)
+    other = make_run(tmp_path, model="tinyvgg", params={"hidden_units": 3}, batch_size=16, dataset_params={})
+    assert [result.name for result in read(long.run, other.run)] == [long.run.name, other.run.name]
+
+
 def test_outcomes_are_computed_where_none_are_kept(runs: list[RunResult], copy: Path, tmp_path: Path) -> None:
     (kept,) = read(runs[0].run)
     (copy / "predictions.safetensors").unlink()

@@ -238,6 +238,16 @@ def test_what_cannot_be_evaluated_here_is_left_out(folder, tmp_path, capsys):
     assert "left out 1 of 2: dots (no dataset named 'dots-data/dots'" in capsys.readouterr().err
 
 
+def test_weights_that_name_no_data_set_are_left_out(folder, tmp_path, capsys):
+    predictor, mine = zoo.load(folder / "shapes-1"), tmp_path / "mine.safetensors"
+    shape = {"input_shape": (1, 28, 28), "class_names": predictor.class_names}
+    zoo.save(predictor.model, mine, model="baseline", **shape)
+    assert main(["compare", str(folder / "shapes-1"), str(mine)]) == 0
+    assert "mine.safetensors (names no data set: its test split is not known)" in capsys.readouterr().err
+    assert main(["compare", str(mine)]) == 2
+    assert f"zoo evaluate {mine} --dataset NAME" in capsys.readouterr().err
+
+
 def test_each_command_says_where_it_wrote(folder, tmp_path, capsys):
     picture, run = tmp_path / "chart.svg", str(folder / "shapes-1")
     said = f"picture: {picture}\n"

@@ -67,10 +67,15 @@ def _flatten(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]
 
 
 def tell_apart(settings: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return for each of these settings those that not all have in common, as `lr=0.01, momentum=0.9`."""
+    """Return for each of these settings those that not all have in common, as `hidden_units=10, dataset seed=5`."""
     known = dict.fromkeys(name for each in settings for name in each)
     telling = [name for name in known if len({each.get(name) for each in settings}) > 1]
-    return [", ".join(f"{name}={each[name]}" for name in telling if name in each) for each in settings]
+    return [", ".join(f"{_shorten(name)}={each[name]}" for name in telling if name in each) for each in settings]
+
+
+def _shorten(setting: str) -> str:
+    """Return a setting as one says it: `hidden_units` of the model, `dataset test_size`."""
+    return setting.removeprefix("params.").replace("dataset.params.", "dataset ")
 
 
 def _find_readable_settings(result: Result) -> dict[str, str]:

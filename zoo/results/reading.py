@@ -116,6 +116,9 @@ def gather_result(path: Path, places: Places, *, outcomes: bool = True, progress
     record = read_record(run / RECORD_FILE) if run else None
     kept = _read_saved_outcomes(run, metadata) if run and outcomes else None
     if kept is None and outcomes:
+        if metadata.dataset is None:
+            fix = f"Score it alone: zoo evaluate {shlex.quote(str(path))} --dataset NAME"
+            raise UsageError(f"{path} names no data set", "its test split is not known", fix)
         from zoo.training.evaluation import evaluate  # torch is not imported where all outcomes come from runs
 
         data_dir, offline = places.given_data_dir, places.offline

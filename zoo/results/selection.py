@@ -132,7 +132,7 @@ def _check_datasets(
         there = sorted({each.name for each in (*found, *others) if each})
         why = f"they are on {', '.join(there)}" if there else "their files name no data set"
         also = f"; {describe_left_out(left_out, len(found))}" if left_out else ""
-        fix = suggest(unknown[0], there, "Give one of those, or other runs")
+        fix = suggest(unknown[0], there, "Give one of those, or other runs" if there else "Give other runs")
         raise UsageError(f"no results on {' or '.join(map(quote, unknown))}", f"{why}{also}", fix)
 
 

@@ -46,7 +46,7 @@ MAX_TABLE_CLASSES, MAX_IMAGE_CLASSES = 20, 200
 
 MAX_OPEN = 3
 """Results whose parts are open from the start, at most."""
-WORD_END = re.compile(r"(?<=[@_/])(?=\w)")
+WORD_END = re.compile(r"(?<=[@_/])(?=\w)|(?<=\.)(?=[^\W\d])")
 """Where the words of a name end, beside spaces and hyphens."""
 OPTION = re.compile(r" (?=--\w)")
 """What stands between the options of a command; a line is to be broken there."""
