@@ -232,8 +232,8 @@ MUTANTS = (
     Mutant(
         "results on other samples are compared",
         "zoo/results/comparison.py",
-        "    if len(groups) > 1:\n",
-        "    if len(groups) > len(results):\n",
+        "if _have_same_samples(group[0], result)), None)",
+        "), None)",
         "tests/results/test_comparison.py::test_results_on_other_samples_are_not_compared",
     ),
 )
