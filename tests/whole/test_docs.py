@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import subprocess
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, fields
@@ -218,19 +218,10 @@ def test_docstrings_of_specs_name_the_arguments_of_the_calls():
         assert call in read_docstring(SPEC_CLASSES[kind])[0]
 
 
-@pytest.mark.slow
-def test_readme_python_runs_from_top_to_bottom(tmp_path, warm_python):
-    code = "\n".join(blocks(ROOT / "README.md", "python"))
-    (tmp_path / "readme.py").write_text(code, encoding="utf-8")
-    done = subprocess.run([warm_python, "readme.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert re.match(r"0\.\d+ .*weights\.safetensors", done.stdout)
-
-
-def test_readme_opens_with_two_complete_shell_blocks():
-    install, test = blocks(ROOT / "README.md", "sh")[:2]
+def test_readme_opens_and_ends_with_a_complete_shell_block():
+    install, *_, test = blocks(ROOT / "README.md", "sh")
     for block in (install, test):
-        assert block.startswith("python3 -m venv .venv\n")
+        assert block.startswith("python3 -m venv .venv && . .venv/bin/activate\n")
     assert install.endswith("zoo run\n") and test.endswith("pytest\n")
 
 
@@ -287,6 +278,30 @@ class Reader:
     def run(self, *command: str | Path) -> str:
         path = f"{self.environment.bin}{os.pathsep}{os.environ['PATH']}"
         return self.environment.call(*command, PATH=path, COLUMNS="100").stdout
+
+
+INSTALL = "python3 -m venv .venv && . .venv/bin/activate\npip install --quiet '.[plots]'\n"
+
+
+@pytest.mark.slow
+def test_readme_can_be_typed_from_top_to_bottom(make_environment, start_warm, wheels, fashionmnist_root, tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    # The environment is there and this is a test: installing from the network and testing is what .ci/run does.
+    *_, last = blocks(ROOT / "README.md", "sh")
+    assert text.count(INSTALL) == text.count(last) == 1
+    page = tmp_path / "README.md"
+    page.write_text(text.replace(INSTALL, "").replace(f"```sh\n{last}```", ""), encoding="utf-8")
+    environment = make_environment()
+    environment.install(wheels["zoo-torch"])
+    reader = Reader(environment, start_warm(environment.python))
+    settings = f"export ZOO_DATA_DIR={shlex.quote(str(fashionmnist_root))} ZOO_OFFLINE=1\n"
+    reader.start, reader.warm_start = settings + reader.start, settings + reader.warm_start
+    first, tour, mine = reader.follow(page)
+    assert re.search(r"accuracy 0\.8\d+", first), first
+    assert "Data set shapes" in tour and "Data set fashionmnist" in tour and "accuracy 0.8341" in tour
+    assert "they differ" in tour and "report: report.html" in tour and "picture: predictions.png" in tour
+    assert "wide: passed" in mine or "certified" in mine
+    assert "weights: " in mine
 
 
 @pytest.mark.slow
