@@ -271,19 +271,15 @@ def test_looking_imports_nothing_heavy(arguments):
 
 
 def test_options_of_long_pages_have_a_section():
-    context = click.Context(cli)
-    known = {name for names in SECTIONS.values() for name in names}
-    every = {}
+    known = {name for names in SECTIONS.values() for name in names.split()}
+    every = {"help"}
     for name in COMMANDS:
-        command = cli.get_command(context, name)
-        every |= {
-            param.name: name for param in command.get_params(click.Context(command)) if isinstance(param, click.Option)
-        }
-        if len(command.params) > LONG:
-            assert {param.name for param in command.params if isinstance(param, click.Option)} <= known, name
-    assert known - {"input_size"} <= {*every, "debug", "help", "time_limit", "course_style"}, (
-        "a name that no option has"
-    )
+        command = cli.get_command(click.Context(cli), name)
+        options = {param.opts[-1][2:] for param in command.params if isinstance(param, click.Option)}
+        every |= options | {f"{option}-of-{name}" for option in options}
+        if len(options) >= LONG:
+            assert options <= known, name
+    assert known <= every, "a name that no option has"
 
 
 def test_the_table_of_commands_is_their_own_help():
@@ -359,6 +355,11 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(warm_python):
     assert process.returncode == 0
     assert "epoch 1:" in text and "\r" in text and "loss" in text and "batch/s" in text
     assert re.search(r"epoch 2  train loss \d\.\d{4}", text)
+    # What is done before the first step is said at once, each time in place of what was said before.
+    before, _, _ = text.partition("epoch 1:")
+    said = ["starting torch ...", "loading shapes ...", "building baseline ...", "rehearsing baseline ..."]
+    assert before.replace("\r\x1b[J", "\r\x1b[K") == "\r\x1b[K".join([*said, ""])
+    assert "Warning" not in text and "loss 0.0000" not in text
 
 
 @pytest.mark.slow

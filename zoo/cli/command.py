@@ -20,20 +20,15 @@ NARROW = 60
 """Columns of a page below which an option stands on a line of its own, above its help."""
 SECTIONS = {
     "What": (
-        *("model", "dataset", "init", "freeze", "metrics", "params", "dataset_params", "metric_params"),
-        *("kind", "layers", "counts", "split", "index", "grid", "overfit", "num_classes"),
+        "model dataset init freeze metric param dataset-param metric-param kind layers counts batch-size-of-show split "
+        "index grid seed-of-plot seed-of-samples overfit num-classes"
     ),
-    "Training": (
-        *("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "input_size", "seed", "seeds"),
-        *("time_limit",),
-    ),
-    "Where": ("device", "threads", "workers", "data_dir", "runs_dir", "offline"),
-    "Plugins": ("plugins", "disabled"),
-    "Output": (
-        *("top", "per_class", "course_style", "output", "verbose", "as_csv", "as_markdown", "as_json", "debug", "help"),
-    ),
+    "Training": "epochs batch-size lr optimizer momentum weight-decay input-size seed seeds",
+    "Where": "device threads workers data-dir runs-dir offline",
+    "Plugins": "plugin no-plugin",
+    "Output": "top per-class course-style output verbose csv markdown json debug help",
 }
-"""The sections of long help pages, with the options of each by the names that commands call them; others come first."""
+"""The sections of long help pages, with the options of each, also those of one command; what is in none comes first."""
 
 
 class Formatter(click.HelpFormatter):
@@ -90,12 +85,12 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, by section where there are many."""
-        rows = [(param.name, row) for param in self.get_params(ctx) if (row := param.get_help_record(ctx))]
-        known = {name: section for section, names in SECTIONS.items() for name in names}
+        rows = [(param.opts[-1].lstrip("-"), row) for param in self.get_params(ctx) if (row := _find_row(param, ctx))]
+        known = {name: section for section, names in SECTIONS.items() for name in names.split()}
         sections: dict[str, list[tuple[str, str]]] = {"Options": [], **{section: [] for section in SECTIONS}}
         for name, row in rows:
-            section = known.get(str(name), "Options") if len(rows) > LONG else "Options"
-            sections[section].append(row)
+            section = known.get(f"{name}-of-{self.name}", known.get(name, "Options"))
+            sections[section if len(rows) > LONG else "Options"].append(row)
         wide = max((len(term) for _, (term, _) in rows if len(term) <= 30), default=0)
         for section, listed in sections.items():
             if listed:
@@ -139,6 +134,10 @@ class Group(click.Group):
             what = f"zoo {where} has no command {quote(args[0])}" if where else f"no command {quote(args[0])}"
             raise UsageError(what, fix=advise_command(args[0], where, known, args[1:]))
         return super().resolve_command(ctx, args)
+
+
+def _find_row(param: click.Parameter, ctx: click.Context) -> tuple[str, str] | None:
+    return param.get_help_record(ctx) if isinstance(param, click.Option) else None
 
 
 def write_example(ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -20,8 +20,8 @@ SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_ZOO_COMPLETE"
 """In which the scripts ask for completions, as click names it."""
 Offer = Callable[[click.Context, str], "list[CompletionItem[str]]"]
-# Bash takes @ and = for the ends of words, so that it would ask for the completions of `fash` in `tinyvgg@fash`. Here
-# words end at spaces, and of each answer only what follows the last such sign is given to bash.
+# Bash takes @, = and : for the ends of words, so that it would ask for completions of `fash` in `tinyvgg@fash`. Here
+# words end at spaces, and of each answer bash gets what follows the last such sign; @ belongs to what follows.
 BASH = """\
 %(complete_func)s() {
     local line="${COMP_LINE:0:COMP_POINT}" cut="" words word sign type value response
@@ -32,6 +32,7 @@ BASH = """\
     for sign in @ = :; do
         if [[ $COMP_WORDBREAKS == *"$sign"* && $word == *"$sign"* ]]; then
             value="${word%%"${word##*"$sign"}"}"
+            [[ $sign == @ ]] && value="${value%%@}"
             (( ${#value} > ${#cut} )) && cut="$value"
         fi
     done
@@ -78,12 +79,13 @@ def _offer_words(*words: str) -> Offer:
 
 
 def _offer_entries(*kinds: Kind) -> Offer:
-    """Return what offers the names of registered entries; those of catalogues once a word is begun."""
+    """Return what offers names of entries, once one is begun also those of catalogues and bare ones of plugins."""
 
     def find(ctx: click.Context, typed: str) -> list[CompletionItem[str]]:
         registry = _discover(ctx)
         entries = [entry for kind in kinds for entry in registry.list_entries(kind, "*" if typed else "")]
-        return _make_items([entry.short_name for entry in entries], typed)
+        bare = [entry.name for kind in kinds if typed for entry in registry.list_entries(kind)]
+        return _make_items([*(entry.short_name for entry in entries), *bare], typed)
 
     return find
 

@@ -66,6 +66,7 @@ def load_dataset(
         DataError, DownloadError, PluginError, UsageError.
     """
     fetch_dataset(entry, root, offline=offline)
+    log.debug("loading %s", entry.name)
     with refuse_params(given):
         splits = build_dataset(entry, root=root, params=params)
     with entry.blamed("cannot be used"):

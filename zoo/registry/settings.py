@@ -100,7 +100,7 @@ class TrainConfig:
         None,
         "Size to which images are brought, 64 or 48x64.",
         metavar="HxW",
-        shown_default="that of the data, or of --init",
+        shown_default="that of the data, or of the weights",
         convert=read_size,
         given_type="int | str | tuple[int, int] | None",
     )

@@ -101,6 +101,7 @@ def train(
     """
     plan, ready = request.plan, prepare(request)
     record, outcomes = describe_run(request, ready), OutcomeCollector()
+    log.debug("rehearsing %s", plan.model.name)
     rehearsal = rehearse(plan, ready, record)
     trainer = Trainer(ready.model, plan.config, plan.device, ready.metrics, show=show, outcomes=outcomes)
     recording = Recording(request, ready, rehearsal, record)

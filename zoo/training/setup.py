@@ -74,6 +74,7 @@ def prepare(request: Request) -> Preparation:
     input_shape = preprocess.output_shape(raw_shape)
     classes = len(splits.class_names)
 
+    log.debug("building %s", plan.model.name)
     torch.manual_seed(plan.config.seed)
     with refuse_params(plan.given_params):
         model = build_model(plan.model, input_shape=input_shape, num_classes=classes, params=plan.params)
