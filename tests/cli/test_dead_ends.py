@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from zoo.cli.commands import COMMANDS
 from zoo.cli.main import main
+from zoo.cli.words import OPTIONS, SUBCOMMANDS, WORDS
 
 OWN = "Data of your own, a folder of images say, take a plugin of a few lines: zoo plugin new NAME --kind dataset"
 REPEAT = "zoo starts each run anew: zoo run --init @last starts one from the weights of the last run"
@@ -104,6 +107,24 @@ OTHERS = [
         "Got unexpected extra argument (what). As in: zoo run --model tinyvgg --dataset fashionmnist. "
         "See: zoo run --help",
     ),
+    ("run --epochs --lr 3", 2, "Got unexpected extra argument (3). --epochs has no value"),
+    ("run help", 2, "Got unexpected extra argument (help). Did you mean 'zoo run --help'?"),
+    (
+        "samples shapes test",
+        2,
+        "Got unexpected extra argument (test). Did you mean 'zoo samples --split test shapes'?",
+    ),
+    (
+        "evaluate @last shapes",
+        2,
+        "Got unexpected extra argument (shapes). Did you mean 'zoo evaluate --dataset shapes @last'?",
+    ),
+    (
+        "run --metric f1",
+        2,
+        "no metric named 'f1'. One of your own takes a plugin of a few lines: zoo plugin new NAME --kind metric",
+    ),
+    ("show ./photos", 2, f"no entry named './photos'. A bare folder is no data set. {OWN}"),
     ("check baseline", 2, "Got unexpected extra argument (baseline). Did you mean 'zoo check --model baseline'?"),
     ("run --dataset mnist", 2, f"no dataset named 'mnist'. Did you mean 'fashionmnist'? {OWN}"),
     ("run --dataset cifar10", 2, f"no dataset named 'cifar10'. {OWN}"),
@@ -125,7 +146,7 @@ OTHERS = [
         "no model named 'my.py'. A plugin file is given with --plugin my.py; zoo list --plugin my.py shows the names "
         "in it",
     ),
-    ("run --dataset https://a.b/c.zip", 2, "zoo reads no dataset from an address: download it first"),
+    ("run --dataset https://a.b/c.zip", 2, "zoo opens no address: download what is there and give the file"),
     ("run --dataset=", 2, f"--dataset {EMPTY}"),
     ("run --init=", 2, f"--init {EMPTY}"),
     ("run --metric=", 2, f"--metric {EMPTY}"),
@@ -173,7 +194,8 @@ OTHERS = [
     (
         "verify photos",
         4,
-        "no weights at 'photos': the folder is neither a run nor does it hold weights. Give a .safetensors file or a run folder",
+        "no weights at 'photos': the folder is neither a run nor does it hold weights. Give a .safetensors file or a "
+        "run folder",
     ),
     (
         "predict https://a.b/c.safetensors x.png",
@@ -250,6 +272,20 @@ def test_an_option_of_other_tools(capsys, arguments, command, line):
 def test_one_kind_of_thing_for_another(capsys, arguments, code, line):
     told, said = say(capsys, arguments)
     assert told == code and said.startswith("Error: ") and line in said
+
+
+def test_no_word_means_two_things():
+    for table in (WORDS, OPTIONS, *SUBCOMMANDS.values()):
+        words = [word for words in table.values() for word in words.split()]
+        assert [word for word, count in Counter(words).items() if count > 1] == []
+        assert all(word == word.lower() and "_" not in word for word in words)
+    assert not {word for words in WORDS.values() for word in words.split()} & set(COMMANDS)
+
+
+def test_a_broken_plugin_of_the_environment_hides_no_hint(capsys, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "nowhere.py")
+    assert main(["run", "baseline"]) == 2
+    assert capsys.readouterr().err.startswith("Error: Got unexpected extra argument (baseline). As in: zoo run ")
 
 
 def test_each_of_two_that_were_mixed_up_is_named(capsys):

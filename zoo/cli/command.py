@@ -118,7 +118,8 @@ class Group(click.Group):
         super().__init__(*args, **{"context_settings": SETTINGS, **options})
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write an example."""
+        """Write what closes the page, and an example."""
+        super().format_epilog(ctx, formatter)
         write_example(ctx, formatter)
 
     def resolve_command(

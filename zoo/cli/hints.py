@@ -1,4 +1,4 @@
-"""Hints: what to type instead of what zoo does not understand. The tables hold the words of other tools."""
+"""Hints: what to type instead of what zoo does not understand."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -13,115 +14,23 @@ import click
 from zoo.cli.command import list_option_names, name_command
 from zoo.cli.commands import COMMANDS, EXAMPLES
 from zoo.cli.weights import is_reference
+from zoo.cli.words import OPTIONS, SUBCOMMANDS, WORDS
 from zoo.errors import DataError, UnknownNameError, WeightsError, ZooError, closest, quote
 from zoo.registry.params import ALIASES
 from zoo.registry.settings import list_settings
 
-FILES = "Weights are plain safetensors: zoo.load_model(WEIGHTS) or safetensors in a program reads them"
-RUNS = "Each run is a folder in runs: zoo show @last, or zoo compare runs/*"
-WORDS = {
-    "Did you mean 'zoo run'?": "train fit learn training trainer start launch execute go",
-    "Did you mean 'zoo run --init WEIGHTS'?": "finetune fine-tune transfer resume continue restart retrain",
-    "Did you mean 'zoo run --seeds N'?": "repeat seeds trials",
-    "Did you mean 'zoo evaluate'?": "eval test val valid validate validation score metric-values benchmark",
-    "Did you mean 'zoo predict'?": "infer inference classify prediction label detect forward",
-    "Did you mean 'zoo list'?": "ls all find available catalog catalogue registry",
-    "Did you mean 'zoo list models'?": "models model archs",
-    "Did you mean 'zoo list datasets'?": "datasets",
-    "Did you mean 'zoo list metrics'?": "metrics metric",
-    "Did you mean 'zoo list weights'?": "weights checkpoints hub pretrained",
-    "Did you mean 'zoo list --search PATTERN'?": "search grep filter",
-    "Did you mean 'zoo show NAME'?": "info summary describe inspect details cat print view get model-info layers",
-    "Did you mean 'zoo samples DATASET'?": "data dataset sample images preview explore browse",
-    "Did you mean 'zoo check'?": "doctor lint sanity sanity-check smoke dry-run dryrun overfit diagnose",
-    "Did you mean 'zoo verify WEIGHTS'?": "hash checksum prove digest",
-    "Did you mean 'zoo compare WEIGHTS...'?": "diff leaderboard rank ranking stats significance",
-    "Did you mean 'zoo report WEIGHTS...'?": "html dashboard page model-card card",
-    "Did you mean 'zoo plot'?": "draw visualize visualise visualization figure curves confusion graph chart",
-    "Did you mean 'zoo adapt'?": "convert replace-head change-head",
-    "Did you mean 'zoo plugin new NAME --kind model'?": "init new create scaffold template generate add register",
-    "Did you mean 'zoo completion bash'?": "completions autocomplete install-completion",
-    f"{FILES}; zoo show WEIGHTS names the file": "export onnx torchscript trace script save dump quantize compile",
-    "zoo has no server; zoo.load(WEIGHTS) in a program of yours gives what answers": "serve server deploy api app",
-    "zoo run fetches what it needs; in Python zoo.fetch(DATASET) does that alone": "download fetch pull prefetch",
-    "zoo publishes nothing: a run's .safetensors file is all that others need": "push upload publish share login",
-    "zoo trains with the settings it is given; zoo run --seeds N repeats, a loop of your shell tries others": (
-        "tune sweep hpo optimize optimise search-space grid-search lr-find lr-finder"
-    ),
-    "zoo keeps no settings of its own: options and ZOO_ variables say everything, see zoo run --help": (
-        "config configure configuration settings setup"
-    ),
-    "A plugin is a package of your environment: pip install it, then zoo plugins lists it": "install add-plugin enable",
-    "Uninstall the package of a plugin with pip; a run is a folder that you may delete": (
-        "uninstall remove rm delete clean clear prune disable"
-    ),
-    "zoo is a package of your environment: pip installs a newer one": "update upgrade self-update",
-    RUNS: "runs run-list history log logs status jobs ps results experiments last",
-}
-"""What to say to whoever asks for a command that zoo has not, by the words for it."""
-OPTIONS = {
-    "--model": "arch architecture net network backbone model-name m",
-    "--dataset": "data-set dataset-name task d",
-    "--init": "pretrained weights checkpoint ckpt load load-from start-from finetune from",
-    "--lr": "learning-rate learningrate alpha eta lr0 base-lr",
-    "--epochs": "epoch num-epochs n-epochs max-epochs passes e",
-    "--batch-size": "batch bs batchsize b train-batch-size per-device-train-batch-size",
-    "--optimizer": "optim opt optimiser",
-    "--weight-decay": "wd decay l2 weightdecay",
-    "--workers": "num-workers n-workers jobs j dataloader-workers",
-    "--threads": "num-threads cpu-threads",
-    "--seed": "random-seed rng manual-seed random-state",
-    "--seeds": "repeats repeat trials n-seeds",
-    "--device": "gpu gpus cuda accelerator use-cuda no-cuda cpu mps use-gpu devices",
-    "--data-dir": "data data-path root datadir data-root dataset-dir dataset-path data-folder",
-    "--runs-dir": "runs output-dir out-dir save-dir log-dir logdir results-dir project work-dir",
-    "--output": "out o save save-to file outfile dest",
-    "--metric": "metrics",
-    "--param": "params set hidden-units model-args",
-    "--input-size": "imgsz img-size image-size img size resize crop-size resolution input-shape",
-    "--freeze": "frozen freeze-layers freeze-backbone",
-    "--top": "topk top-k k",
-    "--num-classes": "classes nc n-classes",
-    "--search": "filter grep pattern match query",
-    "--layers": "summary verbose-model",
-    "--plugin": "plugins module import include",
-    "--debug": "traceback trace",
-    "zoo -V shows the version; zoo check and zoo plugin test take --verbose, --debug shows the traceback of an error": (
-        "v verbose vv vvv"
-    ),
-    "--json": "format output-format as-json",
-    "--split": "subset partition",
-    "zoo starts each run anew: zoo run --init @last starts one from the weights of the last run": (
-        "resume continue auto-resume last-epoch checkpoint-path"
-    ),
-    "zoo trains in float32; no option changes that": "amp fp16 bf16 half precision mixed-precision autocast dtype",
-    "zoo trains on one device: --device names it": "ddp distributed nproc nodes num-gpus strategy local-rank",
-    "zoo keeps the learning rate as it is": "scheduler lr-scheduler warmup cosine step-size lrf sched gamma",
-    "zoo trains as many epochs as --epochs says": "early-stopping patience es min-delta max-steps max-time",
-    "zoo does not change images at random: a data set plugin may": "augment augmentation transforms transform",
-    "A data set says itself what its splits are": "val-split val-size validation-split test-size split-ratio folds",
-    "zoo writes run.json and history to each run's folder; zoo report makes a page of them": (
-        "wandb tensorboard mlflow logger tb track"
-    ),
-    "zoo names runs itself; --runs-dir says where": "name run-name tag experiment experiment-name exp",
-    "zoo reads no settings file: options and ZOO_ variables say everything": "config cfg c conf yaml hparams",
-    "zoo asks no questions and replaces no run": "yes y force f overwrite no-input exist-ok",
-    "Training data are shuffled anew in each epoch, as --seed says": "shuffle no-shuffle deterministic",
-    "zoo runs models as they are": "compile torch-compile jit channels-last",
-    "Look at a training before it with zoo check": "dry-run dryrun fast-dev-run sanity smoke",
-    "stdout holds results only; what else is said goes to stderr: 2>/dev/null": "quiet q silent no-progress",
-}
-"""The options of zoo, and what it has instead of an option, by the names that other tools have for them."""
-SUBCOMMANDS = {"plugin": {"zoo plugins": "list ls show all info", "zoo plugin test": "check verify certify validate"}}
 OWN_DATA = "Data of your own, a folder of images say, take a plugin of a few lines: zoo plugin new NAME --kind dataset"
 IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+SPLITS = ("train", "validation", "test")
 PLUGIN_FILES = (".py", ".toml")
 
 
 def advise_command(word: str, group: str, known: Sequence[str], others: Sequence[str]) -> str:
     """Return what to type instead of a command that zoo, or its group of this name, does not have."""
     if group:
-        told = _look_up(word, {f"Did you mean {quote(text)}?": words for text, words in SUBCOMMANDS[group].items()})
+        told = _look_up(
+            word, {f"Did you mean {quote(text)}?": words for text, words in SUBCOMMANDS.get(group, {}).items()}
+        )
         near = closest(word, known)
         return told or (f"Did you mean {quote(f'zoo {group} {near}')}?" if near else f"See: zoo {group} --help")
     if told := _look_up(word, WORDS):
@@ -204,6 +113,11 @@ def advise_call(error: click.ClickException, ctx: click.Context, arguments: Sequ
     rest = list(arguments[len(where.split()) :])
     if extra := re.findall(r"unexpected extra arguments? \((.*)\)", error.format_message()):
         words = extra[0].split()
+        if "help" in words:
+            return f"Did you mean {quote(f'{ctx.command_path} --help')}?"
+        valued = [f"--{param.opts[-1][2:]}" for param in command.params if not getattr(param, "is_flag", True)]
+        if lacking := next((first for first, second in pairwise(rest) if first in valued and second in own), None):
+            return f"{lacking} has no value"
         if where == "plugins":
             return f"Did you mean {quote(shlex.join(['zoo', 'plugin', *rest]))}?"
         if any(map(_is_folder, words)) and "--dataset" in own:
@@ -223,7 +137,11 @@ def spell_words(words: Iterable[str], options: Sequence[str]) -> list[str]:
     """Return bare words with the options in front that they lack; nothing where one of them means nothing here."""
     from zoo.registry.entries import Registry
 
-    registry, spelled = Registry.discover(), list[str]()
+    spelled = list[str]()
+    try:
+        registry = Registry.discover()
+    except ZooError:  # a plugin of the environment does not work: the next command that can be understood says so
+        return []
     for word in words:
         name, equals, value = word.partition("=")
         option = f"--{_clean(name)}"
@@ -231,6 +149,8 @@ def spell_words(words: Iterable[str], options: Sequence[str]) -> list[str]:
             found = [(option, value)] if _clean(name).replace("-", "_") in list_settings() else [("--param", word)]
         elif word.endswith(PLUGIN_FILES):
             found = [("--plugin", word)]
+        elif word in SPLITS and "--split" in options:
+            found = [("--split", word)]
         elif is_weights(word):
             found = [("--init", word)]
         else:
@@ -269,13 +189,13 @@ def _advise_kind(error: UnknownNameError, command: str) -> str:
     if not name:
         return "The name is empty: is a variable of the shell not set?"
     if "://" in name:
-        return f"zoo reads no {kind} from an address: download it first"
+        return "zoo opens no address: download what is there and give the file"
     if name.endswith(PLUGIN_FILES):
         return f"A plugin file is given with --plugin {name}; zoo list --plugin {name} shows the names in it"
     if kind in ("model", "dataset", "metric") and is_weights(name):
         start = f"; to start from them: zoo run --init {name}" if command == "run" else ""
         return f"{name} means weights: zoo show {name}{start}"
-    if kind == "dataset" and _is_folder(name):
+    if kind in ("dataset", "entry") and _is_folder(name):
         return f"A bare folder is no data set. {OWN_DATA}"
     if kind == "entry":
         return _look_up(name, WORDS) or ""
@@ -289,6 +209,8 @@ def _advise_more(error: UnknownNameError, arguments: Sequence[str]) -> str:
     if error.elsewhere:
         missing = error.kind == "weights" and error.fix.endswith("registered")
         return f"Train some: zoo run --{error.elsewhere[0]} {error.name}" if missing else ""
+    if error.kind == "metric":
+        return "One of your own takes a plugin of a few lines: zoo plugin new NAME --kind metric"
     if error.kind == "model":
         return "Those of plugins: zoo list models --search PATTERN" if error.fix.startswith("See: ") else ""
     # The data set of a reference such as tinyvgg@mnist is none to be trained on.

@@ -108,7 +108,7 @@ def _write_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
         ctx.exit()
 
 
-@click.group(cls=LazyGroup)
+@click.group(cls=LazyGroup, epilog="Start with: zoo run")
 @click.option(
     "-V",
     "--version",

@@ -75,7 +75,10 @@ def _miss_weights(run: Path, places: Places) -> WeightsError:
     """Return the error for a folder without weights: of a run it says what became of it, of runs which there are."""
     if not (run / RECORD_FILE).is_file():
         if not (runs := list_runs(run)):
-            why, fix = "the folder is neither a run nor does it hold weights", "Give a .safetensors file or a run folder"
+            why, fix = (
+                "the folder is neither a run nor does it hold weights",
+                "Give a .safetensors file or a run folder",
+            )
             return WeightsError(f"no weights at {quote(run)}", why, fix)
         newest, count = runs[-1][0], f"it is a folder of {len(runs)} run{'' if len(runs) == 1 else 's'}"
         is_usual = run.absolute() == places.runs_dir.absolute()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from zoo.cli.command import Command
 from zoo.cli.options import Discover, output_options, plugin_options
-from zoo.cli.order import Order, find_order
 from zoo.cli.output import write_json, write_note, write_result, write_table
 from zoo.errors import UnknownNameError
 from zoo.registry.specs import Kind
+
+if TYPE_CHECKING:
+    from zoo.cli.order import Order
 
 KINDS: dict[str, Kind] = {kind if kind == "weights" else f"{kind}s": kind for kind in get_args(Kind)}
 
@@ -39,6 +41,8 @@ def list_command(kind: str | None, search: str, sort: str | None, discover: Disc
     }
     order: Order | None = None
     if sort is not None:
+        from zoo.cli.order import find_order
+
         entries = [entry for listed in found.values() for entry in listed]
         order = find_order(sort, [KINDS[plural] for plural in found], entries, registry)
         found = {plural: order.sort(listed) for plural, listed in found.items()}
