@@ -66,11 +66,14 @@ def describe(error: BaseException) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name most like `name`, or None when nothing is close."""
+    """Return the known name most like `name`, or the shortest that contains it, or None when nothing is close."""
     import difflib
 
-    matches = difflib.get_close_matches(name[:MAX_FOREIGN].lower(), list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else None
+    wanted, known = name[:MAX_FOREIGN].lower(), list(known)
+    if matches := difflib.get_close_matches(wanted, known, n=1, cutoff=0.6):
+        return matches[0]
+    # Of two letters nearly every name has some.
+    return min((one for one in known if len(wanted) > 2 and wanted in one.lower()), key=len, default=None)
 
 
 def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
@@ -131,10 +134,19 @@ class UsageError(ZooError):
 
 
 class UnknownNameError(UsageError):
-    """No entry of that kind has this name."""
+    """No entry of that kind has this name; entries of the kinds `elsewhere` may have it."""
 
-    def __init__(self, kind: str, name: str, known: Sequence[str], notes: Sequence[str] = (), fix: str = "") -> None:
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        known: Sequence[str],
+        notes: Sequence[str] = (),
+        fix: str = "",
+        elsewhere: Sequence[str] = (),
+    ) -> None:
         self.kind, self.name, self.known, self.notes = kind, name, tuple(known), tuple(notes)
+        self.elsewhere = tuple(elsewhere)
         if not fix:
             fix = suggest(name, known, f"See: zoo list {kind if kind.endswith('s') else f'{kind}s'}")
         super().__init__(f"no {kind} named {quote(name)}", fix=" ".join([fix, *notes]))

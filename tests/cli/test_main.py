@@ -16,7 +16,8 @@ import click
 import pytest
 
 import zoo
-from zoo.cli.commands import COMMANDS
+from zoo.cli.command import LONG, SECTIONS
+from zoo.cli.commands import COMMANDS, EXAMPLES, LINES
 from zoo.cli.main import cli, main
 
 SMALL = ["--dataset-param", "train_size=640", "--dataset-param", "test_size=200"]
@@ -116,9 +117,9 @@ def test_run_json_is_one_object_and_equals_the_api(capsys, tmp_path):
         ("run --device gpu", 2, "Error: device 'gpu' was asked for, but torch has no device of that name."),
         ("run --device cpu:1", 2, "Error: device 'cpu:1' was asked for, but there is one cpu device."),
         ("run --plugin nothing.py", 2, "nothing.py': cannot be read: No such file or directory. Give a Python file"),
-        ("run extra", 2, "Error: Got unexpected extra argument (extra). See: zoo run --help"),
+        ("run extra", 2, "Error: Got unexpected extra argument (extra). As in: zoo run --model tinyvgg"),
         ("rnu", 2, "Error: no command 'rnu'. Did you mean 'run'?"),
-        ("list model", 2, "Error: no kind named 'model'. Use one of: models, datasets, metrics"),
+        ("list net", 2, "Error: no kind named 'net'."),
         ("show tinyvg", 2, "Error: no entry named 'tinyvg'. Did you mean 'tinyvgg'?"),
         ("run --lr 1e10", 8, "Error: the loss became nan at step"),
         ("run --dataset fashionmnist --offline", 6, "Error: cannot download fashionmnist: offline and not there"),
@@ -269,9 +270,21 @@ def test_looking_imports_nothing_heavy(arguments):
     assert done.stderr.splitlines()[-1:] == ["[] 0"]
 
 
+def test_options_of_long_pages_have_a_section():
+    known = {name for names in SECTIONS.values() for name in names.split()}
+    every = {"help"}
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        options = {param.opts[-1][2:] for param in command.params if isinstance(param, click.Option)}
+        every |= options | {f"{option}-of-{name}" for option in options}
+        if len(options) >= LONG:
+            assert options <= known, name
+    assert known <= every, "a name that no option has"
+
+
 def test_the_table_of_commands_is_their_own_help():
     context = click.Context(cli)
-    for name, (_, line) in COMMANDS.items():
+    for name, line in LINES.items():
         command = cli.get_command(context, name)
         assert command is not None and command.help is not None
         assert command.help.split("\n\n")[0].replace("\n", " ") == line
@@ -342,6 +355,11 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(warm_python):
     assert process.returncode == 0
     assert "epoch 1:" in text and "\r" in text and "loss" in text and "batch/s" in text
     assert re.search(r"epoch 2  train loss \d\.\d{4}", text)
+    # What is done before the first step is said at once, each time in place of what was said before.
+    before, _, _ = text.partition("epoch 1:")
+    said = ["starting torch ...", "loading shapes ...", "building baseline ...", "rehearsing baseline ..."]
+    assert before.replace("\r\x1b[J", "\r\x1b[K") == "\r\x1b[K".join([*said, ""])
+    assert "Warning" not in text and "loss 0.0000" not in text
 
 
 @pytest.mark.slow
@@ -403,5 +421,19 @@ def test_hints_name_only_what_exists():
     mentioned = {(path.name, option) for path in sources for option in re.findall(spelled, path.read_text())}
     assert len(sources) > 100 and len(mentioned) > 20, "hardly anything was read"
     assert {option for _, option in mentioned} - options <= {"--no-deps"}, mentioned
-    named = {match for path in sources for match in re.findall(r"See: zoo (\w+)", path.read_text())}
+    named = {
+        match
+        for path in sources
+        for match in re.findall(r"(?:See:|Did you mean '|As in:) ?zoo (\w+)", path.read_text())
+    }
     assert named and named <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_each_command_has_an_example_that_is_its_own(command):
+    program, name, *line = EXAMPLES[command].split()
+    found = cli.get_command(click.Context(cli), name)
+    assert program == "zoo" and f"{name} {' '.join(line)}".startswith(command)
+    if isinstance(found, click.Group):
+        found, line = found.commands[line[0]], line[1:]
+    found.make_context(command, line)  # raises for an option or an argument that the command does not have

@@ -368,7 +368,11 @@ def test_a_picture_that_cannot_be_written_costs_no_row(capsys, weights, pictures
         ("evaluate W --threads x", 2, "Error: threads: "),
         ("evaluate nothing.safetensors", 4, "nothing.safetensors"),
         ("verify nothing.safetensors", 4, "nothing.safetensors"),
-        ("verify W a.png", 2, "Error: Got unexpected extra argument (a.png). See: zoo verify --help"),
+        (
+            "verify W a.png",
+            2,
+            "Error: Got unexpected extra argument (a.png). As in: zoo verify @last. See: zoo verify --help",
+        ),
         ("show nothing.safetensors", 4, "nothing.safetensors"),
         ("show W --layers", 2, "Error: --layers and weights were both given"),
         ("show nothing", 2, "Error: no entry named 'nothing'"),
@@ -530,7 +534,8 @@ def test_show_says_what_the_header_says(capsys, trained, weights):
         assert shown["tensors"] == f"10 with {values:,} values" and "preprocess" in shown
     assert main(["show", weights, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert set(printed) == {"path", "size", "metadata", "tensors"} and printed["size"] == Path(weights).stat().st_size
+    assert set(printed) == {"path", "size", "metadata", "tensors", "repeat"}
+    assert printed["size"] == Path(weights).stat().st_size
     golden = printed["metadata"].pop("golden")
     assert golden.keys() == metadata.pop("golden").keys() - {"images"} and printed["metadata"] == metadata
     shapes = {name: list(tensor.shape) for name, tensor in trained_tensors(weights).items()}

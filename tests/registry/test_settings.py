@@ -28,6 +28,7 @@ def test_defaults_are_those_of_the_course():
         "optimizer": "sgd",
         "momentum": 0.0,
         "weight_decay": 0.0,
+        "input_size": None,
         "seed": 42,
         "device": "auto",
         "threads": None,

@@ -221,7 +221,7 @@ def test_generated_code_is_clean_whatever_the_name(folder):
         ("3d --kind model --single-file", "file '3d.py': expected a module that Python can import"),
         ("x --kind model --single-file --output x.txt", "file 'x.txt': expected a module that Python can import"),
         ("x --kind model --single-file --output a-b.py", "file 'a-b.py': expected a module that Python can import"),
-        ("x --kind modle", "'modle' is not one of 'model', 'dataset', 'metric'. See: zoo plugin --help"),
+        ("x --kind modle", "'modle' is not one of 'model', 'dataset', 'metric'. See: zoo plugin new --help"),
         ("x", "Missing option '--kind'"),
     ],
 )

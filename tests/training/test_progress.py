@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import fcntl
 import io
 import itertools
 import os
 import pty
+import re
+import struct
+import subprocess
 import sys
+import termios
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -20,10 +25,18 @@ STEPS = 3000
 class Terminal:
     """A pseudo terminal as standard error; `text` is what it showed, read while it is written to."""
 
+    def __init__(self, columns=0):
+        # A fresh pseudo terminal has none.
+        self.columns = columns
+
+    def resize(self, columns):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
     def __enter__(self):
         # Not as a fixture: pytest sets its own stream between that and the test.
         self.before = sys.stderr
         self.master, slave = pty.openpty()
+        self.resize(self.columns)
         sys.stderr = self.stream = os.fdopen(slave, "w")
         self.shown = []
         self.reader = threading.Thread(target=self.read)
@@ -69,6 +82,72 @@ def test_a_terminal_of_unknown_width_shows_a_bar_too(monkeypatch):
         assert os.get_terminal_size(terminal.stream.fileno()).columns == 0
         through()
     assert "epoch 1" in terminal.text
+
+
+def list_drawn(text):
+    """Return the lines drawn one over the other, each on a cleared line and with the cursor back at its start."""
+    drawn = text.split("\r\x1b[J")[1:]
+    assert drawn and all(line.endswith("\r") and "\n" not in line for line in drawn)
+    return [line.rstrip("\r") for line in drawn]
+
+
+@pytest.mark.parametrize(
+    ("columns", "form"),
+    [
+        (100, r"epoch 1: +\d+%\|.{10,}\| +\d+/3000 \[\d\d:\d\d<\S+, +\S+, loss 0\.1234\]"),
+        (60, r"epoch 1: +\d+% \d\d:\d\d<\S+ +\S+, loss 0\.1234"),
+        (40, r"epoch 1: +\d+% \d\d:\d\d<\S+, loss 0\.1234"),
+        (32, r"epoch 1: +\d+% \S+, loss 0\.1234"),
+        (24, r" *\d+% \S+, loss 0\.1234"),
+        (18, r" *\d+%, loss 0\.1234"),
+        (8, r" *\d+%"),
+        (3, r" .*"),
+    ],
+)
+def test_a_narrow_terminal_keeps_loss_and_time_as_long_as_they_fit(columns, form, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    with Terminal(columns) as terminal:
+        through(status=lambda: "loss 0.1234")
+    drawn = [line for line in list_drawn(terminal.text) if line]
+    assert all(re.fullmatch(form, line) and len(line) < columns for line in drawn), drawn
+
+
+def test_columns_may_be_fewer_than_the_terminal_has(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    with Terminal(80) as terminal:
+        through(status=lambda: "loss 0.1234")
+    assert max(map(len, list_drawn(terminal.text))) < 30
+
+
+def test_a_terminal_that_becomes_narrower_or_wider_is_followed(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    ticks = itertools.count()
+    monkeypatch.setattr("tqdm.std.time", lambda: float(next(ticks)))
+    with Terminal(90) as terminal:
+        for number in bar(range(60), total=60, description="epoch 1", status=lambda: "loss 0.1234"):
+            if number % 20 == 0:
+                terminal.resize({0: 90, 20: 40, 40: 120}[number])
+    drawn = list_drawn(terminal.text)
+    assert drawn[1:20] and all(len(line) == 89 for line in drawn[1:20])
+    assert all(30 < len(line) < 40 for line in drawn[22:40])
+    assert all(len(line) == 119 for line in drawn[43:60])
+
+
+def test_a_dumb_terminal_gets_no_escapes(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    with Terminal(50) as terminal:
+        through(status=lambda: "loss 0.1234")
+    assert "\x1b" not in terminal.text and "loss 0.1234" in terminal.text
+    assert {len(line) for line in terminal.text.split("\r")} <= {0, 49}
+
+
+def test_the_way_processes_are_started_is_not_chosen():
+    code = (
+        "import multiprocessing as m, sys, os; from zoo.training.progress import bar; sys.stderr.isatty = lambda: True;"
+        "list(bar([1, 2], total=2, description='d')); print(m.get_start_method(allow_none=True))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "d:" in done.stderr and done.stdout == "None\n"
 
 
 def test_the_status_is_asked_only_when_the_bar_is_redrawn():

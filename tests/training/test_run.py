@@ -177,7 +177,7 @@ def test_all_problems_are_reported_at_once(tmp_path):
     assert text == [
         "no model named 'baselin'. Did you mean 'baseline'?",
         "no dataset named 'shape'. Did you mean 'shapes'?",
-        "no metric named 'acc'. See: zoo list metrics",
+        "no metric named 'acc'. Did you mean 'accuracy'?",
         "training has no setting 'learning_rate'. Did you mean 'lr'?",
         "epochs: must be at least 0, got -1",
     ]

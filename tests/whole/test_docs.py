@@ -189,7 +189,8 @@ class Settings(TypedDict, total=False):
 def make_keywords() -> str:
     """Return the source of zoo/registry/keywords.py."""
     types = get_type_hints(zoo.TrainConfig)
-    return KEYWORDS + "".join(f"    {name}: {show_type(types[name])}\n" for name in list_settings())
+    shown = {name: declared.given_type or show_type(types[name]) for name, declared in list_settings().items()}
+    return KEYWORDS + "".join(f"    {name}: {text}\n" for name, text in shown.items())
 
 
 def show_type(annotation: Any) -> str:

@@ -13,12 +13,17 @@ from typing import Any, NoReturn
 
 import click
 
-from zoo.cli.commands import COMMANDS
+from zoo.cli.command import Group
+from zoo.cli.commands import COMMANDS, GROUPS
 from zoo.cli.output import (
     ReaderGone,
     drop_stream,
+    end_status,
     escape,
+    has_colors,
+    is_terminal,
     measure_width,
+    show_status,
     take_stdout,
     write_error,
     write_note,
@@ -32,15 +37,13 @@ from zoo.errors import (
     describe,
     is_out_of_memory,
     quote,
-    suggest,
 )
 from zoo.storage.folders import check_current_folder
 from zoo.version import __version__
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
-SETTINGS = {"help_option_names": ["-h", "--help"]}
-HELP_WIDTH = 100
-"""Columns of a help page at most."""
+LEAST_WIDTH, HELP_WIDTH = 30, 100
+"""Columns of a help page, on terminals of any width."""
 
 
 class _Bug(ZooError):
@@ -55,7 +58,7 @@ class Terminated(KeyboardInterrupt):
         self.number = number
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are imported when called; its help comes from the table alone."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -66,21 +69,17 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
-        command.context_settings = SETTINGS
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Print the table."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Name the closest command when there is none of that name."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise UsageError(f"no command {quote(args[0])}", fix=suggest(args[0], COMMANDS, "See: zoo -h"))
-        return super().resolve_command(ctx, args)
+        """Print the table, by what the commands are for."""
+        wide = max(map(len, COMMANDS))
+        for title, lines in GROUPS.items():
+            with formatter.section(title):
+                # All groups have the columns of the widest one.
+                formatter.write_dl([(name.ljust(wide), line) for name, line in lines.items()])
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Keep Ctrl-C from click while it reads the command line; see `invoke`."""
@@ -109,8 +108,16 @@ def _write_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings=SETTINGS, epilog="Start with: zoo run")
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_write_version, help="Show it.")
+@click.group(cls=LazyGroup, epilog="Start with: zoo run")
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_write_version,
+    help="Show the version.",
+)
 def cli() -> None:
     """Any registered model, data set and metric, one command, plain PyTorch."""
 
@@ -145,11 +152,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _listen()
         if not _is_light(arguments):
             check_current_folder()
-        width = max(50, min(HELP_WIDTH, measure_width(80)) - 2)
-        cli.main(list(arguments), prog_name="zoo", standalone_mode=False, terminal_width=width)
+        width = max(LEAST_WIDTH, min(HELP_WIDTH, measure_width(80)) - 2)
+        form: dict[str, Any] = {"terminal_width": width, "color": has_colors(sys.stdout)}
+        if instruction := os.environ.get("_ZOO_COMPLETE"):  # set by the script of a shell, see zoo.cli.completion
+            from zoo.cli.completion import complete
+
+            return complete(cli, instruction)
+        cli.main(list(arguments), prog_name="zoo", standalone_mode=False, **form)
         return 0
     except click.exceptions.NoArgsIsHelpError as error:
-        write_note(error.ctx.get_help())
+        click.echo(error.ctx.get_help(), err=True, color=has_colors(sys.stderr))
         return UsageError.exit_code
     except click.ClickException as error:
         return _report(_translate(error, arguments), arguments)
@@ -160,12 +172,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseException as error:  # noqa: BLE001 the one place where a bug of ours becomes a message
         carried = isinstance(error, _Ended | click.exceptions.Abort) and error.__cause__
         return _end(carried or error, arguments)
+    finally:
+        end_status()
 
 
 def _is_light(arguments: Sequence[str]) -> bool:
     """Tell whether a command line imports no torch and reads nothing by a relative path of its own."""
     asked = set(arguments)
-    helps = not asked or asked & {"-h", "--help", "--version"}
+    helps = not asked or asked & {"-h", "--help", "-V", "--version", "help", "version"}
     return bool(helps) or (arguments[0] in ("list", "plugins", "show") and not asked & {"--layers", "--counts"})
 
 
@@ -179,30 +193,38 @@ def _listen() -> None:
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            prefix = "Warning: " if record.levelno >= logging.WARNING else ""
-            write_note(f"{prefix}{escape(record.getMessage())}")
+            text = escape(record.getMessage())
+            if record.levelno >= logging.WARNING:
+                write_note(f"Warning: {text}", color="yellow")
+            elif record.levelno >= logging.INFO:
+                write_note(text)
+            else:
+                show_status(f"{text} ...")
 
     log = logging.getLogger("zoo")
     log.handlers = [Handler()]
-    log.setLevel(logging.INFO)
+    # Below INFO the library says what it is at, for whoever waits before a terminal.
+    log.setLevel(logging.DEBUG if is_terminal(sys.stderr) else logging.INFO)
     log.propagate = False
 
 
 def _translate(error: click.ClickException, arguments: Sequence[str]) -> UsageError:
-    """Say in our words what click says about a wrong command line."""
-    command = f"zoo {arguments[0]}" if arguments and arguments[0] in COMMANDS else "zoo"
-    if isinstance(error, click.NoSuchOption):
-        from zoo.registry.params import ALIASES
+    """Say in our words what click says about a wrong command line, and what to type instead."""
+    from zoo.cli.hints import advise_call, advise_option, find_context, find_option
 
-        meant = ALIASES.get(error.option_name.lstrip("-"))
-        near = f"--{meant.replace('_', '-')}" if meant else next(iter(error.possibilities or ()), None)
-        fix = f"Did you mean {quote(near)}?" if near else f"See: {command} --help"
-        return UsageError(f"{command} has no option {quote(error.option_name)}", fix=fix)
-    return UsageError(error.format_message().rstrip("."), fix=f"See: {command} --help")
+    ctx = getattr(error, "ctx", None) or find_context(cli, arguments)
+    if isinstance(error, click.NoSuchOption):
+        advice = advise_option(error.option_name, ctx, arguments)
+        typed = find_option(error.option_name, arguments)
+        return UsageError(f"{ctx.command_path} has no option {quote(typed)}", fix=advice)
+    return UsageError(error.format_message().rstrip("."), fix=advise_call(error, ctx, arguments))
 
 
 def _report(error: ZooError, arguments: Sequence[str]) -> int:
     """Print an error, with --debug its traceback too; return the exit code."""
+    from zoo.cli.hints import explain
+
+    explain(error, arguments)
     write_error(error, as_json="--json" in arguments)
     if _is_debug(arguments):
         import traceback

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from zoo.cli.output import keep_stdout
-from zoo.errors import SettingError
+from zoo.cli.output import keep_stdout, show_status
+from zoo.errors import SettingError, UsageError
 
 if TYPE_CHECKING:
     from zoo.registry.entries import Registry
@@ -112,10 +112,20 @@ def debug_option(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--debug", is_flag=True, expose_value=False, help=text)
     @wraps(command)
     def run(**options: Any) -> None:
+        _refuse_empty_options(click.get_current_context())
         with keep_stdout():
             command(**options)
 
     return run
+
+
+def _refuse_empty_options(ctx: click.Context) -> None:
+    """Refuse an option whose value is an empty text: it comes from a variable that is not set, and is no default."""
+    for option in ctx.command.params:
+        value = ctx.params.get(str(option.name))
+        if isinstance(option, click.Option) and option.default != "" and value in ("", ("",)):
+            fix = "Give a value, or leave it out; a variable of the shell that is not set gives this"
+            raise UsageError(f"{option.opts[-1]} is empty", fix=fix)
 
 
 def metric_option(command: F) -> F:
@@ -158,11 +168,12 @@ def read_grid(text: str) -> tuple[int, int]:
     return grid
 
 
-def calm_threads() -> None:
-    """Let a CPU thread that waits for the others give up its core soon.
+def prepare_for_torch() -> None:
+    """Say that torch, which takes seconds, is being imported, and let its waiting CPU threads give up their core soon.
 
     The OpenMP library of torch's Linux builds spins instead, for its whole time slice where a neighbour is busy; two
     threads then take many times as long as one (benchmarks/threads.py). It reads this when torch is imported.
     """
+    show_status("starting torch ...")
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")

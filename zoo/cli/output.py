@@ -8,15 +8,20 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO
 
+import click
+
 from zoo.errors import StorageError, ZooError
 
 _kept: list[TextIO | None] = []
 _others: list[TextIO] = []
+_statuses: list[str] = []
+ERASE_LINE = "\r\x1b[K"
 
 
 class ReaderGone(BrokenPipeError):
@@ -27,6 +32,7 @@ class _Notes(io.FileIO):
     """Descriptor 1 for whoever prints what is no result: that it cannot be shown must not stop work."""
 
     def write(self, data: Any) -> int:
+        _clear_status()
         try:
             return super().write(data)
         except OSError:
@@ -88,6 +94,7 @@ def write_result(text: str) -> None:
     results = _find_results()
     if results is None or results.closed:
         raise StorageError("cannot write results", "stdout is closed")
+    _clear_status()
     try:
         results.write(f"{_escape_lines(text)}\n")
         results.flush()
@@ -118,21 +125,68 @@ def write_json(data: Any) -> None:
     write_result(json.dumps(data, allow_nan=False))
 
 
-def write_note(text: str) -> None:
-    """Print a line to stderr; a closed or full stderr never stops work."""
-    try:
+def write_note(text: str, *, color: str = "") -> None:
+    """Print a line to stderr, its first word in a colour where there are some; a bad stderr never stops work."""
+    _clear_status()
+    text = _escape_lines(text)
+    if color and has_colors(sys.stderr):
+        first, space, rest = text.partition(" ")
+        text = f"{click.style(first, fg=color, bold=True)}{space}{rest}"
+    _write_stderr(f"{text}\n")
+
+
+def show_status(text: str) -> None:
+    """Show on a terminal what is being done, until something else is printed."""
+    if is_terminal(sys.stderr):
+        _clear_status()
+        if os.environ.get("TERM") == "dumb":  # it cannot take a line away again
+            _write_stderr(f"{escape(text)}\n")
+            return
+        columns = shutil.get_terminal_size().columns
+        _write_stderr(escape(text)[: columns - 1])
+        _statuses.append(text)
+
+
+def end_status() -> None:
+    """Take away what `show_status` shows."""
+    _clear_status()
+
+
+def _clear_status() -> None:
+    if _statuses:
+        _statuses.clear()
+        _write_stderr(ERASE_LINE)
+
+
+def _write_stderr(text: str) -> None:
+    with suppress(OSError, ValueError):
         if sys.stderr is not None:
-            sys.stderr.write(f"{_escape_lines(text)}\n")
+            sys.stderr.write(text)
             sys.stderr.flush()
-    except (OSError, ValueError):
-        pass
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a stream is an open terminal."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # the stream is closed
+        return False
+
+
+def has_colors(stream: TextIO | None) -> bool:
+    """Tell whether a stream is to have colours: NO_COLOR forbids and FORCE_COLOR demands them, else a terminal has."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
+        return True
+    return os.environ.get("TERM") != "dumb" and is_terminal(stream)
 
 
 def write_error(error: ZooError, *, as_json: bool) -> None:
     """Print one line per problem, or one JSON object, to stderr."""
     if not as_json:
         for problem in error.problems:
-            write_note(f"Error: {problem}")
+            write_note(f"Error: {problem}", color="red")
         return
     first, *others = [{"what": each.what, "why": each.why, "fix": each.fix} for each in error.problems]
     more = {"problems": [first, *others]} if others else {}

@@ -12,7 +12,8 @@ from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.records.header import read_header
 from zoo.records.metadata import DatasetOrigin, InputStatistics, WeightsMetadata, read_metadata
 from zoo.records.plain import to_json_data
-from zoo.records.runs import FINISHED, RECORD_FILE, WEIGHTS_FILE, read_record
+from zoo.records.repeat import write_recipe
+from zoo.records.runs import FINISHED, RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
 from zoo.registry.compatibility import show_shape
 
 FILES = (WEIGHTS_FILE, RECORD_FILE)
@@ -35,12 +36,16 @@ def show_weights(path: Path, *, as_json: bool) -> None:
     """Print what a file's header says, of another program's file its tensors; raise WeightsError for a bad file."""
     header = read_header(path)
     metadata = read_metadata(path, header.metadata) if header.metadata else None
+    record: RunRecord | None = None
+    if path.name == WEIGHTS_FILE and (path.parent / RECORD_FILE).is_file():
+        record = read_record(path.parent / RECORD_FILE)
+    recipe = write_recipe(record or metadata) if metadata else None
     if as_json:
         told = dict(header.metadata)
         if golden := told.get("golden"):
             told["golden"] = {key: value for key, value in golden.items() if key != "images"}
         tensors = {name: {"dtype": tensor.dtype, "shape": tensor.shape} for name, tensor in header.tensors.items()}
-        write_json({"path": str(path), "size": header.size, "metadata": told, "tensors": tensors})
+        write_json({"path": str(path), "size": header.size, "metadata": told, "tensors": tensors, "repeat": recipe})
         return
     count = sum(prod(tensor.shape) for tensor in header.tensors.values())
     facts = [("tensors", f"{len(header.tensors):,} with {count:,} values"), ("size", f"{header.size:,} bytes")]
@@ -48,16 +53,15 @@ def show_weights(path: Path, *, as_json: bool) -> None:
     if metadata:
         plugin = escape(" ".join(filter(None, [metadata.plugin.name, metadata.plugin.version])))
         write_result(f"{name}: weights of {metadata.model} of plugin {plugin}")
-        if path.name == WEIGHTS_FILE and (path.parent / RECORD_FILE).is_file():
-            record = read_record(path.parent / RECORD_FILE)
-            if record.status != FINISHED:
-                done = f"after {len(record.history)} of {record.train_config.get('epochs', '?')} epochs"
-                facts.append(("its run", escape(f"{record.status}, {done}")))
-        write_table([row for row in [*_list_rows(metadata), *facts] if row[1]], indent="  ")
+        if record and record.status != FINISHED:
+            done = f"after {len(record.history)} of {record.train_config.get('epochs', '?')} epochs"
+            facts.append(("its run", escape(f"{record.status}, {done}")))
+        rows = [*_list_rows(metadata), *facts, ("repeat with", escape(recipe or ""))]
+        write_table([row for row in rows if row[1]], indent="  ")
     else:
         write_result(f"{name}: weights of another program, their metadata name no model")
-        rows = [(key, tensor.dtype, show_shape(tensor.shape) or "scalar") for key, tensor in header.tensors.items()]
-        write_table(rows, indent="  ")
+        shapes = [(key, tensor.dtype, show_shape(tensor.shape) or "scalar") for key, tensor in header.tensors.items()]
+        write_table(shapes, indent="  ")
         write_table(facts)
 
 

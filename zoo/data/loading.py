@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zoo.data.splits import DataSplits, check_splits, copy_splits, count_samples, name_splits
-from zoo.errors import quote
+from zoo.errors import SettingError, quote
 from zoo.registry.downloads import fetch_files
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.factories import call_factory, load_factory, refuse_params
@@ -35,9 +35,26 @@ def build_dataset(entry: Entry[Any], *, root: Path, params: Mapping[str, Any]) -
 
 
 def fetch_dataset(entry: Entry[DatasetSpec], root: Path, *, offline: bool) -> None:
-    """Fetch and verify the files that a data set declares."""
+    """Fetch and verify the files that a data set declares.
+
+    Raises:
+        SettingError: `root` lies in the folder that is meant, too deep: its files are above it.
+        DataError, DownloadError, StorageError: they cannot be had.
+    """
     if entry.spec.files:
+        if outer := _find_outer_root(entry.spec.files[0].path, root):
+            expected = f"expected the folder in which {entry.spec.files[0].path} lies"
+            raise SettingError("data_dir", expected, str(root), f"Give {outer}")
         fetch_files(entry.spec.files, root, offline=offline, name=entry.name, report=log.info)
+
+
+def _find_outer_root(path: str, root: Path) -> Path | None:
+    """Return the folder above `root` that has a file of a data set where `root` does not, packed or unpacked."""
+    names = (path, path.removesuffix(".gz"))
+    if any((root / name).exists() for name in names):
+        return None
+    above = root.absolute().parents[: len(PurePosixPath(path).parts) - 1]
+    return next((folder for folder in above if any((folder / name).exists() for name in names)), None)
 
 
 def load_dataset(
@@ -49,6 +66,7 @@ def load_dataset(
         DataError, DownloadError, PluginError, UsageError.
     """
     fetch_dataset(entry, root, offline=offline)
+    log.debug("loading %s", entry.name)
     with refuse_params(given):
         splits = build_dataset(entry, root=root, params=params)
     with entry.blamed("cannot be used"):

@@ -35,6 +35,9 @@ def find_weights(reference: str | os.PathLike[str], places: Places) -> Path:
     fix = "Give a .safetensors file or a run folder"
     if not text:  # as a path, an empty text would mean the current folder; it comes from a variable that is not set
         raise WeightsError("no weights at ''", "expected a reference, got an empty text", fix)
+    if "://" in text:
+        fix = "Download the file and give its path; zoo list weights names those that zoo fetches itself"
+        raise WeightsError(f"no weights at {quote(text)}", "zoo opens no address", fix)
     path, is_folder = Path(text), False
     # Names that are too long, and homes of users who do not exist, raise here; they are no files either.
     with suppress(OSError, RuntimeError, ValueError):
@@ -43,11 +46,10 @@ def find_weights(reference: str | os.PathLike[str], places: Places) -> Path:
         found = path / WEIGHTS_FILE if is_folder else path
         if found.is_file():
             return found
-    why = "the folder is neither a run nor does it hold weights" if is_folder else "no such file"
-    missing = WeightsError(f"no weights at {quote(path)}", why, fix)
-    if is_folder and (path / RECORD_FILE).is_file():
-        raise _miss_weights(path)
-    if not isinstance(reference, str) or not REFERENCE.fullmatch(text) or is_folder or text.endswith(".safetensors"):
+    missing = WeightsError(f"no weights at {quote(path)}", "no such file", fix)
+    if is_folder:
+        raise _miss_weights(path, places)
+    if not isinstance(reference, str) or not REFERENCE.fullmatch(text) or text.endswith(".safetensors"):
         raise missing
     registry, runs_dir = places.registry, places.runs_dir
     if text == "@last":
@@ -69,8 +71,19 @@ def find_weights(reference: str | os.PathLike[str], places: Places) -> Path:
         raise
 
 
-def _miss_weights(run: Path) -> WeightsError:
-    """Return the error for the folder of a run that has no weights; it says what became of the run."""
+def _miss_weights(run: Path, places: Places) -> WeightsError:
+    """Return the error for a folder without weights: of a run it says what became of it, of runs which there are."""
+    if not (run / RECORD_FILE).is_file():
+        if not (runs := list_runs(run)):
+            why, fix = (
+                "the folder is neither a run nor does it hold weights",
+                "Give a .safetensors file or a run folder",
+            )
+            return WeightsError(f"no weights at {quote(run)}", why, fix)
+        newest, count = runs[-1][0], f"it is a folder of {len(runs)} run{'' if len(runs) == 1 else 's'}"
+        is_usual = run.absolute() == places.runs_dir.absolute()
+        fix = f"Give one of them, {newest} say{', or @last, the newest' if is_usual else ''}"
+        return WeightsError(f"no weights at {quote(run)}", count, fix)
     record = read_record(run / RECORD_FILE)
     done = f"{len(record.history)} of {record.train_config.get('epochs', '?')} epochs are recorded"
     why = f"its run is {quote(record.status or UNKNOWN)}, {done}"
@@ -159,16 +172,36 @@ def _is_higher_better(name: str, record: RunRecord, registry: Registry) -> bool:
 def find_entries(model: str, dataset: str, registry: Registry) -> list[Entry[WeightsSpec]]:
     """Return the registered weights of a model trained on a data set, by whatever names these go.
 
+    Weights may be of a data set that nobody has registered: they go by the name that they say.
+
     Raises:
-        UnknownNameError, AmbiguousNameError: there is no such model or data set, or several.
+        UnknownNameError, AmbiguousNameError: there is no such model, and no such data set that any weights name; or
+            there are several.
     """
-    wanted = registry.get("model", model).qualified_name, registry.get("dataset", dataset).qualified_name
+    wanted = registry.get("model", model).qualified_name
+    unknown: UnknownNameError | None = None
+    trained = dataset
+    try:
+        trained = registry.get("dataset", dataset).qualified_name
+    except UnknownNameError as error:
+        unknown = error
     found = []
     for entry in registry.list_entries("weights", "*"):
         with suppress(ZooError):  # raised for weights whose model is not installed
-            if (_resolve("model", entry, registry), _resolve("dataset", entry, registry)) == wanted:
+            if _resolve("model", entry, registry) == wanted and _is_trained_on(trained, entry, registry):
                 found.append(entry)
+    if unknown is not None and not found:
+        raise unknown
     return found
+
+
+def _is_trained_on(dataset: str, entry: Entry[WeightsSpec], registry: Registry) -> bool:
+    """Tell whether weights are of a data set; of one that is not registered by its bare name or that of its plugin."""
+    try:
+        return _resolve("dataset", entry, registry) == dataset
+    except UnknownNameError:
+        said = entry.spec.dataset
+        return dataset in (said, said.rpartition("/")[2], entry.plugin.qualify(said))
 
 
 def _resolve(kind: Literal["model", "dataset"], entry: Entry[WeightsSpec], registry: Registry) -> str:
@@ -183,17 +216,29 @@ def _resolve(kind: Literal["model", "dataset"], entry: Entry[WeightsSpec], regis
 def _find_pair(model: str, dataset: str, places: Places) -> Path:
     """Return registered weights of a model trained on a data set, else those of the newest finished run of both."""
     registry, runs_dir = places.registry, places.runs_dir
-    entries = find_entries(model, dataset, registry)
+    entries, trained = list[Entry[WeightsSpec]](), dataset
+    unknown: UnknownNameError | None = None
+    try:
+        entries = find_entries(model, dataset, registry)
+        trained = registry.get("dataset", dataset).qualified_name
+    except UnknownNameError as error:
+        if error.kind != "dataset":
+            raise
+        unknown = error
     chosen = [entry for entry in entries if entry.is_first_party] or entries
     if len(chosen) > 1:
         names = ", ".join(entry.short_name for entry in chosen)
         raise WeightsError(f"several weights are {model}@{dataset}", fix=f"Use one of: {names}")
     if chosen:
         return resolve_file(chosen[0], offline=places.offline)
-    wanted = registry.get("model", model).qualified_name, registry.get("dataset", dataset).qualified_name
+    wanted = registry.get("model", model).qualified_name
     for folder, record in reversed(list_runs(runs_dir)):
-        if record.trained == wanted:
+        model_name, dataset_name = record.trained or ("", "")
+        # A run of a data set that is not registered any more is found by its bare name as well.
+        if model_name == wanted and trained in (dataset_name, unknown and dataset_name.rpartition("/")[2]):
             return folder / WEIGHTS_FILE
+    if unknown is not None:
+        raise unknown
     what = f"no weights of {quote(model)} trained on {quote(dataset)}"
     fix = f"Train them: zoo run --model {model} --dataset {dataset}"
     raise WeightsError(what, f"neither registered nor in {runs_dir}", fix)

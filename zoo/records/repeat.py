@@ -8,6 +8,7 @@ from typing import Any
 
 from zoo.records.metadata import WeightsMetadata
 from zoo.records.runs import RunRecord
+from zoo.registry.compatibility import show_shape
 from zoo.registry.origin import Origin
 from zoo.registry.plugins import FIRST_PARTY
 from zoo.registry.settings import list_settings
@@ -63,7 +64,8 @@ def _list_settings(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if key not in known:  # a stranger's record could name any option, --plugin say
             raise ValueError(f"there is no setting {key!r}")
         if value is not None:
-            yield f"--{key.replace('_', '-')}", value
+            spelled = show_shape(value) if key == "input_size" and isinstance(value, list | tuple) else value
+            yield f"--{key.replace('_', '-')}", spelled
 
 
 def _shorten(plugin: Origin, name: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from zoo.errors import IncompatibleError
+from zoo.errors import IncompatibleError, SettingError
+from zoo.limits import MAX_IMAGE_VALUES
 from zoo.registry.preprocess import LUMA, Preprocess
 from zoo.registry.specs import ModelSpec
 
@@ -16,34 +17,54 @@ def show_shape(shape: Sequence[int | str]) -> str:
 
 
 def adapt_preprocess(
-    model: ModelSpec, dataset: str, raw_shape: Sequence[int], preprocess: Preprocess
+    model: ModelSpec,
+    dataset: str,
+    raw_shape: Sequence[int],
+    preprocess: Preprocess,
+    input_size: tuple[int, int] | None = None,
 ) -> tuple[Preprocess, list[str]]:
     """Return the preprocess that turns raw images of the data set into inputs of the model, and what was adapted.
 
-    Only what the model's spec allows in `adapt` is done: `channels` (grey to RGB or back), `resize`.
+    Images are brought to the input size, where one is asked for. Beside that only what the model's spec allows in
+    `adapt` is done: `channels` (grey to RGB or back), `resize` where no size is asked for.
 
     Raises:
+        SettingError: inputs of that size are larger than a file may ask for.
         IncompatibleError: the shape does not match the model's pattern, and no allowed adaptation makes it match.
     """
     shape = preprocess.output_shape(raw_shape)
-    pattern = model.input_shape
-    if pattern is None or _matches(pattern, shape):
-        return preprocess, []
+    pattern, allowed = model.input_shape, model.adapt
     notes = []
+    if input_size is not None:
+        if len(shape) != 3:
+            fix = "Leave the input size out"
+            raise IncompatibleError(model.name, dataset, "images, to bring them to a size", show_shape(shape), fix)
+        allowed = tuple(each for each in allowed if each != "resize")
+        if shape[1:] != input_size:
+            notes.append(f"size {show_shape(shape[1:])} -> {show_shape(input_size)}")
+            preprocess = replace(preprocess, resize=input_size)
+            shape = preprocess.output_shape(raw_shape)
+            if preprocess.count_values(raw_shape) > MAX_IMAGE_VALUES:
+                most = f"an input of {show_shape(shape)} has too many values, at most {MAX_IMAGE_VALUES} are made"
+                raise SettingError("input_size", most)
+    if pattern is None or _matches(pattern, shape):
+        return preprocess, notes
     adapted = preprocess
     if len(pattern) == len(shape) == 3:
         channels, height, width = pattern
-        if channels != "*" and channels != shape[0] and {channels, shape[0]} == {1, 3} and "channels" in model.adapt:
+        if channels != "*" and channels != shape[0] and {channels, shape[0]} == {1, 3} and "channels" in allowed:
             notes.append(f"channels {shape[0]} -> {channels}")
             mean, std = (_convert_values(values, shape[0]) for values in (preprocess.mean, preprocess.std))
             adapted = replace(adapted, channels=int(channels), mean=mean, std=std)
-        if not _matches(pattern[1:], shape[1:]) and "resize" in model.adapt:
+        if not _matches(pattern[1:], shape[1:]) and "resize" in allowed:
             size = (int(shape[1] if height == "*" else height), int(shape[2] if width == "*" else width))
             notes.append(f"size {show_shape(shape[1:])} -> {show_shape(size)}")
             adapted = _scale(adapted, raw_shape[1:], size)
     if not _matches(pattern, adapted.output_shape(raw_shape)):
-        allowed = f"to adapt {' and '.join(model.adapt)}" if model.adapt else "no adaptation of the data"
-        needed, fix = f"inputs of {show_shape(pattern)}", f"The model's plugin allows {allowed}"
+        told = f"to adapt {' and '.join(model.adapt)}" if model.adapt else "no adaptation of the data"
+        needed, fix = f"inputs of {show_shape(pattern)}", f"The model's plugin allows {told}"
+        if input_size is not None:
+            fix = "Give an input size that it takes, or none"
         raise IncompatibleError(model.name, dataset, needed, show_shape(shape), fix)
     return adapted, notes
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
 from zoo.errors import AmbiguousNameError, UnknownNameError, UsageError, ZooError, closest, quote
 from zoo.registry.index import ensure_indexed, find_names, find_specs
@@ -192,6 +192,23 @@ class Registry:
                 raise AmbiguousNameError(kind, name, candidates)
         raise self._explain_unknown(kind, name)
 
+    def find_kinds(self, name: str) -> list[Kind]:
+        """Return the kinds of the entries that go by a name."""
+        prefix, _, bare = str(name).rpartition("/")
+        asked = [plugin for plugin in self.plugins if (plugin.name == prefix if prefix else not _is_catalogue(plugin))]
+        kinds: tuple[Kind, ...] = get_args(Kind)
+        return [kind for kind in kinds if any(_find_named(plugin, kind, bare) for plugin in asked)]
+
+    def _explain_elsewhere(self, kind: Kind, name: str, kinds: Sequence[Kind]) -> str:
+        """Say what a name is that means another kind of thing."""
+        articles = {"weights": "", "model": "a ", "dataset": "a ", "metric": "a "}
+        told = f"{quote(name)} is {' and '.join(f'{articles[other]}{other}' for other in kinds)}"
+        if kind != "weights" or "metric" in kinds:
+            return told
+        specs = [entry.spec for entry in self.list_entries("weights", "*")]
+        found = [f"{spec.model}@{spec.dataset}" for spec in specs if name in (spec.model, spec.dataset)]
+        return f"{told}; its weights: {', '.join(found)}" if found else f"{told}, and no weights of it are registered"
+
     def _explain_unknown(self, kind: Kind, name: str) -> UnknownNameError:
         meant: dict[str, list[str]] = {}
         for entry in self.list_entries(kind):
@@ -204,11 +221,13 @@ class Registry:
                 meant[qualified] = [qualified]
                 if bare not in meant or meant[bare] != [bare]:
                     meant.setdefault(bare, []).append(qualified)
-        near = closest(name, meant)
         notes = [f"Broken: {problem}." for problem in self.problems]
+        known = list(dict.fromkeys(name for names in meant.values() for name in names))
+        if elsewhere := self.find_kinds(name):
+            return UnknownNameError(kind, name, known, notes, self._explain_elsewhere(kind, name, elsewhere), elsewhere)
+        near = closest(name, meant)
         fix = f"Did you mean {' or '.join(map(quote, meant[near]))}?" if near else ""
-        known = dict.fromkeys(name for names in meant.values() for name in names)
-        return UnknownNameError(kind, name, list(known), notes, fix)
+        return UnknownNameError(kind, name, known, notes, fix)
 
 
 def choose_registry(registry: Registry | None, plugins: Plugins) -> Registry:

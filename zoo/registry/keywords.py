@@ -17,6 +17,7 @@ class Settings(TypedDict, total=False):
     optimizer: Literal["sgd", "adam", "adamw"] | None
     momentum: float | None
     weight_decay: float | None
+    input_size: int | str | tuple[int, int] | None
     seed: int | None
     device: str | None
     threads: int | None

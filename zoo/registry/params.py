@@ -34,6 +34,7 @@ class Expected:
         annotation: Its type, as an annotation that pydantic understands.
         default: What it is where none is given; `...` where one must be.
         limits: `ge`, `gt`, `le` and `lt`, those that apply.
+        convert: Called with the value as it was given; returns what is meant by it, or raises ValueError.
         check: Called with the value and those declared before it; raises ValueError for a value that does not go with
             them.
     """
@@ -41,6 +42,7 @@ class Expected:
     annotation: Any
     default: Any = ...
     limits: Mapping[str, Any] = field(default_factory=dict)
+    convert: Callable[[Any], Any] | None = None
     check: Check | None = None
 
 
@@ -116,7 +118,8 @@ def read_values(
     accepted = {}
     for name, value in values.items():
         if name in expected:
-            accepted[name] = _unpack_text(value, expected[name].annotation)
+            one = expected[name]
+            accepted[name] = value if one.convert else _unpack_text(value, one.annotation)
         elif takes_others:
             accepted[name] = value
         else:
@@ -161,6 +164,8 @@ def _make_model(expected: Mapping[str, Expected], takes_others: bool) -> Any:
         options = (one.annotation, *get_args(one.annotation))
         if (int in options or float in options) and bool not in options:
             validators.append(BeforeValidator(_reject_bool))
+        if one.convert is not None:
+            validators.append(BeforeValidator(one.convert))
         if one.check is not None:
             validators.append(wrap(one.check))
         annotation = Annotated[one.annotation, *validators] if validators else one.annotation

@@ -6,11 +6,12 @@ type checker knows (`zoo/registry/keywords.py`) are made from the fields here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, Literal, get_type_hints
 
+from zoo.limits import MAX_SIDE
 from zoo.registry.params import Expected, read_values
 
 DEFAULT_LR: dict[str, float] = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}
@@ -28,6 +29,8 @@ class Setting:
         limits: `ge`, `gt`, `le` and `lt`, those that apply.
         optimizer: The only optimizer that has it, empty for a setting of all.
         follows_optimizer: Whether a recommended value holds for the recommended optimizer only.
+        convert: What turns a value as it is given into one of its type; see `zoo.registry.params.Expected`.
+        given_type: The type of a value as it is given, where that is not its own.
     """
 
     help: str
@@ -36,6 +39,8 @@ class Setting:
     limits: Mapping[str, float] = field(default_factory=dict)
     optimizer: str = ""
     follows_optimizer: bool = False
+    convert: Callable[[Any], Any] | None = None
+    given_type: str = ""
 
 
 def setting(default: Any, help: str, **declared: Any) -> Any:
@@ -43,6 +48,18 @@ def setting(default: Any, help: str, **declared: Any) -> Any:
     limits: dict[str, float] = {name: declared.pop(name) for name in ("ge", "gt", "le", "lt") if name in declared}
     words = {"shown_default": "" if default is None else str(default), **declared}
     return field(default=default, metadata={Setting: Setting(help=help, limits=limits, **words)})
+
+
+def read_size(value: Any) -> Any:
+    """Return the height and width that 64, "64", "48x64" or (48, 64) mean; raise ValueError for anything else."""
+    parts: Any = value.lower().split("x") if isinstance(value, str) else value
+    if isinstance(parts, list | tuple):
+        parts = [int(part) if isinstance(part, str) and part.isdecimal() and len(part) < 10 else part for part in parts]
+    sizes = [parts, parts] if type(parts) is int else parts * 2 if isinstance(value, str) and len(parts) == 1 else parts
+    is_pair = isinstance(sizes, list | tuple) and len(sizes) == 2
+    if is_pair and all(type(size) is int and 1 <= size <= MAX_SIDE for size in sizes):
+        return tuple(sizes)
+    raise ValueError(f"must be a size such as 64 or 48x64, height first, of sides from 1 to {MAX_SIDE}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +96,14 @@ class TrainConfig:
     weight_decay: float = setting(
         0.0, "Decay of the weights in every step.", metavar="X", shown_default="0", ge=0, follows_optimizer=True
     )
+    input_size: tuple[int, int] | None = setting(
+        None,
+        "Size to which images are brought, 64 or 48x64.",
+        metavar="HxW",
+        shown_default="that of the data, or of the weights",
+        convert=read_size,
+        given_type="int | str | tuple[int, int] | None",
+    )
     seed: int = setting(42, "Seed of the initial weights and of the data order.", ge=0, lt=2**63)
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps ...", metavar="NAME")
     threads: int | None = setting(None, "CPU threads.", shown_default="from the work of a step", ge=1, le=4096)
@@ -112,7 +137,8 @@ def _list_expected() -> dict[str, Expected]:
     types, expected = get_type_hints(TrainConfig), {}
     for name, declared in list_settings().items():
         check, default = _make_check(declared.optimizer), getattr(TrainConfig, name)
-        expected[name] = Expected(annotation=types[name], default=default, limits=declared.limits, check=check)
+        limits, convert = declared.limits, declared.convert
+        expected[name] = Expected(annotation=types[name], default=default, limits=limits, convert=convert, check=check)
     return expected
 
 

@@ -47,9 +47,9 @@ class Losses:
         return self.total / self.samples
 
     def status(self) -> str:
-        """Return the latest loss, for the bar."""
+        """Return the latest loss, for the bar; nothing before the first step."""
         self._read()
-        return f"loss {self.last:.4f}"
+        return f"loss {self.last:.4f}" if self.steps else ""
 
     def _read(self) -> None:
         if self.unread:

@@ -89,7 +89,8 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
         declared = found["dataset"].spec.input_shape
         if declared is not None:
             with errors.catch():
-                adapt_preprocess(found["model"].spec, found["dataset"].name, declared, Preprocess())
+                size = found["config"].input_size if "config" in found else None
+                adapt_preprocess(found["model"].spec, found["dataset"].name, declared, Preprocess(), size)
     errors.raise_any()
     return Plan(given_params=bool(wanted.params), given_dataset_params=bool(wanted.dataset_params), **found)
 

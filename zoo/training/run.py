@@ -58,9 +58,9 @@ def run(
     they fit; what depends on the classes is new for other classes. Parameters whose names match a shell pattern of
     `freeze` are not trained; by default those that the file says.
 
-    `settings` are the fields of `TrainConfig`: epochs, batch_size, lr, optimizer, momentum, weight_decay, seed, device,
-    threads, workers. What is not given comes from the model's recommendation, then from the defaults. The thread count
-    and the random state of the caller stay as they are.
+    `settings` are the fields of `TrainConfig`: epochs, batch_size, lr, optimizer, momentum, weight_decay, input_size,
+    seed, device, threads, workers. What is not given comes from the model's recommendation, then from the defaults.
+    The thread count and the random state of the caller stay as they are.
 
     Raises:
         ZooError: see `zoo.errors`; all problems with names, params and settings are found before anything is loaded.
@@ -101,6 +101,7 @@ def train(
     """
     plan, ready = request.plan, prepare(request)
     record, outcomes = describe_run(request, ready), OutcomeCollector()
+    log.debug("rehearsing %s", plan.model.name)
     rehearsal = rehearse(plan, ready, record)
     trainer = Trainer(ready.model, plan.config, plan.device, ready.metrics, show=show, outcomes=outcomes)
     recording = Recording(request, ready, rehearsal, record)

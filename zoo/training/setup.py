@@ -66,12 +66,15 @@ def prepare(request: Request) -> Preparation:
     declared = splits.preprocess or Preprocess()
     if pretrained is not None:
         declared = pretrained.choose_preprocess(plan.model, plan.dataset.name, splits, raw_shape, declared)
-    preprocess, adapted = adapt_preprocess(plan.model.spec, plan.dataset.name, raw_shape, declared)
+    preprocess, adapted = adapt_preprocess(
+        plan.model.spec, plan.dataset.name, raw_shape, declared, plan.config.input_size
+    )
     for note in adapted:
         log.info("adapted the data to %s: %s", plan.model.name, note)
     input_shape = preprocess.output_shape(raw_shape)
     classes = len(splits.class_names)
 
+    log.debug("building %s", plan.model.name)
     torch.manual_seed(plan.config.seed)
     with refuse_params(plan.given_params):
         model = build_model(plan.model, input_shape=input_shape, num_classes=classes, params=plan.params)

@@ -77,7 +77,8 @@ def make_subject(plan: Plan, root: Path) -> CombinationSubject:
     else:
         raw, classes = find_input_shape(name, splits), len(splits.class_names)
         check_claims(plan, splits, raw)
-    preprocess, _ = adapt_preprocess(plan.model.spec, name, raw, (splits and splits.preprocess) or Preprocess())
+    declared = (splits and splits.preprocess) or Preprocess()
+    preprocess, _ = adapt_preprocess(plan.model.spec, name, raw, declared, plan.config.input_size)
     shape = preprocess.output_shape(raw)
     if splits is None:
         images = torch.rand(INSPECTED, *shape, generator=torch.Generator().manual_seed(plan.config.seed))

@@ -1,20 +1,57 @@
 """The commands, one file each, imported only when called: `zoo --help` reads their one line from here."""
 
-_LINES = {
-    "run": "Train a model on a data set, evaluate it and save its weights.",
-    "adapt": "Rebuild a model for other classes and keep the weights that fit.",
-    "list": "List the models, data sets, metrics and weights.",
-    "show": "Show what is known of a model, data set, metric or weights.",
-    "samples": "Show samples of a data set as they are before preprocessing.",
-    "evaluate": "Evaluate weights on a data set.",
-    "compare": "Compare weights on the same test split, and say what a difference means.",
-    "report": "Write one page about weights, to read and to send.",
-    "predict": "Predict the classes of images.",
-    "plot": "Draw curves, a confusion matrix or predictions.",
-    "verify": "Prove that weights still mean what they meant.",
-    "check": "Look at a model on a data set before training.",
-    "plugins": "List the plugins, or show one, and what is wrong with broken ones.",
-    "plugin": "Start a plugin of your own, and test one.",
+GROUPS = {
+    "Train": {
+        "run": "Train a model on a data set, evaluate it and save its weights.",
+        "check": "Look at a model on a data set before training.",
+        "adapt": "Rebuild a model for other classes and keep the weights that fit.",
+    },
+    "Look": {
+        "list": "List the models, data sets, metrics and weights.",
+        "show": "Show what is known of a model, data set, metric or weights.",
+        "samples": "Show samples of a data set as they are before preprocessing.",
+        "plot": "Draw curves, a confusion matrix or predictions.",
+        "compare": "Compare weights on the same test split, and say what a difference means.",
+        "report": "Write one page about weights, to read and to send.",
+    },
+    "Use": {
+        "predict": "Predict the classes of images.",
+        "evaluate": "Evaluate weights on a data set.",
+        "verify": "Prove that weights still mean what they meant.",
+    },
+    "Plugins": {
+        "plugins": "List the plugins, or show one, and what is wrong with broken ones.",
+        "plugin": "Start a plugin of your own, and test one.",
+    },
+    "This program": {
+        "help": "Show this page, or the help of a command.",
+        "version": "Show the version.",
+        "completion": "Print a script that lets a shell complete what is typed.",
+    },
 }
-COMMANDS = {name: (f"zoo.cli.commands.{name}:{name}_command", line) for name, line in _LINES.items()}
-"""Where each command is, and its one line; a test holds the line equal to the command's own help."""
+"""The commands by what they are for, each with its one line; a test holds the line equal to the command's own help."""
+LINES = {name: line for group in GROUPS.values() for name, line in group.items()}
+COMMANDS = {name: f"zoo.cli.commands.{name}:{name}_command" for name in LINES}
+"""Where each command is."""
+EXAMPLES = {
+    "run": "zoo run --model tinyvgg --dataset fashionmnist",
+    "check": "zoo check --model tinyvgg --dataset fashionmnist",
+    "adapt": "zoo adapt @last --num-classes 5 --output five.safetensors",
+    "list": "zoo list models",
+    "show": "zoo show tinyvgg",
+    "samples": "zoo samples shapes",
+    "plot": "zoo plot @last --kind curves --output curves.png",
+    "compare": "zoo compare @last tinyvgg@fashionmnist",
+    "report": "zoo report @last --output report.html",
+    "predict": "zoo predict @last photo.png",
+    "evaluate": "zoo evaluate @last",
+    "verify": "zoo verify @last",
+    "plugins": "zoo plugins",
+    "plugin": "zoo plugin new my-model --kind model",
+    "plugin new": "zoo plugin new my-model --kind model",
+    "plugin test": "zoo plugin test my-model",
+    "help": "zoo help run",
+    "version": "zoo version",
+    "completion": "zoo completion bash",
+}
+"""A command line of each that does something; @last is the newest run."""

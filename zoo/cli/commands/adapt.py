@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import Discover, output_options, place_options, plugin_options
+from zoo.cli.command import Command
+from zoo.cli.options import Discover, output_options, place_options, plugin_options, prepare_for_torch
 from zoo.cli.output import escape, write_json, write_result
 
 
-@click.command("adapt")
+@click.command("adapt", cls=Command)
 @click.argument("reference", metavar="WEIGHTS")
 @click.option("--num-classes", type=int, metavar="N", help="The number of the new classes.")
 @click.option("--dataset", metavar="NAME", help="The data set that declares the new classes.")
@@ -29,6 +30,7 @@ def adapt_command(reference: str, freeze: tuple[str, ...], discover: Discover, a
 
     Train what is new with: zoo run --init FILE
     """
+    prepare_for_torch()
     from zoo.models.adaptation import adapt
 
     made = adapt(reference, freeze=freeze, registry=discover(), **options)

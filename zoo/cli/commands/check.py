@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli import options
+from zoo.cli.command import Command
 from zoo.cli.findings import write_findings
 from zoo.cli.output import escape, write_json, write_result, write_table
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from zoo.checks.combination.contract import Diagnosis
 
 
-@click.command("check")
+@click.command("check", cls=Command)
 @click.option("--model", metavar="NAME", help="The model.  [baseline]")
 @click.option("--dataset", metavar="NAME", help="The data set.  [shapes]")
 @options.metric_option
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @options.setting_options
 @options.param_options()
 @options.place_options("data_dir")
-@click.option("--verbose", is_flag=True, help="Show what passed, too.")
+@click.option("-v", "--verbose", is_flag=True, help="Show what passed, too.")
 @options.plugin_options
 @options.output_options
 def check_command(model: str | None, verbose: bool, discover: options.Discover, as_json: bool, **settings: Any) -> None:
@@ -32,7 +33,7 @@ def check_command(model: str | None, verbose: bool, discover: options.Discover, 
     start, memory and time. Nothing is fetched; where the data are not here, random inputs take their place. Time is
     measured on one CPU thread unless --threads says otherwise. What is wrong is explained; see docs/guide/checks.md.
     """
-    options.calm_threads()
+    options.prepare_for_torch()
     from zoo.checks.combination.contract import check
 
     registry = discover()

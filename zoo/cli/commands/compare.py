@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.options import Discover, calm_threads, dataset_option, output_options, place_options, plugin_options
+from zoo.cli.command import Command
+from zoo.cli.options import Discover, dataset_option, output_options, place_options, plugin_options, prepare_for_torch
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
 from zoo.errors import SettingError, UsageError
 
@@ -27,7 +28,7 @@ HOW_MODELS = "Welch's t-test on runs that differ in the seed alone"
 PICTURES = (".png", ".svg", ".pdf")
 
 
-@click.command("compare")
+@click.command("compare", cls=Command)
 @click.argument("references", nargs=-1, required=True, metavar="WEIGHTS...")
 @dataset_option
 @click.option("--course-style", is_flag=True, help="Show the accuracy as the course counts it too.")
@@ -61,7 +62,7 @@ def compare_command(
         raise UsageError(f"{' and '.join(given)} were both given", fix="Give one of them")
     if output is not None and not output.lower().endswith(PICTURES):
         raise SettingError("--output", f"expected a name that ends in {', '.join(PICTURES)}", output)
-    calm_threads()
+    prepare_for_torch()
     from zoo.results.comparison import compare
 
     comparison = compare(references, registry=discover(), progress=True, **places)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli import options
+from zoo.cli.command import Command
 from zoo.cli.options import Discover
 from zoo.cli.output import escape, write_json, write_result, write_table
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from zoo.training.confusion import ClassScore
 
 
-@click.command("evaluate")
+@click.command("evaluate", cls=Command)
 @click.argument("reference", metavar="WEIGHTS")
 @click.option("--per-class", is_flag=True, help="Show the scores of each class and the most confused pairs.")
 @click.option("--dataset", metavar="NAME", help="The data set.  [the one of the training]")
@@ -33,7 +34,7 @@ def evaluate_command(reference: str, per_class: bool, discover: Discover, as_jso
     WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. Loss and metrics are those of
     the whole test split, whatever the batch size.
     """
-    options.calm_threads()
+    options.prepare_for_torch()
     from zoo.training.confusion import list_confusions
     from zoo.training.evaluation import evaluate
 

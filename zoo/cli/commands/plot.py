@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import Discover, calm_threads, output_options, place_options, plugin_options, read_grid
+from zoo.cli.command import Command
+from zoo.cli.options import Discover, output_options, place_options, plugin_options, prepare_for_torch, read_grid
 from zoo.cli.output import escape, write_json, write_result
 
 
-@click.command("plot")
+@click.command("plot", cls=Command)
 @click.argument("references", nargs=-1, required=True, metavar="WEIGHTS...")
 @click.option("--kind", required=True, metavar="KIND", help="curves, confusion, predictions or wrong.")
 @click.option("--output", required=True, metavar="FILE", help="The .png, .svg or .pdf file to write.")
@@ -41,7 +42,7 @@ def plot_command(
 
     find_format(output)
     cells = read_grid(grid)
-    calm_threads()
+    prepare_for_torch()
     from zoo.results.plots.plot import plot
 
     figure = plot(references, kind, grid=cells, seed=seed, registry=discover(), progress=True, **places)

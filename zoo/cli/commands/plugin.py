@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.command import Group
 from zoo.cli.findings import write_findings
-from zoo.cli.options import calm_threads, output_options, place_options
+from zoo.cli.options import output_options, place_options, prepare_for_torch
 from zoo.cli.output import escape, write_json, write_note, write_result
 from zoo.errors import DownloadError, PluginError
 from zoo.registry.specs import SPEC_CLASSES, Spec
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 KINDS = [kind for kind, spec_class in SPEC_CLASSES.items() if issubclass(spec_class, Spec)]
 
 
-@click.group("plugin", no_args_is_help=False)
+@click.group("plugin", cls=Group, no_args_is_help=False)
 def plugin_command() -> None:
     """Start a plugin of your own, and test one."""
 
@@ -52,7 +53,7 @@ def new_command(name: str, kind: str, single_file: bool, output: str | None, as_
 @click.option(
     "--time-limit", type=click.FloatRange(min=1), default=300.0, metavar="S", help="Seconds a check may take.  [300]"
 )
-@click.option("--verbose", is_flag=True, help="Show what passed, too.")
+@click.option("-v", "--verbose", is_flag=True, help="Show what passed, too.")
 @output_options
 def test_command(target: str, verbose: bool, as_json: bool, **options: Any) -> None:
     """Check everything a plugin provides, and give it a certificate.
@@ -61,7 +62,7 @@ def test_command(target: str, verbose: bool, as_json: bool, **options: Any) -> N
     Each check says what it saw, why it matters and how to mend it: see docs/guide/checks.md. The plugin runs in a
     process of its own.
     """
-    calm_threads()
+    prepare_for_torch()
     from zoo.checks.isolation import certify
 
     current = ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.command import Command
 from zoo.cli.commands.list import KINDS
 from zoo.cli.options import Discover, output_options, plugin_options
 from zoo.cli.output import write_json, write_result, write_table
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from zoo.registry.plugins import Plugin
 
 
-@click.command("plugins")
+@click.command("plugins", cls=Command)
 @click.argument("name", required=False)
 @plugin_options
 @output_options

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.command import Command
 from zoo.cli.grid import MAX_CELLS, make_thumbnail, save_grid
-from zoo.cli.options import Discover, calm_threads, debug_option, place_options, plugin_options
+from zoo.cli.options import Discover, debug_option, place_options, plugin_options, prepare_for_torch
 from zoo.cli.output import escape, write_error, write_json, write_note, write_result, write_table
-from zoo.errors import DataError, SettingError, UsageError, ZooError, quote
+from zoo.errors import DataError, ErrorCollector, SettingError, UsageError, ZooError, quote
+from zoo.records.references import find_weights
+from zoo.registry.places import open_places
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +34,7 @@ are fewer: so many values."""
 log = logging.getLogger("zoo")
 
 
-@click.command("predict")
+@click.command("predict", cls=Command)
 @click.argument("reference", metavar="WEIGHTS")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE|FOLDER|-...")
 @click.option("--top", type=click.IntRange(min=1), metavar="K", help="Show the K most probable classes.  [1]")
@@ -49,10 +52,12 @@ def predict_command(
     top: int | None,
     output: str | None,
     threads: int | None,
+    device: str,
+    runs_dir: str | None,
+    offline: bool | None,
     discover: Discover,
     as_csv: bool,
     as_json: bool,
-    **places: Any,
 ) -> None:
     """Predict the classes of images.
 
@@ -64,14 +69,20 @@ def predict_command(
         raise UsageError("--csv and --json were both given", fix="Give one of them")
     if output is not None and not output.lower().endswith(".png"):
         raise SettingError("--output", "expected the name of a .png file", output)
-    calm_threads()
+    prepare_for_torch()
     from zoo.data.images import find_images
     from zoo.models.device import choose_threads, use_threads
     from zoo.models.predictor import load
     from zoo.models.probe import count_flop
 
-    paths = find_images(images)
-    predictor = load(reference, registry=discover(), **places)
+    registry, errors = discover(), ErrorCollector()
+    # What is wrong with either is said together: who mixed them up is told more by both.
+    with errors.catch():
+        path = find_weights(reference, open_places(registry, runs_dir=runs_dir, offline=offline))
+    with errors.catch():
+        paths = find_images(images)
+    errors.raise_any()
+    predictor = load(path, registry=registry, device=device)
     if len(predictor.weights.raw_image.shape) != 3:
         shape = "x".join(map(str, predictor.weights.raw_image.shape))
         raise DataError(f"{quote(reference)} is for inputs of shape {shape}", "an image has channels, height and width")

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import Discover, calm_threads, dataset_option, output_options, place_options, plugin_options
+from zoo.cli.command import Command
+from zoo.cli.options import Discover, dataset_option, output_options, place_options, plugin_options, prepare_for_torch
 from zoo.cli.output import escape, write_json, write_result
 from zoo.errors import SettingError
 
 
-@click.command("report")
+@click.command("report", cls=Command)
 @click.argument("references", nargs=-1, required=True, metavar="WEIGHTS...")
 @dataset_option
 @click.option("--output", required=True, metavar="FILE", help="The .html file to write.")
@@ -37,7 +38,7 @@ def report_command(
     """
     if not output.lower().endswith((".html", ".htm")):
         raise SettingError("--output", "expected the name of an .html file", output)
-    calm_threads()
+    prepare_for_torch()
     from zoo.registry.places import open_places
     from zoo.results.report.page import write_report
 

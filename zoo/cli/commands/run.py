@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from zoo.cli import options
+from zoo.cli.command import Command
 from zoo.cli.options import Discover
 from zoo.cli.output import escape, write_json, write_note, write_result
 from zoo.cli.suggestions import suggest_next
@@ -16,7 +17,7 @@ from zoo.records.plain import to_json_data
 from zoo.records.runs import RunResult
 
 
-@click.command("run")
+@click.command("run", cls=Command)
 @click.option("--model", metavar="NAME", help="The model.  [that of --init, or baseline]")
 @click.option("--dataset", metavar="NAME", help="The data set.  [that of --init, or shapes]")
 @click.option("--init", metavar="WEIGHTS", help="Start from what fits of these weights.")
@@ -39,7 +40,7 @@ def run_command(freeze: tuple[str, ...], discover: Discover, seeds: str | None, 
     Settings that are not given come from the model's recommendation (see zoo show MODEL), then from the defaults in
     brackets.
     """
-    options.calm_threads()
+    options.prepare_for_torch()
     from zoo.training import run
 
     show = _make_shortener()

@@ -6,13 +6,22 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import Discover, output_options, param_options, place_options, plugin_options, read_grid
+from zoo.cli.command import Command
+from zoo.cli.options import (
+    Discover,
+    output_options,
+    param_options,
+    place_options,
+    plugin_options,
+    prepare_for_torch,
+    read_grid,
+)
 from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.errors import UsageError
 from zoo.registry.compatibility import show_shape
 
 
-@click.command("samples")
+@click.command("samples", cls=Command)
 @click.argument("dataset", metavar="DATASET")
 @click.option("--split", default="train", metavar="NAME", help="train, validation or test.  [train]")
 @click.option("--index", type=int, metavar="N", help="Show this sample only.")
@@ -45,6 +54,7 @@ def samples_command(
         find_format(output)
         with plot_style():
             pass  # finds a missing matplotlib before any data are loaded
+    prepare_for_torch()
     from zoo.data.samples import load_samples
     from zoo.results.plots.images import plot_samples
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
+from zoo.cli.command import Command
 from zoo.cli.commands.list import KINDS
 from zoo.cli.options import Discover, output_options, place_options, plugin_options, read_params
 from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.cli.weights import is_reference, show_weights
-from zoo.errors import DownloadError, UnknownNameError, UsageError, quote
+from zoo.errors import DownloadError, UnknownNameError, UsageError, quote, suggest
 from zoo.records.plain import to_json_data
 from zoo.records.references import find_entries, find_weights
 from zoo.registry.compatibility import adapt_preprocess, show_shape
@@ -22,7 +23,7 @@ from zoo.registry.places import open_places
 from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec, WeightsSpec
 
 
-@click.command("show")
+@click.command("show", cls=Command)
 @click.argument("name", metavar="NAME|WEIGHTS")
 @click.option("--layers", is_flag=True, help="Build a model and show its layers, shapes and parameter counts.")
 @click.option("--dataset", default="shapes", metavar="NAME", help="With --layers: the data set to build for.  [shapes]")
@@ -106,7 +107,7 @@ def _find(registry: Any, name: str) -> list[Any]:
     if found:
         return found
     known = [each for error in unknown for each in error.known]
-    raise UnknownNameError("entry", name, known, unknown[0].notes, "" if known else "See: zoo list")
+    raise UnknownNameError("entry", name, known, unknown[0].notes, suggest(name, known, "See: zoo list"))
 
 
 def _show_values(values: Any) -> str:

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from zoo.cli.options import Discover, output_options, place_options, plugin_options
+from zoo.cli.command import Command
+from zoo.cli.options import Discover, output_options, place_options, plugin_options, prepare_for_torch
 from zoo.cli.output import escape, write_json, write_result, write_table
 
 
-@click.command("verify")
+@click.command("verify", cls=Command)
 @click.argument("reference", metavar="WEIGHTS")
 @place_options("runs_dir", "offline")
 @plugin_options
@@ -21,6 +22,7 @@ def verify_command(reference: str, discover: Discover, as_json: bool, **places: 
     WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. Digests and metadata are
     checked, the model is rebuilt, and the golden samples must give the probabilities they gave when it was saved.
     """
+    prepare_for_torch()
     from zoo.models.predictor import verify
 
     result = verify(reference, registry=discover(), **places)

@@ -1,0 +1,100 @@
+"""Words: what other tools call commands and options, and what zoo calls them or has instead."""
+
+from __future__ import annotations
+
+FILES = "Weights are plain safetensors: zoo.load_model(WEIGHTS) or safetensors in a program reads them"
+RUNS = "Each run is a folder in runs: zoo show @last, or zoo compare runs/*"
+WORDS = {
+    "Did you mean 'zoo run'?": "train fit learn training trainer start launch execute go",
+    "Did you mean 'zoo run --init WEIGHTS'?": "finetune fine-tune transfer resume continue restart retrain",
+    "Did you mean 'zoo run --seeds N'?": "repeat seeds trials",
+    "Did you mean 'zoo evaluate'?": "eval test val valid validate validation score metric-values benchmark",
+    "Did you mean 'zoo predict'?": "infer inference classify prediction label detect forward",
+    "Did you mean 'zoo list'?": "ls all find available catalog catalogue registry",
+    "Did you mean 'zoo list models'?": "models model archs",
+    "Did you mean 'zoo list datasets'?": "datasets",
+    "Did you mean 'zoo list metrics'?": "metrics metric",
+    "Did you mean 'zoo list weights'?": "weights checkpoints hub pretrained",
+    "Did you mean 'zoo list --search PATTERN'?": "search grep filter",
+    "Did you mean 'zoo show NAME'?": "info summary describe inspect details cat print view get model-info layers",
+    "Did you mean 'zoo samples DATASET'?": "data dataset sample images preview explore browse",
+    "Did you mean 'zoo check'?": "doctor lint sanity sanity-check smoke dry-run dryrun overfit diagnose",
+    "Did you mean 'zoo verify WEIGHTS'?": "hash checksum prove digest",
+    "Did you mean 'zoo compare WEIGHTS...'?": "diff leaderboard rank ranking stats significance",
+    "Did you mean 'zoo report WEIGHTS...'?": "html dashboard page model-card card",
+    "Did you mean 'zoo plot'?": "draw visualize visualise visualization figure curves confusion graph chart",
+    "Did you mean 'zoo adapt'?": "convert replace-head change-head",
+    "Did you mean 'zoo plugin new NAME --kind model'?": "init new create scaffold template generate add register",
+    "Did you mean 'zoo completion bash'?": "completions autocomplete install-completion",
+    f"{FILES}; zoo show WEIGHTS names the file": "export onnx torchscript trace script save dump quantize compile",
+    "zoo has no server; zoo.load(WEIGHTS) in a program of yours gives what answers": "serve server deploy api app",
+    "zoo run fetches what it needs; in Python zoo.fetch(DATASET) does that alone": "download fetch pull prefetch",
+    "zoo publishes nothing: a run's .safetensors file is all that others need": "push upload publish share login",
+    "zoo trains with the settings it is given; zoo run --seeds N repeats, a loop of your shell tries others": (
+        "tune sweep hpo optimize optimise search-space grid-search lr-find lr-finder"
+    ),
+    "zoo keeps no settings of its own: options and ZOO_ variables say everything, see zoo run --help": (
+        "config configure configuration settings setup"
+    ),
+    "A plugin is a package of your environment: pip install it, then zoo plugins lists it": "install add-plugin enable",
+    "Uninstall the package of a plugin with pip; a run is a folder that you may delete": (
+        "uninstall remove rm delete clean clear prune disable"
+    ),
+    "zoo is a package of your environment: pip installs a newer one": "update upgrade self-update",
+    RUNS: "runs run-list history log logs status jobs ps results experiments last",
+}
+"""What to say to whoever asks for a command that zoo has not, by the words for it."""
+OPTIONS = {
+    "--model": "arch architecture net network backbone model-name m",
+    "--dataset": "data-set dataset-name task d",
+    "--init": "pretrained weights checkpoint ckpt load load-from start-from finetune from",
+    "--lr": "learning-rate learningrate alpha eta lr0 base-lr",
+    "--epochs": "epoch num-epochs n-epochs max-epochs passes e",
+    "--batch-size": "batch bs batchsize b train-batch-size per-device-train-batch-size",
+    "--optimizer": "optim opt optimiser",
+    "--weight-decay": "wd decay l2 weightdecay",
+    "--workers": "num-workers n-workers jobs j dataloader-workers",
+    "--threads": "num-threads cpu-threads",
+    "--seed": "random-seed rng manual-seed random-state",
+    "--seeds": "repeats repeat trials n-seeds",
+    "--device": "gpu gpus cuda accelerator use-cuda no-cuda cpu mps use-gpu devices",
+    "--data-dir": "data data-path root datadir data-root dataset-dir dataset-path data-folder",
+    "--runs-dir": "runs output-dir out-dir save-dir log-dir logdir results-dir project work-dir",
+    "--output": "out o save save-to file outfile dest",
+    "--metric": "metrics",
+    "--param": "params set hidden-units model-args",
+    "--input-size": "imgsz img-size image-size img size resize crop-size resolution input-shape",
+    "--freeze": "frozen freeze-layers freeze-backbone",
+    "--top": "topk top-k k",
+    "--num-classes": "classes nc n-classes",
+    "--search": "filter grep pattern match query",
+    "--layers": "summary verbose-model",
+    "--plugin": "plugins module import include",
+    "--debug": "traceback trace",
+    "zoo -V shows the version; zoo check and zoo plugin test take --verbose, --debug shows the traceback of an error": (
+        "v verbose vv vvv"
+    ),
+    "--json": "format output-format as-json",
+    "--split": "subset partition",
+    "zoo starts each run anew: zoo run --init @last starts one from the weights of the last run": (
+        "resume continue auto-resume last-epoch checkpoint-path"
+    ),
+    "zoo trains in float32; no option changes that": "amp fp16 bf16 half precision mixed-precision autocast dtype",
+    "zoo trains on one device: --device names it": "ddp distributed nproc nodes num-gpus strategy local-rank",
+    "zoo keeps the learning rate as it is": "scheduler lr-scheduler warmup cosine step-size lrf sched gamma",
+    "zoo trains as many epochs as --epochs says": "early-stopping patience es min-delta max-steps max-time",
+    "zoo does not change images at random: a data set plugin may": "augment augmentation transforms transform",
+    "A data set says itself what its splits are": "val-split val-size validation-split test-size split-ratio folds",
+    "zoo writes run.json and history to each run's folder; zoo report makes a page of them": (
+        "wandb tensorboard mlflow logger tb track"
+    ),
+    "zoo names runs itself; --runs-dir says where": "name run-name tag experiment experiment-name exp",
+    "zoo reads no settings file: options and ZOO_ variables say everything": "config cfg c conf yaml hparams",
+    "zoo asks no questions and replaces no run": "yes y force f overwrite no-input exist-ok",
+    "Training data are shuffled anew in each epoch, as --seed says": "shuffle no-shuffle deterministic",
+    "zoo runs models as they are": "compile torch-compile jit channels-last",
+    "Look at a training before it with zoo check": "dry-run dryrun fast-dev-run sanity smoke",
+    "stdout holds results only; what else is said goes to stderr: 2>/dev/null": "quiet q silent no-progress",
+}
+"""The options of zoo, and what it has instead of an option, by the names that other tools have for them."""
+SUBCOMMANDS = {"plugin": {"zoo plugins": "list ls show all info", "zoo plugin test": "check verify certify validate"}}
