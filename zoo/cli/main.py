@@ -42,6 +42,8 @@ from zoo.storage.folders import check_current_folder
 from zoo.version import __version__
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
+LIGHT = ("list", "plugins", "show", "help", "version", "completion")
+"""Commands that import no torch, `show` without options that load something."""
 LEAST_WIDTH, HELP_WIDTH = 30, 100
 """Columns of a help page, on terminals of any width."""
 
@@ -179,8 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _is_light(arguments: Sequence[str]) -> bool:
     """Tell whether a command line imports no torch and reads nothing by a relative path of its own."""
     asked = set(arguments)
-    helps = not asked or asked & {"-h", "--help", "-V", "--version", "help", "version"}
-    return bool(helps) or (arguments[0] in ("list", "plugins", "show") and not asked & {"--layers", "--counts"})
+    helps = not asked or asked & {"-h", "--help", "-V", "--version"}
+    return bool(helps) or (arguments[0] in LIGHT and not asked & {"--layers", "--counts"})
 
 
 def _terminate(number: int, frame: Any) -> NoReturn:
