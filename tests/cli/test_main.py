@@ -111,7 +111,7 @@ def test_run_json_is_one_object_and_equals_the_api(capsys, tmp_path):
         ("run --lr 1e400", 2, "Error: lr: must be finite, got '1e400'"),
         ("run --seed -1", 2, "Error: seed: must be at least 0, got '-1'"),
         ("run --batch-size 0", 2, "Error: batch_size: must be at least 1, got '0'"),
-        ("run --optimizer lion", 2, "Error: optimizer: must be one of 'sgd', 'adam' or 'adamw', got 'lion'"),
+        ("run --optimizer lion", 2, "Error: optimizer: must be one of 'sgd', 'adam', 'adamw', 'adamax'"),
         ("run --param 3", 2, "Error: --param: expected NAME=VALUE, got '3'"),
         ("run --metric-param k=3", 2, "Error: --metric-param: expected METRIC.NAME=VALUE, got 'k=3'"),
         ("run --device gpu", 2, "Error: device 'gpu' was asked for, but torch has no device of that name."),

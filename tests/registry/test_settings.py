@@ -10,7 +10,9 @@ import pytest
 from conftest import ROOT
 
 from zoo.errors import SettingError, SeveralErrors, UnknownSettingError, ZooError
-from zoo.registry.settings import list_settings, resolve_config
+from zoo.registry.settings import DEFAULT_LR, list_settings, resolve_config
+
+OPTIMIZERS = ", ".join(map(repr, list(DEFAULT_LR)[:-1]))
 
 
 def problem(recommended=(), **given):
@@ -28,6 +30,15 @@ def test_defaults_are_those_of_the_course():
         "optimizer": "sgd",
         "momentum": 0.0,
         "weight_decay": 0.0,
+        "schedule": "constant",
+        "warmup": 0,
+        "step_epochs": 1,
+        "gamma": 0.1,
+        "accumulate": 1,
+        "clip": None,
+        "clip_value": None,
+        "label_smoothing": 0.0,
+        "memory_format": "contiguous",
         "input_size": None,
         "seed": 42,
         "device": "auto",
@@ -98,7 +109,7 @@ def test_what_is_out_of_range_is_refused(name, value):
         ({"seed": 1.5}, "seed: must be a whole number, got 1.5"),
         ({"seed": True}, "seed: expected a number, got True"),
         ({"workers": 1025}, "workers: must be at most 1024, got 1025"),
-        ({"optimizer": "adamm"}, "optimizer: must be one of 'sgd', 'adam' or 'adamw', got 'adamm'"),
+        ({"optimizer": "adamm"}, f"optimizer: must be one of {OPTIMIZERS} or 'rprop', got 'adamm'"),
         ({"device": 0}, "device: must be text, got 0"),
         ({"momentum": 0.9, "optimizer": "adam"}, "momentum: is a setting of sgd, not of adam, got 0.9"),
     ],

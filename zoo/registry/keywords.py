@@ -14,9 +14,34 @@ class Settings(TypedDict, total=False):
     epochs: int | None
     batch_size: int | None
     lr: float | None
-    optimizer: Literal["sgd", "adam", "adamw"] | None
+    optimizer: (
+        Literal[
+            "sgd",
+            "adam",
+            "adamw",
+            "adamax",
+            "nadam",
+            "radam",
+            "rmsprop",
+            "adagrad",
+            "adadelta",
+            "adafactor",
+            "asgd",
+            "rprop",
+        ]
+        | None
+    )
     momentum: float | None
     weight_decay: float | None
+    schedule: Literal["constant", "cosine", "linear", "one-cycle", "step", "exponential"] | None
+    warmup: int | None
+    step_epochs: int | None
+    gamma: float | None
+    accumulate: int | None
+    clip: float | None
+    clip_value: float | None
+    label_smoothing: float | None
+    memory_format: Literal["contiguous", "channels_last"] | None
     input_size: int | str | tuple[int, int] | None
     seed: int | None
     device: str | None

@@ -14,8 +14,12 @@ from typing import Any, Literal, get_type_hints
 from zoo.limits import MAX_SIDE
 from zoo.registry.params import Expected, read_values
 
-DEFAULT_LR: dict[str, float] = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}
-"""The learning rate when none is asked for: the course's for SGD, the default of torch.optim for the others."""
+DEFAULT_LR: dict[str, float] = {
+    **{"sgd": 0.1, "adam": 0.001, "adamw": 0.001, "adamax": 0.002, "nadam": 0.002, "radam": 0.001, "rmsprop": 0.01},
+    **{"adagrad": 0.01, "adadelta": 1.0, "adafactor": 0.01, "asgd": 0.01, "rprop": 0.01},
+}
+"""The optimizers, each with its learning rate when none is asked for: the course's for SGD, the default of torch.optim
+for the others. They are those of torch.optim that take a step over all parameters without a closure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +31,7 @@ class Setting:
         metavar: What stands for its value there.
         shown_default: The default in words, where the value alone does not say it.
         limits: `ge`, `gt`, `le` and `lt`, those that apply.
-        optimizer: The only optimizer that has it, empty for a setting of all.
+        only: The values of other settings that it is for: with others it may not be given.
         follows_optimizer: Whether a recommended value holds for the recommended optimizer only.
         convert: What turns a value as it is given into one of its type; see `zoo.registry.params.Expected`.
         given_type: The type of a value as it is given, where that is not its own.
@@ -37,7 +41,7 @@ class Setting:
     metavar: str = "N"
     shown_default: str = ""
     limits: Mapping[str, float] = field(default_factory=dict)
-    optimizer: str = ""
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     follows_optimizer: bool = False
     convert: Callable[[Any], Any] | None = None
     given_type: str = ""
@@ -78,11 +82,16 @@ class TrainConfig:
         None,
         "Learning rate.",
         metavar="RATE",
-        shown_default="0.1 for sgd, 0.001 for the others",
+        shown_default="0.1 for sgd, that of torch.optim for the others",
         gt=0.0,
         follows_optimizer=True,
     )
-    optimizer: Literal["sgd", "adam", "adamw"] = setting("sgd", "sgd, adam or adamw.", metavar="NAME")
+    # fmt: off
+    optimizer: Literal[
+        "sgd", "adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adagrad", "adadelta", "adafactor", "asgd",
+        "rprop",
+    ] = setting("sgd", f"{', '.join(DEFAULT_LR)}.", metavar="NAME")
+    # fmt: on
     momentum: float = setting(
         0.0,
         "Momentum of sgd, from 0 to below 1.",
@@ -90,11 +99,50 @@ class TrainConfig:
         shown_default="0",
         ge=0,
         lt=1,
-        optimizer="sgd",
+        only={"optimizer": ("sgd",)},
         follows_optimizer=True,
     )
     weight_decay: float = setting(
-        0.0, "Decay of the weights in every step.", metavar="X", shown_default="0", ge=0, follows_optimizer=True
+        0.0,
+        "Decay of the weights in every step.",
+        metavar="X",
+        shown_default="0",
+        ge=0,
+        only={"optimizer": tuple(name for name in DEFAULT_LR if name != "rprop")},
+        follows_optimizer=True,
+    )
+    schedule: Literal["constant", "cosine", "linear", "one-cycle", "step", "exponential"] = setting(
+        "constant",
+        "How the rate changes, step by step: constant, cosine or linear (down to 0), one-cycle, step, exponential.",
+        metavar="NAME",
+    )
+    warmup: int = setting(
+        0,
+        "Steps in which the rate rises from near 0 at the start.",
+        ge=0,
+        only={"schedule": ("constant", "cosine", "linear", "step", "exponential")},
+    )
+    step_epochs: int = setting(1, "Epochs between two falls of a step schedule.", ge=1, only={"schedule": ("step",)})
+    gamma: float = setting(
+        0.1,
+        "Factor of the rate at each fall of a step schedule, over each epoch of an exponential one.",
+        metavar="X",
+        gt=0,
+        le=1,
+        only={"schedule": ("step", "exponential")},
+    )
+    accumulate: int = setting(1, "Batches whose gradients make one step.", ge=1, le=1_000_000)
+    clip: float | None = setting(
+        None, "Largest norm of all gradients together.", metavar="NORM", shown_default="no limit", gt=0.0
+    )
+    clip_value: float | None = setting(
+        None, "Largest size of a single gradient.", metavar="X", shown_default="no limit", gt=0.0
+    )
+    label_smoothing: float = setting(
+        0.0, "Share of a target that all classes have alike.", metavar="X", shown_default="0", ge=0, lt=1
+    )
+    memory_format: Literal["contiguous", "channels_last"] = setting(
+        "contiguous", "contiguous or channels_last: how the values of images and kernels lie.", metavar="NAME"
     )
     input_size: tuple[int, int] | None = setting(
         None,
@@ -136,18 +184,23 @@ def read_settings(given: Mapping[str, Any], *, where: str) -> dict[str, Any]:
 def _list_expected() -> dict[str, Expected]:
     types, expected = get_type_hints(TrainConfig), {}
     for name, declared in list_settings().items():
-        check, default = _make_check(declared.optimizer), getattr(TrainConfig, name)
+        check, default = _make_check(name, declared.only), getattr(TrainConfig, name)
         limits, convert = declared.limits, declared.convert
         expected[name] = Expected(annotation=types[name], default=default, limits=limits, convert=convert, check=check)
     return expected
 
 
-def _make_check(optimizer: str) -> Any:
-    def check(value: Any, others: Mapping[str, Any]) -> None:
-        if value and others.get("optimizer", optimizer) != optimizer:
-            raise ValueError(f"is a setting of {optimizer}, not of {others['optimizer']}")
+def _make_check(name: str, only: Mapping[str, tuple[str, ...]]) -> Any:
+    default = getattr(TrainConfig, name)
 
-    return check if optimizer else None
+    def check(value: Any, others: Mapping[str, Any]) -> None:
+        for other, values in only.items():
+            found = others.get(other, values[0])
+            if value != default and found not in values:
+                owner = f"is a setting of {' and '.join(values)}, not" if len(values) <= 2 else "is no setting"
+                raise ValueError(f"{owner} of {found}")
+
+    return check if only else None
 
 
 def resolve_config(recommended: Mapping[str, Any], given: Mapping[str, Any]) -> TrainConfig:

@@ -24,8 +24,12 @@ from zoo.training.inputs import make_test_batches, make_train_batches, warn_of_o
 from zoo.training.metrics import check_metrics, move_metrics
 from zoo.training.plan import Plan
 from zoo.training.request import Request
+from zoo.training.schedules import check_steps
 
 log = logging.getLogger("zoo")
+
+FORMATS = {"contiguous": torch.preserve_format, "channels_last": torch.channels_last}
+"""Of the parameters, by their names in the settings. What is contiguous was built so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +88,13 @@ def prepare(request: Request) -> Preparation:
     frozen_names = freeze(model, request.frozen, new=transfer.new if transfer else ())
     if pretrained is not None and transfer is not None:
         log.info("started from %s: %s", pretrained.path, transfer.describe(frozen_names))
-    model.to(plan.device)
+    model.to(plan.device).to(memory_format=FORMATS[plan.config.memory_format])
     zeros = torch.zeros(2, *input_shape, device=plan.device)
     check_model(model, zeros, name=plan.model.name, dataset=plan.dataset.name, num_classes=classes)
     metrics = build_metrics(plan, classes)
     threads = find_threads(plan, model, input_shape)
+    train = make_train_batches(plan, splits, model, preprocess, raw_shape)
+    check_steps(plan.config, len(train))
     validation = None
     if splits.validation is not None:
         validation = make_test_batches(plan, splits, splits.validation, preprocess, raw_shape)
@@ -100,7 +106,7 @@ def prepare(request: Request) -> Preparation:
         model=model,
         metrics=metrics,
         threads=threads,
-        train=make_train_batches(plan, splits, model, preprocess, raw_shape),
+        train=train,
         test=make_test_batches(plan, splits, splits.test, preprocess, raw_shape),
         validation=validation,
         transfer=transfer,

@@ -20,9 +20,10 @@ from zoo.training.losses import Losses
 from zoo.training.metrics import compute_metrics, reset_metrics, update_metrics
 from zoo.training.optimizers import build_optimizer
 from zoo.training.progress import Progress, no_progress
+from zoo.training.schedules import build_schedule
 from zoo.training.signals import defer_signals
 from zoo.training.snapshot import Snapshot
-from zoo.training.step import LossFunction, TrainStep
+from zoo.training.step import LossFunction, TrainStep, build_step
 
 if TYPE_CHECKING:
     from zoo.training.predictions import OutcomeCollector
@@ -54,7 +55,8 @@ class Trainer:
         Raises:
             DivergedError: a loss is not finite.
         """
-        step = TrainStep(self.model, self.loss_function, self.optimizer)
+        schedule = build_schedule(self.optimizer, self.config, len(train))
+        step = build_step(self.model, self.loss_function, self.optimizer, schedule, self.config)
         losses = Losses(self.device)
         for epoch in range(len(self.history), self.config.epochs):
             started = time.perf_counter()
@@ -90,6 +92,7 @@ def train_one_epoch(
     shown = show(batches.epoch(epoch), total=len(batches), description=f"epoch {epoch + 1}", status=losses.status)
     for inputs, targets in shown:
         losses.add(step(inputs, targets), len(targets))
+    step.finish()
     return losses.mean()
 
 
