@@ -191,6 +191,8 @@ OTHERS = [
         4,
         "no weights at 'runs': it is a folder of 1 run. Give one of them, runs/RUN say, or @last, the newest",
     ),
+    ("compare runs", 4, "no weights at 'runs': it is a folder of 1 run. All of them are runs/*"),
+    ("report runs/ --output r.html", 4, "no weights at 'runs': it is a folder of 1 run. All of them are runs/*"),
     (
         "verify photos",
         4,
