@@ -191,6 +191,8 @@ OTHERS = [
         4,
         "no weights at 'runs': it is a folder of 1 run. Give one of them, runs/RUN say, or @last, the newest",
     ),
+    ("compare runs", 4, "no weights at 'runs': it is a folder of 1 run. All of them are runs/*"),
+    ("report runs/ --output r.html", 4, "no weights at 'runs': it is a folder of 1 run. All of them are runs/*"),
     (
         "verify photos",
         4,
@@ -342,12 +344,15 @@ def of_imagenet(place) -> list[str]:
     (place / "pack" / "w.safetensors").write_bytes(shipped.read_bytes())
     (place / "pack" / "registry.toml").write_text(
         "schema = 1\n[weights.mine]\nmodel = 'tinyvgg'\ndataset = 'imagenet'\nfile = 'w.safetensors'\n"
+        "[weights.other]\nmodel = 'tinyvgg'\ndataset = 'theirs/places'\nfile = 'w.safetensors'\n"
     )
     return ["--plugin", "pack/registry.toml"]
 
 
 @pytest.mark.parametrize("command", ["show REF", "verify REF", "predict REF x.png"])
-@pytest.mark.parametrize("reference", ["tinyvgg@imagenet", "tinyvgg@pack/imagenet", "mine"])
+@pytest.mark.parametrize(
+    "reference", ["tinyvgg@imagenet", "tinyvgg@pack/imagenet", "tinyvgg@theirs/places", "tinyvgg@places", "mine"]
+)
 def test_weights_of_a_data_set_that_is_not_registered(capsys, of_imagenet, command, reference):
     assert main([*command.replace("REF", reference).split(), *of_imagenet]) == 0
     assert capsys.readouterr().out

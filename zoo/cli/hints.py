@@ -21,6 +21,8 @@ from zoo.registry.settings import list_settings
 
 OWN_DATA = "Data of your own, a folder of images say, take a plugin of a few lines: zoo plugin new NAME --kind dataset"
 IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+SEVERAL = ("compare", "report", "plot")
+"""Commands that take the weights of several runs."""
 SPLITS = ("train", "validation", "test")
 PLUGIN_FILES = (".py", ".toml")
 
@@ -176,6 +178,9 @@ def explain(error: ZooError, arguments: Sequence[str]) -> None:
             elif more := _advise_more(problem, arguments):
                 kept = "" if problem.fix.startswith("See: ") else problem.fix
                 problem.fix = f"{kept}{'' if not kept or kept.endswith(('.', '?')) else '.'} {more}".strip()
+        elif isinstance(problem, WeightsError) and command in SEVERAL and problem.why.startswith("it is a folder of"):
+            folder = next((word for word in arguments[1:] if _is_folder(word)), "runs")
+            problem.fix = f"All of them are {folder.rstrip('/')}/*"
         elif isinstance(problem, WeightsError | DataError) and command == "predict":
             images = [word for word in arguments[1:] if word.lower().endswith(IMAGES)]
             later = [word for word in arguments[2:] if is_weights(word)]
