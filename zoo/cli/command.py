@@ -23,7 +23,10 @@ SECTIONS = {
         "model dataset init freeze metric param dataset-param metric-param kind layers counts batch-size-of-show split "
         "index grid seed-of-plot seed-of-samples overfit num-classes"
     ),
-    "Training": "epochs batch-size lr optimizer momentum weight-decay input-size seed seeds",
+    "Training": (
+        "epochs batch-size lr optimizer momentum weight-decay schedule warmup step-epochs gamma accumulate clip "
+        "clip-value label-smoothing memory-format input-size seed seeds"
+    ),
     "Where": "device threads workers data-dir runs-dir offline",
     "Plugins": "plugin no-plugin",
     "Output": "top per-class course-style output verbose csv markdown json debug help",
