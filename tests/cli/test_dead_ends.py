@@ -61,7 +61,7 @@ NO_SUCH_OPTION = [
     ("--sort license list", "", "Options follow their command: zoo list --sort license"),
     ("run --resume", "run", REPEAT),
     ("run --amp", "run", "zoo trains in float32; no option changes that"),
-    ("run --scheduler cosine", "run", "zoo keeps the learning rate as it is"),
+    ("run --scheduler cosine", "run", "Did you mean '--schedule'?"),
     ("run --wandb", "run", "zoo writes run.json and history to each run's folder; zoo report makes a page of them"),
     ("run --learning-rate 1", "run", "Did you mean '--lr'?"),
     ("run --batchsize 1", "run", "Did you mean '--batch-size'?"),
