@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import logging
 import os
@@ -120,6 +121,23 @@ def fashionmnist_root() -> Path:
     if not os.environ.get("ZOO_TEST_DATA"):
         pytest.skip("ZOO_TEST_DATA does not name a folder with FashionMNIST/raw, as torchvision has it")
     return Path(os.environ["ZOO_TEST_DATA"])
+
+
+@pytest.fixture(scope="session")
+def unpacked_fashionmnist(fashionmnist_root: Path, shared_folder: Path) -> Path:
+    """Return a data folder with the files of FashionMNIST as torchvision leaves them after a download."""
+    folder = shared_folder / "unpacked"
+    raw = folder / "FashionMNIST" / "raw"
+    with FileLock(shared_folder / "unpacked.lock"):
+        if not raw.exists():
+            building = shared_folder / "unpacking"
+            building.mkdir()
+            for packed in (fashionmnist_root / "FashionMNIST" / "raw").glob("*.gz"):
+                (building / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
+                (building / packed.name).symlink_to(packed)
+            raw.parent.mkdir(parents=True)
+            building.rename(raw)
+    return folder
 
 
 class Packages:

@@ -83,7 +83,7 @@ EXAMPLES = [
     (
         DeviceError("cuda", "this build of torch sees no CUDA device"),
         2,
-        "device 'cuda' was asked for, but this build of torch sees no CUDA device. Use --device auto or cpu.",
+        "device 'cuda' was asked for, but this build of torch sees no CUDA device. Use device='auto' or 'cpu'.",
     ),
     (DataError("dataset 'd'", "has no samples"), 3, "dataset 'd': has no samples"),
     (WeightsError("w.safetensors", "cut", "Copy it again"), 4, "w.safetensors: cut. Copy it again"),
@@ -97,7 +97,7 @@ EXAMPLES = [
     (PluginError("mine", "", "it failed", "X", "Fix it"), 5, "plugin 'mine': it failed: X. Fix it"),
     (DownloadError("no network"), 6, "no network"),
     (StorageError("disk full"), 7, "disk full"),
-    (DivergedError("the loss became nan", fix="Lower the --lr"), 8, "the loss became nan. Lower the --lr"),
+    (DivergedError("the loss became nan", fix="Use a lower lr=..."), 8, "the loss became nan. Use a lower lr=..."),
     (OutOfMemoryError("not enough"), 9, "not enough"),
     (WorkerError("a worker died"), 10, "a worker died"),
     (ZooError("a bug"), 1, "a bug"),

@@ -25,7 +25,10 @@ def _find_homes() -> dict[str, str]:
 def __getattr__(name: str) -> object:
     homes = _find_homes()
     if name == "__all__":
-        return sorted(homes)
+        import builtins
+
+        # `from zoo import *` must not take the builtin `list` from anybody.
+        return sorted(name for name in homes if not hasattr(builtins, name))
     if name not in homes:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
     from importlib import import_module

@@ -197,7 +197,7 @@ class DryRunError(IncompatibleError):
 class DeviceError(UsageError):
     """The device asked for is not here. Never replaced by another one silently."""
 
-    def __init__(self, device: str, reason: str, fix: str = "Use --device auto or cpu.") -> None:
+    def __init__(self, device: str, reason: str, fix: str = "Use device='auto' or 'cpu'.") -> None:
         self.device = device
         super().__init__(f"device {quote(device)} was asked for, but {reason}", fix=fix)
 

@@ -142,7 +142,7 @@ def test_what_is_wrong_is_named_and_explained(factory, check, told):
 def test_batch_normalisation_needs_more_than_one_sample():
     assert look(Normed, batch_size=2).passed
     found = find(look(Normed, batch_size=1), "failed")["normalisation"]
-    assert "batches of 1" in found.seen and "--batch-size 2" in found.fix
+    assert "batches of 1" in found.seen and "batch_size=2" in found.fix
     assert look(Net, batch_size=1).passed
 
 

@@ -231,7 +231,7 @@ def test_a_plugin_file_is_listed_shown_and_run(capsys, tmp_path):
     result = json.loads(capsys.readouterr().out)
     assert result["model"] == "mine" and result["params"] == {"width": 4}
     assert type(zoo.load_model(result["run"], plugins=["my_model.py"])).__name__ == "Mine"
-    with pytest.raises(zoo.PluginError, match=r"Give it with --plugin .*my_model\.py"):
+    with pytest.raises(zoo.PluginError, match=r"Give it with plugins=\['.*my_model\.py'\]"):
         zoo.load_model(result["run"])
 
 

@@ -374,7 +374,7 @@ def test_a_picture_that_cannot_be_written_costs_no_row(capsys, weights, pictures
             "Error: Got unexpected extra argument (a.png). As in: zoo verify @last. See: zoo verify --help",
         ),
         ("show nothing.safetensors", 4, "nothing.safetensors"),
-        ("show W --layers", 2, "Error: --layers and weights were both given"),
+        ("show W --layers", 2, "Error: layers and weights were both given"),
         ("show nothing", 2, "Error: no entry named 'nothing'"),
     ],
 )

@@ -390,7 +390,7 @@ def test_a_killed_worker_is_reported(killed):
     with pytest.raises(WorkerError, match="dataset 'pets': a data worker died") as caught:
         list(batches.epoch(0))
     assert caught.value.exit_code == 10
-    assert "--workers 0" in caught.value.fix
+    assert "workers=0" in caught.value.fix
     assert multiprocessing.active_children() == []
 
 

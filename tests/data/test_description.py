@@ -97,7 +97,7 @@ def test_the_command_counts(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "code", "text"),
     [
         (["baseline", "--counts"], 2, "no dataset named 'baseline'"),
-        (["@last", "--counts"], 2, "--counts and weights were both given. Give the name of the data set"),
+        (["@last", "--counts"], 2, "counts and weights were both given. Give the name of the data set"),
         (["shapes", "--counts", "--batch-size", "many"], 2, "batch_size: must be a whole number, got 'many'"),
         (["fashionmnist", "--counts", "--offline", "--data-dir", "nothing"], 6, "offline and not there"),
     ],

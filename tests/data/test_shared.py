@@ -70,7 +70,7 @@ def test_batches_of_workers_need_room_for_all_that_are_under_way(
         return
     with pytest.raises(WorkerError, match=r"dataset 'rows': its workers need 0.1 MB of shared memory") as caught:
         list(make_batches(2).epoch(0))
-    assert "--workers" in caught.value.fix
+    assert "workers=" in caught.value.fix
     assert sum(len(targets) for _, targets in make_batches(0).epoch(0)) == 16, "without workers nothing is shared"
 
 

@@ -43,16 +43,16 @@ def test_the_cpu_is_there(wish, no_accelerator):
 @pytest.mark.parametrize("wish", ["cuda", "cuda:0", "cuda:9", "mps", "mps:0", "xpu"])
 def test_an_absent_device_is_refused_and_never_replaced(wish, no_accelerator):
     kind = wish.split(":")[0].upper()
-    assert f"this build of torch sees no {kind} device. Use --device auto or cpu." in refuse(wish)
+    assert f"this build of torch sees no {kind} device. Use device='auto' or 'cpu'." in refuse(wish)
 
 
 @pytest.mark.parametrize("accelerator", [("cuda", 2)], indirect=True)
 @pytest.mark.parametrize(
     ("wish", "text"),
     [
-        ("gpu", "torch has no device of that name. Use --device cuda, or auto."),
+        ("gpu", "torch has no device of that name. Use device='cuda' or 'auto'."),
         ("gpu:0", "torch has no device of that name"),
-        ("cpu:1", "there is one cpu device. Use --device cpu; see --threads."),
+        ("cpu:1", "there is one cpu device. Use device='cpu'; see threads=..."),
         ("meta", "zoo knows auto, cpu, cuda, mps and xpu"),
         ("", "zoo knows"),
         (" cpu", "zoo knows"),
@@ -66,7 +66,7 @@ def test_an_absent_device_is_refused_and_never_replaced(wish, no_accelerator):
         ("cuda:\u0661", "zoo knows"),
         ("cuda:1:1", "zoo knows"),
         ("cuda\n", "zoo knows"),
-        ("cuda:2", "the last one here is cuda:1. Use --device cuda:1 or cuda."),
+        ("cuda:2", "the last one here is cuda:1. Use device='cuda:1' or 'cuda'."),
         ("cuda:9", "the last one here is cuda:1"),
         ("mps", "sees no MPS device"),
     ],

@@ -341,7 +341,10 @@ def test_params_the_model_does_not_have_are_refused(copy):
             {"name": "zoo-vit", "version": "1.2", "source": "installed"},
             "an installed plugin called 'zoo-vit'. Install it only if",
         ),
-        ({"name": "mine", "version": "", "source": "/a/mine.py"}, "no such plugin here. Give it with --plugin /a/mine"),
+        (
+            {"name": "mine", "version": "", "source": "/a/mine.py"},
+            "no such plugin here. Give it with plugins=['/a/mine",
+        ),
         (
             {"name": "mine", "version": "", "source": "mine.py"},
             "The file says that this was in 'mine.py': give that with",
@@ -392,8 +395,8 @@ def test_weights_hold_no_folder_of_this_machine(tmp_path):
     assert (saved.plugin.source, saved.dataset.plugin.source) == ("mine.py", "mine.py")
     assert saved.init.path == f"{first.run.name}/weights.safetensors"
     # The record of the run stays on this machine, and knows.
-    with pytest.raises(PluginError, match=r"secret-place/mine\.py if you trust it"):
+    with pytest.raises(PluginError, match=r"secret-place/mine\.py'\] if you trust it"):
         zoo.load(second.weights)
     alone = Path(shutil.copy(second.weights, tmp_path / "alone.safetensors"))
-    with pytest.raises(PluginError, match=r"this was in 'mine\.py': give that with --plugin"):
+    with pytest.raises(PluginError, match=r"this was in 'mine\.py': give that with plugins="):
         zoo.load(alone)

@@ -185,7 +185,8 @@ def weights_spec(**facts: Any) -> zoo.WeightsSpec:
 
 def test_a_pair_means_registered_weights_then_the_newest_run(packages: Packages, runs: Path) -> None:
     said = refused("baseline@shapes", runs)
-    assert said.startswith("no weights of 'baseline' trained on 'shapes'") and "zoo run --model baseline" in said
+    assert said.startswith("no weights of 'baseline' trained on 'shapes'")
+    assert said.endswith("Train them: zoo.run(model='baseline', dataset='shapes')")
     make_run(runs, "one")
     newest = make_run(runs, "two")
     make_run(runs, "other", model="tinyvgg")
@@ -285,7 +286,7 @@ def test_weights_elsewhere_are_fetched_once_and_verified(server: Server, runs: P
     by_hand = f"save {server.url} as {zoo_home() / 'weights' / SHA}.safetensors yourself"
     with pytest.raises(DownloadError) as caught:
         find("far", runs, registry, offline=True)
-    assert server.asked == 0 and str(caught.value).endswith(f"Run without --offline, or {by_hand}")
+    assert server.asked == 0 and str(caught.value).endswith(f"Run with offline=False, or {by_hand}")
     server.content = b"wrongly"
     assert refused("far", runs, registry, kind=DownloadError).endswith(f"Try again, or {by_hand}")
     registry.add(weights_spec(name="big", file="", url=server.url, size=10**17, sha256=SHA), plugin="large")

@@ -275,7 +275,7 @@ def test_files_and_manifests_by_path(environment: Environment) -> None:
     for options, settings in ((far_beside, {}), ("", {"ZOO_PLUGINS": str(seen[2])})):
         assert list_names(environment, options, **settings) == with_zoo({"beside": FILES["beside"]})
     assert list_names(environment) == FIRST_PARTY
-    with pytest.raises(zoo.PluginError, match=r"no such plugin here\. Give it with --plugin .*my_cnn\.py"):
+    with pytest.raises(zoo.PluginError, match=r"no such plugin here\. Give it with plugins=\['.*my_cnn\.py'\]"):
         zoo.load_model(environment.home / folders[0])
 
 

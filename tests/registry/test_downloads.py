@@ -393,7 +393,7 @@ def test_one_error_names_every_source_and_every_file_to_get(server: Server, root
     host = f"127.0.0.1:{server.server_port}"
     assert message.startswith(f"cannot download things: b: {host}: HTTP 404; {host}: sent 58 of")
     assert f"Get b, c/d elsewhere, put these files into {root} under these names" in message
-    assert "--data-dir" in message
+    assert "data_dir=" in message
     assert found(root) == ["a"]
 
 
@@ -453,7 +453,7 @@ def test_offline_connects_to_nothing(server: Server, root: Path, monkeypatch: py
     fetch(root, spec(server.url("ok"), path="a"), offline=True)
     files = [spec(server.url("ok"), path=path) for path in ("a", "b", "c")]
     message = fail(DownloadError, root, *files, offline=True)
-    assert message.startswith("cannot download things: offline and not there: b, c. Run without --offline, or put ")
+    assert message.startswith("cannot download things: offline and not there: b, c. Run with offline=False, or put ")
     assert str(root) in message
     assert found(root) == ["a"]
 
@@ -548,7 +548,7 @@ def test_a_folder_in_the_place_of_a_file(root: Path) -> None:
 def test_a_file_in_the_place_of_a_folder(server: Server, root: Path) -> None:
     place(root, b"", "things")
     message = fail(StorageError, root, spec(server.url("ok")))
-    assert message.endswith("Choose another data folder with --data-dir.")
+    assert message.endswith("Use data_dir=... for another data folder.")
     assert server.asked == []
 
 
@@ -647,7 +647,7 @@ def test_a_write_that_fails(server: Server, root: Path, monkeypatch: pytest.Monk
         message = fail(StorageError, root, spec(server.url("ok"), server.url("ok")))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert message.endswith("Choose another data folder with --data-dir.")
+    assert message.endswith("Use data_dir=... for another data folder.")
     assert server.asked == ["ok"]
     assert found(root) == []
 

@@ -71,4 +71,4 @@ def test_workers_know_what_a_single_file_defines(tmp_path: Path) -> None:
     assert spawned == here
     assert served == here
     assert refused.startswith("dataset 'greys' cannot be sent to a worker process: ")
-    assert "Use --workers 0, or define its class at the top level of its module" in refused
+    assert "Use workers=0, or define its class at the top level of its module" in refused

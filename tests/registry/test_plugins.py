@@ -434,10 +434,10 @@ def test_who_lacks_the_plugin_of_weights_is_told_how_to_get_it(packages: Package
     saved = {}
     plugins = {"acme/net": [], "mine/net": [path], "local/net": None}
     advice = {
-        "mine/net": f"Give it with --plugin {path} if you trust it",
+        "mine/net": f"Give it with plugins=['{path}'] if you trust it",
         "local/net": "Give it again: plugins= or registry=",
     }
-    advice["acme/net"] = "It is installed but left out by --no-plugin or ZOO_DISABLE_PLUGINS"
+    advice["acme/net"] = "It is installed but left out by ZOO_DISABLE_PLUGINS or disabled=..."
     for model, given in plugins.items():
         registry = Registry.discover(given or ())
         if given is None:

@@ -23,7 +23,7 @@ from zoo.cli.main import main
 from zoo.registry.entries import Registry
 from zoo.registry.factories import load_factory
 from zoo.registry.params import FIXED
-from zoo.registry.templates import NewPlugin, write_plugin
+from zoo.registry.templates import NewPlugin, plugin_new
 from zoo.storage import files
 
 pytestmark = pytest.mark.slow
@@ -54,7 +54,7 @@ def installed(
     """Return an environment with zoo and a generated package of each kind, one from a wheel, two editable."""
     environment = make_environment()
     environment.install(wheels["zoo-torch"])
-    made = {kind: write_plugin(f"my-{kind}", kind, output=environment.home / f"zoo-my-{kind}") for kind in KINDS}
+    made = {kind: plugin_new(f"my-{kind}", kind, output=environment.home / f"zoo-my-{kind}") for kind in KINDS}
     built = environment.home / "dist"
     options = ("--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", built)
     environment.call(sys.executable, "-m", "pip", "wheel", *options, made["model"].path)
@@ -141,8 +141,8 @@ def test_a_single_file_runs_as_printed(folder, capsys, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_both_forms_declare_the_same_and_what_the_factory_takes(folder, kind):
-    single = write_plugin("my-thing", kind, single_file=True)
-    package = write_plugin("my-thing", kind)
+    single = plugin_new("my-thing", kind, single_file=True)
+    package = plugin_new("my-thing", kind)
     manifest = package.path / "zoo_my_thing" / "registry.toml"
     (by_decorator,) = Registry.discover([single.path]).list_entries(kind, "my-thing/*")
     (by_manifest,) = Registry.discover([manifest]).list_entries(kind, "zoo-my-thing/*")
@@ -163,7 +163,7 @@ def test_both_forms_declare_the_same_and_what_the_factory_takes(folder, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_thing_itself_is_at_most_twenty_lines(folder, kind):
     """Lines of code: neither blank, nor comment, nor docstring, nor import."""
-    source = write_plugin("my-thing", kind, single_file=True).path.read_text(encoding="utf-8")
+    source = plugin_new("my-thing", kind, single_file=True).path.read_text(encoding="utf-8")
     tree = ast.parse(source)
     skipped = {
         number
@@ -183,7 +183,7 @@ def test_the_thing_itself_is_at_most_twenty_lines(folder, kind):
 def test_generated_code_is_clean_whatever_the_name(folder):
     for kind in KINDS:
         for number, name in enumerate(NAMES):
-            made = write_plugin(name, kind, output=Path(f"{kind}-{number}"))
+            made = plugin_new(name, kind, output=Path(f"{kind}-{number}"))
             project = tomllib.loads((made.path / "pyproject.toml").read_text(encoding="utf-8"))["project"]
             bare = name.removeprefix("zoo-")
             assert project["name"] == f"zoo-{re.sub('[-_.]', '-', bare)}"
@@ -192,7 +192,7 @@ def test_generated_code_is_clean_whatever_the_name(folder):
             registry = Registry.discover([made.path / point / "registry.toml"])
             assert bare in [entry.name for entry in registry.list_entries(kind)]
             if name != "3d-net":
-                write_plugin(name, kind, single_file=True, output=Path(f"single_{kind}_{number}.py"))
+                plugin_new(name, kind, single_file=True, output=Path(f"single_{kind}_{number}.py"))
     for command in (["format", "--check"], ["check"]):
         for folders in ([], [str(path) for path in folder.iterdir() if path.is_dir()]):
             done = subprocess.run(
@@ -244,7 +244,7 @@ def test_nothing_that_exists_is_overwritten(folder, capsys, options, there):
         target.symlink_to(folder / "nowhere")
     before = target.lstat()
     assert main(["plugin", "new", "net", "--kind", "model", *options]) == 2
-    assert f"Error: '{target.name}' exists: nothing is overwritten. Choose another place with --output\n" == (
+    assert f"Error: '{target.name}' exists: nothing is overwritten. Use --output for another place\n" == (
         capsys.readouterr().err
     )
     assert names_in(folder) == [target.name] and target.lstat().st_mtime_ns == before.st_mtime_ns
@@ -262,7 +262,7 @@ def test_a_folder_that_cannot_be_written_is_named(folder, capsys, options):
     arguments = ["plugin", "new", "net", "--kind", "model", *options, "--output", "taken/net.py"]
     assert main(arguments) == 7
     out, err = capsys.readouterr()
-    assert out == "" and err == "Error: cannot write to taken: not a folder. Choose another place with --output\n"
+    assert out == "" and err == "Error: cannot write to taken: not a folder. Use --output for another place\n"
     assert names_in(folder) == ["taken"]
 
 
@@ -281,7 +281,7 @@ def test_a_write_that_ends_early_leaves_nothing(folder, capsys, monkeypatch, err
     assert len(calls) == 4 and names_in(folder) == []
     assert code == (7 if isinstance(error, zoo.StorageError) else 130)
     if code == 7:
-        expected = "Error: cannot write zoo-net: the disk is full. Choose another place with --output.\n"
+        expected = "Error: cannot write zoo-net: the disk is full. Use --output for another place.\n"
         assert capsys.readouterr().err == expected
 
 
@@ -295,14 +295,14 @@ def test_a_folder_that_appears_meanwhile_is_not_touched(folder, monkeypatch):
 
     monkeypatch.setattr(files, "write_file", write)
     with pytest.raises(zoo.StorageError, match="cannot write zoo-net"):
-        write_plugin("net", "model")
+        plugin_new("net", "model")
     assert [path.name for path in folder.rglob("*")] == ["zoo-net", "mine"]
 
 
 def test_paths_that_a_shell_would_split_are_quoted(folder):
-    made = write_plugin("net", "model", output=folder / "a b" / "net")
+    made = plugin_new("net", "model", output=folder / "a b" / "net")
     assert made.commands[0] == f"pip install -e '{folder}/a b/net[test]'"
-    assert write_plugin("net", "model", single_file=True, output="a b/n.py").commands == (
+    assert plugin_new("net", "model", single_file=True, output="a b/n.py").commands == (
         "zoo run --plugin 'a b/n.py' --model net --dataset shapes",
     )
 

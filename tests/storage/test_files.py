@@ -482,7 +482,7 @@ def test_an_error_says_what_failed_and_why_and_what_to_do(
     with pytest.raises(StorageError) as caught:
         files.write_file(target, b"x" * 1_200_000, what="weights")
     monkeypatch.undo()
-    assert re.match(f"cannot save weights to {re.escape(str(target))}: .*{why}.*--runs-dir", str(caught.value))
+    assert re.match(f"cannot save weights to {re.escape(str(target))}: .*{why}.*runs_dir=", str(caught.value))
     assert caught.value.__cause__ is not None and caught.value.exit_code == 7
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [OLD]
 
@@ -563,7 +563,7 @@ def find_mount(folder: Path) -> tuple[str, ...]:
 def test_a_full_disk_leaves_the_former_file(tmp_path: Path) -> None:
     done = run_bare(FULL, tmp_path, "limit")
     *answers, state = done.stdout.splitlines()
-    assert len(answers) == 2 and all("File too large. Write elsewhere" in answer for answer in answers), done
+    assert len(answers) == 2 and all("File too large. Use runs_dir=" in answer for answer in answers), done
     assert state == "b'old' []"
 
 
@@ -576,7 +576,7 @@ def test_a_full_or_read_only_mount_is_named(tmp_path: Path) -> None:
     for answer, why in zip(
         answers,
         [
-            r"the disk is full \(2\.0 MB to write, 1\.0 MB free\)\. Free some space\. Write elsewhere with --runs-dir",
+            r"the disk is full \(2\.0 MB to write, 1\.0 MB free\)\. Free some space\. Use runs_dir=",
             r"the disk is full \(1\.0 MB free\)",
             r"^cannot write to .*: the disk is full \(0\.0 MB free\)\. Free some space\. Move\.",
             r"no inodes left\. Free some space\. Move\.",
@@ -625,10 +625,10 @@ def test_a_folder_without_permission_is_named() -> None:
         assert (folder / "w").read_bytes() == OLD
     denied = ": Permission denied."
     assert done.stdout.splitlines() == [
-        f"cannot save weights to {name}/w{denied} Write elsewhere with --runs-dir.",
+        f"cannot save weights to {name}/w{denied} Use runs_dir=... to write elsewhere.",
         f"cannot write to {name}{denied} Move.",
         f"cannot write to {name}/a/b{denied} Move.",
-        f"cannot create folder 'run' in {name}{denied} Write elsewhere with --runs-dir.",
+        f"cannot create folder 'run' in {name}{denied} Use runs_dir=... to write elsewhere.",
         f"cannot lock {name}/lock{denied} Choose another place with ZOO_HOME.",
     ], done
 

@@ -212,7 +212,7 @@ def test_a_run_that_diverges_leaves_no_weights(tmp_path):
 def test_a_runs_folder_that_cannot_be_written_is_found_before_training(tmp_path):
     (tmp_path / "file").write_text("")
     seen = []
-    with pytest.raises(zoo.StorageError, match="--runs-dir"):
+    with pytest.raises(zoo.StorageError, match="runs_dir="):
         run_small(tmp_path, runs_dir=tmp_path / "file" / "runs", on_epoch=seen.append)
     assert seen == []
 
@@ -263,7 +263,7 @@ class Greedy(nn.Module):
 def test_too_little_memory_names_the_batch_size(tmp_path):
     registry = zoo.Registry.discover()
     registry.add(zoo.ModelSpec(name="greedy", factory=Greedy))
-    with pytest.raises(zoo.OutOfMemoryError, match=r"batches of 32.*--batch-size 8"):
+    with pytest.raises(zoo.OutOfMemoryError, match=r"batches of 32.*batch_size=8"):
         run_small(tmp_path, model="greedy", registry=registry)
 
 

@@ -60,7 +60,7 @@ def test_the_summary_is_mean_and_sample_deviation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seeds", [0, -1, "x", "", 1.5, True, "1e3", "9" * 30, None])
 def test_a_number_of_seeds_that_is_none_is_refused(tmp_path: Path, seeds: Any) -> None:
-    with pytest.raises(SettingError, match="seeds: must be a whole number of at least 1"):
+    with pytest.raises(SettingError, match=r"seeds: (expected|must be) a whole number"):
         train(tmp_path / "runs", seeds)
     assert not (tmp_path / "runs").exists()
 

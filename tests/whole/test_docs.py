@@ -9,6 +9,7 @@ import inspect
 import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, fields
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import click
 import pytest
 from click.testing import CliRunner
+from python_page import GROUPS, find_errors, find_public, make_python_page
 
 import zoo
 from zoo.checks.base import explain
@@ -168,6 +170,7 @@ MADE = {
     "guide/cli.md": make_cli_page,
     "guide/checks.md": make_checks_page,
     "reference/contract.md": make_contract_page,
+    "reference/python.md": make_python_page,
     "reference/run-record.md": make_record_page,
 }
 KEYWORDS = '''"""The settings as keywords: a type checker then sees a misspelt one in a call of `zoo.run`.
@@ -213,10 +216,39 @@ def test_made_pages_are_what_the_code_says(page):
     )
 
 
+def test_the_python_page_has_every_public_name_once():
+    listed = [name for names in GROUPS.values() for name in names] + find_errors()
+    assert sorted(listed) == sorted(find_public())
+    # A name without a docstring of its own would be a heading with nothing under it.
+    assert all(inspect.getdoc(thing) for thing in find_public().values())
+
+
 def test_docstrings_of_specs_name_the_arguments_of_the_calls():
     for kind, arguments in FIXED.items():
         call = f"`factory(*, {', '.join((*arguments, '**params'))})`"
         assert call in read_docstring(SPEC_CLASSES[kind])[0]
+
+
+@pytest.mark.slow
+def test_foreign_weights_can_be_brought_as_the_page_shows(own_folder, warm_python):
+    page = (ROOT / "docs" / "guide" / "foreign-weights.md").read_text(encoding="utf-8")
+    program, commands = [], []
+    for name, language, text in re.findall(r"(?:`([\w./-]+\.\w+)`:\n\n)?^```(\w+)\n(.*?)^```$", page, re.S | re.M):
+        if name:
+            Path(name).write_text(text, encoding="utf-8")
+        else:
+            (program if language == "python" else commands).append(text)
+    assert len(program) == 9 and len(commands) == 1
+    Path("program.py").write_text("\n".join(program), encoding="utf-8")
+    shell = f'zoo() {{ "{warm_python}" -m zoo "$@"; }}\n{commands[0]}'
+    printed = []
+    for command in ([warm_python, "program.py"], ["bash", "-euc", shell]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+    assert "Predictor(resnet18, 1000 classes, 3x224x224, cpu)" in printed[0]
+    assert "wrong.safetensors was not saved" in printed[0]
+    assert printed[1].count("verified ") == 2 and "accuracy  0." in printed[1]
 
 
 def test_readme_opens_and_ends_with_a_complete_shell_block():

@@ -11,6 +11,7 @@ from typing import Any
 from zoo.checks.plugin import PLUGIN_CHECKS, examine, issue_certificate, list_files
 from zoo.checks.targets import find_target, is_path
 from zoo.errors import UsageError, ZooError
+from zoo.registry.arguments import checked
 from zoo.registry.certificates import Certificate, Finding, save_certificate
 from zoo.storage import folders
 from zoo.storage.files import FileState
@@ -22,6 +23,7 @@ TIME_LIMIT = 300.0
 Report = Callable[[str, Finding], None]
 
 
+@checked
 def certify(
     target: str | Path,
     *,
@@ -65,6 +67,10 @@ def certify(
     return certificate
 
 
+plugin_test = certify
+"""`certify` under the name of its command, `zoo plugin test`."""
+
+
 def _examine_elsewhere(question: dict[str, Any], keep: Report, time_limit: float) -> list[FileState] | None:
     """Return the plugin files that took part, or None where an entry ended the process and others may be left."""
     entry, check = "plugin", next(iter(PLUGIN_CHECKS))
@@ -78,7 +84,7 @@ def _examine_elsewhere(question: dict[str, Any], keep: Report, time_limit: float
                     keep(event["entry"], Finding(**event["finding"]))
             return [FileState(**file) for file in event["files"]]
         except TimeoutError as error:
-            seen, fix = str(error), "Look for an endless loop, or allow more with --time-limit"
+            seen, fix = str(error), "Look for an endless loop, or allow more with time_limit=..."
         except EOFError as error:
             seen, fix = str(error), "Raise errors, and never end the process"
     why = "A plugin that ends or blocks the process takes the work of others with it."

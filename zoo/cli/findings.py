@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.cli.output import escape, measure_width, write_result
+from zoo.cli.wording import to_options
 
 if TYPE_CHECKING:
     from zoo.registry.certificates import Finding
@@ -39,7 +40,8 @@ def write_findings(title: str, findings: Sequence[Finding], verbose: bool = Fals
 def _write_block(found: Finding) -> None:
     width = max(60, min(100, measure_width(100)))
     write_result(f"  {found.status:<8}{found.check}")
-    for label, text in (("seen", found.seen), ("why", found.why), ("fix", found.fix), ("at", _shorten(found.where))):
+    parts = {"seen": found.seen, "why": found.why, "fix": to_options(found.fix), "at": _shorten(found.where)}
+    for label, text in parts.items():
         if text:
             # A path is not wrapped, so that it can be clicked and copied.
             lines = [escape(text)] if label == "at" else textwrap.wrap(escape(text), width - 10, break_on_hyphens=False)

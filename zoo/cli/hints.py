@@ -13,9 +13,9 @@ import click
 
 from zoo.cli.command import list_option_names, name_command
 from zoo.cli.commands import COMMANDS, EXAMPLES
-from zoo.cli.weights import is_reference
 from zoo.cli.words import OPTIONS, SUBCOMMANDS, WORDS
 from zoo.errors import DataError, UnknownNameError, WeightsError, ZooError, closest, quote
+from zoo.records.facts import is_reference
 from zoo.registry.params import ALIASES
 from zoo.registry.settings import list_settings
 

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 import click
 
+from zoo.cli.wording import to_options
 from zoo.errors import StorageError, ZooError
 
 _kept: list[TextIO | None] = []
@@ -186,9 +187,11 @@ def write_error(error: ZooError, *, as_json: bool) -> None:
     """Print one line per problem, or one JSON object, to stderr."""
     if not as_json:
         for problem in error.problems:
-            write_note(f"Error: {problem}", color="red")
+            # What is foreign in a message stays as it is; the advice is all zoo's own.
+            said = str(problem).removesuffix(problem.fix)
+            write_note(f"Error: {said}{to_options(problem.fix)}", color="red")
         return
-    first, *others = [{"what": each.what, "why": each.why, "fix": each.fix} for each in error.problems]
+    first, *others = [{"what": each.what, "why": each.why, "fix": to_options(each.fix)} for each in error.problems]
     more = {"problems": [first, *others]} if others else {}
     write_note(json.dumps({"error": {"exit": error.exit_code, **first, **more}}))
 

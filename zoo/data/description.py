@@ -14,7 +14,9 @@ from zoo.data.batches import split_sizes
 from zoo.data.loading import open_dataset
 from zoo.data.reader import BatchReader, Failure
 from zoo.data.splits import Split, count_samples, find_input_shape
-from zoo.errors import DataError, quote
+from zoo.display import align, make_table
+from zoo.errors import DataError, one_line, quote
+from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
 from zoo.registry.preprocess import Preprocess
@@ -36,7 +38,7 @@ class SplitDescription:
     targets: tuple[int, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class DatasetDescription:
     """What a data set holds: its class names and, by name, its splits."""
 
@@ -48,12 +50,40 @@ class DatasetDescription:
         """Return plain data."""
         return asdict(self)
 
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The samples of each class and split as texts, under headings; numbers are as wide as their column."""
+        rows: list[tuple[str, ...]] = [("class", *self.splits)]
+        for index, name in enumerate(self.class_names):
+            counts = (str(split.per_class[index]) for split in self.splits.values())
+            rows.append((f"{index} {one_line(name)}", *counts))
+        rows.append(("all", *(str(split.samples) for split in self.splits.values())))
+        width = max(len(cell) for row in rows for cell in row[1:])
+        return [(first, *(cell.rjust(width) for cell in cells)) for first, *cells in rows]
 
+    @property
+    def batches(self) -> list[str]:
+        """A line for each split: how many batches of what shape."""
+        lines = []
+        for name, split in self.splits.items():
+            number = f"{split.batches} batch{'' if split.batches == 1 else 'es'} of {split.batch_size}"
+            lines.append(f"{name}: {number}, inputs {list(split.inputs)}, targets {list(split.targets)}")
+        return lines
+
+    def __repr__(self) -> str:
+        return "\n".join([align(self.rows, "  "), *(f"  {line}" for line in self.batches)])
+
+    def _repr_html_(self) -> str:
+        table = make_table(self.rows[1:], self.rows[0], caption=self.dataset, most=1000)
+        return table + make_table([(line,) for line in self.batches])
+
+
+@checked
 def describe_dataset(
     dataset: str,
     *,
     dataset_params: Mapping[str, Any] | None = None,
-    batch_size: int = 32,
+    batch_size: int | str = 32,
     data_dir: str | Path | None = None,
     offline: bool | None = None,
     plugins: Sequence[str | Path | object] = (),

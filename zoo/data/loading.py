@@ -9,6 +9,7 @@ from typing import Any
 
 from zoo.data.splits import DataSplits, check_splits, copy_splits, count_samples, name_splits
 from zoo.errors import SettingError, quote
+from zoo.registry.arguments import checked
 from zoo.registry.downloads import fetch_files
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.factories import call_factory, load_factory, refuse_params
@@ -57,7 +58,7 @@ def _find_outer_root(path: str, root: Path) -> Path | None:
     return next((folder for folder in above if any((folder / name).exists() for name in names)), None)
 
 
-def load_dataset(
+def prepare_dataset(
     entry: Entry[DatasetSpec], root: Path, params: Mapping[str, Any], *, given: bool, offline: bool
 ) -> DataSplits:
     """Fetch, load and check a data set; `given` tells that a refused param is the user's.
@@ -84,7 +85,7 @@ def open_dataset(name: str, params: Mapping[str, Any] | None, places: Places) ->
     """
     entry = places.registry.get("dataset", name)
     values = resolve_params(entry.spec, load_factory(entry), params or {})
-    return entry, load_dataset(entry, places.data_dir, values, given=bool(params), offline=places.offline)
+    return entry, prepare_dataset(entry, places.data_dir, values, given=bool(params), offline=places.offline)
 
 
 def find_false_claims(spec: DatasetSpec, splits: DataSplits, raw_shape: tuple[int, ...]) -> list[str]:
@@ -103,6 +104,30 @@ def find_false_claims(spec: DatasetSpec, splits: DataSplits, raw_shape: tuple[in
     ]
 
 
+@checked
+def load_dataset(
+    dataset: str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    data_dir: str | Path | None = None,
+    offline: bool | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    registry: Registry | None = None,
+) -> DataSplits:
+    """Fetch, build and check a data set, and return its splits as they are before preprocessing.
+
+    `images, targets = splits.train` where a split is a pair of tensors, as those of FashionMNIST are: uint8
+    `(60000, 1, 28, 28)` and int64 `(60000,)`. Other data sets give a map-style Dataset of `(image, target)`, whose
+    images arrive as tensors `(C, H, W)`. `make_loader` makes batches of either.
+
+    Raises:
+        UnknownNameError, UsageError: no such data set, or a param that it cannot have.
+        DataError, DownloadError, PluginError: the data cannot be had or used.
+    """
+    return open_dataset(dataset, params, open_places(registry, plugins, data_dir=data_dir, offline=offline))[1]
+
+
+@checked
 def fetch(
     dataset: str,
     *,

@@ -47,7 +47,7 @@ class BatchReader(Dataset[Any]):
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            fix = "Use --workers 0, or define its class at the top level of its module"
+            fix = "Use workers=0, or define its class at the top level of its module"
             what = f"dataset {quote(self.name)} cannot be sent to a worker process"
             raise DataError(what, describe(error), fix) from error
         return {**self.__dict__, "dataset": dataset, "files": imported_files()}

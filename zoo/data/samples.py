@@ -11,15 +11,21 @@ import torch
 from torch import Tensor
 
 from zoo.data.loading import open_dataset
+from zoo.data.pictures import make_address
 from zoo.data.reader import check_target
 from zoo.data.splits import Split, count_samples
+from zoo.display import make_pictures, make_table, say
 from zoo.errors import DataError, SettingError, UsageError, quote, suggest
+from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
 from zoo.registry.preprocess import name_dtype
 
+MAX_PICTURES = 64
+"""Images that a notebook shows at most."""
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Samples:
     """Some samples of a split: `images` are raw, `(C, H, W)` for pictures; `labels` are the names of the classes."""
 
@@ -46,8 +52,25 @@ class Samples:
             for index, target, label, image in zip(self.indices, self.targets, self.labels, self.images, strict=True)
         ]
 
+    def __len__(self) -> int:
+        return len(self.images)
 
-def load_samples(
+    def __repr__(self) -> str:
+        names = ", ".join(self.labels[:3]) + (" ..." if len(self) > 3 else "")
+        return say("Samples", f"{len(self)} of {self.dataset}, split {self.split}: {names}")
+
+    def _repr_html_(self) -> str:
+        caption = f"{self.dataset}, {self.split}"
+        addresses = [make_address(image) for image in self.images[:MAX_PICTURES]]
+        shown = [(address, label) for address, label in zip(addresses, self.labels, strict=False) if address]
+        if shown:
+            return make_pictures(shown, caption=caption)
+        rows = [tuple(sample.values()) for sample in self.describe()]
+        return make_table(rows, ("index", "target", "class", "shape", "dtype", "min", "max"), caption=caption)
+
+
+@checked
+def samples(
     dataset: str,
     *,
     split: str = "train",
@@ -92,6 +115,10 @@ def load_samples(
         targets=targets,
         labels=tuple(splits.class_names[target] for target in targets),
     )
+
+
+load_samples = samples
+"""The name of `samples` before each command had a function of its own name."""
 
 
 def _read_sample(split: Split, index: int) -> tuple[Tensor, Any]:

@@ -32,7 +32,7 @@ class Shortage:
         """Return the error that it is to the user."""
         what = f"dataset {quote(dataset)}: its workers need {self.needed / 1e6:.1f} MB of shared memory"
         why = f"{FOLDER} has {self.there / 1e6:.1f} MB free"
-        return WorkerError(what, why, "Use fewer --workers (0 needs none) or a smaller --batch-size, or enlarge it")
+        return WorkerError(what, why, "Use fewer workers=... (0 needs none) or a smaller batch_size=..., or enlarge it")
 
 
 def find_free() -> int | None:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from zoo.display import make_table, say
 from zoo.errors import DataError, describe, quote
-from zoo.registry.preprocess import Preprocess, default_scale
+from zoo.registry.preprocess import Preprocess, default_scale, name_dtype
 
 TensorSplit = tuple[Tensor, Tensor]
 Split = TensorSplit | Dataset[Any]
@@ -25,7 +26,7 @@ Guard = Callable[[str], AbstractContextManager[Any]]
 SPLIT_FORMS = "tensors (images, targets) or a Dataset that knows its length"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class DataSplits:
     """What a data set factory gives.
 
@@ -48,10 +49,40 @@ class DataSplits:
     validation: Split | None = None
     preprocess: Preprocess | None = None
 
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """The number of each class by its name, as data sets of torchvision have it."""
+        return {name: index for index, name in enumerate(self.class_names)}
+
     def items(self) -> list[tuple[str, Split]]:
         """Return the splits that are there, by name."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return [(name, split) for name, split in splits.items() if split is not None]
+
+    def __repr__(self) -> str:
+        told = [f"{name} {_describe_split(split)}" for name, split in self.items()]
+        return say("DataSplits", *told, f"{len(self.class_names)} classes")
+
+    def _repr_html_(self) -> str:
+        rows = [(name, _describe_split(split)) for name, split in self.items()]
+        return make_table([*rows, ("classes", ", ".join(map(str, self.class_names)))], ("split", "samples"))
+
+
+def _describe_split(split: Split) -> str:
+    """Return the number of samples of a split and, where they are tensors, the form of an image."""
+    if not isinstance(split, tuple):
+        return f"{len(split):,}" if isinstance(split, NamedDataset) else type(split).__name__
+    images, targets = split
+    return f"{len(targets):,} of {'x'.join(map(str, images.shape[1:]))} {name_dtype(images.dtype)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOrigin:
+    """Which split of which data set, and how many classes that has."""
+
+    dataset: str
+    split: str
+    num_classes: int
 
 
 class NamedDataset(Dataset[Any]):
@@ -61,8 +92,11 @@ class NamedDataset(Dataset[Any]):
     the global state.
     """
 
-    def __init__(self, dataset: Dataset[Any], where: str, samples: int, guarded: Guard = nullcontext) -> None:
-        self.dataset, self.where, self.samples, self.guarded = dataset, where, samples, guarded
+    def __init__(self, dataset: Dataset[Any], origin: SplitOrigin, samples: int, guarded: Guard = nullcontext) -> None:
+        self.dataset, self.origin, self.samples, self.guarded = dataset, origin, samples, guarded
+
+    def __repr__(self) -> str:
+        return say("Dataset", f"{self.origin.split} split of {self.origin.dataset}", f"{self.samples:,} samples")
 
     def __len__(self) -> int:
         return self.samples
@@ -77,7 +111,8 @@ class NamedDataset(Dataset[Any]):
             raise
         except BaseException as error:
             why = describe_failure(error, self.samples)
-            raise DataError(f"{self.where}: sample {index} cannot be read", why) from error
+            where = f"dataset {quote(self.origin.dataset)}, {self.origin.split} split"
+            raise DataError(f"{where}: sample {index} cannot be read", why) from error
 
 
 def describe_failure(error: BaseException, samples: int) -> str:
@@ -88,12 +123,12 @@ def describe_failure(error: BaseException, samples: int) -> str:
 
 def name_splits(name: str, splits: DataSplits, guarded: Guard = nullcontext) -> DataSplits:
     """Return checked splits whose Datasets tell their errors with the name of the data set, see NamedDataset."""
-    named: dict[str, Any] = {
-        split_name: split
-        if isinstance(split, tuple | NamedDataset)
-        else NamedDataset(split, f"dataset {quote(name)}, {split_name} split", count_samples(split), guarded)
-        for split_name, split in splits.items()
-    }
+    classes = len(splits.class_names)
+    named: dict[str, Any] = {}
+    for split_name, split in splits.items():
+        if not isinstance(split, tuple | NamedDataset):
+            origin = SplitOrigin(dataset=name, split=split_name, num_classes=classes)
+            named[split_name] = NamedDataset(split, origin, count_samples(split), guarded)
     return replace(splits, **named)
 
 
@@ -148,14 +183,7 @@ def check_splits(name: str, splits: DataSplits) -> list[str]:
     warnings = []
     for split_name, split in splits.items():
         where = f"dataset {quote(name)}, {split_name} split"
-        if isinstance(split, tuple):
-            _check_tensors(where, split)
-        elif not all(hasattr(type(split), method) for method in ("__len__", "__getitem__")):
-            raise DataError(where, f"expected {SPLIT_FORMS}, got {type(split).__name__}")
-        elif isinstance(split, list) and len(split) == 2 and isinstance(split[0], Tensor):
-            raise DataError(where, f"expected {SPLIT_FORMS}, got a list of two", "Give the tensors as a tuple")
-        if count_samples(split, where) == 0:
-            raise DataError(f"{where}: has no samples")
+        check_split(where, split)
         if isinstance(split, tuple):
             warnings += _check_targets(where, split[1], splits.class_names)
     shapes = {split_name: tuple(split[0].shape[1:]) for split_name, split in splits.items() if isinstance(split, tuple)}
@@ -163,6 +191,18 @@ def check_splits(name: str, splits: DataSplits) -> list[str]:
         if expected != got:
             raise DataError(f"dataset {quote(name)}", f"{first} images are {expected}, {second} images {got}")
     return warnings
+
+
+def check_split(where: str, split: Any) -> None:
+    """Raise DataError for what is no split of at least one sample."""
+    if isinstance(split, tuple):
+        _check_tensors(where, split)
+    elif not all(hasattr(type(split), method) for method in ("__len__", "__getitem__")):
+        raise DataError(where, f"expected {SPLIT_FORMS}, got {type(split).__name__}")
+    elif isinstance(split, list) and len(split) == 2 and isinstance(split[0], Tensor):
+        raise DataError(where, f"expected {SPLIT_FORMS}, got a list of two", "Give the tensors as a tuple")
+    if count_samples(split, where) == 0:
+        raise DataError(f"{where}: has no samples")
 
 
 def _check_tensors(where: str, split: TensorSplit) -> None:

@@ -75,5 +75,5 @@ def name_dead_worker(dataset: str) -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        fix = "Use --workers 0, or free memory"
+        fix = "Use workers=0, or free memory"
         raise WorkerError(f"dataset {quote(dataset)}: a data worker died", str(error), fix) from error

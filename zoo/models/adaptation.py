@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.display import make_table, say
 from zoo.errors import SettingError, StorageError, UsageError, quote
 from zoo.limits import BATCH_VALUES, MAX_CLASSES
 from zoo.models.device import use_seed
@@ -23,6 +24,7 @@ from zoo.models.transfer import freeze as freeze_parameters
 from zoo.records.metadata import DatasetOrigin, ImageForm, WeightsMetadata
 from zoo.records.plain import to_json_table
 from zoo.records.references import find_weights
+from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.factories import build_model, load_factory
 from zoo.registry.origin import find_origin
@@ -35,7 +37,7 @@ SEED = 0
 """Of what is new: the same file always gives the same adaptation."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Adaptation:
     """What an adapted model has of the old one: `kept` tensors, `new` ones with the reason, `unused` ones of the file.
 
@@ -54,7 +56,16 @@ class Adaptation:
         """Return plain JSON data."""
         return to_json_table({**asdict(self), "weights": str(self.weights)})
 
+    def __repr__(self) -> str:
+        told = f"{len(self.kept)} tensors kept, {len(self.new)} new"
+        return say("Adaptation", f"{self.model} for {len(self.class_names)} classes", told, weights=self.weights)
 
+    def _repr_html_(self) -> str:
+        rows = [*((name, "kept", "") for name in self.kept), *((name, "new", why) for name, why in self.new.items())]
+        return make_table([*rows, *((name, "unused", "") for name in self.unused)], ("tensor", "", "why"), most=100)
+
+
+@checked
 def adapt(
     reference: str | os.PathLike[str],
     *,
@@ -85,7 +96,7 @@ def adapt(
     path = find_weights(reference, places)
     target = Path(output)
     if target.exists() and target.samefile(path):
-        raise UsageError(f"output {target} is the file to adapt", fix="Write to another one with --output")
+        raise UsageError(f"output {target} is the file to adapt", fix="Write to another one with output=...")
     load_path(path, places.registry)  # names whatever is wrong with the file or its model
     pretrained = read_pretrained(path)
     metadata, shape = pretrained.metadata, pretrained.metadata.input_shape
@@ -116,7 +127,7 @@ def adapt(
         with entry.blamed("failed"):
             save_proven(target, model, entry, adapted)
     except StorageError as error:
-        fix = error.fix.replace(files.ELSEWHERE, "Write elsewhere with --output.")
+        fix = error.fix.replace(files.ELSEWHERE, "Use output=... to write elsewhere.")
         raise StorageError(error.what, error.why, fix) from error
     return Adaptation(weights=target, model=entry.name, class_names=tuple(names), frozen=frozen, **asdict(transfer))
 
@@ -139,7 +150,7 @@ def _find_classes(
     entry = registry.get("dataset", str(dataset))
     if not entry.spec.class_names:
         why = "its classes are known only when it is loaded"
-        fix = "Give class_names in Python, or their number with --num-classes"
+        fix = "Give their number with num_classes=..., or in Python their class_names"
         raise UsageError(f"dataset {quote(entry.name)} declares no class names", why, fix)
     return list(entry.spec.class_names), DatasetOrigin(name=entry.name, plugin=find_origin(entry))
 

@@ -25,10 +25,10 @@ def resolve_device(wish: str) -> torch.device:
     match = re.fullmatch(r"([a-z]+)(?::(0|[1-9][0-9]{0,3}))?", wish)
     kind, index = match.groups() if match else ("", None)
     if kind == "gpu":
-        raise DeviceError(wish, "torch has no device of that name", "Use --device cuda, or auto.")
+        raise DeviceError(wish, "torch has no device of that name", "Use device='cuda' or 'auto'.")
     if kind == "cpu":
         if index not in (None, "0"):
-            raise DeviceError(wish, "there is one cpu device", "Use --device cpu; see --threads.")
+            raise DeviceError(wish, "there is one cpu device", "Use device='cpu'; see threads=...")
         return torch.device("cpu")
     if kind not in ("cuda", "mps", "xpu"):
         raise DeviceError(wish, "zoo knows auto, cpu, cuda, mps and xpu")
@@ -37,7 +37,7 @@ def resolve_device(wish: str) -> torch.device:
     count = torch.accelerator.device_count()
     if index is not None and int(index) >= count:
         last = f"{kind}:{count - 1}"
-        raise DeviceError(wish, f"the last one here is {last}", f"Use --device {last} or {kind}.")
+        raise DeviceError(wish, f"the last one here is {last}", f"Use device={last!r} or {kind!r}.")
     return torch.device(wish)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.data.images import check_resize, fit_image, read_image
-from zoo.errors import DataError
+from zoo.errors import DataError, show
 from zoo.records.metadata import WeightsMetadata
+from zoo.registry.arguments import is_of
 from zoo.registry.preprocess import Preprocess
 
 AT_ONCE = 1 << 20
@@ -65,7 +67,11 @@ class InputMaker:
             self._check_shape(batch)
             yield batch
             return
-        raw = torch.as_tensor(images)
+        try:
+            raw = torch.as_tensor(images)
+        except (TypeError, ValueError, RuntimeError) as error:
+            why = f"expected a path, a PIL image, an array or a tensor, or a list of them, got {show(images)}"
+            raise DataError("images", why) from error
         dimensions = len(self.shape)
         if raw.ndim not in (dimensions, dimensions + 1):
             raise DataError("images", self._expected(raw), "Add the missing axis, images[None] say")
@@ -80,8 +86,8 @@ class InputMaker:
         if raw.is_floating_point() and value_range is None and not self.takes_floats:
             fix = "Say what black and white are: value_range=(0, 1), or (0, 255), or (-1, 1)"
             raise DataError(f"images of dtype {raw.dtype}", "their range is not known", fix)
-        if value_range is not None and not value_range[0] < value_range[1]:
-            raise DataError(f"value_range: expected (low, high), got {value_range}")
+        if value_range is not None and not _is_range(value_range):
+            raise DataError(f"value_range: expected (low, high), got {show(value_range)}")
         if raw.is_floating_point() and not bool(torch.isfinite(raw).all()):
             raise DataError("images", "have values that are not finite")
         yield batch
@@ -139,6 +145,10 @@ class InputMaker:
             return replace(self.preprocess, scale=1.0)(unit)
         low, high = self.range
         return self.preprocess(unit * (high - low) + low)
+
+
+def _is_range(value: Any) -> bool:
+    return is_of(value, tuple[float, float]) and isfinite(value[0]) and isfinite(value[1]) and value[0] < value[1]
 
 
 def merge(parts: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from zoo.data.images import find_images
+from zoo.display import make_table, say
 from zoo.errors import OutOfMemoryError, WeightsError, quote
 from zoo.models.blame import blame_model
-from zoo.models.device import resolve_device
+from zoo.models.device import resolve_device, use_threads
 from zoo.models.drift import find_oddity
 from zoo.models.golden import TOLERANCE, check_golden
 from zoo.models.inputs import Images, InputMaker, merge
@@ -25,15 +28,16 @@ from zoo.models.weights import check_digests, read_model
 from zoo.records.header import read_header
 from zoo.records.metadata import WeightsMetadata, read_metadata
 from zoo.records.references import find_weights
+from zoo.registry.arguments import checked
+from zoo.registry.compatibility import show_shape
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
+from zoo.registry.settings import resolve_config
 
 log = logging.getLogger("zoo")
 
 CHECKED = 64
 """Inputs of a call that are compared with those of the training."""
-
-Array = numpy.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,25 +49,25 @@ class Prediction:
     probability: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Predictions:
     """What a model makes of images, in columns: `probabilities` is an array `(N, num_classes)` of float32.
 
     Rows are `Prediction`s: `predictions[0].label`; `for prediction in predictions`.
     """
 
-    probabilities: Array
+    probabilities: NDArray[numpy.float32]
     class_names: tuple[str, ...]
 
     @property
-    def indices(self) -> Array:
+    def indices(self) -> NDArray[numpy.int64]:
         """The most probable class of each image, int64 `(N,)`."""
-        return numpy.asarray(self.probabilities.argmax(axis=1))
+        return numpy.asarray(self.probabilities.argmax(axis=1), dtype=numpy.int64)
 
     @property
-    def labels(self) -> Array:
-        """Their names, `(N,)`."""
-        return numpy.asarray(numpy.array(self.class_names)[self.indices])
+    def labels(self) -> NDArray[numpy.str_]:
+        """Their names, an array of texts `(N,)`."""
+        return numpy.asarray(numpy.array(self.class_names, dtype=numpy.str_)[self.indices])
 
     def top(self, k: int) -> list[list[Prediction]]:
         """Return the `k` most probable classes of each image, the most probable first."""
@@ -78,6 +82,14 @@ class Predictions:
 
     def __iter__(self) -> Iterator[Prediction]:
         return (self[row] for row in range(len(self)))
+
+    def __repr__(self) -> str:
+        told = [f"{self[row].label} {self[row].probability:.4f}" for row in range(min(len(self), 3))]
+        return say("Predictions", f"{len(self)} image{'' if len(self) == 1 else 's'}", *told, *["..."][: len(self) > 3])
+
+    def _repr_html_(self) -> str:
+        rows = [(row, *(f"{one.label} {one.probability:.4f}" for one in best)) for row, best in enumerate(self.top(3))]
+        return make_table(rows, ("image", "most probable", "second", "third")[: len(rows[0]) if rows else 1])
 
     def _make(self, row: int, index: int) -> Prediction:
         return Prediction(index=index, label=self.class_names[index], probability=float(self.probabilities[row, index]))
@@ -96,6 +108,22 @@ class Predictor:
         self.preprocess, self.input_shape = weights.preprocess, weights.input_shape
         self.inputs = InputMaker(weights, device)
         self._called = False
+
+    def __repr__(self) -> str:
+        trained = self.weights.dataset.name if self.weights.dataset else None
+        name = f"{self.weights.model} trained on {trained}" if trained else self.weights.model
+        return say("Predictor", name, f"{len(self.class_names)} classes", show_shape(self.input_shape), self.device)
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "model": self.weights.model,
+            "trained on": self.weights.dataset.name if self.weights.dataset else "-",
+            "params": self.params or "none",
+            "input shape": show_shape(self.input_shape),
+            "classes": ", ".join(self.class_names[:20]),
+            "device": self.device,
+        }
+        return make_table(facts.items())
 
     @property
     def image(self) -> dict[str, Any]:
@@ -153,6 +181,7 @@ class Predictor:
             log.warning("the images may be not what %s was trained on: %s", self.weights.model, oddity)
 
 
+@checked
 def load(
     reference: str | os.PathLike[str],
     *,
@@ -185,14 +214,21 @@ def load_path(path: Path, registry: Registry, device: torch.device | None = None
         return Predictor(model, weights, device or torch.device("cpu"))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Verification:
     """What was proved of a weights file: `checks` by name with what was found."""
 
     path: Path
     checks: dict[str, str]
 
+    def __repr__(self) -> str:
+        return say("Verification", f"{self.path} verified: {', '.join(self.checks)}")
 
+    def _repr_html_(self) -> str:
+        return make_table(self.checks.items(), ("check", "found"), caption=f"verified {self.path}")
+
+
+@checked
 def verify(
     reference: str | os.PathLike[str],
     *,
@@ -235,6 +271,50 @@ def _load_file(path: Path, registry: Registry, *, verify: bool) -> tuple[nn.Modu
     elif verify:
         checks["golden samples"] = "none in this file: nothing proves its predictions"
     return model, weights, checks
+
+
+@checked
+def predict(
+    reference: str | os.PathLike[str],
+    images: Images,
+    *,
+    value_range: tuple[float, float] | None = None,
+    channels_last: bool = False,
+    device: str = "cpu",
+    threads: int | None = None,
+    runs_dir: str | Path | None = None,
+    offline: bool | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    registry: Registry | None = None,
+) -> Predictions:
+    """Predict the classes of images with weights, which are loaded as `load` does.
+
+    `images` are what a `Predictor` takes: a path, a PIL image, an array or a tensor, or a list of them. A folder means
+    every image in it and in its subfolders, in the order of their names. `threads` are CPU threads. To predict often,
+    load once and call the predictor.
+
+    Raises:
+        WeightsError, PluginError, DeviceError: see `load`.
+        DataError: an image cannot be read, or its form is not clear.
+    """
+    if threads is not None:
+        threads = resolve_config({}, {"threads": threads}).threads
+    predictor = load(reference, registry=registry, plugins=plugins, runs_dir=runs_dir, offline=offline, device=device)
+    with use_threads(threads):
+        return predictor(_list_images(images), value_range=value_range, channels_last=channels_last)
+
+
+def _list_images(images: Images) -> Images:
+    """Return images with each folder replaced by what is in it."""
+    if isinstance(images, str | os.PathLike) and Path(images).expanduser().is_dir():
+        return list(find_images([os.fspath(images)]))
+    if isinstance(images, list | tuple):
+        return [part for image in images for part in _as_list(_list_images(image), image)]
+    return images
+
+
+def _as_list(found: Images, image: Images) -> Sequence[Images]:
+    return found if isinstance(found, list) else [image]
 
 
 def load_model(reference: str | os.PathLike[str], **options: Any) -> nn.Module:

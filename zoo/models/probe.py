@@ -1,10 +1,9 @@
-"""Probe: what one forward pass tells of a model: whether it fits, its layers, its floating-point operations."""
+"""Probe: what one forward pass tells of a model: whether it fits, its floating-point operations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
@@ -14,36 +13,6 @@ from zoo.errors import DryRunError, OutOfMemoryError, describe, is_out_of_memory
 from zoo.registry.compatibility import show_shape
 from zoo.registry.global_state import keep_state
 from zoo.registry.preprocess import name_dtype
-
-
-@keep_state()
-def list_layers(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return the layers in the order they run, with output shapes (no batch axis) and parameter counts.
-
-    A layer is a module without modules of its own. Parameters that belong to no layer count in the total only.
-    """
-    layers: list[dict[str, Any]] = []
-    names = {module: name for name, module in model.named_modules() if not any(module.children())}
-
-    def note(module: nn.Module, inputs: Any, output: Any) -> None:
-        shape = list(output.shape[1:]) if isinstance(output, torch.Tensor) else None
-        count = sum(parameter.numel() for parameter in module.parameters())
-        kind = type(module).__name__
-        layers.append({"name": names[module], "type": kind, "output_shape": shape, "parameters": count})
-
-    hooks = [module.register_forward_hook(note) for module in names]
-    model.eval()
-    with torch.no_grad():
-        model(torch.zeros(2, *input_shape))
-    for hook in hooks:
-        hook.remove()
-    parameters = list(model.parameters())
-    return {
-        "input_shape": list(input_shape),
-        "layers": layers,
-        "parameters": sum(parameter.numel() for parameter in parameters),
-        "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-    }
 
 
 @keep_state()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,11 +43,11 @@ def _advise(name: str, source: str) -> str:
     """
     if source == "installed":
         if is_installed(name):
-            return "It is installed but left out by --no-plugin or ZOO_DISABLE_PLUGINS"
+            return "It is installed but left out by ZOO_DISABLE_PLUGINS or disabled=..."
         trust = "Install it only if you trust it and where it comes from: installing a package runs its code"
         return f"The file says that this was an installed plugin called {quote(name)}. {trust}"
     if len(source) <= MAX_FOREIGN and Path(source).is_absolute():
-        return f"Give it with --plugin {shlex.quote(source)} if you trust it"
+        return f"Give it with plugins=[{source!r}] if you trust it"
     if source.endswith((".py", ".toml")):
-        return f"The file says that this was in {quote(source)}: give that with --plugin if you trust it"
+        return f"The file says that this was in {quote(source)}: give that with plugins=... if you trust it"
     return "Give it again: plugins= or registry="

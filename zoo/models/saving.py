@@ -22,6 +22,7 @@ from zoo.models.weights import read_model, save_weights
 from zoo.records.header import read_header
 from zoo.records.metadata import ImageForm, InputStatistics, WeightsMetadata, read_metadata
 from zoo.records.plain import to_json_data
+from zoo.registry.arguments import checked
 from zoo.registry.entries import Entry, Registry, choose_registry
 from zoo.registry.factories import load_factory
 from zoo.registry.origin import find_origin
@@ -135,6 +136,7 @@ def on_cpu(model: nn.Module, call: Callable[[], Any]) -> Any:
         model.to(device)
 
 
+@checked
 def save(
     module: nn.Module,
     path: str | os.PathLike[str],

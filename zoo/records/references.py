@@ -107,7 +107,7 @@ def resolve_file(entry: Entry[WeightsSpec], *, offline: bool) -> Path:
             fetch_files([file], folder, offline=offline, name=entry.name)
         except DownloadError as error:
             by_hand = f"save {spec.url} as {folder / file.path} yourself"
-            fix = f"Run without --offline, or {by_hand}" if offline else f"Try again, or {by_hand}"
+            fix = f"Run with offline=False, or {by_hand}" if offline else f"Try again, or {by_hand}"
             raise DownloadError(error.what, error.why, fix) from error
         except StorageError as error:
             raise StorageError(error.what, error.why, "Choose another place with ZOO_HOME") from error
@@ -240,5 +240,5 @@ def _find_pair(model: str, dataset: str, places: Places) -> Path:
     if unknown is not None:
         raise unknown
     what = f"no weights of {quote(model)} trained on {quote(dataset)}"
-    fix = f"Train them: zoo run --model {model} --dataset {dataset}"
+    fix = f"Train them: zoo.run(model={model!r}, dataset={dataset!r})"
     raise WeightsError(what, f"neither registered nor in {runs_dir}", fix)

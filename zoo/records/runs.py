@@ -15,6 +15,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from zoo.display import make_table, say, say_scores
 from zoo.errors import WeightsError
 from zoo.limits import MAX_RECORD
 from zoo.records.forms import Form, are_all, are_scores, are_values, is_file, is_list, is_number, is_table, is_whole
@@ -42,7 +43,7 @@ RECORD_BOUNDS = Bounds(depth=32, quotes=8_000_000, brackets=4_000_000, commas=4_
 NUMBERS = re.compile(r"\[\n\s+([^\[\]{}\"]+?)\n\s*\]")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RunResult:
     """What a run gave: `metrics` are those after the last epoch, `seconds` the time of training and evaluating.
 
@@ -67,6 +68,27 @@ class RunResult:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
         return to_json_table({**asdict(self), "run": str(self.run), "weights": str(self.weights)})
+
+    def __repr__(self) -> str:
+        count = len(self.history)
+        epochs = f"{count} epoch{'' if count == 1 else 's'} in {self.seconds:.2f} s on {self.device}"
+        return say("RunResult", f"{self.model} on {self.dataset}", say_scores(self.metrics), epochs, run=self.run.name)
+
+    def _repr_html_(self) -> str:
+        scores = [name for name in self.metrics if name != "loss"]
+        rows = [
+            (
+                epoch["epoch"],
+                f"{epoch['train']['loss']:.4f}",
+                f"{epoch['test']['loss']:.4f}",
+                *(f"{epoch['test'][name]:.4f}" for name in scores),
+                f"{sum(epoch['seconds'].values()):.2f} s",
+            )
+            for epoch in self.history
+        ]
+        heading = ("epoch", "train loss", "test loss", *scores, "time")
+        caption = f"{self.model} on {self.dataset}, seed {self.seed}: {say_scores(self.metrics)}"
+        return make_table(rows, heading, caption=caption) + make_table([("weights", self.weights)])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from zoo.display import make_table, say
 from zoo.limits import MAX_KEPT
 from zoo.registry.plugins import Plugin
 from zoo.storage.files import FileState, digest, write_file
@@ -19,7 +20,7 @@ FORMAT = 1
 Verdict = Literal["certified", "refused", "incomplete"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Certificate:
     """What the checks say of a plugin.
 
@@ -55,6 +56,21 @@ class Certificate:
     def list_findings(self, *statuses: str) -> list[tuple[str, Finding]]:
         """Return what was found with one of these statuses, with the entry."""
         return [(entry, found) for entry, many in self.findings.items() for found in many if found.status in statuses]
+
+    def __repr__(self) -> str:
+        failed = [f"{entry}: {found.check}" for entry, found in self.list_findings("failed")]
+        count = sum(map(len, self.findings.values()))
+        told = f"failed {', '.join(failed)}" if failed else f"{count} checks"
+        return say("Certificate", f"{self.plugin} {self.version}".strip(), self.verdict, told)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (entry, found.check, found.status, found.seen, found.fix)
+            for entry, findings in self.findings.items()
+            for found in findings
+            if found.status in ("failed", "warning", "untried")
+        ]
+        return make_table(rows, ("entry", "check", "status", "seen", "fix"), caption=repr(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""

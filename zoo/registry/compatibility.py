@@ -78,6 +78,15 @@ def _scale(preprocess: Preprocess, raw: Sequence[int], size: tuple[int, int]) ->
     return replace(preprocess, resize=(height, width), crop=size)
 
 
+def check_input_shape(model: ModelSpec, input_shape: Sequence[int]) -> None:
+    """Raise UsageError where a model cannot take inputs of this shape."""
+    if not input_shape or min(input_shape) < 1:
+        raise SettingError("input_shape", "expected at least one size above 0, as (1, 28, 28)", tuple(input_shape))
+    if model.input_shape is not None and not _matches(model.input_shape, input_shape):
+        needed = f"expected {show_shape(model.input_shape)} for model {model.name!r}, * for any size"
+        raise SettingError("input_shape", needed, tuple(input_shape))
+
+
 def _matches(pattern: Sequence[int | str], shape: Sequence[int]) -> bool:
     return len(pattern) == len(shape) and all(want in ("*", got) for want, got in zip(pattern, shape, strict=True))
 

@@ -30,8 +30,8 @@ TRIES, BACK_OFF = 3, 1.0
 # In bytes. Up to SPOOL a download waits in memory until it is checked, beyond in a nameless file beside its target. The
 # pace of a download is counted by chunks, so several of them have to fit into its window at the lowest rate.
 CHUNK, SPOOL = 1 << 13, 32 << 20
-ELSEWHERE = "Choose another data folder with --data-dir."
-BY_HAND = "put these files into {} under these names and run again, or name a folder that has them with --data-dir."
+ELSEWHERE = "Use data_dir=... for another data folder."
+BY_HAND = "put these files into {} under these names and run again, or use data_dir=... for a folder that has them."
 Report = Callable[[str], None]
 
 
@@ -51,7 +51,7 @@ def fetch_files(
     missing = [file for file in files if not _is_there(file, root, name)]
     what, paths, by_hand = f"cannot download {name}", [file.path for file in missing], BY_HAND.format(root)
     if offline and missing:
-        raise DownloadError(what, f"offline and not there: {', '.join(paths)}", f"Run without --offline, or {by_hand}")
+        raise DownloadError(what, f"offline and not there: {', '.join(paths)}", f"Run with offline=False, or {by_hand}")
     _check_space(missing, root)
     useless: dict[str, _SourceError] = {}
     for number, file in enumerate(missing):

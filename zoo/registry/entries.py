@@ -9,7 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
+from zoo.display import say
 from zoo.errors import AmbiguousNameError, UnknownNameError, UsageError, ZooError, closest, quote
+from zoo.registry.arguments import checked
 from zoo.registry.index import ensure_indexed, find_names, find_specs
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import FIRST_PARTY, Plugin, blame, find_plugins, plugin_from_object, plugin_from_specs
@@ -21,7 +23,7 @@ Plugins = Sequence[str | Path | object]
 S_co = TypeVar("S_co", bound=AnySpec, covariant=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Entry(Generic[S_co]):
     """A spec and the plugin that provides it."""
 
@@ -43,6 +45,9 @@ class Entry(Generic[S_co]):
         """The shortest name that will always mean this entry, whatever else gets installed."""
         return self.name if self.is_first_party else self.qualified_name
 
+    def __repr__(self) -> str:
+        return say("Entry", f"{self.spec.kind} {self.qualified_name}")
+
     @property
     def is_first_party(self) -> bool:
         """Whether it is zoo's own: first-party entries win a bare name."""
@@ -61,6 +66,9 @@ class Registry:
 
     def __init__(self, plugins: Iterable[Plugin] = ()) -> None:
         self.plugins = list(plugins)
+
+    def __repr__(self) -> str:
+        return say("Registry", f"{len(self.plugins)} plugins: {', '.join(plugin.name for plugin in self.plugins)}")
 
     @classmethod
     def discover(cls, plugins: Plugins = (), disabled: Iterable[str] = ()) -> Registry:
@@ -244,21 +252,25 @@ def choose_registry(registry: Registry | None, plugins: Plugins) -> Registry:
     return registry
 
 
+@checked
 def list_models(search: str = "", *, plugins: Plugins = (), registry: Registry | None = None) -> list[str]:
     """Return the names of the models that match a shell pattern, as `zoo list models` shows them."""
     return _list_names("model", search, plugins, registry)
 
 
+@checked
 def list_datasets(search: str = "", *, plugins: Plugins = (), registry: Registry | None = None) -> list[str]:
     """Return the names of the data sets that match a shell pattern, as `zoo list datasets` shows them."""
     return _list_names("dataset", search, plugins, registry)
 
 
+@checked
 def list_metrics(search: str = "", *, plugins: Plugins = (), registry: Registry | None = None) -> list[str]:
     """Return the names of the metrics that match a shell pattern, as `zoo list metrics` shows them."""
     return _list_names("metric", search, plugins, registry)
 
 
+@checked
 def list_weights(search: str = "", *, plugins: Plugins = (), registry: Registry | None = None) -> list[str]:
     """Return the names of the weights that match a shell pattern, as `zoo list weights` shows them."""
     return _list_names("weights", search, plugins, registry)

@@ -15,21 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-from numpy.typing import NDArray
 
+from zoo.display import make_table, say
 from zoo.errors import UsageError
 from zoo.records.header import read_header
 from zoo.records.plain import to_json_data
+from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
 from zoo.results.reading import Result
 from zoo.results.seeds import Group, GroupPair, compare_groups, group_results
 from zoo.results.selection import LeftOut, Selection, select_results
 from zoo.results.significance import holm_adjust, mcnemar_p, wilson_interval
+from zoo.training.course import average_over_batches
 from zoo.training.predictions import Outcomes
-
-COURSE_BATCH_SIZE = 32
-"""Samples in a batch of the course's test loader."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +92,7 @@ class Pair:
     adjusted_p: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SplitComparison:
     """Results on the same samples. `rows` and `groups` have the best first; the pairs are all pairs of them."""
 
@@ -106,8 +105,27 @@ class SplitComparison:
     groups: tuple[Group, ...]
     group_pairs: tuple[GroupPair, ...]
 
+    def __repr__(self) -> str:
+        told = f"{self.samples:,} samples of {self.dataset}, split {self.split}"
+        return say("SplitComparison", told, *(f"{row.name} {row.accuracy:.4f}" for row in self.rows[:3]))
 
-@dataclass(frozen=True, kw_only=True)
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                row.name,
+                "-" if row.seed is None else row.seed,
+                f"{row.parameters:,}",
+                f"{row.correct:,}",
+                f"{row.accuracy:.4f}",
+                f"{row.low:.4f} to {row.high:.4f}",
+            )
+            for row in self.rows
+        ]
+        heading = ("name", "seed", "parameters", "correct", "accuracy", "95 % interval")
+        return make_table(rows, heading, caption=f"{self.samples:,} samples of {self.dataset}, split {self.split}")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Comparison:
     """Results side by side, those on the same samples with each other.
 
@@ -171,6 +189,15 @@ class Comparison:
             raise UsageError(what, names, "Go through the splits of the comparison, or narrow it by dataset")
         return self.splits[0]
 
+    def __repr__(self) -> str:
+        tables = (repr(split).removeprefix("SplitComparison(").removesuffix(")") for split in self.splits)
+        return say("Comparison", *tables, *(f"{len(self.left_out)} left out",) * bool(self.left_out))
+
+    def _repr_html_(self) -> str:
+        left = [(each.reference, each.why) for each in self.left_out]
+        tables = [split._repr_html_() for split in self.splits]
+        return "".join([*tables, *[make_table(left, ("left out", "why"))] * bool(left)])
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data: the fields of the only table and `left_out`, or `splits` with a list of tables."""
         tables = [_tabulate(split) for split in self.splits]
@@ -187,6 +214,7 @@ def _tabulate(comparison: SplitComparison) -> dict[str, Any]:
     return data
 
 
+@checked
 def compare(
     references: Sequence[str | os.PathLike[str]],
     *,
@@ -239,18 +267,6 @@ def _compare_split(results: Sequence[Result]) -> SplitComparison:
         groups=groups,
         group_pairs=compare_groups(groups),
     )
-
-
-def average_over_batches(correct: NDArray[numpy.bool_]) -> float:
-    """Return the mean of the accuracies of batches of 32, as the course prints it; `correct` is bool `(N,)`.
-
-    A last batch that is not full counts as much as a full one, which makes this differ from the accuracy.
-    """
-    full = len(correct) // COURSE_BATCH_SIZE * COURSE_BATCH_SIZE
-    shares = correct[:full].reshape(-1, COURSE_BATCH_SIZE).mean(axis=1)
-    if full < len(correct):
-        shares = numpy.append(shares, correct[full:].mean())
-    return float(shares.mean())
 
 
 def require_outcomes(result: Result) -> Outcomes:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.display import say
 from zoo.errors import DataError, UsageError, one_line, quote, shorten
 from zoo.records.header import read_header
 from zoo.records.history import Epoch
 from zoo.records.metadata import WeightsMetadata, read_metadata
 from zoo.records.references import find_weights
 from zoo.records.runs import FINISHED, PREDICTIONS_FILE, RECORD_FILE, UNKNOWN, WEIGHTS_FILE, RunRecord, read_record
+from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places, open_places
 from zoo.results.names import name_results
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("zoo")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Result:
     """What is known of trained weights.
 
@@ -79,7 +81,12 @@ class Result:
         """What the weights file says of itself."""
         return self.weights_metadata.to_json()
 
+    def __repr__(self) -> str:
+        accuracy = f"accuracy {self.outcomes.accuracy:.4f}" if self.outcomes else None
+        return say("Result", self.name, accuracy, weights=self.weights)
 
+
+@checked
 def read_results(
     references: Sequence[str | os.PathLike[str]],
     *,
@@ -117,7 +124,7 @@ def gather_result(path: Path, places: Places, *, outcomes: bool = True, progress
     kept = _read_saved_outcomes(run, metadata) if run and outcomes else None
     if kept is None and outcomes:
         if metadata.dataset is None:
-            fix = f"Score it alone: zoo evaluate {shlex.quote(str(path))} --dataset NAME"
+            fix = f"Score it alone: zoo.evaluate({str(path)!r}, dataset='NAME')"
             raise UsageError(f"{path} names no data set", "its test split is not known", fix)
         from zoo.training.evaluation import evaluate  # torch is not imported where all outcomes come from runs
 
@@ -141,6 +148,7 @@ def require_history(result: Result) -> Sequence[Epoch]:
     raise UsageError(f"no curves of {result.name or result.title}", why, "Give a run folder or @last, after zoo run")
 
 
+@checked
 def read_samples(
     result: Result,
     indices: Sequence[int],

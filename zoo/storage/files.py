@@ -23,7 +23,7 @@ ON_WINDOWS = os.name == "nt"
 PART_PATTERN = re.compile(r"\..*\.([0-9]{1,9})-[0-9a-f]{8}\.part", re.DOTALL)
 # Some operating system allows no such name: separators, wildcards, a trailing dot or space, names of devices.
 UNSAFE_NAME = re.compile(r'|.*[\\/:*?"<>|\x00-\x1f].*|.*[. ]|(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.DOTALL | re.I)
-ELSEWHERE = "Write elsewhere with --runs-dir."
+ELSEWHERE = "Use runs_dir=... to write elsewhere."
 REASONS = {
     "EIO": "the disk reported an error (EIO)",
     "ENOENT": "the folder does not exist",

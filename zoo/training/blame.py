@@ -93,5 +93,5 @@ def name_memory(plan: Plan) -> Iterator[None]:
             raise
         size = plan.config.batch_size
         what = f"not enough memory on {plan.device} for model {quote(plan.model.name)} and batches of {size}"
-        fix = f"Try --batch-size {max(1, size // 4)}" if size > 1 else "Try a smaller model"
+        fix = f"Try batch_size={max(1, size // 4)}" if size > 1 else "Try a smaller model"
         raise OutOfMemoryError(what, describe(error), fix) from error

@@ -12,12 +12,14 @@ from typing import Any
 
 from zoo.data.splits import count_samples, find_input_shape, hash_splits
 from zoo.data.workers import name_dead_worker
+from zoo.display import make_table, say, say_scores
 from zoo.errors import DivergedError, IncompatibleError, UsageError, quote
 from zoo.models.blame import blame_model
 from zoo.models.device import use_seed, use_threads
 from zoo.models.predictor import Predictor, load_path
 from zoo.records.plain import to_json_table
 from zoo.records.references import find_weights
+from zoo.registry.arguments import checked
 from zoo.registry.compatibility import show_shape
 from zoo.registry.entries import Registry
 from zoo.registry.global_state import restore_after_errors
@@ -33,7 +35,7 @@ from zoo.training.trainer import evaluate as evaluate_model
 from zoo.training.verdict import find_verdict, tell_verdict
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
     """How weights do on the test split of a data set: `metrics` holds the mean cross-entropy as `loss` too.
 
@@ -47,7 +49,7 @@ class Evaluation:
     samples: int
     device: str
     seconds: float
-    outcomes: Outcomes = field(repr=False, compare=False)
+    outcomes: Outcomes = field(compare=False)
     verdict: tuple[str, ...] = ()
 
     @property
@@ -61,7 +63,25 @@ class Evaluation:
         per_class = [asdict(score) for score in self.per_class]
         return to_json_table({**data, "weights": str(self.weights), "per_class": per_class})
 
+    def __repr__(self) -> str:
+        told = f"{self.samples:,} samples", say_scores(self.metrics)
+        return say("Evaluation", f"{self.model} on {self.dataset}", *told)
 
+    def _repr_html_(self) -> str:
+        heading = ("class", "precision", "recall", "f1", "support")
+        rows = [
+            (score.name, *map(_show_share, (score.precision, score.recall, score.f1)), score.support)
+            for score in self.per_class
+        ]
+        caption = f"{self.model} on {self.dataset}, {self.samples:,} samples: {say_scores(self.metrics)}"
+        return make_table(rows, heading, caption=caption)
+
+
+def _show_share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.4f}"
+
+
+@checked
 def evaluate(
     reference: str | os.PathLike[str],
     dataset: str | None = None,
@@ -74,13 +94,15 @@ def evaluate(
     offline: bool | None = None,
     plugins: Sequence[str | Path | object] = (),
     registry: Registry | None = None,
+    course_style: bool = False,
     progress: bool = False,
     **settings: Any,
 ) -> Evaluation:
     """Evaluate weights on the test split of a data set, by default the one they were trained on.
 
     Images are preprocessed as the weights say. `settings` are `device`, `threads` and `workers`. The mean loss is per
-    sample, counts are exact, and neither depends on the batch size.
+    sample, counts are exact, and neither depends on the batch size. With `course_style` there are `course.loss` and
+    `course.accuracy` too: the means over batches that the course prints, the accuracy in percent.
 
     Raises:
         WeightsError, PluginError: see `load`.
@@ -93,7 +115,7 @@ def evaluate(
     trained = predictor.weights.dataset
     if dataset is None:
         if trained is None:
-            raise UsageError(f"{path} names no data set", fix="Give one with --dataset")
+            raise UsageError(f"{path} names no data set", fix="Give one with dataset=...")
         dataset = trained.qualified_name
     entry = places.registry.get("dataset", dataset)
     own_params = trained.params if trained and trained.qualified_name == entry.qualified_name else None
@@ -105,6 +127,7 @@ def evaluate(
         dataset_params=dataset_params or own_params,
         metric_params=metric_params,
         settings=settings,
+        course_style=course_style,
     )
     plan = make_plan(wanted, places.registry)
     name, config = plan.dataset.name, plan.config

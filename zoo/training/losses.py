@@ -25,7 +25,7 @@ class Losses:
 
     def start(self, epoch: int) -> None:
         """Forget the former epoch."""
-        self.epoch, self.steps, self.samples, self.total, self.last = epoch, 0, 0, 0.0, 0.0
+        self.epoch, self.steps, self.samples, self.total, self.means, self.last = epoch, 0, 0, 0.0, 0.0, 0.0
         self.unread: list[tuple[Tensor, int]] = []
 
     def add(self, loss: Tensor, samples: int) -> None:
@@ -46,6 +46,11 @@ class Losses:
         self._read()
         return self.total / self.samples
 
+    def mean_over_batches(self) -> float:
+        """Return the mean of the batches' means so far: one that is not full counts as much as the others."""
+        self._read()
+        return self.means / self.steps
+
     def status(self) -> str:
         """Return the latest loss, for the bar; nothing before the first step."""
         self._read()
@@ -62,8 +67,9 @@ class Losses:
         self.steps += 1
         if not isfinite(value):
             raise DivergedError(
-                f"the loss became {value} at step {self.steps} of epoch {self.epoch + 1}", fix="Lower the --lr"
+                f"the loss became {value} at step {self.steps} of epoch {self.epoch + 1}", fix="Use a lower lr=..."
             )
         self.last = value
         self.total += value * samples
+        self.means += value
         self.samples += samples

@@ -20,6 +20,7 @@ from zoo.registry.params import resolve_params
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig, resolve_config
 from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec
+from zoo.training import course
 
 log = logging.getLogger("zoo")
 
@@ -41,6 +42,7 @@ class Wanted:
     dataset_params: Mapping[str, Any] | None
     metric_params: Mapping[str, Mapping[str, Any]] | None
     settings: Mapping[str, Any]
+    course_style: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,7 @@ class Plan:
     given_dataset_params: bool
     config: TrainConfig
     device: torch.device
+    course_style: bool = False
 
 
 def make_plan(wanted: Wanted, registry: Registry) -> Plan:
@@ -91,8 +94,15 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
             with errors.catch():
                 size = found["config"].input_size if "config" in found else None
                 adapt_preprocess(found["model"].spec, found["dataset"].name, declared, Preprocess(), size)
+    if wanted.course_style and course.NAME in metrics:
+        errors.errors.append(SettingError("course_style", f"a metric of this run is called {course.NAME!r} already"))
     errors.raise_any()
-    return Plan(given_params=bool(wanted.params), given_dataset_params=bool(wanted.dataset_params), **found)
+    return Plan(
+        given_params=bool(wanted.params),
+        given_dataset_params=bool(wanted.dataset_params),
+        course_style=wanted.course_style,
+        **found,
+    )
 
 
 def _read_params(entry: Entry[Any], given: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 from numpy.typing import ArrayLike, NDArray
 
+from zoo.display import make_table, say
 from zoo.errors import WeightsError
 from zoo.limits import MAX_CLASSES, MAX_PREDICTIONS
 from zoo.records.header import Header, expect, is_text, read_header
@@ -80,6 +81,18 @@ class Outcomes:
     def __len__(self) -> int:
         return len(self.arrays["targets"])
 
+    def __repr__(self) -> str:
+        origin, right = self.origin, int(self.hits.sum())
+        where = f"{origin.model} on {origin.dataset}, split {origin.split}"
+        return say("Outcomes", where, f"{right:,} of {len(self):,} right")
+
+    def _repr_html_(self) -> str:
+        from zoo.training.confusion import score_predictions
+
+        scores = score_predictions(self.targets, self.predictions, self.class_names)
+        rows = [(score.name, score.support, _show(score.recall), _show(score.precision)) for score in scores]
+        return make_table(rows, ("class", "samples", "recall", "precision"), caption=repr(self))
+
     @property
     def targets(self) -> Tensor:
         """The class of each sample: int64 `(N,)`."""
@@ -127,6 +140,10 @@ class Outcomes:
         import torch
 
         return torch.from_numpy(self.arrays[name])
+
+
+def _show(share: float | None) -> str:
+    return "-" if share is None else f"{share:.4f}"
 
 
 class OutcomeCollector:

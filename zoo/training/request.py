@@ -78,7 +78,7 @@ def complete(wanted: Wanted, pretrained: Pretrained, registry: Registry) -> Want
         wanted = replace(wanted, model=model, params={**metadata.params, **(wanted.params or {})})
     if wanted.dataset is None:
         if trained is None:
-            raise UsageError(f"{pretrained.path} names no data set", fix="Give one with --dataset")
+            raise UsageError(f"{pretrained.path} names no data set", fix="Give one with dataset=...")
         wanted = replace(wanted, dataset=trained.qualified_name)
     with suppress(ZooError):  # make_plan reports an unknown name, together with all other problems
         names = (wanted.dataset, registry.get("dataset", str(wanted.dataset)).qualified_name)

@@ -22,7 +22,8 @@ def check_space(folder: Path, needed: int) -> None:
         disk = shutil.disk_usage(folder)
         if disk.total and disk.free < needed:
             why = f"the run will write {needed / 1e6:.1f} MB, the disk has {disk.free / 1e6:.1f} MB free"
-            raise StorageError(f"not enough space in {folder}", why, "Free some space. Write elsewhere with --runs-dir")
+            fix = "Free some space. Use runs_dir=... to write elsewhere."
+            raise StorageError(f"not enough space in {folder}", why, fix)
 
 
 def save_somewhere(folder: Path, home: Path | None, save: Save) -> Path:

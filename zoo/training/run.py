@@ -11,6 +11,7 @@ from typing import Any, Unpack
 from zoo.models.device import use_seed, use_threads
 from zoo.records.history import Epoch
 from zoo.records.runs import RunResult
+from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.global_state import restore_after_errors
 from zoo.registry.keywords import Settings
@@ -32,6 +33,7 @@ from zoo.training.verdict import tell_verdict
 log = logging.getLogger("zoo")
 
 
+@checked
 def run(
     model: str | None = None,
     dataset: str | None = None,
@@ -47,6 +49,7 @@ def run(
     offline: bool | None = None,
     plugins: Sequence[str | Path | object] = (),
     registry: Registry | None = None,
+    course_style: bool = False,
     progress: bool = False,
     on_epoch: Callable[[Epoch], None] | None = None,
     **settings: Unpack[Settings],
@@ -62,6 +65,9 @@ def run(
     seed, device, threads, workers. What is not given comes from the model's recommendation, then from the defaults.
     The thread count and the random state of the caller stay as they are.
 
+    With `course_style` the scores have `course.loss` and `course.accuracy` too: the means over batches that the course
+    prints, the accuracy in percent.
+
     Raises:
         ZooError: see `zoo.errors`; all problems with names, params and settings are found before anything is loaded.
     """
@@ -76,9 +82,10 @@ def run(
         dataset_params=dataset_params,
         metric_params=metric_params,
         settings=settings,
+        course_style=course_style,
     )
     request = make_request(wanted, places, init=init, freeze=[freeze] if isinstance(freeze, str) else freeze)
-    check_writable(places.runs_dir, fix="Choose another folder with --runs-dir")
+    check_writable(places.runs_dir, fix="Choose another folder with runs_dir=...")
     config = request.plan.config
     callers: list[BaseException] = []
     with (

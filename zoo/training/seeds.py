@@ -10,6 +10,7 @@ from typing import Any, Unpack
 from zoo.errors import SettingError, SeveralErrors, UsageError, ZooError
 from zoo.records.history import Epoch
 from zoo.records.runs import RunResult
+from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry, choose_registry
 from zoo.registry.keywords import Settings
 from zoo.registry.settings import resolve_config
@@ -28,12 +29,14 @@ class RunArguments(Settings, total=False):
     data_dir: str | Path | None
     runs_dir: str | Path | None
     offline: bool | None
+    course_style: bool
     progress: bool
     on_epoch: Callable[[Epoch], None] | None
 
 
+@checked
 def run_seeds(
-    seeds: int,
+    seeds: int | str,
     model: str | None = None,
     dataset: str | None = None,
     *,
@@ -71,6 +74,7 @@ def run_seeds(
     return results
 
 
+@checked
 def summarise_runs(results: Sequence[RunResult]) -> dict[str, dict[str, Any]]:
     """Return `mean`, `sd` and `n` of each metric over runs; `sd` divides by n - 1 and is None for a single run."""
     summary = {}

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from zoo.data.batches import Batches
-from zoo.data.loading import find_false_claims, load_dataset
+from zoo.data.loading import find_false_claims, prepare_dataset
 from zoo.data.splits import DataSplits, find_input_shape
 from zoo.errors import quote
 from zoo.models.device import choose_threads
@@ -20,6 +20,7 @@ from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.factories import build_metric, build_model, refuse_params
 from zoo.registry.metric import Metric
 from zoo.registry.preprocess import Preprocess
+from zoo.training import course
 from zoo.training.inputs import make_test_batches, make_train_batches, warn_of_overlaps
 from zoo.training.metrics import check_metrics, move_metrics
 from zoo.training.plan import Plan
@@ -116,10 +117,12 @@ def prepare(request: Request) -> Preparation:
 
 def build_metrics(plan: Plan, num_classes: int) -> dict[str, Metric]:
     """Build the metrics of a plan on its device and try each; raise MetricError, PluginError or UsageError."""
-    metrics = {}
+    metrics: dict[str, Metric] = {}
     for name, entry in plan.metrics.items():
         with refuse_params(bool(plan.metric_params[name])):
             metrics[name] = build_metric(entry, num_classes=num_classes, params=plan.metric_params[name])
+    if plan.course_style:
+        metrics[course.NAME] = course.CourseStyle(plan.config.batch_size)
     move_metrics(metrics, plan.device)
     check_metrics(metrics, num_classes, plan.device)
     return metrics
@@ -134,8 +137,8 @@ def find_threads(plan: Plan, model: nn.Module, input_shape: tuple[int, ...]) -> 
 
 
 def load_splits(plan: Plan, root: Path, *, offline: bool) -> DataSplits:
-    """Fetch, load and check the data set of a plan; the errors are those of `load_dataset`."""
-    return load_dataset(plan.dataset, root, plan.dataset_params, given=plan.given_dataset_params, offline=offline)
+    """Fetch, load and check the data set of a plan; the errors are those of `prepare_dataset`."""
+    return prepare_dataset(plan.dataset, root, plan.dataset_params, given=plan.given_dataset_params, offline=offline)
 
 
 def check_claims(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> None:

@@ -16,6 +16,7 @@ from zoo.errors import DivergedError
 from zoo.records.history import Epoch
 from zoo.registry.metric import Metric
 from zoo.registry.settings import TrainConfig
+from zoo.training import course
 from zoo.training.losses import Losses
 from zoo.training.metrics import compute_metrics, reset_metrics, update_metrics
 from zoo.training.optimizers import build_optimizer
@@ -65,7 +66,10 @@ class Trainer:
             outcomes = self.outcomes if epoch + 1 == self.config.epochs else None
             scores = evaluate(self.model, test, self.metrics, epoch=epoch, show=self.show, outcomes=outcomes)
             seconds = {"train": trained - started, "test": time.perf_counter() - trained}
-            self.finish_epoch({"epoch": epoch + 1, "train": {"loss": loss}, "test": scores, "seconds": seconds})
+            losses_told = {"loss": loss}
+            if course.NAME in self.metrics:
+                losses_told[course.LOSS] = losses.mean_over_batches()
+            self.finish_epoch({"epoch": epoch + 1, "train": losses_told, "test": scores, "seconds": seconds})
             if self.on_epoch is not None:
                 self.on_epoch(self.history[-1])
         return self.history
@@ -129,5 +133,5 @@ def evaluate(
             outcomes.update(logits, targets)
     loss = float(total) / batches.samples
     if not isfinite(loss):
-        raise DivergedError(f"the test loss is {loss}", "a model with such logits has no metrics", "Lower the --lr")
+        raise DivergedError(f"the test loss is {loss}", "a model with such logits has no metrics", "Use a lower lr=...")
     return {"loss": loss, **compute_metrics(metrics)}

@@ -21,9 +21,11 @@ from zoo.checks.model.running import check_batch
 from zoo.checks.model.training import check_activation, check_frozen, check_gradients
 from zoo.checks.source import find_definition
 from zoo.data.splits import count_samples
+from zoo.display import make_table, say
 from zoo.errors import ZooError
 from zoo.models.device import use_seed, use_threads
 from zoo.models.probe import count_flop
+from zoo.registry.arguments import checked
 from zoo.registry.certificates import Finding
 from zoo.registry.entries import Registry
 from zoo.registry.keywords import Settings
@@ -38,7 +40,7 @@ OVERFIT_STEPS, OVERFIT_SECONDS = 500, 30.0
 """Limits of `--overfit`: optimizer steps at each learning rate, and seconds for both."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Diagnosis:
     """What `zoo check` says of a combination: findings, and what its training will take.
 
@@ -62,7 +64,17 @@ class Diagnosis:
         """Return plain JSON data."""
         return {**asdict(self), "passed": self.passed}
 
+    def __repr__(self) -> str:
+        failed = [found.check for found in self.findings if found.status == "failed"]
+        told = f"failed: {', '.join(failed)}" if failed else f"passed, {len(self.findings)} checks"
+        return say("Diagnosis", f"{self.model} on {self.dataset}", told)
 
+    def _repr_html_(self) -> str:
+        rows = [(found.check, found.status, found.seen, found.fix) for found in self.findings]
+        return make_table(rows, ("check", "status", "seen", "fix"), caption=f"{self.model} on {self.dataset}", most=100)
+
+
+@checked
 def check(
     model: str | None = None,
     dataset: str | None = None,
@@ -119,7 +131,7 @@ def check_normalisation(subject: CombinationSubject) -> str:
         size = min(size, count_samples(subject.splits.train))
     if layers and size == 1:
         seen = f"{len(layers)} layers of batch normalisation, and batches of 1"
-        raise Fault(seen, "Give --batch-size 2 or more, or use GroupNorm", find_creation(layers[0]))
+        raise Fault(seen, "Give batch_size=2 or more, or use GroupNorm", find_creation(layers[0]))
     return f"{len(layers)} layers normalise over batches of {size}" if layers else "nothing normalises over the batch"
 
 
@@ -150,7 +162,7 @@ def check_metrics(subject: CombinationSubject) -> str:
     try:
         metrics = build_metrics(subject.plan, subject.classes)
     except ZooError as error:
-        raise Fault(str(error), "Mend the metric, or choose another with --metric") from error
+        raise Fault(str(error), "Mend the metric, or choose another with metrics=...") from error
     return ", ".join(metrics) or "none"
 
 

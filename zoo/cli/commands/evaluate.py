@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--threads", metavar="N", help="CPU threads.  [from the work of a batch]")
 @click.option("--workers", metavar="N", help="Processes that read data sets which are not tensors.  [0]")
 @options.param_options("dataset", "metric")
+@click.option("--course-style", is_flag=True, help="Show loss and accuracy as the course averages them, too.")
 @options.place_options()
 @options.plugin_options
 @options.output_options

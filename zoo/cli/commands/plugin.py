@@ -35,9 +35,9 @@ def new_command(name: str, kind: str, single_file: bool, output: str | None, as_
 
     It provides one model, data set or metric called NAME that runs at once. Change it from there.
     """
-    from zoo.registry.templates import write_plugin
+    from zoo.registry.templates import plugin_new
 
-    written = write_plugin(name, kind, single_file=single_file, output=output)
+    written = plugin_new(name, kind, single_file=single_file, output=output)
     path = written.path.as_posix()
     if as_json:
         write_json({"path": path, "files": list(written.files), "next": list(written.commands)})

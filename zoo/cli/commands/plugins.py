@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from zoo.cli.command import Command
-from zoo.cli.commands.list import KINDS
 from zoo.cli.options import Discover, output_options, plugin_options
 from zoo.cli.output import write_json, write_result, write_table
-from zoo.errors import UnknownNameError, closest
-from zoo.registry.certificates import find_source, read_certificate
-
-if TYPE_CHECKING:
-    from zoo.registry.entries import Registry
-    from zoo.registry.plugins import Plugin
+from zoo.registry.listing import plugins as find_states
 
 
 @click.command("plugins", cls=Command)
@@ -25,13 +18,7 @@ if TYPE_CHECKING:
 @output_options
 def plugins_command(name: str | None, discover: Discover, as_json: bool) -> None:
     """List the plugins, or show one, and what is wrong with broken ones."""
-    registry = discover()
-    known = [plugin.name for plugin in registry.plugins]
-    if name is not None and name not in known:
-        raise UnknownNameError("plugin", name, known, fix="" if closest(name, known) else "See: zoo plugins")
-    asked = [plugin for plugin in registry.plugins if name in (None, plugin.name)]
-    # A plugin that is asked for by name may just have been mended, so it is tried again.
-    shown = [_describe(registry, plugin, retry=name is not None) for plugin in asked]
+    shown = [state.to_dict() for state in find_states(name, registry=discover())]
     if as_json:
         write_json({"plugins": shown})
     elif name is None:
@@ -47,41 +34,6 @@ def plugins_command(name: str | None, discover: Discover, as_json: bool) -> None
     else:
         for plugin in shown:
             _write_plugin(plugin)
-
-
-def _describe(registry: Registry, plugin: Plugin, *, retry: bool) -> dict[str, Any]:
-    """Return what is known of a plugin; looking at its entries is what finds its problems."""
-    if retry:
-        registry.retry(plugin)
-    entries = {plural: registry.names_of(plugin, kind) for plural, kind in KINDS.items()}
-    warnings = registry.warnings_of(plugin)
-    return {
-        "name": plugin.name,
-        "version": plugin.version,
-        "origin": plugin.origin,
-        "source": str(plugin.source) if isinstance(plugin.source, str | Path) else None,
-        "entries": entries,
-        "status": "broken" if plugin.problem else "warning" if warnings else "ok",
-        "problem": str(plugin.problem) if plugin.problem else None,
-        "warnings": warnings,
-        "import_seconds": plugin.seconds,
-        "certificate": _find_certificate(registry, plugin),
-    }
-
-
-def _find_certificate(registry: Registry, plugin: Plugin) -> dict[str, Any] | None:
-    """Return the verdict of `zoo plugin test` on a plugin, and whether it is of what is here now."""
-    first = next(found for found in registry.plugins if found.name == plugin.name)
-    certificate = read_certificate(first.name, find_source(first))
-    if certificate is None:
-        return None
-    return {
-        "verdict": certificate.verdict,
-        "version": certificate.version,
-        "date": certificate.date,
-        "zoo": certificate.zoo,
-        "holds": certificate.holds and certificate.version == plugin.version,
-    }
 
 
 def _show_certificate(plugin: dict[str, Any], nothing: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from zoo.records.runs import RunResult
 @options.setting_options
 @click.option("--seeds", metavar="N", help="Train N times, each with the next seed, one run folder each.")
 @options.param_options()
+@click.option("--course-style", is_flag=True, help="Show loss and accuracy as the course averages them, too.")
 @options.place_options()
 @options.plugin_options
 @options.output_options
@@ -90,7 +92,7 @@ def _run_seeds(seeds: str, settings: dict[str, Any], show: Callable[[Path], str]
             weights = escape(show(result.weights))
             write_result(f"seed {result.seed}: {_show_scores(result)}, {result.seconds:.2f} s, {weights}")
 
-    results = run_seeds(seeds, **settings, on_run=write_run)  # type: ignore[arg-type]  # text, as of any setting
+    results = run_seeds(seeds, **settings, on_run=write_run)
     summary = summarise_runs(results)
     if as_json:
         write_json({"runs": [result.to_dict() for result in results], "summary": to_json_data(summary)})
@@ -102,11 +104,22 @@ def _run_seeds(seeds: str, settings: dict[str, Any], show: Callable[[Path], str]
 
 
 def _show_scores(result: RunResult) -> str:
+    if "course.loss" in result.metrics:
+        exact = {name: value for name, value in result.metrics.items() if not name.startswith("course.")}
+        averaged = f"accuracy {result.metrics['course.accuracy']:.2f} %, test loss {result.metrics['course.loss']:.5f}"
+        return f"{averaged}, averaged over batches (exact: {_show_scores(replace(result, metrics=exact))})"
     scores = ", ".join(f"{escape(name)} {value:.4f}" for name, value in result.metrics.items() if name != "loss")
     return f"{scores}, test loss {result.metrics['loss']:.4f}"
 
 
 def _write_epoch(epoch: dict[str, Any]) -> None:
+    if "course.loss" in epoch["test"]:
+        write_note(
+            f"epoch {epoch['epoch']}  train loss {epoch['train']['course.loss']:.5f}  "
+            f"test loss {epoch['test']['course.loss']:.5f}  accuracy {epoch['test']['course.accuracy']:.2f} %  "
+            f"{sum(epoch['seconds'].values()):.2f} s"
+        )
+        return
     scores = "  ".join(f"{escape(name)} {value:.4f}" for name, value in epoch["test"].items() if name != "loss")
     write_note(
         f"epoch {epoch['epoch']}  train loss {epoch['train']['loss']:.4f}  test loss {epoch['test']['loss']:.4f}  "

@@ -17,13 +17,14 @@ from pathlib import Path
 from string import Template
 
 from zoo.errors import StorageError, UsageError, quote
+from zoo.registry.arguments import checked
 from zoo.registry.fields import check_name
 from zoo.registry.manifest import first_party_path, read_manifest
 from zoo.registry.templates import dataset, metric, model, package
 from zoo.storage import files as storage
 
 TEXTS = {"model": model, "dataset": dataset, "metric": metric}
-ELSEWHERE = "Choose another place with --output"
+ELSEWHERE = "Use output=... for another place"
 # A module of a plugin must not have these names: Python would import it in the place of the real one.
 TAKEN = {"zoo", "zoo_plugins", "torch", "torchvision", "torchmetrics", "timm", "numpy", "pytest"}
 TAKEN |= sys.stdlib_module_names
@@ -38,7 +39,8 @@ class NewPlugin:
     commands: tuple[str, ...]
 
 
-def write_plugin(
+@checked
+def plugin_new(
     name: str, kind: str, *, single_file: bool = False, output: str | os.PathLike[str] | None = None
 ) -> NewPlugin:
     """Write a new plugin that provides one model, data set or metric called `name`, and return what was written.
@@ -107,7 +109,7 @@ def _check_file(path: Path) -> None:
     module = path.stem
     if path.suffix != ".py" or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", module) or keyword.iskeyword(module):
         why = "expected a module that Python can import, like my_model.py"
-        raise UsageError(f"file {quote(path.name)}", why, "Give one with --output")
+        raise UsageError(f"file {quote(path.name)}", why, "Give one with output=...")
     if module in TAKEN:
         raise UsageError(f"file {quote(path.name)}", f"it would hide the module {quote(module)}", ELSEWHERE)
 

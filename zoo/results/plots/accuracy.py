@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zoo.registry.arguments import checked
+from zoo.results.comparison import Comparison, SplitComparison
 from zoo.results.conclusions import format_percent, title_splits
 from zoo.results.plots import style
 
@@ -11,7 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from zoo.results.comparison import Comparison, SplitComparison
 
 FONT_SIZE, ROW_HEIGHT, MARGIN = 9, 18, 12
 """Points: the font, a row, and the space around."""
@@ -22,6 +23,7 @@ HEAD, FOOT = FONT_SIZE * style.LINE_HEIGHT + MARGIN, 46
 """Points: above the rows of a panel, with its title, and below them, with the numbers of the axis."""
 
 
+@checked
 def plot_comparison(comparison: Comparison) -> Figure:
     """Return a figure with the accuracy of each result and its 95 % interval, and with the means over seeds below.
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from zoo.registry.arguments import checked
 from zoo.results.plots.colors import EMPTY_ROW_COLOR, EXPONENT, SHADES, choose_text_color
 from zoo.results.plots.style import LINE_HEIGHT, fit_text, make_figure, measure_text, plot_style, wrap_text, write_lines
 from zoo.training.confusion import list_confusions
+from zoo.training.predictions import Outcomes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
     from torch import Tensor
-
-    from zoo.training.predictions import Outcomes
 
 
 MIN_SIDE, MAX_SIDE_WITH_COUNTS, MAX_LABEL_WIDTH = 330, 900, 150
@@ -25,6 +25,7 @@ MAX_SIDE = 1440
 """Points: the largest side of a matrix. Where all names need more, only some classes are named."""
 
 
+@checked
 def plot_confusion(outcomes: Outcomes, *, title: str | None = None, pairs: int = 5) -> Figure:
     """Draw the confusion matrix: rows are the truth, columns what was predicted, with the most confused pairs in words.
 

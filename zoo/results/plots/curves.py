@@ -7,6 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
+from zoo.registry.arguments import checked
 from zoo.results.plots.colors import MARKER_FACES, choose_looks
 from zoo.results.plots.epoch import plot_epoch
 from zoo.results.plots.style import GRID_COLOR, TEXT_COLOR, fit_text, make_figure, measure_text, plot_style
@@ -31,6 +32,7 @@ MAX_MARKERS = 15
 LINE_STYLES: dict[Scored, Any] = {"train": (0, (4, 1.5)), "test": "-"}
 
 
+@checked
 def plot_curves(results: Sequence[Result]) -> Figure:
     """Draw loss and accuracy by epoch of one or several runs: training dashed, test solid.
 

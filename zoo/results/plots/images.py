@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from zoo.errors import DataError, SettingError, UsageError
+from zoo.registry.arguments import checked
 from zoo.results.plots import style
+from zoo.training.predictions import Outcomes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from zoo.training.predictions import Outcomes
 
 ROW_WIDTH, MAX_CELL_SIZE, MIN_CELL_SIZE, GAP, FONT_SIZE = 520, 200, 84, 14, 9
 """Points: the width of a row, the largest and the smallest side of a cell, the space between cells, the font."""
@@ -27,6 +28,7 @@ DTYPE_RANGES = {torch.uint8: (0.0, 255.0), torch.uint16: (0.0, 65535.0), torch.b
 """Black and white of a dtype that fixes them."""
 
 
+@checked
 def find_wrong(outcomes: Outcomes, count: int) -> list[int]:
     """Return the indices of the most wrong predictions: the highest probability for a wrong class first.
 
@@ -37,6 +39,7 @@ def find_wrong(outcomes: Outcomes, count: int) -> list[int]:
     return sorted(wrong, key=lambda index: (-given[index], truth[index], index))[:count]
 
 
+@checked
 def plot_samples(
     images: Sequence[Tensor], titles: Sequence[str], *, columns: int | None = None, title: str | None = None
 ) -> Figure:
@@ -55,6 +58,7 @@ def plot_samples(
         return _draw_grid(images, captions, columns, title)
 
 
+@checked
 def plot_predictions(
     images: Sequence[Tensor],
     outcomes: Outcomes,
@@ -80,6 +84,7 @@ def plot_predictions(
     return _draw_outcomes(images, outcomes, indices, columns, title, head, write_caption)
 
 
+@checked
 def plot_wrong(
     images: Sequence[Tensor],
     outcomes: Outcomes,

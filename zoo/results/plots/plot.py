@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from zoo.data.samples import choose_samples
 from zoo.errors import UnknownNameError, UsageError, closest
+from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
 from zoo.results.plots.confusion import plot_confusion
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 KINDS = ("curves", "confusion", "predictions", "wrong")
 
 
+@checked
 def plot(
     references: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     kind: str = "curves",

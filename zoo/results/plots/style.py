@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import SettingError, UsageError, describe, one_line
+from zoo.registry.arguments import checked
 from zoo.storage.files import write_file
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def find_format(path: str | os.PathLike[str]) -> str:
     return form
 
 
+@checked
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure as PNG, SVG or PDF by the suffix of `path`.
 
@@ -147,8 +149,10 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
         SettingError: another suffix.
         StorageError: the file cannot be written; an older one stays.
     """
+    if not hasattr(figure, "savefig"):
+        raise SettingError("figure", "expected a figure of matplotlib", figure)
     data = render_figure(figure, find_format(path))
-    write_file(Path(path), data, what="the picture", fix="Write elsewhere with --output.")
+    write_file(Path(path), data, what="the picture", fix="Give another path.")
 
 
 def check_grid(grid: tuple[int, int]) -> int:

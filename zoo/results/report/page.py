@@ -22,6 +22,7 @@ from zoo.errors import UsageError, ZooError, describe, one_line
 from zoo.records.metadata import DatasetOrigin
 from zoo.records.repeat import write_recipe
 from zoo.records.runs import RunRecord
+from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places, open_places
 from zoo.results import conclusions
@@ -52,6 +53,7 @@ OPTION = re.compile(r" (?=--\w)")
 """What stands between the options of a command; a line is to be broken there."""
 
 
+@checked
 def report(
     references: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
@@ -104,7 +106,7 @@ def write_report(
     selection = select_results(references, places, datasets=datasets, progress=progress)
     comparison = compare_results(selection)
     page = template.render(_gather_context(comparison, selection, places))
-    write_file(Path(output), page.encode(), what="the report", fix="Write elsewhere with --output.")
+    write_file(Path(output), page.encode(), what="the report", fix="Use output=... to write elsewhere.")
     return Report(output=Path(output), comparison=comparison)
 
 

@@ -1,0 +1,212 @@
+"""Facts: what is known of an entry from its spec alone, and of a weights file from its header, as rows of text."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from zoo.records.header import read_header
+from zoo.records.metadata import DatasetOrigin, InputStatistics, WeightsMetadata, read_metadata
+from zoo.records.plain import to_json_data
+from zoo.records.repeat import write_recipe
+from zoo.records.runs import FINISHED, RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
+from zoo.registry.compatibility import show_shape
+from zoo.registry.entries import Entry
+from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec, WeightsSpec
+
+FILES = (WEIGHTS_FILE, RECORD_FILE)
+"""What a run folder has at least one of: a folder of data may be called like an entry."""
+SHOWN = 20
+"""Class names shown; all are in the JSON."""
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of one thing: a title, rows of a name and a text under it, and all of it as plain data.
+
+    Of weights that name no model the rows are the tensors, and `more` says their number and the size of the file.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    data: dict[str, Any]
+    more: tuple[Row, ...] = ()
+
+
+def describe_entry(entry: Entry[Any]) -> Facts:
+    """Return what an entry declares."""
+    values = {field.name: getattr(entry.spec, field.name) for field in fields(entry.spec)}
+    plain = {name: _name_factory(value) if callable(value) else to_json_data(value) for name, value in values.items()}
+    rows = [("description", entry.spec.description), *_ROWS[entry.spec.kind](entry.spec)]
+    return Facts(
+        title=f"{entry.short_name}: {entry.spec.kind} of plugin {entry.plugin.label}",
+        rows=tuple(row for row in rows if row[1]),
+        data={"kind": entry.spec.kind, "qualified_name": entry.qualified_name, **plain},
+    )
+
+
+def _name_factory(factory: Any) -> str:
+    """Return a factory as manifests name it, `package.module:object`, also one that was given as an object."""
+    if isinstance(factory, str):
+        return factory
+    kind = type(factory)
+    return f"{getattr(factory, '__module__', kind.__module__)}:{getattr(factory, '__qualname__', kind.__qualname__)}"
+
+
+def _show_values(values: Any) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
+def _model_rows(spec: ModelSpec) -> list[tuple[str, str]]:
+    return [
+        ("input shape", show_shape(spec.input_shape or ()) or "any"),
+        ("adapts", ", ".join(spec.adapt)),
+        ("params", _show_values(spec.params) or "none"),
+        ("recommended", _show_values(spec.train)),
+        ("factory", _name_factory(spec.factory)),
+    ]
+
+
+def _dataset_rows(spec: DatasetSpec) -> list[tuple[str, str]]:
+    names = [f"{index} {name}" for index, name in enumerate(spec.class_names)]
+    return [
+        ("input shape", show_shape(spec.input_shape or ()) or "not declared"),
+        ("samples", ", ".join(f"{split} {count}" for split, count in spec.samples.items())),
+        ("classes", names[0] if names else str(spec.num_classes or "not declared")),
+        *(("", name) for name in names[1:]),
+        ("params", _show_values(spec.params) or "none"),
+        ("license", spec.license),
+        ("source", spec.homepage),
+        ("download", _show_download(sum(file.size for file in spec.files), len(spec.files)) if spec.files else "none"),
+        ("factory", _name_factory(spec.factory)),
+    ]
+
+
+def _show_download(size: int, files: int) -> str:
+    rounded = f"{size / 1e6:.1f} MB ({size} bytes)" if size >= 100_000 else f"{size} bytes"
+    return f"{rounded} in {files} file{'' if files == 1 else 's'}"
+
+
+def _metric_rows(spec: MetricSpec) -> list[tuple[str, str]]:
+    return [
+        ("better", "higher" if spec.higher_is_better else "lower"),
+        ("params", _show_values(spec.params) or "none"),
+        ("factory", _name_factory(spec.factory)),
+    ]
+
+
+def _weights_rows(spec: WeightsSpec) -> list[tuple[str, str]]:
+    return [
+        ("model", spec.model),
+        ("dataset", spec.dataset),
+        ("metrics", _show_values(spec.metrics)),
+        ("license", spec.license),
+        ("source", spec.homepage),
+        ("file", spec.file),
+        ("download", f"{_show_download(spec.size, 1)}: {spec.url}" if spec.size else ""),
+        ("sha256", spec.sha256),
+    ]
+
+
+_ROWS: dict[str, Any] = {
+    "model": _model_rows,
+    "dataset": _dataset_rows,
+    "metric": _metric_rows,
+    "weights": _weights_rows,
+}
+
+
+def is_reference(name: str) -> bool:
+    """Tell whether a name means weights and not an entry."""
+    if "@" in name or name.endswith(".safetensors"):
+        return True
+    with suppress(OSError, RuntimeError, ValueError):
+        path = Path(name).expanduser()
+        return path.is_file() or any((path / file).is_file() for file in FILES if name)
+    return False
+
+
+def describe_weights(path: Path) -> Facts:
+    """Return what a file's header says, of another program's file its tensors; raise WeightsError for a bad file.
+
+    Nothing is loaded but the header, so that the size of the file does not matter.
+    """
+    header = read_header(path)
+    metadata = read_metadata(path, header.metadata) if header.metadata else None
+    record: RunRecord | None = None
+    if path.name == WEIGHTS_FILE and (path.parent / RECORD_FILE).is_file():
+        record = read_record(path.parent / RECORD_FILE)
+    recipe = write_recipe(record or metadata) if metadata else None
+    told = dict(header.metadata)
+    if golden := told.get("golden"):
+        told["golden"] = {key: value for key, value in golden.items() if key != "images"}
+    tensors = {name: {"dtype": tensor.dtype, "shape": tensor.shape} for name, tensor in header.tensors.items()}
+    data = {"path": str(path), "size": header.size, "metadata": told, "tensors": tensors, "repeat": recipe}
+    count = sum(prod(tensor.shape) for tensor in header.tensors.values())
+    facts = [("tensors", f"{len(header.tensors):,} with {count:,} values"), ("size", f"{header.size:,} bytes")]
+    if metadata is None:
+        title = f"{path}: weights of another program, their metadata name no model"
+        rows = [(key, tensor.dtype, show_shape(tensor.shape) or "scalar") for key, tensor in header.tensors.items()]
+        return Facts(title=title, rows=tuple(rows), data=data, more=tuple(facts))
+    plugin = " ".join(filter(None, [metadata.plugin.name, metadata.plugin.version]))
+    if record and record.status != FINISHED:
+        done = f"after {len(record.history)} of {record.train_config.get('epochs', '?')} epochs"
+        facts.append(("its run", f"{record.status}, {done}"))
+    known = tuple(row for row in [*_list_rows(metadata), *facts, ("repeat with", recipe or "")] if row[1])
+    return Facts(title=f"{path}: weights of {metadata.model} of plugin {plugin}", rows=known, data=data)
+
+
+def _list_rows(metadata: WeightsMetadata) -> list[tuple[str, str]]:
+    """Return what metadata say. Foreign, and checked only as far as loading needs it: any value can be shown."""
+    names, golden, image = metadata.class_names, metadata.golden, metadata.image
+    dataset = metadata.dataset or DatasetOrigin(name="")
+    form = f"{show_shape(image.shape)} {image.dtype}, {image.range[0]:g} to {image.range[1]:g}" if image else ""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    steps = {key: value for key, value in to_json_data(metadata.preprocess).items() if value not in (None, [])}
+    if metadata.preprocess.resize is None:
+        steps.pop("interpolation")  # it is always there, and nothing is resized
+    return [
+        ("params", _show(metadata.params) or "none"),
+        ("input shape", show_shape(metadata.input_shape)),
+        ("images", form),
+        ("preprocess", _show(steps) or "divided by the range of their dtype"),
+        ("classes", f"{len(names):,}: {_show(list(names[:SHOWN]))}{more}"),
+        ("started from", metadata.init.path if metadata.init else ""),
+        ("adapted from", metadata.adapted_from.path if metadata.adapted_from else ""),
+        ("frozen", _show(list(metadata.frozen))),
+        ("dataset", dataset.name),
+        ("dataset params", _show(dataset.params)),
+        ("dataset digest", _show(dataset.digest)),
+        ("metrics", _show(metadata.metrics)),
+        ("trained with", _show(metadata.train_config)),
+        *((fact, _show(getattr(metadata, fact))) for fact in ("seed", "device", "threads", "versions", "format")),
+        ("odd images", _show_warned(metadata.statistics)),
+        ("golden samples", str(len(golden.labels)) if golden else "none: zoo verify cannot prove its predictions"),
+    ]
+
+
+def _show_warned(statistics: InputStatistics | None) -> str:
+    """Return how often single images are warned about, those that were changed in some way too."""
+    if statistics is None or not statistics.warned:
+        return ""
+    shares = [f"{name} {share:.1%}" for name, share in statistics.warned.items() if share is not None]
+    return f"warned about one by one: {', '.join(shares)}"
+
+
+def _show(value: Any) -> str:
+    """Return a JSON value as text on one line; what is null is left out of a table."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_show_part(item)}" for key, item in value.items() if item is not None)
+    return ", ".join(map(_show_part, value)) if isinstance(value, list) else _show_part(value)
+
+
+def _show_part(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
