@@ -193,7 +193,9 @@ def make_keywords() -> str:
     """Return the source of zoo/registry/keywords.py."""
     types = get_type_hints(zoo.TrainConfig)
     shown = {name: declared.given_type or show_type(types[name]) for name, declared in list_settings().items()}
-    return KEYWORDS + "".join(f"    {name}: {text}\n" for name, text in shown.items())
+    source = KEYWORDS + "".join(f"    {name}: {text}\n" for name, text in shown.items())
+    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(KEYWORDS_FILE), "-"]
+    return subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
 
 
 def show_type(annotation: Any) -> str:
