@@ -84,6 +84,7 @@ NO_SUCH_OPTION = [
 OTHERS = [
     ("show nosuch", 2, "no entry named 'nosuch'. See: zoo list"),
     ("show models", 2, "no entry named 'models'. Did you mean 'zoo list models'?"),
+    ("list modles", 2, "no kind named 'modles'. Did you mean 'zoo list models'?"),
     ("list tinyvgg", 2, "no kind named 'tinyvgg'. Did you mean 'zoo list --search tinyvgg'?"),
     ("run baseline", 2, "Got unexpected extra argument (baseline). Did you mean 'zoo run --model baseline'?"),
     (

@@ -206,7 +206,10 @@ def _advise_kind(error: UnknownNameError, command: str) -> str:
         return _look_up(name, WORDS) or ""
     if kind == "plugin" and name in ("new", "test"):
         return f"Did you mean {quote(f'zoo plugin {name}')}?"
-    return f"Did you mean {quote(f'zoo list --search {name}')}?" if kind == "kind" else ""
+    if kind != "kind":
+        return ""
+    near = closest(name, error.known)
+    return f"Did you mean {quote(f'zoo list {near}' if near else f'zoo list --search {name}')}?"
 
 
 def _advise_more(error: UnknownNameError, arguments: Sequence[str]) -> str:
