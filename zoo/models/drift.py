@@ -58,9 +58,11 @@ def measure_inputs(inputs: Sequence[Tensor], others: Sequence[Tensor] = ()) -> I
     if sum(map(len, inputs)) < ENOUGH:
         return statistics
     statistics = replace(statistics, typical=_find_typical(inputs, statistics))
-    changes: dict[str, Change] = {"clean": lambda inputs, low, high: inputs, **CHANGES}
-    warned = {name: _count_warned(change, others or inputs, statistics) for name, change in changes.items()}
-    return replace(statistics, warned=warned)
+    others = others or inputs
+    clean = _count_warned(lambda inputs, low, high: inputs, others, statistics)
+    # What is changed is warned about nearly always or hardly ever: fewer samples tell which.
+    changed = {name: _count_warned(change, others[:1], statistics) for name, change in CHANGES.items()}
+    return replace(statistics, warned={"clean": clean, **changed})
 
 
 def _find_typical(inputs: Sequence[Tensor], statistics: InputStatistics) -> TypicalSample:
