@@ -40,6 +40,14 @@ class CourseModel(nn.Module):
         return self.layer_stack(x)
 
 
+@pytest.fixture(autouse=True)
+def same_threads():
+    """Leave torch the number of threads that it had: the bits of what other tests compute by hand depend on it."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 def run_small(tmp_path, **arguments):
     return zoo.run(**{"dataset_params": SMALL, "epochs": 1, "runs_dir": tmp_path, **arguments})
 
@@ -93,7 +101,7 @@ def test_the_record_says_what_was_run(tmp_path):
     assert record["plugin"]["version"] == zoo.__version__
     assert (record["device"], record["threads"], record["seed"]) == ("cpu", 1, 42)
     assert len(record["dataset"]["digest"]) == 64
-    assert result.dataset_params == {**SMALL, "difficulty": 5, "seed": 0}
+    assert result.dataset_params == {**SMALL, "difficulty": 4, "seed": 0}
     assert sorted(path.name for path in result.run.iterdir()) == [
         "predictions.safetensors",
         "run.json",
