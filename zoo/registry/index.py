@@ -22,7 +22,7 @@ from typing import Any
 from zoo.errors import PluginError, StorageError, describe, quote
 from zoo.limits import MAX_KEPT
 from zoo.registry.distributions import fingerprint
-from zoo.registry.imports import import_object, is_imported
+from zoo.registry.imports import import_object, is_imported, list_imported
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import Plugin
 from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, WeightsSpec
@@ -189,27 +189,30 @@ def _try_file(plugin: Plugin, file: Path) -> PluginError | None:
     """Run a single file in another process before it runs here; return how it ended or blocked that, if it did.
 
     Errors that it raises are no matter here: they do the same in this process, with their traceback. That it went well
-    is kept until the file changes; what went wrong is tried again, for the cause may be elsewhere.
+    is kept until the file, or one beside it that it imports, changes; what went wrong is tried again, for the cause may
+    be elsewhere.
     """
     if file.suffix != ".py" or processes.is_contained or is_imported(file):
         return None
-    text = json.dumps({"zoo": __version__, "python": sys.version, "file": asdict(describe_file(file))})
+    facts = {"zoo": __version__, "python": sys.version, "file": asdict(describe_file(file))}
     kept = zoo_home() / "cache" / f"file-{plugin.name}-{digest(str(file))[:16]}.json"
-    with suppress(OSError, ValueError):
-        if kept.read_text(encoding="utf-8") == text:
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # also missing or damaged
+        known = json.loads(read_file(kept, MAX_KEPT))
+        if all(FileState(**state).is_current for state in known.pop("beside")) and known == facts:
             return None
     answer = _ask(
         _try_in_process, {"name": plugin.name, "file": str(file)}, FILE_TIME_LIMIT, "Look for an endless loop"
     )
     if isinstance(answer, tuple):
         return plugin.broken(*answer)
-    _keep(kept, text)
+    _keep(kept, json.dumps({**facts, **answer}))
     return None
 
 
 def _try_in_process(question: dict[str, Any], write: Write) -> None:
-    load_specs(Plugin(question["name"], "", "", Path(question["file"])))
-    write({})
+    file = Path(question["file"])
+    load_specs(Plugin(question["name"], "", "", file))
+    write({"beside": [asdict(describe_file(path)) for path in list_imported(file.parent)]})
 
 
 def _keep(path: Path, text: str) -> None:
