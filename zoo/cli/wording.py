@@ -17,12 +17,25 @@ SPELLED = {
     "metric_params": "metric-param",
     "plugins": "plugin",
     "disabled": "no-plugin",
+    "source": "from",
 }
 """Options of another name than the argument."""
 NAMES = (
     *SPELLED,
     *("model", "dataset", "init", "freeze", "seeds", "output", "num_classes", "time_limit", "data_dir", "runs_dir"),
-    *("batch_size", "lr", "epochs", "device", "threads", "workers", "seed", "offline"),
+    *(
+        "kind",
+        "single_file",
+        "overwrite",
+        "batch_size",
+        "lr",
+        "epochs",
+        "device",
+        "threads",
+        "workers",
+        "seed",
+        "offline",
+    ),
 )
 """The arguments that messages name and that are options; all other text stays as it is."""
 TEXT = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""

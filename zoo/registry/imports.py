@@ -39,8 +39,8 @@ def import_object(reference: str, beside: Path | None = None) -> Any:
     module, _, path = reference.partition(":")
     if beside is not None and beside.with_name(f"{module}.py").is_file():
         found = import_file(beside.with_name(f"{module}.py"))
-    elif beside is not None and _is_beside(package := _enter_package(beside.parent), module.partition(".")[0]):
-        found = importlib.import_module(f"{package}.{module}")
+    elif beside is not None and find_beside(beside.parent, module.partition(".")[0]) is not None:
+        found = importlib.import_module(f"{_name_package(beside.parent)}.{module}")
     else:
         found = importlib.import_module(module)
     for part in path.split("."):
@@ -61,6 +61,11 @@ def import_file(path: Path) -> ModuleType:
 def is_imported(path: Path) -> bool:
     """Tell whether `import_file` has imported a file, or is about to."""
     return _name_module(path) in sys.modules
+
+
+def find_beside(folder: Path, top: str, importer: Path | None = None) -> ModuleSpec | None:
+    """Return how a module beside a file is loaded, where `import top` means one there; `importer` is the file."""
+    return _find_beside(_enter_package(folder), top, str(importer))
 
 
 def list_folders() -> list[str]:
@@ -147,7 +152,7 @@ def _import_beside(
 ) -> ModuleType:
     """Do what `__import__` does, for a module of `package`."""
     top = name.partition(".")[0]
-    if level or not _is_beside(package, top, str((globals or {}).get("__file__"))):
+    if level or _find_beside(package, top, str((globals or {}).get("__file__"))) is None:
         return builtins.__import__(name, globals, locals, fromlist or (), level)
     if fromlist:
         return builtins.__import__(f"{package}.{name}", globals, locals, fromlist, 0)
@@ -155,22 +160,22 @@ def _import_beside(
     return sys.modules[f"{package}.{top}"]
 
 
-def _is_beside(package: str, top: str, importer: str = "") -> bool:
-    """Tell whether a module of `package` means what lies beside it by `import top`.
+def _find_beside(package: str, top: str, importer: str) -> ModuleSpec | None:
+    """Return what lies beside the modules of `package` where they mean it by `import top`.
 
     The standard library and installed packages come first, so that a file keeps its meaning when another is put beside
     it. All else that lies there comes before what `sys.path` has, such as the current folder of a program.
     """
     spec = BesideFinder.find_spec(f"{package}.{top}", sys.modules[package].__path__)
     if spec is None:
-        return False
+        return None
     if spec.loader is None:  # a folder without `__init__.py` gives way to any module, as everywhere in Python
-        return not _is_known(top) and importlib.util.find_spec(top) is None
+        return spec if not _is_known(top) and importlib.util.find_spec(top) is None else None
     if not _is_known(top):
-        return True
+        return spec
     if spec.origin != importer:
         _warn_hidden(str(spec.origin), top)
-    return False
+    return None
 
 
 def _is_known(top: str) -> bool:

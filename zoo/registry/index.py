@@ -25,7 +25,7 @@ from zoo.registry.distributions import fingerprint
 from zoo.registry.imports import import_object, is_imported, list_imported
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import Plugin
-from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, WeightsSpec
+from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, Spec, WeightsSpec
 from zoo.storage import processes
 from zoo.storage.files import FileState, describe_file, digest, write_file
 from zoo.storage.folders import zoo_home
@@ -265,17 +265,24 @@ def _find_imported(plugin: Plugin, problem: BaseException | None) -> list[FileSt
 def _to_fields(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
     declared = {each.name: getattr(spec, each.name) for each in fields(SPEC_CLASSES[spec.kind])}
     row = {name: value for name, value in declared.items() if value not in (None, "", (), {})}
-    if not isinstance(spec, WeightsSpec) and callable(spec.factory):
-        reference = f"{getattr(spec.factory, '__module__', None)}:{getattr(spec.factory, '__qualname__', None)}"
-        try:
-            found = import_object(reference)
-        except Exception:  # noqa: BLE001 whatever it is, the factory cannot be found again by name
-            found = None
-        if found != spec.factory:
-            cause = "its factory cannot be imported by its name; expected a function or class of a module"
-            raise plugin.broken(f"{spec.kind} {quote(spec.name)}", cause)
-        row["factory"] = reference
+    if not isinstance(spec, WeightsSpec):
+        row["factory"] = name_factory(plugin, spec)
     return row
+
+
+def name_factory(plugin: Plugin, spec: Spec) -> str:
+    """Return `"package.module:object"` of a spec's factory; raise PluginError where it cannot be found by that."""
+    if isinstance(spec.factory, str):
+        return spec.factory
+    reference = f"{getattr(spec.factory, '__module__', None)}:{getattr(spec.factory, '__qualname__', None)}"
+    try:
+        found = import_object(reference)
+    except Exception:  # noqa: BLE001 whatever it is, the factory cannot be found again by name
+        found = None
+    if found != spec.factory:
+        cause = "its factory cannot be imported by its name; expected a function or class of a module"
+        raise plugin.broken(f"{spec.kind} {quote(spec.name)}", cause)
+    return reference
 
 
 def _to_spec(kind: str, row: dict[str, Any]) -> AnySpec:

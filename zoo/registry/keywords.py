@@ -14,7 +14,23 @@ class Settings(TypedDict, total=False):
     epochs: int | None
     batch_size: int | None
     lr: float | None
-    optimizer: Literal["sgd", "adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adagrad", "adadelta", "adafactor", "asgd", "rprop"] | None
+    optimizer: (
+        Literal[
+            "sgd",
+            "adam",
+            "adamw",
+            "adamax",
+            "nadam",
+            "radam",
+            "rmsprop",
+            "adagrad",
+            "adadelta",
+            "adafactor",
+            "asgd",
+            "rprop",
+        ]
+        | None
+    )
     momentum: float | None
     weight_decay: float | None
     schedule: Literal["constant", "cosine", "linear", "one-cycle", "step", "exponential"] | None

@@ -139,6 +139,11 @@ def find_plugins(paths: Sequence[str | Path] = (), disabled: Iterable[str] = ())
     return [*found, *(plugin for plugin in given if normalize_name(plugin.name) not in off)]
 
 
+def plugin_from_path(path: str | Path) -> Plugin:
+    """Return the plugin of a Python file or manifest; raise UsageError where it is none of them."""
+    return _from_path(_make_absolute(path))
+
+
 def is_installed(name: str) -> bool:
     """Tell whether a plugin of that name is installed, left out or not."""
     return any(_choose_name(point) == name for point in find_entry_points(GROUP))
