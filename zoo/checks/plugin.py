@@ -85,8 +85,11 @@ def check_listing(subject: PluginSubject) -> str:
 def check_names(subject: PluginSubject) -> str:
     """Its hooks and names mean what their author expects.
 
-    A misspelt hook is never called, and a bare name that zoo has already means zoo's own.
+    An entry with a mistake is left out, a misspelt hook is never called, and a bare name that zoo has already means
+    zoo's own.
     """
+    if left_out := subject.plugin.left_out:
+        raise Fault("; ".join(map(str, left_out)), "Mend what it names, or take the entry out")
     if told := subject.registry.warnings_of(subject.plugin):
         raise Fault("; ".join(told), "Rename it", status="warning")
     return "no unknown hooks, no names of zoo's own"

@@ -25,7 +25,7 @@ from zoo.registry.distributions import fingerprint
 from zoo.registry.imports import import_object, is_imported, list_imported
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import Plugin
-from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, Spec, WeightsSpec
+from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, Flaw, Spec, WeightsSpec
 from zoo.storage import processes
 from zoo.storage.files import FileState, describe_file, digest, write_file
 from zoo.storage.folders import zoo_home
@@ -50,6 +50,7 @@ class Listing:
         qualified_only: Whether they answer to `plugin/name` only.
         problem: Of a broken plugin: what failed, why, and what to do.
         warnings: What is odd but works.
+        left_out: What is wrong with entries that are not among the specs.
         seconds: How long importing its code took.
         files: The files of its own package that were imported, or failed to be.
     """
@@ -58,13 +59,15 @@ class Listing:
     qualified_only: bool = False
     problem: tuple[str, str, str] | None = None
     warnings: Sequence[str] = ()
+    left_out: Sequence[Flaw] = ()
     seconds: float | None = None
     files: Sequence[FileState] = ()
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Listing:
         """Read what `asdict` gave."""
-        return cls(**{**data, "files": [FileState(**file) for file in data["files"]]})
+        parts = {"files": FileState, "left_out": Flaw}
+        return cls(**{**data, **{key: [part(**each) for each in data[key]] for key, part in parts.items()}})
 
 
 def ensure_indexed(plugin: Plugin, *, fresh: bool = False) -> None:
@@ -107,7 +110,7 @@ def find_specs(plugin: Plugin, kind: str, is_wanted: Callable[..., bool]) -> lis
 def _apply_listing(plugin: Plugin, listing: Listing) -> None:
     plugin.problem = plugin.broken(*listing.problem) if listing.problem else None
     plugin.seconds, plugin.warnings = listing.seconds, list(listing.warnings)
-    plugin.qualified_only = listing.qualified_only
+    plugin.qualified_only, plugin.left_out = listing.qualified_only, list(listing.left_out)
     plugin.indexed = list(listing.specs)
 
 
@@ -227,18 +230,22 @@ def _load_here(plugin: Plugin) -> Listing:
     specs: list[tuple[str, dict[str, Any]]] = []
     problem = None
     try:
-        rows = [(spec.kind, _to_fields(plugin, spec)) for spec in load_specs(loaded)]
+        for spec in load_specs(loaded):
+            try:
+                specs.append((spec.kind, _to_row(plugin, spec)))
+            except PluginError as error:
+                loaded.left_out.append(Flaw(spec.kind, spec.name, error.why))
         if loaded.problem is not None:
             raise loaded.problem
-        specs = json.loads(json.dumps(rows, default=lambda value: dict(getattr(value, "__dict__", value))))
-        for kind, row in specs:
-            _to_spec(kind, row)
+        if loaded.left_out and not specs:
+            raise plugin.explain_left_out(loaded.left_out[0])
     except PluginError as error:
         problem = (error.what.removeprefix(plugin.broken("", "").what).strip(), error.why, error.fix)
     except Exception as error:  # noqa: BLE001 a class of specs that the plugin derived may do anything
         problem = ("its specs are not usable", describe(error), "")
     return Listing(
         specs=[] if problem else specs,
+        left_out=loaded.left_out,
         qualified_only=loaded.qualified_only and not problem,
         problem=problem,
         warnings=loaded.warnings,
@@ -260,6 +267,14 @@ def _find_imported(plugin: Plugin, problem: BaseException | None) -> list[FileSt
     failed |= {str(cause.filename)} if isinstance(cause, SyntaxError) else set()
     folder = f"{os.sep}{top}{os.sep}"
     return [describe_file(file) for file in sorted(files | {file for file in failed if folder in file})]
+
+
+def _to_row(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
+    """Return the declared fields of a spec as they are kept, after trying that they give the spec again."""
+    text = json.dumps(_to_fields(plugin, spec), default=lambda value: dict(getattr(value, "__dict__", value)))
+    row: dict[str, Any] = json.loads(text)
+    _to_spec(spec.kind, row)
+    return row
 
 
 def _to_fields(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def write_package(
     files = {where: Template(text).substitute(words).encode() for where, text in written.items()}
     files |= {f"{words['package']}/{where}": data for where, data in sources.rewrite(words["package"], texts).items()}
     write_files(target, files)
-    notes = [f"{plugin.name}: {text}" for text in plugin.warnings]
+    notes = [f"{plugin.name}: {text}" for text in (*plugin.left_out, *plugin.warnings)]
     if unknown:
         notes.append(f"no installed package has {', '.join(unknown)}: add what brings it to pyproject.toml")
     return NewPlugin(path=target, files=tuple(files), commands=list_commands(target, words["run"]), notes=tuple(notes))
