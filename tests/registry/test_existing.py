@@ -306,7 +306,7 @@ def test_weights_of_another_model_are_refused_in_words(own_folder: Path) -> None
         ({"a.py": "raise ValueError('x')"}, "--from a.py", 5, "plugin 'a': importing it failed: ValueError: x"),
         ({"a.toml": "schema = 1"}, "--from a.toml", 2, "expected a plugin file like my_model.py"),
         ({"a.py": MODEL}, "--from b.py", 2, "b.py': cannot be read: No such file"),
-        ({"a.py": MODEL}, "--from a.py --kind model", 2, "--from was given with --kind or --single-file"),
+        ({"a.py": MODEL}, "--from a.py --kind model", 2, "it provides. Leave --kind and --single-file out"),
         ({"a.py": MODEL}, "Große --from a.py", 2, "name: expected lower-case letters"),
         ({"con-.py": MODEL}, "--from con-.py", 2, "its name cannot name a plugin: name: 'con' is the name of a device"),
         ({"torch.py": MODEL}, "--from torch.py", 2, "name: 'zoo-torch' is zoo's own"),

@@ -17,7 +17,6 @@ SPELLED = {
     "metric_params": "metric-param",
     "plugins": "plugin",
     "disabled": "no-plugin",
-    "source": "from",
 }
 """Options of another name than the argument."""
 NAMES = (

@@ -70,7 +70,7 @@ def plugin_new(
         from zoo.registry.templates.existing import write_package
 
         if kind or single_file:
-            raise UsageError("source=... was given with kind=... or single_file=True", "the file says what it provides")
+            raise UsageError("a plugin file says what it provides", fix="Leave kind=... and single_file=True out")
         return write_package(source, name, output=output)
     if name is None or kind not in TEXTS:
         field, expected = ("name", "expected a name") if name is None else ("kind", f"expected {' or '.join(TEXTS)}")
