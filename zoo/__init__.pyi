@@ -35,6 +35,8 @@ from zoo.models.adaptation import Adaptation as Adaptation
 from zoo.models.adaptation import adapt as adapt
 from zoo.models.card import Card as Card
 from zoo.models.card import show as show
+from zoo.models.conversion import Conversion as Conversion
+from zoo.models.conversion import convert as convert
 from zoo.models.creation import create_model as create_model
 from zoo.models.layers import Layer as Layer
 from zoo.models.layers import LayerTable as LayerTable

@@ -420,6 +420,7 @@ def test_a_file_of_another_program_has_no_metadata_of_zoo(metadata, path):
 GOOD = make_metadata(
     init={"path": "/a/b.safetensors", "digest": "0" * 64},
     adapted_from={"path": "/a/b.safetensors", "digest": "0" * 64},
+    converted_from={"path": "/a/b.safetensors", "digest": "0" * 64, "model": "plugin/net"},
     frozen=["layer_stack.0.*"],
 )
 
@@ -476,6 +477,7 @@ WRONG = {
     "class_names": [[1], ["a", None], "ab", {"a": 0}],
     "init": ["x", {}, {"path": "x"}, {"path": 1, "digest": ""}],
     "adapted_from": ["x", {}, {"digest": "x"}],
+    "converted_from": ["x", {}, {"path": "x", "digest": "x"}, {"path": "x", "digest": "x", "model": 1}],
     "frozen": ["*", {}, [1], [None]],
     "dataset": ["pets", {}, {"name": None}, {"name": 3}],
     "metrics": [0.5, [], {"accuracy": "high"}, {"accuracy": True}, {"accuracy": [0.5]}],

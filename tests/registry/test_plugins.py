@@ -187,14 +187,17 @@ BAD_FILES = {
     "hook-endless": (f"@zoo.hookimpl\ndef zoo_models(): return itertools.repeat({NET})", "more than 100000 specs"),
     "hook-late": (f"@zoo.hookimpl\ndef zoo_models():\n yield {NET}\n raise OSError('half')", "OSError: half"),
     "hook-arguments": ("@zoo.hookimpl\ndef zoo_models(config): return []", "not usable: PluginValidationError"),
-    "bad-name": ("@zoo.hookimpl\ndef zoo_models(): yield zoo.ModelSpec(name='a/b', factory='a:b')", "Error: name: "),
+    "bad-name": ("@zoo.hookimpl\ndef zoo_models(): yield zoo.ModelSpec(name='a/b', factory='a:b')", "'a/b': name: "),
     "twice": (f"@zoo.hookimpl\ndef zoo_models(): return [{NET}] * 2", "model 'net': declared twice"),
     "alias": (
         "@zoo.model(name='a', aliases=['net'])\nclass A: ...\n@zoo.model(name='net')\nclass B: ...\n",
-        "model 'net': declared twice",
+        "model 'a': its alias 'net' is declared twice",
     ),
-    "decorator": ("@zoo.model(name='B')\nclass A: ...", "importing it failed: ValueError: name: "),
-    "factroy": ("@zoo.model(name='b', factroy=3)\nclass A: ...", "importing it failed: TypeError"),
+    "decorator": ("@zoo.model(name='B')\nclass A: ...", "model 'B': name: expected lower-case letters"),
+    "factroy": (
+        "@zoo.model(name='b', factroy=3)\nclass A: ...",
+        "model 'b': factroy: unknown field. Did you mean 'factory'?",
+    ),
 }  # fmt: skip
 
 

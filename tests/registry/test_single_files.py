@@ -94,6 +94,22 @@ def test_it_is_tried_once_until_it_changes(own_folder: Path, monkeypatch: pytest
     assert count() == count() == (1, 1)
 
 
+def test_it_is_tried_again_when_a_neighbour_changes(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine").mkdir()
+    Path("mine/mine.py").write_text("import zoo\nimport layers.first\n")
+    Path("mine/layers").mkdir()
+    Path("mine/layers/first.py").write_text("from second import X\n")
+    Path("mine/second.py").write_text("X = 1\n")
+    path = Path("mine/mine.py").absolute()
+    assert main(["list", "models", "--plugin", "mine/mine.py"]) == 0
+    for name in [name for name in sys.modules if name.startswith(import_file(path).__package__)]:
+        del sys.modules[name]
+    Path("mine/second.py").write_text("import os\nos._exit(3)\n")
+    capsys.readouterr()
+    assert main(["list", "models", "--plugin", "mine/mine.py"]) == 5
+    assert "importing it failed: it ended the process (exit code 3)" in capsys.readouterr().err
+
+
 def test_files_that_use_each_other_start_no_chain(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for one, other in (("a", "b"), ("b", "a")):
         Path(f"{one}.py").write_text(

@@ -19,6 +19,7 @@ GROUPS = {
     "Weights": (
         *("load", "load_model", "Predictor", "predict", "Predictions", "Prediction"),
         *("save", "verify", "Verification", "adapt", "Adaptation"),
+        *("convert", "Conversion"),
     ),
     "Results": (
         *(

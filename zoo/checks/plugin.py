@@ -18,6 +18,7 @@ from zoo.checks.base import Check, Fault, run_checks
 from zoo.checks.targets import find_target
 from zoo.registry.certificates import Certificate, Finding, decide, find_source
 from zoo.registry.entries import Entry, Registry
+from zoo.registry.imports import list_imported
 from zoo.registry.index import find_names
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import Plugin
@@ -84,8 +85,11 @@ def check_listing(subject: PluginSubject) -> str:
 def check_names(subject: PluginSubject) -> str:
     """Its hooks and names mean what their author expects.
 
-    A misspelt hook is never called, and a bare name that zoo has already means zoo's own.
+    An entry with a mistake is left out, a misspelt hook is never called, and a bare name that zoo has already means
+    zoo's own.
     """
+    if left_out := subject.plugin.left_out:
+        raise Fault("; ".join(map(str, left_out)), "Mend what it names, or take the entry out")
     if told := subject.registry.warnings_of(subject.plugin):
         raise Fault("; ".join(told), "Rename it", status="warning")
     return "no unknown hooks, no names of zoo's own"
@@ -184,10 +188,14 @@ def issue_certificate(
 def list_files(plugins: Sequence[Plugin], registry: Registry) -> list[FileState]:
     """Return the files of a plugin that were read or imported so far, with time and size.
 
-    Those are its manifest or file, and the imported modules of the packages that define its factories.
+    Those are its manifest or file, what was imported from beside it, and the imported modules of the packages that
+    define its factories.
     """
     paths = {str(plugin.source) for plugin in plugins if isinstance(plugin.source, Path)}
     packages = {plugin.source.partition(".")[0] for plugin in plugins if isinstance(plugin.source, str)}
+    for plugin in plugins:
+        if isinstance(plugin.source, Path) and not plugin.installed:
+            paths.update(list_imported(plugin.source.parent))
     for plugin in plugins:
         for kind in ("model", "dataset", "metric"):
             for entry in list_own_entries(registry, plugin, kind):

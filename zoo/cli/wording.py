@@ -22,7 +22,19 @@ SPELLED = {
 NAMES = (
     *SPELLED,
     *("model", "dataset", "init", "freeze", "seeds", "output", "num_classes", "time_limit", "data_dir", "runs_dir"),
-    *("batch_size", "lr", "epochs", "device", "threads", "workers", "seed", "offline"),
+    *(
+        "kind",
+        "single_file",
+        "overwrite",
+        "batch_size",
+        "lr",
+        "epochs",
+        "device",
+        "threads",
+        "workers",
+        "seed",
+        "offline",
+    ),
 )
 """The arguments that messages name and that are options; all other text stays as it is."""
 TEXT = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""

@@ -23,7 +23,7 @@ WORDS = {
     "Did you mean 'zoo compare WEIGHTS...'?": "diff leaderboard rank ranking stats significance",
     "Did you mean 'zoo report WEIGHTS...'?": "html dashboard page model-card card",
     "Did you mean 'zoo plot'?": "draw visualize visualise visualization figure curves confusion graph chart",
-    "Did you mean 'zoo adapt'?": "convert replace-head change-head",
+    "Did you mean 'zoo adapt'?": "replace-head change-head",
     "Did you mean 'zoo plugin new NAME --kind model'?": "init new create scaffold template generate add register",
     "Did you mean 'zoo completion bash'?": "completions autocomplete install-completion",
     f"{FILES}; zoo show WEIGHTS names the file": "export onnx torchscript trace script save dump quantize compile",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from multiprocessing.reduction import ForkingPickler
 from operator import index as to_index
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch.utils.data import Dataset
 
 from zoo.data.splits import NamedDataset, count_samples, describe_failure, to_image
 from zoo.errors import DataError, describe, quote
-from zoo.registry.imports import import_file, imported_files
+from zoo.registry.imports import add_folders, list_folders
 
 Batch = tuple[Tensor, Tensor]
 """Images `(N, C, H, W)` and targets `(N,)`."""
@@ -41,7 +40,7 @@ class BatchReader(Dataset[Any]):
         return self.samples
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a worker process needs that is not forked: the files of single-file plugins before the data."""
+        """Return what a worker process needs that is not forked: the folders of single-file plugins before the data."""
         try:
             dataset = bytes(ForkingPickler.dumps(self.dataset))
         except KeyboardInterrupt:
@@ -50,11 +49,10 @@ class BatchReader(Dataset[Any]):
             fix = "Use workers=0, or define its class at the top level of its module"
             what = f"dataset {quote(self.name)} cannot be sent to a worker process"
             raise DataError(what, describe(error), fix) from error
-        return {**self.__dict__, "dataset": dataset, "files": imported_files()}
+        return {**self.__dict__, "dataset": dataset, "folders": list_folders()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for file in state.pop("files"):
-            import_file(Path(file))
+        add_folders(state.pop("folders"))
         self.__dict__.update(state, dataset=ForkingPickler.loads(state["dataset"]))
 
     def __getitem__(self, indices: list[int]) -> Batch | Failure:

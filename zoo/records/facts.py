@@ -165,6 +165,7 @@ def describe_weights(path: Path) -> Facts:
 def _list_rows(metadata: WeightsMetadata) -> list[tuple[str, str]]:
     """Return what metadata say. Foreign, and checked only as far as loading needs it: any value can be shown."""
     names, golden, image = metadata.class_names, metadata.golden, metadata.image
+    origin = metadata.converted_from
     dataset = metadata.dataset or DatasetOrigin(name="")
     form = f"{show_shape(image.shape)} {image.dtype}, {image.range[0]:g} to {image.range[1]:g}" if image else ""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
@@ -179,6 +180,7 @@ def _list_rows(metadata: WeightsMetadata) -> list[tuple[str, str]]:
         ("classes", f"{len(names):,}: {_show(list(names[:SHOWN]))}{more}"),
         ("started from", metadata.init.path if metadata.init else ""),
         ("adapted from", metadata.adapted_from.path if metadata.adapted_from else ""),
+        ("converted from", f"{origin.path}, weights of {origin.model}" if origin else ""),
         ("frozen", _show(list(metadata.frozen))),
         ("dataset", dataset.name),
         ("dataset params", _show(dataset.params)),

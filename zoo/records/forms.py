@@ -234,6 +234,7 @@ OPTIONAL: dict[str, tuple[str, Form]] = {
     ),
     "init": ("a path and a digest", is_file),
     "adapted_from": ("a path and a digest", is_file),
+    "converted_from": ("a path, a digest and a model", partial(is_file, model=is_text)),
     "frozen": ("a list of texts", are_all(is_text)),
     "dataset": (
         "a table with a name, a plugin and params",

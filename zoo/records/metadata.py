@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from zoo.errors import WeightsError
 from zoo.records.forms import REQUIRED, check_forms, is_table
@@ -90,11 +90,18 @@ class FileOrigin:
     path: str
     digest: str
 
-    def without_folder(self) -> FileOrigin:
+    def without_folder(self) -> Self:
         """Return it with the name of the file alone; weights of a run are told by the name of its folder too."""
         return replace(
             self, path=str(Path(*Path(self.path).parts[-2:])) if Path(self.path).is_absolute() else self.path
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOrigin(FileOrigin):
+    """The weights file that was handed on to another model; `model` is the one it was of, as `plugin/name`."""
+
+    model: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +168,7 @@ class WeightsMetadata:
     versions: Mapping[str, str] = field(default_factory=dict)
     init: FileOrigin | None = None
     adapted_from: FileOrigin | None = None
+    converted_from: ModelOrigin | None = None
     frozen: tuple[str, ...] = ()
     input_shape: tuple[int, ...]
     class_names: tuple[str, ...]
@@ -206,9 +214,9 @@ class WeightsMetadata:
         dataset = self.dataset
         if dataset is not None and dataset.plugin is not None:
             dataset = replace(dataset, plugin=dataset.plugin.without_folder())
-        init, adapted_from = (origin and origin.without_folder() for origin in (self.init, self.adapted_from))
-        plugin = self.plugin.without_folder()
-        return replace(self, plugin=plugin, dataset=dataset, init=init, adapted_from=adapted_from)
+        files = {key: getattr(self, key) for key in ("init", "adapted_from", "converted_from")}
+        origins = {key: origin and origin.without_folder() for key, origin in files.items()}
+        return replace(self, plugin=self.plugin.without_folder(), dataset=dataset, **origins)
 
     def to_json(self) -> dict[str, Any]:
         """Return the table that a file holds; what is not known is left out."""
@@ -260,6 +268,7 @@ PARTS: dict[str, Callable[[Any], Any]] = {
     "statistics": _read_statistics,
     "golden": partial(_read_fields, GoldenSamples),
     **dict.fromkeys(("init", "adapted_from"), partial(_read_fields, FileOrigin)),
+    "converted_from": partial(_read_fields, ModelOrigin),
     **dict.fromkeys(("frozen", "adapted", "verdict", "input_shape", "class_names"), tuple),
 }
 """How a part becomes its record, in metadata and in the record of a run alike."""

@@ -1,4 +1,4 @@
-"""Decorators: attach a spec to a factory in a single file. `--plugin` registers it; importing the file does not."""
+"""Decorators: attach a spec to a factory. `--plugin` or an entry point registers it; importing the file does not."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def _attach(spec_class: type[Spec], declared: dict[str, Any]) -> Callable[[F], F
 
 
 def model(*, name: str, **declared: Any) -> Callable[[F], F]:
-    """Attach a `ModelSpec` to a factory in a single-file plugin. Nothing is registered by importing the file."""
+    """Attach a `ModelSpec` to a factory of a plugin file or module. Importing it registers nothing."""
     return _attach(ModelSpec, {"name": name, **declared})
 
 
 def dataset(*, name: str, **declared: Any) -> Callable[[F], F]:
-    """Attach a `DatasetSpec` to a factory in a single-file plugin. Nothing is registered by importing the file."""
+    """Attach a `DatasetSpec` to a factory of a plugin file or module. Importing it registers nothing."""
     return _attach(DatasetSpec, {"name": name, **declared})
 
 
 def metric(*, name: str, **declared: Any) -> Callable[[F], F]:
-    """Attach a `MetricSpec` to a factory in a single-file plugin. Nothing is registered by importing the file."""
+    """Attach a `MetricSpec` to a factory of a plugin file or module. Importing it registers nothing."""
     return _attach(MetricSpec, {"name": name, **declared})

@@ -100,6 +100,8 @@ class Registry:
         load_specs(added)
         if added.problem is not None:
             raise added.problem
+        for flaw in added.left_out:
+            raise added.explain_left_out(flaw)
         added.specs = list(specs)
         self.plugins.append(added)
 
@@ -114,8 +116,10 @@ class Registry:
         return [f"plugin {quote(plugin.label)}: {text}" for plugin in self.plugins for text in self.warnings_of(plugin)]
 
     def warnings_of(self, plugin: Plugin) -> list[str]:
-        """Return what is odd about a plugin that works: unknown hooks, and names that zoo's own entries have."""
-        found = list(plugin.warnings)
+        """Return what is odd about a plugin: entries left out, unknown hooks, and names that zoo's own entries have."""
+        # Where all are left out, the first of them is the problem of the plugin.
+        left_out = plugin.left_out[1:] if plugin.problem is not None else plugin.left_out
+        found = [*map(str, left_out), *plugin.warnings]
         if plugin.name == FIRST_PARTY or plugin.qualified_only:
             return found
         for kind in SPEC_CLASSES:
@@ -179,7 +183,7 @@ class Registry:
             UnknownNameError: there is none; broken plugins that might have it are mentioned.
             AmbiguousNameError: several plugins claim the bare name.
             UsageError: plugins that share their name share this one as well.
-            PluginError: the plugin asked for is broken.
+            PluginError: the plugin asked for is broken, or the entry was left out for what is wrong with it.
         """
         prefix, slash, bare = str(name).rpartition("/")
         others = [plugin for plugin in self.plugins if plugin.name != FIRST_PARTY]
@@ -198,6 +202,10 @@ class Registry:
                 raise UsageError(f"{kind} {quote(name)} is declared twice in plugin {twice}", origins, "Rename one")
             if found:
                 raise AmbiguousNameError(kind, name, candidates)
+        for plugin in self.plugins:
+            for flaw in plugin.left_out:
+                if (flaw.kind, flaw.name) == (kind, bare) and prefix in ("", plugin.name):
+                    raise plugin.explain_left_out(flaw)
         raise self._explain_unknown(kind, name)
 
     def find_kinds(self, name: str) -> list[Kind]:

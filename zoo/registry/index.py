@@ -22,10 +22,10 @@ from typing import Any
 from zoo.errors import PluginError, StorageError, describe, quote
 from zoo.limits import MAX_KEPT
 from zoo.registry.distributions import fingerprint
-from zoo.registry.imports import import_object, is_imported
+from zoo.registry.imports import import_object, is_imported, list_imported
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import Plugin
-from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, WeightsSpec
+from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, Flaw, Spec, WeightsSpec
 from zoo.storage import processes
 from zoo.storage.files import FileState, describe_file, digest, write_file
 from zoo.storage.folders import zoo_home
@@ -50,6 +50,7 @@ class Listing:
         qualified_only: Whether they answer to `plugin/name` only.
         problem: Of a broken plugin: what failed, why, and what to do.
         warnings: What is odd but works.
+        left_out: What is wrong with entries that are not among the specs.
         seconds: How long importing its code took.
         files: The files of its own package that were imported, or failed to be.
     """
@@ -58,13 +59,15 @@ class Listing:
     qualified_only: bool = False
     problem: tuple[str, str, str] | None = None
     warnings: Sequence[str] = ()
+    left_out: Sequence[Flaw] = ()
     seconds: float | None = None
     files: Sequence[FileState] = ()
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Listing:
         """Read what `asdict` gave."""
-        return cls(**{**data, "files": [FileState(**file) for file in data["files"]]})
+        parts = {"files": FileState, "left_out": Flaw}
+        return cls(**{**data, **{key: [part(**each) for each in data[key]] for key, part in parts.items()}})
 
 
 def ensure_indexed(plugin: Plugin, *, fresh: bool = False) -> None:
@@ -107,7 +110,7 @@ def find_specs(plugin: Plugin, kind: str, is_wanted: Callable[..., bool]) -> lis
 def _apply_listing(plugin: Plugin, listing: Listing) -> None:
     plugin.problem = plugin.broken(*listing.problem) if listing.problem else None
     plugin.seconds, plugin.warnings = listing.seconds, list(listing.warnings)
-    plugin.qualified_only = listing.qualified_only
+    plugin.qualified_only, plugin.left_out = listing.qualified_only, list(listing.left_out)
     plugin.indexed = list(listing.specs)
 
 
@@ -189,27 +192,30 @@ def _try_file(plugin: Plugin, file: Path) -> PluginError | None:
     """Run a single file in another process before it runs here; return how it ended or blocked that, if it did.
 
     Errors that it raises are no matter here: they do the same in this process, with their traceback. That it went well
-    is kept until the file changes; what went wrong is tried again, for the cause may be elsewhere.
+    is kept until the file, or one beside it that it imports, changes; what went wrong is tried again, for the cause may
+    be elsewhere.
     """
     if file.suffix != ".py" or processes.is_contained or is_imported(file):
         return None
-    text = json.dumps({"zoo": __version__, "python": sys.version, "file": asdict(describe_file(file))})
+    facts = {"zoo": __version__, "python": sys.version, "file": asdict(describe_file(file))}
     kept = zoo_home() / "cache" / f"file-{plugin.name}-{digest(str(file))[:16]}.json"
-    with suppress(OSError, ValueError):
-        if kept.read_text(encoding="utf-8") == text:
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # also missing or damaged
+        known = json.loads(read_file(kept, MAX_KEPT))
+        if all(FileState(**state).is_current for state in known.pop("beside")) and known == facts:
             return None
     answer = _ask(
         _try_in_process, {"name": plugin.name, "file": str(file)}, FILE_TIME_LIMIT, "Look for an endless loop"
     )
     if isinstance(answer, tuple):
         return plugin.broken(*answer)
-    _keep(kept, text)
+    _keep(kept, json.dumps({**facts, **answer}))
     return None
 
 
 def _try_in_process(question: dict[str, Any], write: Write) -> None:
-    load_specs(Plugin(question["name"], "", "", Path(question["file"])))
-    write({})
+    file = Path(question["file"])
+    load_specs(Plugin(question["name"], "", "", file))
+    write({"beside": [asdict(describe_file(path)) for path in list_imported(file.parent)]})
 
 
 def _keep(path: Path, text: str) -> None:
@@ -224,18 +230,22 @@ def _load_here(plugin: Plugin) -> Listing:
     specs: list[tuple[str, dict[str, Any]]] = []
     problem = None
     try:
-        rows = [(spec.kind, _to_fields(plugin, spec)) for spec in load_specs(loaded)]
+        for spec in load_specs(loaded):
+            try:
+                specs.append((spec.kind, _to_row(plugin, spec)))
+            except PluginError as error:
+                loaded.left_out.append(Flaw(spec.kind, spec.name, error.why))
         if loaded.problem is not None:
             raise loaded.problem
-        specs = json.loads(json.dumps(rows, default=lambda value: dict(getattr(value, "__dict__", value))))
-        for kind, row in specs:
-            _to_spec(kind, row)
+        if loaded.left_out and not specs:
+            raise plugin.explain_left_out(loaded.left_out[0])
     except PluginError as error:
         problem = (error.what.removeprefix(plugin.broken("", "").what).strip(), error.why, error.fix)
     except Exception as error:  # noqa: BLE001 a class of specs that the plugin derived may do anything
         problem = ("its specs are not usable", describe(error), "")
     return Listing(
         specs=[] if problem else specs,
+        left_out=loaded.left_out,
         qualified_only=loaded.qualified_only and not problem,
         problem=problem,
         warnings=loaded.warnings,
@@ -259,20 +269,35 @@ def _find_imported(plugin: Plugin, problem: BaseException | None) -> list[FileSt
     return [describe_file(file) for file in sorted(files | {file for file in failed if folder in file})]
 
 
+def _to_row(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
+    """Return the declared fields of a spec as they are kept, after trying that they give the spec again."""
+    text = json.dumps(_to_fields(plugin, spec), default=lambda value: dict(getattr(value, "__dict__", value)))
+    row: dict[str, Any] = json.loads(text)
+    _to_spec(spec.kind, row)
+    return row
+
+
 def _to_fields(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
     declared = {each.name: getattr(spec, each.name) for each in fields(SPEC_CLASSES[spec.kind])}
     row = {name: value for name, value in declared.items() if value not in (None, "", (), {})}
-    if not isinstance(spec, WeightsSpec) and callable(spec.factory):
-        reference = f"{getattr(spec.factory, '__module__', None)}:{getattr(spec.factory, '__qualname__', None)}"
-        try:
-            found = import_object(reference)
-        except Exception:  # noqa: BLE001 whatever it is, the factory cannot be found again by name
-            found = None
-        if found != spec.factory:
-            cause = "its factory cannot be imported by its name; expected a function or class of a module"
-            raise plugin.broken(f"{spec.kind} {quote(spec.name)}", cause)
-        row["factory"] = reference
+    if not isinstance(spec, WeightsSpec):
+        row["factory"] = name_factory(plugin, spec)
     return row
+
+
+def name_factory(plugin: Plugin, spec: Spec) -> str:
+    """Return `"package.module:object"` of a spec's factory; raise PluginError where it cannot be found by that."""
+    if isinstance(spec.factory, str):
+        return spec.factory
+    reference = f"{getattr(spec.factory, '__module__', None)}:{getattr(spec.factory, '__qualname__', None)}"
+    try:
+        found = import_object(reference)
+    except Exception:  # noqa: BLE001 whatever it is, the factory cannot be found again by name
+        found = None
+    if found != spec.factory:
+        cause = "its factory cannot be imported by its name; expected a function or class of a module"
+        raise plugin.broken(f"{spec.kind} {quote(spec.name)}", cause)
+    return reference
 
 
 def _to_spec(kind: str, row: dict[str, Any]) -> AnySpec:

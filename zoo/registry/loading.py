@@ -5,17 +5,18 @@ from __future__ import annotations
 import importlib
 import inspect
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from zoo.errors import ManifestError, ZooError, closest, describe, quote
+from zoo.errors import ManifestError, ZooError, closest, describe, quote, shorten
 from zoo.registry import hookspecs
 from zoo.registry.imports import import_file
 from zoo.registry.manifest import Manifest, read_manifest
 from zoo.registry.plugins import Plugin
-from zoo.registry.specs import SPEC_ATTRIBUTE, SPEC_CLASSES, AnySpec
+from zoo.registry.specs import SPEC_ATTRIBUTE, SPEC_CLASSES, AnySpec, Flaw, Spec, WeightsSpec, keep_flawed
 from zoo.version import __version__
 
 # No catalogue has this many entries: a hook that yields more never ends.
@@ -25,7 +26,8 @@ MAX_SPECS = 100_000
 def load_specs(plugin: Plugin) -> list[AnySpec]:
     """Return the specs of a plugin; its code, if it has any, runs at the first call.
 
-    A plugin that fails is marked with its `problem` and has no specs. Nothing is raised but KeyboardInterrupt.
+    An entry with a mistake is left out, see `left_out`. A plugin that fails, or of which all entries are left out, is
+    marked with its `problem` and has no specs. Nothing is raised but KeyboardInterrupt.
     """
     if plugin.specs is None:
         specs: list[AnySpec] = []
@@ -33,6 +35,8 @@ def load_specs(plugin: Plugin) -> list[AnySpec]:
             if plugin.problem is None:
                 _check_requires(plugin)
                 specs = _collect_specs(plugin, _load_provider(plugin))
+                if plugin.left_out and not specs:
+                    raise plugin.explain_left_out(plugin.left_out[0])
         except ZooError as error:
             plugin.problem = error
         plugin.specs = specs
@@ -59,7 +63,7 @@ def _load_provider(plugin: Plugin) -> object:
     source = plugin.source
     if isinstance(source, Path) and source.suffix == ".toml":
         try:
-            return read_manifest(source)
+            return read_manifest(source, plugin.left_out)
         except ManifestError as error:
             if not plugin.installed:
                 raise
@@ -68,26 +72,32 @@ def _load_provider(plugin: Plugin) -> object:
         return source
     started = time.perf_counter()
     try:
-        with plugin.blamed("importing it failed"), plugin.importing():
+        with plugin.blamed("importing it failed"), plugin.importing(), keep_flawed():
             return import_file(source) if isinstance(source, Path) else importlib.import_module(source)
     finally:
         plugin.seconds = time.perf_counter() - started
 
 
 def _collect_specs(plugin: Plugin, provider: object) -> list[AnySpec]:
-    """Return the specs of one plugin by kind, each name once."""
+    """Return the specs of one plugin by kind, without those that have a flaw or share a name."""
     if isinstance(provider, Manifest):
         plugin.qualified_only = provider.qualified_only
         specs = [spec for kind in SPEC_CLASSES for spec in provider.specs if spec.kind == kind]
     else:
         specs = _call_hooks(plugin, provider)
-    seen = set()
+    plugin.left_out += [Flaw(spec.kind, shorten(spec.name), spec.flaw) for spec in specs if spec.flaw]
+    specs = [spec for spec in specs if not spec.flaw]
+    counts = Counter((spec.kind, name) for spec in specs for name in (spec.name, *spec.aliases))
+    kept = []
     for spec in specs:
-        for name in (spec.name, *spec.aliases):
-            if (spec.kind, name) in seen:
-                raise plugin.broken(f"{spec.kind} {quote(name)}", "declared twice")
-            seen.add((spec.kind, name))
-    return specs
+        # Which of two is meant nobody can tell, so neither is there.
+        if twice := [name for name in (spec.name, *spec.aliases) if counts[spec.kind, name] > 1]:
+            why = "declared twice" if twice[0] == spec.name else f"its alias {quote(twice[0])} is declared twice"
+            plugin.left_out.append(Flaw(spec.kind, spec.name, why))
+        else:
+            kept.append(spec)
+    plugin.left_out = list(dict.fromkeys(plugin.left_out))
+    return kept
 
 
 def _call_hooks(plugin: Plugin, provider: object) -> list[AnySpec]:
@@ -121,11 +131,15 @@ def _call_hook(plugin: Plugin, manager: Any, kind: str) -> list[AnySpec]:
     hook, wanted = hookspecs.HOOKS[kind], SPEC_CLASSES[kind]
     specs: list[AnySpec] = []
     for implementation in getattr(manager.hook, hook).get_hookimpls():
-        with plugin.blamed(f"{hook}() failed"), plugin.importing():
+        with plugin.blamed(f"{hook}() failed"), plugin.importing(), keep_flawed():
             given = implementation.function()
             if not isinstance(given, Iterable):
                 raise TypeError(f"expected to yield {wanted.__name__} objects, got {type(given).__name__}")
             for spec in given:
+                if isinstance(spec, Spec | WeightsSpec) and not isinstance(spec, wanted):
+                    why = f"{hook}() is expected to yield {wanted.__name__} objects, got {type(spec).__name__}"
+                    plugin.left_out.append(Flaw(spec.kind, shorten(spec.name), why))
+                    continue
                 if not isinstance(spec, wanted):
                     raise TypeError(f"expected to yield {wanted.__name__} objects, got {type(spec).__name__}")
                 specs.append(spec)

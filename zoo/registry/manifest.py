@@ -7,8 +7,8 @@
     params = { hidden_units = 10 }
 
 Tables are `models`, `datasets`, `metrics` and `weights`; keys are the fields of the specs, and the name of a table is
-the name of the entry. With `qualified_only = true` at the top, entries are found as `plugin/name` only: right for a
-catalogue of hundreds.
+the name of the entry. An entry with a mistake is left out, with a warning, and the others work. With `qualified_only =
+true` at the top, entries are found as `plugin/name` only: right for a catalogue of hundreds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from zoo.errors import ManifestError, closest, describe, quote, show
 from zoo.limits import MAX_MANIFEST
 from zoo.registry.fields import MAX_SHOWN
-from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, WeightsSpec
+from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, Flaw, WeightsSpec
 from zoo.storage.reading import explain, read_file
 
 MANIFEST_FILE = "registry.toml"
@@ -52,8 +52,10 @@ def first_party_path() -> Path:
     return installed if installed.is_file() else package.parent / MANIFEST_FILE
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path, flaws: list[Flaw] | None = None) -> Manifest:
     """Read and check a manifest.
+
+    Where there is a list for `flaws`, an entry that is wrong is left out and told there, as long as any other is right.
 
     Raises:
         ManifestError: the file cannot be read, is not TOML, is of a newer schema, or declares something unknown or
@@ -70,13 +72,23 @@ def read_manifest(path: Path) -> Manifest:
     if not isinstance(qualified_only, bool):
         raise ManifestError(path, "", f"qualified_only: expected true or false, got {show(qualified_only)}")
     specs: list[AnySpec] = []
+    errors: list[ManifestError] = []
     for table, entries in document.items():
         if table not in TABLES:
             raise ManifestError(path, "", _explain_unknown(table, [*TABLES, "qualified_only", "schema"]))
         if not isinstance(entries, dict):
             raise ManifestError(path, table, f"expected tables [{table}.NAME], got {show(entries)}")
+        kind = TABLES[table]
         for name, entry in entries.items():
-            specs.append(_declare(SPEC_CLASSES[TABLES[table]], path, f"{table}.{name[:MAX_SHOWN]}", entry, name=name))
+            try:
+                specs.append(_declare(SPEC_CLASSES[kind], path, f"{table}.{name[:MAX_SHOWN]}", entry, name=name))
+            except ManifestError as error:
+                if flaws is None:
+                    raise
+                errors.append(error)
+                flaws.append(Flaw(kind, name[:MAX_SHOWN], str(error)))
+    if errors and not specs:
+        raise errors[0]
     return Manifest(tuple(specs), qualified_only=qualified_only)
 
 

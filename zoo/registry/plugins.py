@@ -21,7 +21,7 @@ from zoo.registry.distributions import EntryPoint, find_entry_points, normalize_
 from zoo.registry.fields import DOTTED, check_name
 from zoo.registry.global_state import guard_state, keep_generators
 from zoo.registry.manifest import MANIFEST_FILE, Manifest, first_party_path
-from zoo.registry.specs import SPEC_CLASSES, AnySpec
+from zoo.registry.specs import SPEC_CLASSES, AnySpec, Flaw
 from zoo.version import __version__
 
 GROUP = "zoo"
@@ -42,6 +42,7 @@ class Plugin:
         requires: The lines of its metadata that say which versions of zoo it needs.
         problem: Why it is broken, once that is known; a broken plugin provides nothing and stops nothing.
         warnings: What is odd but works, a line for each.
+        left_out: What is wrong with entries that it declares and does not provide.
         qualified_only: Whether its entries have no bare names.
         told: Parts of the global state that it changed, each of which was warned of.
         seconds: How long importing its code took.
@@ -58,6 +59,7 @@ class Plugin:
     requires: tuple[str, ...] = ()
     problem: ZooError | None = None
     warnings: list[str] = field(default_factory=list)
+    left_out: list[Flaw] = field(default_factory=list)
     qualified_only: bool = False
     told: set[str] = field(default_factory=set, repr=False)
     seconds: float | None = None
@@ -77,6 +79,10 @@ class Plugin:
     def broken(self, what: str, cause: str, fix: str = "") -> PluginError:
         """Return an error that names this plugin."""
         return PluginError(self.name, self.version, what, cause, fix)
+
+    def explain_left_out(self, flaw: Flaw) -> PluginError:
+        """Return an error for an entry that was left out."""
+        return self.broken(f"{flaw.kind} {quote(flaw.name)}", flaw.why)
 
     @contextmanager
     def blamed(self, what: str) -> Iterator[None]:
@@ -137,6 +143,11 @@ def find_plugins(paths: Sequence[str | Path] = (), disabled: Iterable[str] = ())
     if "all" not in off:
         found += [_from_entry_point(point) for point in points if normalize_name(_choose_name(point)) not in off]
     return [*found, *(plugin for plugin in given if normalize_name(plugin.name) not in off)]
+
+
+def plugin_from_path(path: str | Path) -> Plugin:
+    """Return the plugin of a Python file or manifest; raise UsageError where it is none of them."""
+    return _from_path(_make_absolute(path))
 
 
 def is_installed(name: str) -> bool:

@@ -7,11 +7,14 @@ manifest (see `zoo.registry.manifest`), from hooks (see `zoo.registry.hookspecs`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from functools import wraps
+from typing import Any, ClassVar, Literal, TypeVar
 
-from zoo.errors import show
+from zoo.errors import quote, shorten, show, suggest
 from zoo.registry import fields
 
 Kind = Literal["model", "dataset", "metric", "weights"]
@@ -21,7 +24,60 @@ SPEC_ATTRIBUTE = "__zoo_specs__"
 
 Factory = Callable[..., Any]
 
+S = TypeVar("S")
 
+_keeps_flawed = ContextVar("keeps_flawed", default=False)
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """What is wrong with one entry of a plugin, which is left out for it; `name` is as it was given, in words."""
+
+    kind: str
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {quote(self.name)} is left out: {self.why}"
+
+
+@contextmanager
+def keep_flawed() -> Iterator[None]:
+    """Let specs of the body that cannot be made be objects with a `flaw`: its code goes on to the next one.
+
+    Plugins are imported and asked in here. Anywhere else a spec raises what is wrong with it.
+    """
+    token = _keeps_flawed.set(True)
+    try:
+        yield
+    finally:
+        _keeps_flawed.reset(token)
+
+
+def _may_be_flawed(spec_class: type[S]) -> type[S]:
+    """Let `keep_flawed` keep objects of a class; its generated `__init__` raises for unknown and missing fields too."""
+    make: Callable[..., None] = vars(spec_class)["__init__"]
+    known = vars(spec_class)["__dataclass_fields__"]
+
+    @wraps(make)
+    def init(self: S, *args: Any, **given: Any) -> None:
+        try:
+            make(self, *args, **given)
+        except (TypeError, ValueError) as error:
+            if not _keeps_flawed.get():
+                raise
+            why = str(error)
+            for key in sorted(given.keys() - known.keys()):
+                why = f"{shorten(key)}: unknown field. {suggest(key, known, 'Known: ' + ', '.join(known))}"
+            name = given.get("name", "")
+            object.__setattr__(self, "name", name if isinstance(name, str) else show(name))
+            object.__setattr__(self, "flaw", why)
+
+    setattr(spec_class, "__init__", init)  # noqa: B010 a type checker keeps the signature of the dataclass
+    return spec_class
+
+
+@_may_be_flawed
 @dataclass(frozen=True, kw_only=True)
 class FileSpec:
     """One file of a data set: its place, its content and where to fetch it.
@@ -35,6 +91,8 @@ class FileSpec:
             `.gz`, can then replace the packed one and is checked as strictly. Declare both fields or none.
         unpacked_sha256: The SHA-256 of the unpacked file.
     """
+
+    flaw: ClassVar[str] = ""
 
     path: str
     size: int
@@ -64,8 +122,10 @@ class Spec:
     """Models, data sets and metrics share these fields.
 
     Fields:
-        name: What users type. Lower-case letters, digits, `.`, `_` and `-`, at most 64; in a manifest the table's name,
-            in a decorator an argument.
+        name: What users type. Lower-case letters, digits, `.`, `_` and `-`, at most 64, the first and last one a letter
+            or digit. Files are called after it, so it is none of the names that Windows gives to devices, alone or
+            before a `.`: `con`, `prn`, `aux`, `nul`, `com0` to `com9`, `lpt0` to `lpt9`. In a manifest it is the
+            table's name, in a decorator an argument.
         factory: The callable that builds the object, `"package.module:object"`; in code also the callable itself. A
             decorator fills it in.
         description: One line for `zoo list`.
@@ -76,6 +136,7 @@ class Spec:
     """
 
     kind: ClassVar[Kind]
+    flaw: ClassVar[str] = ""
 
     name: str
     factory: str | Factory
@@ -94,6 +155,7 @@ class Spec:
         fields.freeze_map(self, "params")
 
 
+@_may_be_flawed
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
     """A model: `factory(*, input_shape, num_classes, **params)` gives an `nn.Module`.
@@ -125,6 +187,7 @@ class ModelSpec(Spec):
         fields.freeze_map(self, "train")
 
 
+@_may_be_flawed
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
     """A data set: `factory(*, root, **params)` gives `DataSplits`.
@@ -171,10 +234,14 @@ class DatasetSpec(Spec):
         files = fields.read_list("files", self.files)
         if not all(isinstance(file, FileSpec) for file in files):
             raise ValueError(f"files: expected FileSpec objects, got {show(files)}")
+        for file in files:
+            if file.flaw:
+                raise ValueError(f"files: {file.flaw}")
         object.__setattr__(self, "files", files)
         fields.check_text(self, "homepage", "license")
 
 
+@_may_be_flawed
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec(Spec):
     """A metric: `factory(*, num_classes, **params)` gives an object with `update`, `compute` and `reset`.
@@ -201,6 +268,7 @@ class MetricSpec(Spec):
             object.__setattr__(self, "bounds", bounds)
 
 
+@_may_be_flawed
 @dataclass(frozen=True, kw_only=True)
 class WeightsSpec:
     """Trained weights that a plugin ships or points to.
@@ -208,7 +276,7 @@ class WeightsSpec:
     They are in a file that `zoo run` or `zoo.save` wrote. Declare either `file`, or `url` with `size` and `sha256`.
 
     Fields:
-        name: What users type; `MODEL@DATASET` finds them too.
+        name: What users type, as for models; `MODEL@DATASET` finds them too.
         model: The model's name, `plugin/name` where it is another plugin's.
         dataset: The name of the data set they were trained on, `plugin/name` where it is another plugin's.
         description: One line for `zoo list`, such as how they were trained.
@@ -223,6 +291,7 @@ class WeightsSpec:
     """
 
     kind: ClassVar[Kind] = "weights"
+    flaw: ClassVar[str] = ""
 
     name: str
     model: str

@@ -18,6 +18,7 @@ GROUPS = {
         "predict": "Predict the classes of images.",
         "evaluate": "Evaluate weights on a data set.",
         "verify": "Prove that weights still mean what they meant.",
+        "convert": "Make weights those of a model that has moved to another plugin.",
     },
     "Plugins": {
         "plugins": "List the plugins, or show one, and what is wrong with broken ones.",
@@ -46,6 +47,7 @@ EXAMPLES = {
     "predict": "zoo predict @last photo.png",
     "evaluate": "zoo evaluate @last",
     "verify": "zoo verify @last",
+    "convert": "zoo convert @last --as zoo-my-model/my-model --output weights.safetensors",
     "plugins": "zoo plugins",
     "plugin": "zoo plugin new my-model --kind model",
     "plugin new": "zoo plugin new my-model --kind model",

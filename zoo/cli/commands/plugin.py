@@ -25,19 +25,29 @@ def plugin_command() -> None:
 
 
 @plugin_command.command("new")
-@click.argument("name")
-@click.option("--kind", required=True, type=click.Choice(KINDS), help="What it provides.")
+@click.argument("name", required=False)
+@click.option("--kind", type=click.Choice(KINDS), help="What it provides.")
+@click.option("--from", "source", metavar="FILE", help="Make a package of a plugin file and what it imports beside it.")
 @click.option("--single-file", is_flag=True, help="Write one file for --plugin, not a package.")
 @click.option("--output", metavar="PATH", help="The folder or file to write.  [zoo-NAME, or NAME.py]")
 @output_options
-def new_command(name: str, kind: str, single_file: bool, output: str | None, as_json: bool) -> None:
+def new_command(
+    name: str | None, kind: str | None, source: str | None, single_file: bool, output: str | None, as_json: bool
+) -> None:
     """Write a plugin that works as it is: a package to install, or one file.
 
-    It provides one model, data set or metric called NAME that runs at once. Change it from there.
+    It provides one model, data set or metric called NAME that runs at once. Change it from there. With --from it
+    provides what a plugin file declares, and is called after the file where no NAME is given.
     """
     from zoo.registry.templates import plugin_new
 
-    written = plugin_new(name, kind, single_file=single_file, output=output)
+    if source is None and name is None:
+        raise click.UsageError("Missing argument 'NAME'.")
+    if source is None and kind is None:
+        raise click.UsageError(f"Missing option '--kind'. Choose from: {', '.join(KINDS)}.")
+    written = plugin_new(name, kind, source=source, single_file=single_file, output=output)
+    for note in written.notes:
+        write_note(f"Warning: {note}")
     path = written.path.as_posix()
     if as_json:
         write_json({"path": path, "files": list(written.files), "next": list(written.commands)})
