@@ -1,4 +1,4 @@
-"""What metrics cost: the smallest model evaluated with all of zoo's own and with accuracy alone, and an epoch with both."""
+"""What metrics cost: the smallest model evaluated with all of zoo's own against accuracy alone, and after an epoch."""
 
 from __future__ import annotations
 
