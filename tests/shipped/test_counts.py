@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn
@@ -255,3 +256,11 @@ def test_a_run_with_all_of_them(tmp_path):
     assert result.metrics["accuracy"] < result.metrics["top-k"] < 1
     again = zoo.evaluate(result.weights, metrics=names)
     assert again.metrics == pytest.approx(result.metrics, rel=1e-6)
+
+
+def test_the_page_says_what_each_metric_means():
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+    own, _, theirs = page.partition("## TorchMetrics")
+    for text, names in ((own, zoo.list_metrics()), (theirs, zoo.list_metrics("torchmetrics/*"))):
+        listed = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
+        assert sorted(listed) == sorted(name.rpartition("/")[2] for name in names)
