@@ -77,9 +77,24 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
 
 def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Return the advice to take the known name most like `name`, or the other advice when nothing is close."""
-    near = closest(name, known)
-    return f"Did you mean {quote(near)}?" if near else otherwise
+    """Return the advice to take the known name most like `name`, or the other advice when nothing is close.
+
+    Where `name` is the first word of some names, `f1` of `f1-macro` and `f1-micro` say, these are meant.
+    """
+    known = list(known)
+    near = find_variants(name, known) or [one for one in [closest(name, known)] if one]
+    return ask(near) if near else otherwise
+
+
+def find_variants(name: str, known: Iterable[str]) -> list[str]:
+    """Return the known names that go on after `name` and a hyphen."""
+    return [one for one in known if one.startswith(f"{name.lower()}-")]
+
+
+def ask(meant: Sequence[str]) -> str:
+    """Return the question whether one of some names is meant; of many the first five are named."""
+    *others, last = map(quote, meant[:5])
+    return f"Did you mean {', '.join(others)} or {last}?" if others else f"Did you mean {last}?"
 
 
 # What torch and numpy say in plain errors, the last two of each for sizes whose product no memory can hold.

@@ -14,7 +14,7 @@ from zoo.models.device import use_threads
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
 from zoo.training.losses import Losses
-from zoo.training.metrics import MetricError, compute_metrics
+from zoo.training.metrics import MetricError, compute_metrics, share_counts
 from zoo.training.optimizers import build_optimizer
 from zoo.training.predictions import OutcomeCollector
 from zoo.training.step import TrainStep
@@ -421,6 +421,24 @@ def test_a_broken_metric_is_named(metric, text):
     assert str(caught.value).startswith(text)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 5
+
+
+def test_metrics_are_asked_for_shared_counts_in_turn():
+    asked = []
+
+    def make(name, takes):
+        metric = Fixed()
+        metric.name, metric.share_counts = name, lambda other: asked.append((name, other.name)) or other.name in takes
+        return metric
+
+    plain = Fixed()
+    plain.name = "plain"
+    share_counts({"plain": plain, "a": make("a", ()), "b": make("b", ("a",)), "c": make("c", ("a", "b"))})
+    # b reads the counts of a, so that nobody is asked to read those of b.
+    assert asked == [("a", "plain"), ("b", "plain"), ("b", "a"), ("c", "plain"), ("c", "a")]
+    plain.share_counts = broken
+    with pytest.raises(MetricError, match=r"metric 'm': share_counts\(\) failed: ZeroDivisionError"):
+        share_counts({"other": Fixed(), "m": plain})
 
 
 @pytest.mark.parametrize("error", [MemoryError(), ZooError("mine"), KeyboardInterrupt()])

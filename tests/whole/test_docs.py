@@ -33,7 +33,7 @@ from zoo.cli.commands import COMMANDS
 from zoo.cli.main import cli
 from zoo.records.runs import RunRecord
 from zoo.registry import hookspecs, manifest
-from zoo.registry.metric import Metric
+from zoo.registry.metric import MergingMetric, Metric, SharingMetric
 from zoo.registry.params import FIXED
 from zoo.registry.settings import list_settings
 from zoo.registry.specs import SPEC_CLASSES, DatasetSpec, FileSpec, MetricSpec, ModelSpec, Spec
@@ -111,14 +111,22 @@ def describe_calls(called: dict[str, Callable[..., Any]]) -> str:
     return "\n".join(f"- `{name}`: {read_docstring(function)[0]}" for name, function in called.items())
 
 
+def describe_methods(described: type) -> str:
+    """Return a list of the methods that a class itself has."""
+    methods = {
+        f"{name}({', '.join([*inspect.signature(method).parameters][1:])})": method
+        for name, method in vars(described).items()
+        if inspect.isfunction(method) and not name.startswith("_")
+    }
+    return describe_calls(methods)
+
+
 def make_contract_page() -> str:
     """Return the contract as the docstrings of specs and hooks say it."""
     calls = [f"- {read_docstring(SPEC_CLASSES[kind])[0].splitlines()[0]}" for kind in FIXED]
-    methods = {
-        f"{name}({', '.join([*inspect.signature(method).parameters][1:])})": method
-        for name, method in vars(Metric).items()
-        if inspect.isfunction(method) and not name.startswith("_")
-    }
+    optional = "\n\n".join(
+        f"{inspect.getdoc(kind)}\n\n{describe_methods(kind)}" for kind in (MergingMetric, SharingMetric)
+    )
     hooks = {f"{name}()": getattr(hookspecs, name) for name in hookspecs.HOOKS.values()}
     decorators = {f"@zoo.{kind}(name=..., ...)": decorator for kind, decorator in DECORATORS.items()}
     sections = {
@@ -131,7 +139,7 @@ def make_contract_page() -> str:
         "`Preprocess`": describe_fields(zoo.Preprocess),
         "`MetricSpec`": describe_fields(MetricSpec, Spec),
         "`WeightsSpec`": describe_fields(zoo.WeightsSpec),
-        "A metric object": f"{inspect.getdoc(Metric)}\n\n{describe_calls(methods)}",
+        "A metric object": f"{inspect.getdoc(Metric)}\n\n{describe_methods(Metric)}\n\n{optional}",
         "Manifests": inspect.getdoc(manifest),
         "Decorators": describe_calls(decorators),
         "Hooks": f"{inspect.getdoc(hookspecs)}\n\n{describe_calls(hooks)}",

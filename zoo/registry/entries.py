@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
 from zoo.display import say
-from zoo.errors import AmbiguousNameError, UnknownNameError, UsageError, ZooError, closest, quote
+from zoo.errors import AmbiguousNameError, UnknownNameError, UsageError, ZooError, ask, closest, find_variants, quote
 from zoo.registry.arguments import checked
 from zoo.registry.index import ensure_indexed, find_names, find_specs
 from zoo.registry.loading import load_specs
@@ -241,8 +241,11 @@ class Registry:
         known = list(dict.fromkeys(name for names in meant.values() for name in names))
         if elsewhere := self.find_kinds(name):
             return UnknownNameError(kind, name, known, notes, self._explain_elsewhere(kind, name, elsewhere), elsewhere)
-        near = closest(name, meant)
-        fix = f"Did you mean {' or '.join(map(quote, meant[near]))}?" if near else ""
+        if variants := find_variants(name, meant):
+            near = [*variants, *meant.get(name, ())]
+        else:
+            near = meant.get(closest(name, meant) or "", [])
+        fix = ask(near) if near else ""
         return UnknownNameError(kind, name, known, notes, fix)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,3 +19,21 @@ class Metric(Protocol):
 
     def reset(self) -> Any:
         """Forget all batches."""
+
+
+class MergingMetric(Metric, Protocol):
+    """A metric may have this as well; where the parts of a data set are counted apart, they are then added up."""
+
+    def merge(self, other: Self) -> Any:
+        """Add what another one of the same factory and params has taken in, on any device, and leave it as it is."""
+
+
+class SharingMetric(Metric, Protocol):
+    """Metrics that count the same may have this as well: a run with several of them then counts once.
+
+    A run asks once, before the first batch, and gives both the same batches. Where the answer is True, `update`,
+    `reset` and `merge` of this metric do nothing from then on, since those of the other one come first.
+    """
+
+    def share_counts(self, other: object) -> bool:
+        """Read the counts of another metric of any kind from now on, if it counts the same; return whether."""

@@ -64,6 +64,20 @@ def move_metrics(metrics: Mapping[str, Metric], device: torch.device) -> None:
                 move(device)
 
 
+def share_counts(metrics: Mapping[str, Metric]) -> None:
+    """Let metrics that count the same read the counts of the first of them, so that each batch is counted once.
+
+    Raises:
+        MetricError: a metric fails.
+    """
+    first: list[Metric] = []
+    for name, metric in metrics.items():
+        with _named(name, "share_counts() failed"):
+            share = getattr(metric, "share_counts", None)
+            if share is None or not any(share(other) for other in first):
+                first.append(metric)
+
+
 def reset_metrics(metrics: Mapping[str, Metric]) -> None:
     """Make each metric forget all batches; raise MetricError when one fails."""
     for name, metric in metrics.items():

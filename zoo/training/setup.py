@@ -22,7 +22,7 @@ from zoo.registry.metric import Metric
 from zoo.registry.preprocess import Preprocess
 from zoo.training import course
 from zoo.training.inputs import make_test_batches, make_train_batches, warn_of_overlaps
-from zoo.training.metrics import check_metrics, move_metrics
+from zoo.training.metrics import check_metrics, move_metrics, share_counts
 from zoo.training.plan import Plan
 from zoo.training.request import Request
 from zoo.training.schedules import check_steps
@@ -124,6 +124,7 @@ def build_metrics(plan: Plan, num_classes: int) -> dict[str, Metric]:
     if plan.course_style:
         metrics[course.NAME] = course.CourseStyle(plan.config.batch_size)
     move_metrics(metrics, plan.device)
+    share_counts(metrics)
     check_metrics(metrics, num_classes, plan.device)
     return metrics
 

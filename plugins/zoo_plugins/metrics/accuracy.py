@@ -1,8 +1,11 @@
-"""Accuracy: the share of samples whose highest logit is that of the target."""
+"""Accuracy: the share of samples whose target is predicted, with the highest logit or among the k highest ones."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+from zoo_plugins.metrics.counts import check_batch
 
 
 class Accuracy:
@@ -29,12 +32,12 @@ class Accuracy:
         Raises:
             ValueError: the shapes are not `(N, num_classes)` and `(N,)`.
         """
-        if logits.shape != (len(targets), self.num_classes) or targets.ndim != 1:
-            raise ValueError(
-                f"accuracy: expected logits (N, {self.num_classes}) and targets (N,), "
-                f"got {tuple(logits.shape)} and {tuple(targets.shape)}"
-            )
-        self._add((logits.argmax(dim=1) == targets).sum(), len(targets))
+        check_batch(logits, targets, self.num_classes)
+        self._add(self.find_hits(logits, targets).sum(), len(targets))
+
+    def find_hits(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Tell for each sample whether its target is predicted; of equal logits the first one is the highest."""
+        return logits.argmax(dim=1) == targets
 
     def merge(self, other: Accuracy) -> None:
         """Add what another one counted, on any device.
@@ -54,10 +57,43 @@ class Accuracy:
             ValueError: there are no samples, so there is no accuracy.
         """
         if self.correct is None or not self.total:
-            raise ValueError("accuracy: expected at least one sample, got none")
+            raise ValueError("expected at least one sample, got none")
         return int(self.correct) / self.total
 
     def _add(self, correct: Tensor, total: int) -> None:
         # A new tensor each time: one from inference mode cannot be changed in place, and `other` keeps its own.
         self.correct = correct if self.correct is None else self.correct.to(correct.device) + correct
         self.total += total
+
+
+class TopK(Accuracy):
+    """The share of samples whose target is among the classes of the `k` highest logits; with `k=1` the accuracy.
+
+    Of equal logits the class that comes first is the higher one, as in accuracy: a model that gives one logit for all
+    classes is not right for all samples.
+    """
+
+    def __init__(self, *, num_classes: int, k: int = 5) -> None:
+        super().__init__(num_classes=num_classes)
+        if not 1 <= k <= num_classes:
+            raise ValueError(f"k: expected 1 to {num_classes}, the number of classes, got {k}")
+        self.k = k
+
+    def find_hits(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Tell for each sample whether fewer than `k` classes have a higher logit, or the same and come before it."""
+        targets = targets.to(torch.int64).unsqueeze(1)
+        own = logits.gather(1, targets)
+        before = torch.arange(self.num_classes, device=logits.device) < targets
+        # Those that are not higher are counted: nan is higher than all numbers then, as it is for argmax.
+        lower = torch.where(before, logits < own, logits <= own).sum(dim=1)
+        return self.num_classes - lower < self.k
+
+    def merge(self, other: Accuracy) -> None:
+        """Add what another one counted, on any device.
+
+        Raises:
+            ValueError: the other one has another number of classes or another `k`.
+        """
+        if not isinstance(other, TopK) or other.k != self.k:
+            raise ValueError(f"k: expected {self.k}, got {getattr(other, 'k', 1)}")
+        super().merge(other)

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from zoo.checks.base import Check, Fault, Skip
+from zoo.checks.base import Check, Fault
 from zoo.checks.metric.classes import check_classes
+from zoo.checks.metric.pairs import check_merge, check_sharing
 from zoo.checks.metric.subject import SAMPLES, MetricSubject, compute, cut, evaluate, make_stream, require_same, update
 from zoo.checks.metric.values import check_bounds, check_direction, check_empty, check_extremes
 from zoo.checks.settings import check_use, keep_settings
@@ -175,36 +176,6 @@ def check_state(subject: MetricSubject) -> str:
     return "reset forgets, compute changes nothing, two objects share nothing"
 
 
-def check_merge(subject: MetricSubject) -> str:
-    """Where it has merge(other), two halves merged are the whole, and stay two.
-
-    That is how several processes add up their parts. 50 and 153 samples are merged, and both go on afterwards.
-    """
-    if not callable(getattr(subject.build(), "merge", None)):
-        raise Skip("it has no merge()")
-    logits, targets = subject.make_stream()
-    halves = [(logits[:50], targets[:50]), (logits[50:], targets[50:])]
-    whole, second, with_third = subject.value(halves), subject.value(halves[1:]), subject.value([*halves, halves[0]])
-    with torch.inference_mode():
-        metric, other, empty = (subject.build() for _ in range(3))
-        for built in (metric, other, empty):
-            built.reset()
-        update(metric, halves[0])
-        update(other, halves[1])
-        metric.merge(other)  # type: ignore[attr-defined]
-        fix = "Add the other's counts or sums to one's own"
-        require_same(whole, compute(metric), "whole and merged of two halves", fix)
-        require_same(second, compute(other), "merge() changes the other one", "Copy what is taken over")
-        update(metric, halves[0])
-        require_same(with_third, compute(metric), "going on after merge()", "Let update() add to what was merged")
-        empty.merge(other)  # type: ignore[attr-defined]
-        require_same(second, compute(empty), "merged into one without samples", "Add the other's counts or sums")
-        update(empty, halves[0])
-        label = "updating one changes the other that was merged into it"
-        require_same(second, compute(other), label, "Copy what is taken over, or add out of place")
-    return "two halves merged are the whole"
-
-
 def check_inputs(subject: MetricSubject) -> str:
     """It leaves logits and targets as they are, keeps no logits, and looks at their values alone.
 
@@ -268,6 +239,7 @@ METRIC_CHECKS: Mapping[str, Check[MetricSubject]] = {
     "order": check_order,
     "state": check_state,
     "merge": check_merge,
+    "sharing": check_sharing,
     "empty": check_empty,
     "extremes": check_extremes,
     "inputs": check_inputs,

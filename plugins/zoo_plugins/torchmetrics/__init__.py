@@ -1,0 +1,1 @@
+"""Metrics of TorchMetrics for classification."""
