@@ -1,7 +1,7 @@
 """What augmentation costs: flip and crop of 60,000 images that are in memory, against an epoch of tinyvgg in this run.
 
-Both go through the same batches in the same order on one thread. The first ratio is that of augmenting alone; the
-second is a whole epoch of training with augmentation against one without.
+All go through the same batches in the same order, on one thread. What augmentation costs is the time to make augmented
+batches without the time to make plain ones.
 """
 
 from __future__ import annotations
@@ -72,17 +72,14 @@ def main() -> int:
     for each in batches.values():
         go_through(each)  # the first pass through the memory is slower
     contenders = {f"{name} batches": partial(go_through, each) for name, each in batches.items()}
-    contenders |= {f"{name} training": partial(train, each, device) for name, each in batches.items()}
+    contenders["training"] = partial(train, batches["plain"], device)
     times = alternate(options.rounds, contenders)
     pairs = zip(times["augmented batches"], times["plain batches"], strict=True)
     times[OPERATIONS] = [with_it - without for with_it, without in pairs]
     for name, seconds in times.items():
         print(f"{name:<20} {median(seconds):7.3f} s an epoch")
-    kept = [
-        check_ratio(f"{OPERATIONS} / an epoch of tinyvgg", find_ratio(times, OPERATIONS, "plain training"), LIMIT),
-        check_ratio("training with it / without", find_ratio(times, "augmented training", "plain training"), 1 + LIMIT),
-    ]
-    return 0 if options.no_check or all(kept) else 1
+    kept = check_ratio(f"{OPERATIONS} / an epoch of tinyvgg", find_ratio(times, OPERATIONS, "training"), LIMIT)
+    return 0 if options.no_check or kept else 1
 
 
 if __name__ == "__main__":

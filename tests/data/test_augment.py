@@ -188,6 +188,17 @@ def test_batches_are_those_of_a_loop_by_hand(text, preprocess):
         assert torch.equal(batches.first()[0], next(iter(batches.epoch(0)))[0])
 
 
+def test_a_public_loader_gives_the_batches_of_the_loop():
+    split = make(samples=40)
+    loader = zoo.make_loader(split, batch_size=8, shuffle=True, seed=4, augment=ALL)
+    for epoch in range(2):
+        expected = loop(split, parse(ALL), Preprocess(), epoch, 4, 8)
+        for found, by_hand in zip(loader, expected, strict=True):
+            assert all(map(torch.equal, found, by_hand))
+    with pytest.raises(UnknownNameError, match="Did you mean 'flip'"):
+        zoo.make_loader(split, augment="flop")
+
+
 def test_samples_that_are_not_shuffled_are_augmented_by_their_position():
     split = make(samples=30)
     arranged = BatchSettings(batch_size=8, device=CPU, loader_seed=5, augment=parse(ALL))
