@@ -1,4 +1,4 @@
-"""Mutants: twenty-six faults that the suite must notice, over the whole core.
+"""Mutants: twenty-nine faults that the suite must notice, over the whole core.
 
     python tests/mutants.py            # all of them, in some minutes
     python tests/mutants.py 3 17       # some of them, by their number
@@ -235,6 +235,27 @@ MUTANTS = (
         "if _have_same_samples(group[0], result)), None)",
         "), None)",
         "tests/results/test_comparison.py::test_results_on_other_samples_are_not_compared",
+    ),
+    Mutant(
+        "every epoch augments alike",
+        "zoo/data/augment/draws.py",
+        "epoch & WORD, epoch >> 32, *operation.encode()",
+        "0, 0, *operation.encode()",
+        "tests/data/test_draws.py::test_numbers_are_those_of_plain_python",
+    ),
+    Mutant(
+        "an image is augmented by its place in the batch",
+        "zoo/data/batches.py",
+        "images = augment(raw, indices, epoch, self.seed)",
+        "images = augment(raw, range(len(raw)), epoch, self.seed)",
+        "tests/data/test_augment.py::test_batches_are_those_of_a_loop_by_hand",
+    ),
+    Mutant(
+        "the weights of CutMix are not those of the box that was cut off",
+        "zoo/data/augment/mixing.py",
+        "            area = area * (end - start)\n",
+        "            area = area * length\n",
+        "tests/data/test_mixing.py::test_cutmix_weights_are_the_true_areas",
     ),
 )
 

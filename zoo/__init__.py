@@ -31,9 +31,8 @@ def __getattr__(name: str) -> object:
         return sorted(name for name in homes if not hasattr(builtins, name))
     if name not in homes:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(homes[name]), name)
+    # With `fromlist` a name that is a module of its home is imported too.
+    value = getattr(__import__(homes[name], fromlist=[name]), name)
     globals()[name] = value
     return value
 

@@ -4,6 +4,7 @@ from zoo.checks.combination.contract import Diagnosis as Diagnosis
 from zoo.checks.combination.contract import check as check
 from zoo.checks.isolation import certify as certify
 from zoo.checks.isolation import plugin_test as plugin_test
+from zoo.data import augment as augment
 from zoo.data.description import DatasetDescription as DatasetDescription
 from zoo.data.description import SplitDescription as SplitDescription
 from zoo.data.description import describe_dataset as describe_dataset

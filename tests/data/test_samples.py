@@ -201,3 +201,28 @@ def test_real_clothes_have_their_names(fashionmnist_root: Path, capsys: pytest.C
     assert read_svg("first.svg") == ["Ankle boot", "fashionmnist, train"]
     assert main([*arguments, "--index", "0"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].split() == ["0", "Ankle", "boot", "1x28x28", "uint8", "0..255"]
+
+
+def test_samples_are_shown_before_and_after_augmentation(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["samples", "shapes", *SMALL, "--grid", "2x2", "--seed", "7", "--augment", "flip,crop:padding=9"]
+    assert main([*given, "--output", "both.svg"]) == 0
+    assert capsys.readouterr().out == "picture: both.svg\n"
+    samples = zoo.samples("shapes", count=4, seed=7, augment="flip,crop:padding=9", dataset_params=SIZES)
+    captions = [caption for label in samples.labels for caption in (label, "augmented")]
+    assert read_svg("both.svg") == [*captions, "shapes, train: each as it is, and augmented"]
+    expected = zoo.augment.parse("flip,crop:padding=9")(torch.stack(samples.images), samples.indices, 0, seed=7)
+    assert torch.equal(torch.stack(samples.augmented), expected)
+    assert not torch.equal(expected, torch.stack(samples.images))
+    plain = zoo.samples("shapes", count=4, dataset_params=SIZES)
+    shown = zoo.samples("shapes", count=4, augmented=True, dataset_params=SIZES)
+    assert plain.augmented == () and len(shown.augmented) == 4
+    assert torch.equal(torch.stack(shown.images), torch.stack(plain.images))
+
+
+def test_an_augmentation_that_cannot_be_shown_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["samples", "shapes", *SMALL, "--augmented"]) == 2
+    assert "augmented samples are drawn. Say where with --output FILE" in capsys.readouterr().err
+    for text, told in (("flop", "Did you mean 'flip'?"), ("crop:pad=1", "'padding'"), ("mixup", "mixes two samples")):
+        assert main(["samples", "shapes", *SMALL, "--augment", text, "--output", "no.png"]) == 2
+        assert told in capsys.readouterr().err
+    assert list(Path().iterdir()) == []

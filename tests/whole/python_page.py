@@ -13,7 +13,7 @@ GROUPS = {
     "Train": ("run", "run_seeds", "summarise_runs", "RunResult", "TrainConfig"),
     "Data": (
         *("load_dataset", "DataSplits", "make_loader", "Loader", "samples", "load_samples", "Samples", "fetch"),
-        *("describe_dataset", "DatasetDescription", "SplitDescription", "Preprocess"),
+        *("augment", "describe_dataset", "DatasetDescription", "SplitDescription", "Preprocess"),
     ),
     "Models": ("create_model", "list_layers", "LayerTable", "Layer"),
     "Weights": (
@@ -51,6 +51,8 @@ GROUPS = {
 }
 """The names under their headings, in the order of the page; errors are found by their class."""
 IN_CONTRACT = ("ModelSpec", "DatasetSpec", "MetricSpec", "WeightsSpec", "FileSpec")
+PAGES = {"augment": "augmentation.md"}
+"""The page of each public module."""
 WIDTH = 88
 
 
@@ -79,10 +81,20 @@ def make_python_page() -> str:
 
 
 def read_first(name: str) -> str:
-    return (inspect.getdoc(getattr(zoo, name)) or "").partition("\n\n")[0].replace("\n", " ")
+    return read_first_of(getattr(zoo, name))
+
+
+def read_first_of(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ")
 
 
 def describe(name: str, thing: Any) -> str:
+    if inspect.ismodule(thing):
+        names = [each for each, own in vars(thing).items() if hasattr(own, "__doc__") and not inspect.ismodule(own)]
+        public = [each for each in names if each[0] != "_"]
+        rows = [f"- `.{each}`: {read_first_of(getattr(thing, each))}" for each in sorted(public)]
+        page = f"[Its page]({PAGES[name]}) says more."
+        return f"### `zoo.{name}`\n\n{inspect.getdoc(thing)}\n\n{page}\n\n{chr(10).join(rows)}\n"
     if name == "hookimpl":  # it is pluggy's, and so is its docstring
         return f"### `zoo.{name}`\n\nMarks a function that answers one of [the hooks](contract.md#hooks).\n"
     own = getattr(thing, "__name__", name)

@@ -13,6 +13,7 @@ from conftest import ROOT
 pytestmark = pytest.mark.slow
 
 SMALLEST = {
+    "augment.py": ["--samples", "320"],
     "gather.py": ["--samples", "320", "--epochs", "1"],
     "metrics.py": ["--train", "320", "--test", "320"],
     "see.py": ["--dataset", "shapes", "--epochs", "1", "--runs", "2"],

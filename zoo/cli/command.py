@@ -21,7 +21,7 @@ NARROW = 60
 SECTIONS = {
     "What": (
         "model dataset init freeze metric param dataset-param metric-param kind layers counts batch-size-of-show split "
-        "index grid seed-of-plot seed-of-samples overfit num-classes"
+        "index grid seed-of-plot seed-of-samples augmented augment-of-samples overfit num-classes"
     ),
     "Training": (
         "epochs batch-size lr optimizer momentum weight-decay schedule warmup step-epochs gamma accumulate clip "

@@ -4,13 +4,19 @@ A generator seeded with the run's seed gives three int64 draws per epoch: the ba
 workers, the seed of the permutation, the base seed of the test loader's workers. Two plain `DataLoader`s take the same
 draws from the global generator, so the batches are those of a hand-written loop; and epoch `e` is a function of seed
 and `e` alone.
+
+Augmentation works on raw images, after they were gathered and before they are preprocessed: then a fill is a raw value
+whatever the preprocessing is, images are moved while they are small, and each path has the same pixels. So inputs are
+never made ahead where images are augmented.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,9 +27,14 @@ from zoo.data.reader import Batch, BatchReader, Failure
 from zoo.data.shared import SharedReader, Shortage, find_free
 from zoo.data.splits import Split
 from zoo.data.workers import name_dead_worker, read_from
-from zoo.errors import DataError, quote
+from zoo.errors import DataError, UsageError, quote
 from zoo.limits import BATCH_VALUES
 from zoo.registry.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    from zoo.data.augment import Augment
+
+log = logging.getLogger("zoo")
 
 MEMORY_BUDGET = 1 << 30
 """Bytes a split may take as ready-made float32 inputs, or on an accelerator as raw images. Beyond it, a split stays as
@@ -34,7 +45,8 @@ little more than gathering four times the bytes, and making all inputs ahead cos
 more. On an accelerator each operation of a step counts. See benchmarks/gather.py."""
 
 MADE_AT_ONCE = 256
-"""Images that are made into inputs at once: few enough to stay in a processor's cache."""
+"""Images that are made into inputs, or augmented, at once: few enough to stay in a processor's cache, and enough to
+share what each operation of torch costs by itself."""
 
 DRAWS_PER_EPOCH = 3
 
@@ -65,6 +77,7 @@ class BatchSettings:
         loader_seed: Seed of the workers where samples are not shuffled.
         workers: Processes that read a Dataset; 0 reads it in this one.
         merge_single: Whether a last batch of one sample joins the one before it.
+        augment: What is done to raw images in each epoch, by the seed of the order; for the training split only.
     """
 
     batch_size: int
@@ -73,6 +86,17 @@ class BatchSettings:
     loader_seed: int = 0
     workers: int = 0
     merge_single: bool = False
+    augment: Augment | None = None
+
+    def __post_init__(self) -> None:
+        if self.augment is not None and self.augment.mixing is not None:
+            what = f"augmentation {quote(self.augment.mixing.name)} cannot be part of a batch"
+            raise UsageError(what, "it mixes targets too", "Call it on images and targets, see zoo.augment.Mixed")
+
+    @property
+    def seed(self) -> int:
+        """The seed of whatever is drawn."""
+        return self.loader_seed if self.shuffle_seed is None else self.shuffle_seed
 
 
 def make_batches(
@@ -89,6 +113,8 @@ def make_batches(
     `name` is that of the data set, for errors. `image_shape` is what each raw image of a Dataset must have; None
     compares those of a batch only.
     """
+    for slow in settings.augment.slow if settings.augment else ():
+        log.info("%s is applied image by image on the CPU: an epoch takes longer than with zoo's own operations", slow)
     if isinstance(split, tuple):
         return TensorBatches(*split, preprocess, settings)
     return LoaderBatches(BatchReader(split, name, num_classes, image_shape), preprocess, settings)
@@ -109,12 +135,12 @@ class TensorBatches:
 
     def __init__(self, images: Tensor, targets: Tensor, preprocess: Preprocess, settings: BatchSettings) -> None:
         self.samples, self.device = len(targets), settings.device
-        self.shuffle_seed = settings.shuffle_seed
+        self.shuffle_seed, self.seed, self.augment = settings.shuffle_seed, settings.seed, settings.augment
         self.sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
         self.preprocess: Preprocess | None = preprocess
         self.images, self.targets = images, targets.to(torch.int64)
         shape = preprocess.output_shape(images.shape[1:])
-        worthwhile = self.device.type != "cpu" or preprocess.resize is not None
+        worthwhile = not self.augment and (self.device.type != "cpu" or preprocess.resize is not None)
         if worthwhile and 4 * self.samples * torch.Size(shape).numel() <= MEMORY_BUDGET:
             self.images = make_inputs(images, preprocess, self.device)
             self.preprocess = None
@@ -126,7 +152,9 @@ class TensorBatches:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch, counted from 0."""
-        if self.shuffle_seed is None:
+        if self.augment:
+            batches = self._augment(self.augment, epoch)
+        elif self.shuffle_seed is None:
             # Each batch is a copy, so that a model that works in place on its inputs does not change the data.
             parts = (images.clone() for images in self.images.split(self.sizes))
             batches = zip(parts, self.targets.to(self.device).split(self.sizes), strict=True)
@@ -140,6 +168,23 @@ class TensorBatches:
                 yield images, targets_of_batch
             else:
                 yield self.preprocess(images.to(self.device, non_blocking=True)), targets_of_batch
+
+    def _augment(self, augment: Augment, epoch: int) -> Iterator[Batch]:
+        """Yield augmented raw images and targets of the batches of an epoch; those of several batches are made at once.
+
+        Each image has its own numbers, so it does not matter with which others it is augmented.
+        """
+        order = list_order(self.samples, self.shuffle_seed, epoch)
+        values = max(1, self.images.shape[1:].numel())
+        count = max(1, min(MADE_AT_ONCE, BATCH_VALUES // values) // self.sizes[0])
+        for first in range(0, len(self.sizes), count):
+            sizes = self.sizes[first : first + count]
+            start = self.sizes[0] * first
+            indices = order[start : start + sum(sizes)]
+            raw = self.images.index_select(0, indices.to(self.images.device)).to(self.device, non_blocking=True)
+            targets = self.targets[indices].to(self.device)
+            images = augment(raw, indices, epoch, self.seed)
+            yield from zip(images.split(sizes), targets.split(sizes), strict=True)
 
     def first(self) -> Batch:
         """Return the first batch of the first epoch."""
@@ -156,7 +201,7 @@ class OrderSampler(Sampler[list[int]]):
         return len(self.sizes)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = torch.arange(self.samples) if self.seed is None else epoch_order(self.samples, self.seed, self.epoch)
+        order = list_order(self.samples, self.seed, self.epoch)
         return (indices.tolist() for indices in order.split(self.sizes))
 
 
@@ -170,8 +215,8 @@ class LoaderBatches:
     def __init__(self, reader: BatchReader, preprocess: Preprocess, settings: BatchSettings) -> None:
         self.samples = len(reader)
         self.reader, self.preprocess, self.device = reader, preprocess, settings.device
-        seed = settings.shuffle_seed
-        self.seed, self.draw = (settings.loader_seed, 2) if seed is None else (seed, 0)
+        self.augment, seed = settings.augment, settings.shuffle_seed
+        self.seed, self.draw = settings.seed, 2 if seed is None else 0
         sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
         self.sampler = OrderSampler(self.samples, sizes, seed)
         self.hashes: list[Tensor] = []
@@ -204,16 +249,20 @@ class LoaderBatches:
         # The loader draws the base seed of its workers from this generator. For training it is the first draw of the
         # epoch, for the test split the third.
         self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
+        order: Iterable[Sequence[int]] = self.sampler if self.augment else repeat(())
         with name_dead_worker(self.reader.name):
-            for batch in read_from(self.loader):
-                yield self._prepare(batch, noted=epoch == 0)
+            for batch, indices in zip(read_from(self.loader), order, strict=False):
+                yield self._prepare(batch, indices, epoch, noted=epoch == 0)
 
     def first(self) -> Batch:
         """Return the first batch of the first epoch, read in this process; raise DataError as `epoch` does."""
         self.sampler.epoch = 0
-        return self._prepare(self.reader[next(iter(self.sampler))])
+        indices = next(iter(self.sampler))
+        return self._prepare(self.reader[indices], indices, 0)
 
-    def _prepare(self, batch: Batch | Failure | Shortage, *, noted: bool = False) -> Batch:
+    def _prepare(
+        self, batch: Batch | Failure | Shortage, indices: Sequence[int], epoch: int, *, noted: bool = False
+    ) -> Batch:
         if isinstance(batch, Failure):
             raise DataError(f"dataset {quote(self.reader.name)}: sample {batch.sample}", batch.cause)
         if isinstance(batch, Shortage):
@@ -221,7 +270,10 @@ class LoaderBatches:
         images, targets = batch
         if noted:  # in passing, for zoo.data.overlap
             self.hashes.append(hash_rows(images))
-        inputs = self.preprocess(images.to(self.device, non_blocking=True))
+        images = images.to(self.device, non_blocking=True)
+        if self.augment:
+            images = self.augment(images, indices, epoch, self.seed)
+        inputs = self.preprocess(images)
         return inputs, targets.to(self.device, non_blocking=True)
 
 
@@ -234,6 +286,11 @@ def epoch_generator(seed: int, epoch: int, draw: int = 0) -> torch.Generator:
     generator = torch.Generator().manual_seed(seed)
     torch.empty(DRAWS_PER_EPOCH * epoch + draw, dtype=torch.int64).random_(generator=generator)
     return generator
+
+
+def list_order(samples: int, seed: int | None, epoch: int) -> Tensor:
+    """Return the indices of the samples in the order of an epoch, int64 `(samples,)`: as they lie without a seed."""
+    return torch.arange(samples) if seed is None else epoch_order(samples, seed, epoch)
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from zoo.data.augment import Augment, parse
 from zoo.data.batches import Batches, BatchSettings, make_batches
 from zoo.data.splits import NamedDataset, check_split
 from zoo.display import say
@@ -60,6 +61,7 @@ def make_loader(
     seed: int = 42,
     preprocess: Preprocess | None = None,
     workers: int = 0,
+    augment: str | Sequence[Any] | Augment | None = None,
 ) -> Loader:
     """Return the batches of a split, in the place of `torch.utils.data.DataLoader`.
 
@@ -71,10 +73,12 @@ def make_loader(
     `DataLoader(train, batch_size, shuffle=True)` and `DataLoader(test, batch_size)`, that a loop goes through in each
     epoch after `torch.manual_seed(seed)`. (torch draws once more for the second; a loop that never tests has another
     order from the second epoch on.) The order depends on nothing but `seed` and the epoch: torch's own random numbers
-    are neither used nor changed. `workers` is the number of processes that read a Dataset.
+    are neither used nor changed. `workers` is the number of processes that read a Dataset. `augment` is what is done to
+    the images in each epoch, `"flip,crop:padding=2"` say (see docs/reference/augmentation.md).
 
     Raises:
-        SettingError: a batch size, seed or number of workers that cannot be.
+        SettingError: a batch size, seed or number of workers that cannot be, or a param of an augmentation.
+        UsageError: an augmentation that is not known, or mixes targets.
         DataError: the split is neither tensors `(images, targets)` nor a Dataset; of a Dataset also while batches are
             read, with the sample that cannot be used.
         WorkerError: a process that reads the data died.
@@ -88,6 +92,7 @@ def make_loader(
         shuffle_seed=config.seed if shuffle else None,
         loader_seed=config.seed,
         workers=config.workers,
+        augment=None if augment is None else parse(augment),
     )
     batches = make_batches(
         split,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.data.augment import Augment, parse
 from zoo.data.loading import open_dataset
 from zoo.data.pictures import make_address
 from zoo.data.reader import check_target
@@ -23,11 +24,16 @@ from zoo.registry.preprocess import name_dtype
 
 MAX_PICTURES = 64
 """Images that a notebook shows at most."""
+DEFAULT_AUGMENT = "flip,crop"
+"""The operations that are shown where none are named."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Samples:
-    """Some samples of a split: `images` are raw, `(C, H, W)` for pictures; `labels` are the names of the classes."""
+    """Some samples of a split: `images` are raw, `(C, H, W)` for pictures; `labels` are the names of the classes.
+
+    `augmented` are the images as a training has them in its first epoch, where that was asked for.
+    """
 
     dataset: str
     split: str
@@ -35,6 +41,7 @@ class Samples:
     images: tuple[Tensor, ...]
     targets: tuple[int, ...]
     labels: tuple[str, ...]
+    augmented: tuple[Tensor, ...] = ()
 
     def describe(self) -> list[dict[str, Any]]:
         """Return index, target, label, shape, dtype and the least and largest value of each image, as plain data."""
@@ -77,6 +84,8 @@ def samples(
     index: int | None = None,
     count: int = 16,
     seed: int = 42,
+    augmented: bool = False,
+    augment: str | Sequence[Any] | Augment | None = None,
     dataset_params: Mapping[str, Any] | None = None,
     data_dir: str | Path | None = None,
     offline: bool | None = None,
@@ -85,12 +94,19 @@ def samples(
 ) -> Samples:
     """Return the sample of this index, else `count` different ones that `seed` chooses, or all where there are fewer.
 
+    With `augmented` each is also given as the first epoch of a training with this seed has it. `augment` are the
+    operations, `"flip,crop"` unless others are named; to name them is enough.
+
     Raises:
-        UnknownNameError, UsageError: no such data set, split or sample, or a param it cannot have.
+        UnknownNameError, UsageError: no such data set, split, sample or operation, or a param it cannot have.
         DataError, DownloadError, PluginError: the data cannot be had or used.
     """
     if count < 1:
         raise SettingError("count", "must be at least 1", count)
+    operations = parse(DEFAULT_AUGMENT if augment is None else augment) if augmented or augment is not None else None
+    if operations is not None and operations.mixing is not None:
+        what = f"augmentation {quote(operations.mixing.name)} mixes two samples"
+        raise UsageError(what, "samples are shown one by one", "Leave it out")
     places = open_places(registry, plugins, data_dir=data_dir, offline=offline)
     entry, splits = open_dataset(dataset, dataset_params, places)
     there = dict(splits.items())
@@ -107,13 +123,19 @@ def samples(
         targets = tuple(check_target(target, len(splits.class_names)) for _, target in found)
     except (TypeError, ValueError) as error:
         raise DataError(f"dataset {quote(entry.name)}", str(error)) from None
+    images = tuple(image for image, _ in found)
+    changed: tuple[Tensor, ...] = ()
+    if operations is not None:
+        pairs = zip(images, indices, strict=True)
+        changed = tuple(operations(image[None], [number], seed=seed)[0] for image, number in pairs)
     return Samples(
         dataset=entry.name,
         split=split,
         indices=tuple(indices),
-        images=tuple(image for image, _ in found),
+        images=images,
         targets=targets,
         labels=tuple(splits.class_names[target] for target in targets),
+        augmented=changed,
     )
 
 

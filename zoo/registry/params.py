@@ -54,6 +54,15 @@ def resolve_params(spec: Spec, factory: Callable[..., Any], given: Mapping[str, 
     Raises:
         SettingError, UnknownSettingError, SeveralErrors: every problem at once.
     """
+    expected, takes_others = find_expected(factory)
+    for name in FIXED[spec.kind]:
+        expected.pop(name, None)
+    where = f"{spec.kind} {spec.name!r}"
+    return read_values(expected, {**spec.params, **given}, where=where, takes_others=takes_others)
+
+
+def find_expected(factory: Callable[..., Any]) -> tuple[dict[str, Expected], bool]:
+    """Return what a callable's signature says of each argument, and whether it takes others too."""
     expected = {}
     takes_others = False
     for name, parameter in _signature(factory).parameters.items():
@@ -62,10 +71,7 @@ def resolve_params(spec: Spec, factory: Callable[..., Any], given: Mapping[str, 
         elif parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             default = ... if parameter.default is parameter.empty else parameter.default
             expected[name] = Expected(annotation=_annotation(parameter), default=default)
-    for name in FIXED[spec.kind]:
-        expected.pop(name, None)
-    where = f"{spec.kind} {spec.name!r}"
-    return read_values(expected, {**spec.params, **given}, where=where, takes_others=takes_others)
+    return expected, takes_others
 
 
 def _signature(factory: Callable[..., Any]) -> inspect.Signature:

@@ -26,7 +26,11 @@ from zoo.registry.compatibility import show_shape
 @click.option("--split", default="train", metavar="NAME", help="train, validation or test.  [train]")
 @click.option("--index", type=int, metavar="N", help="Show this sample only.")
 @click.option("--grid", metavar="ROWSxCOLUMNS", help="How many random samples to show.  [4x4]")
-@click.option("--seed", type=int, default=42, metavar="N", help="Which random samples.  [42]")
+@click.option(
+    "--seed", type=int, default=42, metavar="N", help="Which random samples, and how they are augmented.  [42]"
+)
+@click.option("--augmented", is_flag=True, help="Draw each before and after augmentation.")
+@click.option("--augment", metavar="OPS", help="The operations, flip,crop:padding=2 say.  [flip,crop]")
 @click.option("--output", metavar="FILE", help="Draw them: the .png, .svg or .pdf file to write.")
 @param_options("dataset")
 @place_options("data_dir", "offline")
@@ -37,6 +41,8 @@ def samples_command(
     index: int | None,
     grid: str | None,
     output: str | None,
+    augmented: bool,
+    augment: str | None,
     discover: Discover,
     as_json: bool,
     **options: Any,
@@ -49,6 +55,9 @@ def samples_command(
 
     if index is not None and grid is not None:
         raise UsageError("--index and --grid were both given", fix="Give one of them")
+    augmented = augmented or augment is not None
+    if augmented and output is None:
+        raise UsageError("augmented samples are drawn", fix="Say where with --output FILE")
     rows, columns = read_grid(grid or "4x4")
     if output is not None:
         find_format(output)
@@ -58,10 +67,16 @@ def samples_command(
     from zoo.data.samples import load_samples
     from zoo.results.plots.images import plot_samples
 
+    options |= {"augmented": augmented, "augment": augment}
     found = load_samples(dataset, index=index, count=rows * columns, registry=discover(), **options)
     if output is not None:
-        head = f"{found.dataset}, {found.split}"
-        save_figure(plot_samples(found.images, found.labels, columns=columns, title=head), output)
+        head, images, labels = f"{found.dataset}, {found.split}", found.images, found.labels
+        if augmented:
+            head = f"{head}: each as it is, and augmented"
+            columns *= 2
+            images = tuple(image for pair in zip(images, found.augmented, strict=True) for image in pair)
+            labels = tuple(caption for label in labels for caption in (label, "augmented"))
+        save_figure(plot_samples(images, labels, columns=columns, title=head), output)
     described = found.describe()
     if as_json:
         write_json({"dataset": found.dataset, "split": found.split, "samples": described, "output": output})
