@@ -36,7 +36,10 @@ def check_kept(folder: Path, *, status: str, epochs: int, **verify) -> dict:
     """Check that a run folder holds the history of so many epochs and their weights, which prove themselves."""
     record = json.loads((folder / "run.json").read_text())
     assert (record["status"], len(record["history"])) == (status, epochs)
-    assert record["metrics"] == record["history"][-1]["test"]
+    if "test" in record["history"][-1]:
+        assert record["metrics"] == record["history"][-1]["test"]
+    else:
+        assert record["validation"] == record["history"][record["best"]["epoch"] - 1]["validation"]
     assert zoo.verify(folder, **verify).checks["golden samples"].startswith("8 replayed")
     return record
 
@@ -158,54 +161,59 @@ def test_a_signal_during_the_save_lets_it_finish(tmp_path, reactor, number):
     assert caught.value.__notes__[0].endswith(f"weights of epoch 1: {folder / 'weights.safetensors'}")
 
 
-class Once(Dataset):
-    """A validation split that can be read until `broken` says otherwise."""
+class Fragile(Dataset):
+    """A split whose sample `broken` cannot be read; evaluation reads it in two batches."""
 
-    broken = False
+    broken = None
 
     def __len__(self):
-        return 12
+        return 1100
 
     def __getitem__(self, index):
-        if Once.broken and index == 7:
+        if Fragile.broken == index:
             raise OSError("the disk is gone")
         return torch.zeros(1, 16, 16), index % 2
 
 
-def two_classes(*, root):
+def two_classes(*, root, fragile: str = "validation"):
     images = torch.rand(64, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     split = (images, torch.arange(64) % 2)
-    return zoo.DataSplits(train=split, test=split, validation=Once(), class_names=["even", "odd"])
+    splits = {"train": split, "test": split, "validation": split, fragile: Fragile()}
+    return zoo.DataSplits(**splits, class_names=["even", "odd"])
 
 
 @pytest.fixture
 def validated(monkeypatch):
     registry = zoo.Registry.discover()
     registry.add(zoo.DatasetSpec(name="validated", factory=two_classes), plugin="mine")
-    monkeypatch.setattr(Once, "broken", False)
+    monkeypatch.setattr(Fragile, "broken", None)
     return registry
 
 
-def test_a_validation_split_that_fails_at_the_end_costs_nothing_but_its_scores(tmp_path, validated):
+@pytest.mark.parametrize(("split", "epochs"), [("validation", 2), ("test", 3)])
+def test_a_split_that_fails_late_costs_nothing_but_its_scores(tmp_path, validated, split, epochs):
+    # The validation split is read after each epoch, the test split once, after the last one.
     def on_epoch(epoch):
-        Once.broken = epoch["epoch"] == 3
+        Fragile.broken = 1050 if epoch["epoch"] == epochs else None
 
+    params = {"dataset": "validated", "dataset_params": {"fragile": split}, "registry": validated}
     with pytest.raises(
-        zoo.DataError, match=r"sample 7: OSError: the disk is gone\. 3 of 3 epochs .* of epoch 3: "
+        zoo.DataError, match=rf"sample 1050: OSError: the disk is gone\. {epochs} of 3 epochs .* of epoch \d: "
     ) as no:
-        run_small(tmp_path, dataset="validated", dataset_params=None, registry=validated, on_epoch=on_epoch)
-    record = check_kept(only_run(tmp_path), status="failed", epochs=3, registry=validated)
-    assert no.value.exit_code == 3 and "the disk is gone" in record["error"] and len(record["confusion"]) == 2
+        run_small(tmp_path, **params, on_epoch=on_epoch)
+    record = check_kept(only_run(tmp_path), status="failed", epochs=epochs, registry=validated)
+    assert no.value.exit_code == 3 and "the disk is gone" in record["error"]
+    assert (only_run(tmp_path) / "last.safetensors").exists() is (split == "test")
 
 
 def test_a_validation_split_that_cannot_be_read_is_found_before_the_first_step(tmp_path, validated):
-    Once.broken, seen = True, []
+    Fragile.broken, seen = 7, []
     with pytest.raises(zoo.DataError, match="sample 7: OSError: the disk is gone"):
         run_small(tmp_path, dataset="validated", dataset_params=None, registry=validated, on_epoch=seen.append)
     assert not seen and not list((tmp_path / "runs").iterdir())
 
 
-def test_a_metric_that_fails_on_the_validation_split_costs_nothing_but_its_scores(tmp_path, validated):
+def test_a_metric_that_fails_on_the_test_split_costs_nothing_but_its_scores(tmp_path, validated):
     class Moody:
         broken = False
 

@@ -34,6 +34,7 @@ NAMES = (
         "workers",
         "seed",
         "offline",
+        "validation",
     ),
 )
 """The arguments that messages name and that are options; all other text stays as it is."""

@@ -88,9 +88,11 @@ OPTIONS = {
     "--accumulate": "accumulation gradient-accumulation-steps accumulate-grad-batches grad-accum-steps",
     "--clip": "clip-grad clip-grad-norm max-grad-norm gradient-clip-val gradient-clip",
     "--label-smoothing": "smoothing",
-    "zoo trains as many epochs as --epochs says": "early-stopping patience es min-delta max-steps max-time",
+    "--patience": "early-stopping early-stopping-patience es",
+    "zoo trains as many epochs as --epochs says": "max-steps max-time",
     "zoo does not change images at random: a data set plugin may": "augment augmentation transforms transform",
-    "A data set says itself what its splits are": "val-split val-size validation-split test-size split-ratio folds",
+    "--validation": "val-split val-size validation-split valid-pct val-fraction val",
+    "A data set says itself what its test split is": "test-size split-ratio folds",
     "zoo writes run.json and history to each run's folder; zoo report makes a page of them": (
         "wandb tensorboard mlflow logger tb track"
     ),

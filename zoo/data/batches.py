@@ -195,14 +195,14 @@ class OrderSampler(Sampler[list[int]]):
     """Gives the loader the index lists of the batches of the epoch it is set to."""
 
     def __init__(self, samples: int, sizes: list[int], seed: int | None) -> None:
-        self.samples, self.sizes, self.seed, self.epoch = samples, sizes, seed, 0
+        self.samples, self.sizes, self.seed, self.epoch, self.start = samples, sizes, seed, 0, 0
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def __iter__(self) -> Iterator[list[int]]:
         order = list_order(self.samples, self.seed, self.epoch)
-        return (indices.tolist() for indices in order.split(self.sizes))
+        return (indices.tolist() for indices in order.split(self.sizes)[self.start :])
 
 
 class LoaderBatches:
@@ -220,6 +220,7 @@ class LoaderBatches:
         sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
         self.sampler = OrderSampler(self.samples, sizes, seed)
         self.hashes: list[Tensor] = []
+        self.kept: tuple[Any, Sequence[int]] | None = None
         self.generator = torch.Generator()
         self.shared = SharedReader(reader)
         self.loader = DataLoader(
@@ -242,10 +243,16 @@ class LoaderBatches:
             DataError: a sample cannot be read; names it.
             WorkerError: a worker process died, or there is too little shared memory.
         """
-        self.sampler.epoch = epoch
+        first, self.kept = self.kept, None
+        self.sampler.epoch, self.sampler.start = epoch, 0 if first is None else 1
         self.shared.free = find_free()
         if epoch == 0:
             self.hashes = []
+        if first is not None:
+            batch, indices = first
+            yield self._prepare(batch, indices, epoch, noted=epoch == 0)
+            if self.sampler.start == len(self.sampler):
+                return
         # The loader draws the base seed of its workers from this generator. For training it is the first draw of the
         # epoch, for the test split the third.
         self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
@@ -255,10 +262,15 @@ class LoaderBatches:
                 yield self._prepare(batch, indices, epoch, noted=epoch == 0)
 
     def first(self) -> Batch:
-        """Return the first batch of the first epoch, read in this process; raise DataError as `epoch` does."""
-        self.sampler.epoch = 0
+        """Return the first batch of the first epoch, read in this process; raise DataError as `epoch` does.
+
+        Where each epoch has the same order, it is kept and not read again by the next one.
+        """
+        self.sampler.epoch, self.sampler.start = 0, 0
         indices = next(iter(self.sampler))
-        return self._prepare(self.reader[indices], indices, 0)
+        batch = self.reader[indices]
+        self.kept = (batch, indices) if self.sampler.seed is None else None
+        return self._prepare(batch, indices, 0)
 
     def _prepare(
         self, batch: Batch | Failure | Shortage, indices: Sequence[int], epoch: int, *, noted: bool = False

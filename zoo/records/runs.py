@@ -30,6 +30,8 @@ from zoo.storage.reading import explain, read_file
 
 RECORD_FILE = "run.json"
 WEIGHTS_FILE = "weights.safetensors"
+LAST_FILE = "last.safetensors"
+"""The weights of the last epoch, where those of the best one are in WEIGHTS_FILE."""
 PREDICTIONS_FILE = "predictions.safetensors"
 RUNNING, FINISHED, KILLED, UNKNOWN = "running", "finished", "killed", "unknown"
 HEARTBEAT, SILENCE = 60.0, 600.0
@@ -47,7 +49,8 @@ NUMBERS = re.compile(r"\[\n\s+([^\[\]{}\"]+?)\n\s*\]")
 class RunResult:
     """What a run gave: `metrics` are those after the last epoch, `seconds` the time of training and evaluating.
 
-    `verdict` says what is wrong with the trained model, in sentences; it is empty where all is well.
+    `verdict` says what is wrong with the trained model, in sentences; it is empty where all is well. With a validation
+    split the weights are those of the `best` epoch, whose scores on it are `validation`.
     """
 
     run: Path
@@ -64,6 +67,8 @@ class RunResult:
     history: list[Epoch]
     seconds: float
     verdict: tuple[str, ...] = ()
+    validation: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
@@ -125,7 +130,8 @@ class RunRecord:
         history: A table for each epoch: `epoch` from 1 on, `train` with the mean `loss`, `test` with the scores on the
             test split, `seconds` of both.
         seconds: How long training and evaluating took together.
-        validation: The scores on the validation split, where there is one; `@best` goes by these.
+        validation: The scores of the best epoch on the validation split, where there is one; `@best` goes by these.
+        best: That epoch: its number `epoch`, the score `monitor` that chose it, and its `value`.
         confusion: How often each class was predicted for each: rows are targets, columns are predictions. Left out for
             more than 1000 classes.
         per_class: `name`, `support`, `precision`, `recall` and `f1` of each class on the test split. Left out likewise.
@@ -157,6 +163,7 @@ class RunRecord:
     history: Sequence[Epoch] = ()
     seconds: float | None = None
     validation: Mapping[str, float | None] = field(default_factory=dict)
+    best: Mapping[str, Any] = field(default_factory=dict)
     confusion: Sequence[Sequence[int]] = ()
     per_class: Sequence[Mapping[str, Any]] = ()
     verdict: tuple[str, ...] = ()
@@ -269,10 +276,15 @@ def _read_start(record: RunRecord) -> float:
     return -inf
 
 
+def _is_epoch(value: Any) -> bool:
+    split = "validation" if isinstance(value, dict) and "validation" in value else "test"
+    return is_table(value, **{"epoch": is_whole, "train": are_scores, split: are_scores, "seconds": are_scores})
+
+
 RECORD_FORMS: dict[str, tuple[str, Form]] = {
     "history": (
         "a list of epochs",
-        are_all(partial(is_table, epoch=is_whole, train=are_scores, test=are_scores, seconds=are_scores)),
+        are_all(_is_epoch),
     ),
     "dataset": ("a table with a name", partial(is_table, name=is_text)),
     "seconds": ("a number", is_number),
@@ -292,7 +304,7 @@ OTHER_FORMS: dict[str, Form] = {
     "threads": is_whole,
     "error": is_text,
     **dict.fromkeys(("frozen", "adapted", "verdict"), are_all(is_text)),
-    **dict.fromkeys(("transfer", "metric_plugins"), is_table),
+    **dict.fromkeys(("transfer", "metric_plugins", "best"), is_table),
 }
 """The form of the other parts."""
 WHERE_KNOWN = (
@@ -302,6 +314,7 @@ WHERE_KNOWN = (
     "frozen",
     "seconds",
     "validation",
+    "best",
     "confusion",
     "per_class",
     "verdict",

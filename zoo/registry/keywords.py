@@ -42,6 +42,11 @@ class Settings(TypedDict, total=False):
     clip_value: float | None
     label_smoothing: float | None
     memory_format: Literal["contiguous", "channels_last"] | None
+    validation: float | None
+    split_seed: int | None
+    monitor: str | None
+    patience: int | None
+    min_delta: float | None
     input_size: int | str | tuple[int, int] | None
     seed: int | None
     device: str | None

@@ -144,6 +144,20 @@ class TrainConfig:
     memory_format: Literal["contiguous", "channels_last"] = setting(
         "contiguous", "contiguous or channels_last: how the values of images and kernels lie.", metavar="NAME"
     )
+    validation: float = setting(
+        0.0,
+        "Share of the training split that is held back to choose the best epoch by.",
+        metavar="X",
+        shown_default="0",
+        ge=0,
+        lt=1,
+    )
+    split_seed: int = setting(0, "Seed of the choice of these samples.", ge=0, lt=2**63)
+    monitor: str = setting("loss", "The validation score that chooses: loss, or a metric.", metavar="NAME")
+    patience: int | None = setting(
+        None, "Epochs without a better score after which a training ends.", shown_default="no end", ge=1, le=100_000
+    )
+    min_delta: float = setting(0.0, "How much better a score must be to count.", metavar="X", shown_default="0", ge=0)
     input_size: tuple[int, int] | None = setting(
         None,
         "Size to which images are brought, 64 or 48x64.",

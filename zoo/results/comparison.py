@@ -327,7 +327,7 @@ def _find_times(result: Result, samples: int) -> tuple[float | None, float | Non
     if not history:
         return None, None, "not known: the run trained for no epoch"
     training = [epoch["seconds"]["train"] for epoch in history if "train" in epoch["seconds"]]
-    prediction = history[-1]["seconds"].get("test")
+    prediction = history[-1]["seconds"].get("test")  # that of a validation split is of other samples
     threads = record.threads
     where = record.device_name or record.device or "a device not recorded"
     where += f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from zoo.data.splits import count_samples, hash_splits
+from zoo.data.splits import count_samples
 from zoo.errors import DivergedError, StorageError, ZooError, describe
 from zoo.models.device import describe_device
 from zoo.models.saving import save_proven
@@ -29,6 +29,7 @@ from zoo.records.process import describe_process
 from zoo.records.runs import (
     FINISHED,
     HEARTBEAT,
+    LAST_FILE,
     PREDICTIONS_FILE,
     RECORD_FILE,
     RUNNING,
@@ -100,7 +101,7 @@ class Recording:
         def follow(epoch: Epoch) -> None:
             if time.monotonic() - self.written > HEARTBEAT:
                 with defer_signals():
-                    self.write_anyhow(history=list(trainer.history), metrics=epoch["test"])
+                    self.write_anyhow(history=list(trainer.history), **describe_progress(trainer))
             if on_epoch is not None:
                 on_epoch(epoch)
 
@@ -127,8 +128,7 @@ class Recording:
         """
         finished, problem = len(trainer.history), ""
         self.note(history=list(trainer.history))
-        if finished:
-            self.note(metrics=trainer.history[-1]["test"])
+        self.note(**describe_progress(trainer))
         if self.record.status != FINISHED:
             named = {KeyboardInterrupt: "interrupted", DivergedError: "diverged"}
             status = next((name for kind, name in named.items() if isinstance(error, kind)), "failed")
@@ -144,7 +144,8 @@ class Recording:
         told += f"recorded in {place}; " if place else f"done, {self.folder / RECORD_FILE} cannot be written; "
         if self.weights is None:
             return f"{told}no weights were saved{problem}"
-        epoch = f" of epoch {finished}" if finished else ""
+        kept = trainer.choice.epoch if trainer.choice is not None else finished
+        epoch = f" of epoch {kept}" if kept else ""
         return f"{told}weights{epoch}: {self.weights}"
 
     def write_anyhow(self, **parts: Any) -> Path | None:
@@ -162,7 +163,7 @@ class Recording:
         return None
 
     def save(self, outcomes: OutcomeCollector) -> None:
-        """Write the weights, the predictions and the record; it is the last one unless there is a validation split.
+        """Write the weights, the predictions and the record.
 
         Raises:
             StorageError: something cannot be written; `weights` is where the weights are.
@@ -170,7 +171,7 @@ class Recording:
         with defer_signals():
             self.save_weights()
             self.note(**self.save_predictions(outcomes))
-            self.write(status=RUNNING if self.ready.validation else FINISHED)
+            self.write(status=FINISHED)
 
     def save_weights(self) -> None:
         """Write the weights of the model as it is now, with golden samples where it can be proved.
@@ -185,6 +186,11 @@ class Recording:
             except Rescued as error:
                 self.weights = error.path
                 raise
+
+    def save_last(self) -> None:
+        """Write the weights of the last epoch beside those of the best, which are to follow; raise StorageError."""
+        with defer_signals():
+            self._write_weights(self.folder / LAST_FILE)
 
     def _write_weights(self, path: Path) -> None:
         entry, model = self.plan.model, self.ready.model
@@ -226,16 +232,22 @@ class Recording:
         scores = [asdict(score) for score in score_classes(collected.matrix, collected.class_names)]
         return {"verdict": verdict, "confusion": collected.matrix.tolist(), "per_class": scores}
 
-    def finish(self, validation: Mapping[str, float]) -> None:
-        """Write the last record of a run with a validation split; raise StorageError."""
-        with defer_signals():
-            self.write(validation=validation, status=FINISHED)
-
     def result(self) -> RunResult:
         """Return what the run gave."""
         told: dict[str, Any] = {part.name: getattr(self.record, part.name, None) for part in fields(RunResult)}
         told |= {"run": self.folder, "weights": self.weights}
         return RunResult(**{**told, "dataset": self.plan.dataset.name, "dataset_params": self.plan.dataset_params})
+
+
+def describe_progress(trainer: Trainer) -> dict[str, Any]:
+    """Return what a record says of the epochs so far: the scores on the test split, or the best ones on validation."""
+    if not trainer.history:
+        return {}
+    choice = trainer.choice
+    if choice is None:
+        return {"metrics": trainer.history[-1]["test"]}
+    best = {"epoch": choice.epoch, "monitor": choice.monitor, "value": choice.value}
+    return {"validation": trainer.history[choice.epoch - 1]["validation"], "best": best}
 
 
 def describe_run(request: Request, ready: Preparation) -> RunRecord:
@@ -255,7 +267,7 @@ def describe_run(request: Request, ready: Preparation) -> RunRecord:
             name=plan.dataset.name,
             plugin=find_origin(plan.dataset),
             params=plan.dataset_params,
-            digest=hash_splits(ready.splits),
+            digest=ready.digest,
             samples={name: count_samples(split) for name, split in ready.splits.items()},
         ),
         metric_plugins={name: find_origin(entry) for name, entry in plan.metrics.items()},

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.splits import count_samples
-from zoo.errors import DataError, DryRunError, WeightsError, ZooError, describe, is_out_of_memory, quote
+from zoo.errors import DataError, DryRunError, SettingError, WeightsError, ZooError, describe, is_out_of_memory, quote
 from zoo.models.device import use_seed
 from zoo.models.golden import TOLERANCE, check_golden, make_golden
 from zoo.models.probe import check_model, check_training_pass
@@ -75,6 +75,9 @@ def rehearse(plan: Plan, ready: Preparation, record: RunRecord) -> Rehearsal:
                 check_model(ready.model, first[name], **names, num_classes=len(ready.splits.class_names))
             golden, problem = make_samples(ready, facts)
             scores = check_metrics(ready.metrics, len(ready.splits.class_names), plan.device)
+            if ready.choice is not None and ready.choice.monitor not in ("loss", *scores):
+                known = ", ".join(["loss", *scores])
+                raise SettingError("monitor", f"must be a score of this run, {known}", ready.choice.monitor)
             record = replace(record, metrics={"loss": 0.0, **scores})
             try:
                 metadata, size = _rehearse_file(plan, ready, describe_weights(HERE, record, ready, facts, golden))
@@ -96,7 +99,7 @@ def rehearse(plan: Plan, ready: Preparation, record: RunRecord) -> Rehearsal:
 
 def _measure(plan: Plan, ready: Preparation) -> SampleFacts:
     try:
-        return measure_samples(ready.preprocess, ready.splits.train, ready.splits.test)
+        return measure_samples(ready.preprocess, ready.splits.train, ready.splits.validation or ready.splits.test)
     except DataError as error:
         raise DataError(f"dataset {quote(plan.dataset.name)}: {error.what}", error.why, error.fix) from error
 

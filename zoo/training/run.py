@@ -22,7 +22,7 @@ from zoo.training.inputs import warn_of_overlaps
 from zoo.training.plan import Wanted
 from zoo.training.predictions import OutcomeCollector
 from zoo.training.progress import Progress, bar, no_progress
-from zoo.training.recording import Recording, describe_run
+from zoo.training.recording import Recording, describe_progress, describe_run
 from zoo.training.rehearsal import rehearse
 from zoo.training.request import Request, make_request
 from zoo.training.setup import Preparation, prepare
@@ -117,21 +117,31 @@ def train(
         recording.open()
         started = time.perf_counter()
         with blame_plugin(plan.model, plan.dataset.name, callers):
-            scores = fit(trainer, ready)
-        recording.note(history=trainer.history, metrics=scores, seconds=time.perf_counter() - started)
+            fit(trainer, ready)
+            if trainer.history and ready.choice is not None:
+                recording.note(history=trainer.history, **describe_progress(trainer))
+                recording.save_last()
+                trainer.restore()
+                recording.save_weights()  # nothing that comes now can cost them
+            scores = score(trainer, ready)
+        recording.note(history=trainer.history, **describe_progress(trainer))
+        recording.note(metrics=scores, seconds=time.perf_counter() - started)
         recording.save(outcomes)
-        if ready.validation is not None:
-            with blame_plugin(plan.model, plan.dataset.name, callers):
-                scores = evaluate(ready.model, ready.validation, ready.metrics, show=show)
-            recording.finish(scores)
     warn_of_overlaps(plan, ready.splits, {"train": ready.train, "validation": ready.validation, "test": ready.test})
     tell_verdict(plan.model.name, recording.record.verdict)
     return recording.result()
 
 
-def fit(trainer: Trainer, ready: Preparation) -> dict[str, float]:
-    """Train and return the last scores; with 0 epochs, evaluate the model once."""
-    if history := trainer.fit(ready.train, ready.test):
-        return dict(history[-1]["test"])
-    log.info("0 epochs: the model is evaluated %s", "as it starts" if ready.transfer else "untrained")
+def fit(trainer: Trainer, ready: Preparation) -> None:
+    """Train; each epoch is evaluated on the validation split, or without one on the test split."""
+    judged = ready.test if ready.validation is None else ready.validation
+    trainer.fit(ready.train, judged, ready.choice)
+    if not trainer.history:
+        log.info("0 epochs: the model is evaluated %s", "as it starts" if ready.transfer else "untrained")
+
+
+def score(trainer: Trainer, ready: Preparation) -> dict[str, float]:
+    """Return the scores on the test split: those after the last epoch, or of a model that was chosen, read once."""
+    if trainer.history and ready.choice is None:
+        return dict(trainer.history[-1]["test"])
     return evaluate(ready.model, ready.test, ready.metrics, show=trainer.show, outcomes=trainer.outcomes)

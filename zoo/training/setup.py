@@ -11,8 +11,9 @@ from torch import nn
 
 from zoo.data.batches import Batches
 from zoo.data.loading import find_false_claims, prepare_dataset
-from zoo.data.splits import DataSplits, find_input_shape
-from zoo.errors import quote
+from zoo.data.splits import DataSplits, find_input_shape, hash_splits
+from zoo.data.validation import hold_back
+from zoo.errors import ErrorCollector, SettingError, quote
 from zoo.models.device import choose_threads
 from zoo.models.probe import check_model, count_flop
 from zoo.models.transfer import Transfer, freeze
@@ -20,7 +21,9 @@ from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.factories import build_metric, build_model, refuse_params
 from zoo.registry.metric import Metric
 from zoo.registry.preprocess import Preprocess
+from zoo.registry.settings import TrainConfig
 from zoo.training import course
+from zoo.training.choice import Choice
 from zoo.training.inputs import make_test_batches, make_train_batches, warn_of_overlaps
 from zoo.training.metrics import check_metrics, move_metrics, share_counts
 from zoo.training.plan import Plan
@@ -37,6 +40,7 @@ FORMATS = {"contiguous": torch.preserve_format, "channels_last": torch.channels_
 class Preparation:
     """The parts of a training, on their device; `adapted` says what was done to the data to fit the model.
 
+    `choice` chooses the best epoch by the validation split; `digest` is that of the data before some was held back.
     `transfer` is what the model took from the file it starts from, `frozen` the parameters that are not trained.
     """
 
@@ -50,6 +54,8 @@ class Preparation:
     train: Batches
     test: Batches
     validation: Batches | None
+    choice: Choice | None
+    digest: str | None
     transfer: Transfer | None
     frozen: list[str]
 
@@ -67,6 +73,10 @@ def prepare(request: Request) -> Preparation:
     splits = load_splits(plan, request.places.data_dir, offline=request.places.offline)
     raw_shape = find_input_shape(plan.dataset.name, splits)
     check_claims(plan, splits, raw_shape)
+    digest = hash_splits(splits)
+    if plan.config.validation:
+        splits = hold_back(plan.dataset.name, splits, plan.config.validation, plan.config.split_seed, digest)
+    choice = make_choice(plan, splits)
     warn_of_overlaps(plan, splits)
     declared = splits.preprocess or Preprocess()
     if pretrained is not None:
@@ -110,9 +120,33 @@ def prepare(request: Request) -> Preparation:
         train=train,
         test=make_test_batches(plan, splits, splits.test, preprocess, raw_shape),
         validation=validation,
+        choice=choice,
+        digest=digest,
         transfer=transfer,
         frozen=frozen_names,
     )
+
+
+def make_choice(plan: Plan, splits: DataSplits) -> Choice | None:
+    """Return what chooses the best epoch by the validation split, None without one.
+
+    Raises:
+        SettingError, SeveralErrors: there is none, and settings that are for it were given.
+    """
+    config, default = plan.config, TrainConfig()
+    if splits.validation is None:
+        errors = ErrorCollector()
+        for name in ("split_seed", "monitor", "patience", "min_delta"):
+            if (value := getattr(config, name)) != getattr(default, name):
+                errors.errors.append(SettingError(name, "needs a validation split", value, "Add validation=0.1"))
+        errors.raise_any()
+        return None
+    owners = [name for name in plan.metrics if f"{config.monitor}.".startswith(f"{name}.")]
+    if config.monitor != "loss" and not owners:
+        known = ", ".join(["loss", *plan.metrics])
+        raise SettingError("monitor", f"must be a score of this run, {known}", config.monitor)
+    higher = config.monitor != "loss" and plan.metrics[max(owners, key=len)].spec.higher_is_better
+    return Choice(config.monitor, higher, config.patience, config.min_delta)
 
 
 def build_metrics(plan: Plan, num_classes: int) -> dict[str, Metric]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from zoo.records.history import Epoch
 from zoo.registry.metric import Metric
 from zoo.registry.settings import TrainConfig
 from zoo.training import course
+from zoo.training.choice import Choice
 from zoo.training.losses import Losses
 from zoo.training.metrics import compute_metrics, reset_metrics, update_metrics
 from zoo.training.optimizers import build_optimizer
@@ -47,15 +48,19 @@ class Trainer:
         self.optimizer = build_optimizer(self.model, self.config)
         self.history: list[Epoch] = []
         self.snapshot = Snapshot()
+        self.choice: Choice | None = None
 
-    def fit(self, train: Batches, test: Batches) -> list[Epoch]:
-        """Train for the epochs of the settings, evaluating after each; return the history.
+    def fit(self, train: Batches, test: Batches, choice: Choice | None = None) -> list[Epoch]:
+        """Train for the epochs of the settings, evaluating on `test` after each; return the history.
 
-        `outcomes` collects the predictions of the last evaluation.
+        With a choice `test` is the validation split: the best epoch is noted and kept, and the training may end before
+        its last epoch. Without one `outcomes` collects the predictions of the last evaluation.
 
         Raises:
             DivergedError: a loss is not finite.
         """
+        self.choice = choice
+        split: Literal["validation", "test"] = "validation" if choice else "test"
         schedule = build_schedule(self.optimizer, self.config, len(train))
         step = build_step(self.model, self.loss_function, self.optimizer, schedule, self.config)
         losses = Losses(self.device)
@@ -63,27 +68,39 @@ class Trainer:
             started = time.perf_counter()
             loss = train_one_epoch(self.model, step, train, losses, epoch, self.show)
             trained = time.perf_counter()
-            outcomes = self.outcomes if epoch + 1 == self.config.epochs else None
+            outcomes = self.outcomes if choice is None and epoch + 1 == self.config.epochs else None
             scores = evaluate(self.model, test, self.metrics, epoch=epoch, show=self.show, outcomes=outcomes)
-            seconds = {"train": trained - started, "test": time.perf_counter() - trained}
+            seconds = {"train": trained - started, split: time.perf_counter() - trained}
             losses_told = {"loss": loss}
             if course.NAME in self.metrics:
                 losses_told[course.LOSS] = losses.mean_over_batches()
-            self.finish_epoch({"epoch": epoch + 1, "train": losses_told, "test": scores, "seconds": seconds})
+            told: Epoch = {"epoch": epoch + 1, "train": losses_told, "seconds": seconds}
+            told[split] = scores
+            self.finish_epoch(told)
             if self.on_epoch is not None:
                 self.on_epoch(self.history[-1])
+            if choice is not None and choice.is_over(epoch + 1):
+                break
         return self.history
 
     def finish_epoch(self, epoch: Epoch) -> None:
         """Keep what an epoch came to, and the model as it is now where another epoch is to change it."""
         with defer_signals():
             self.history.append(epoch)
-            if len(self.history) < self.config.epochs:
+            wanted = len(self.history) < self.config.epochs
+            if self.choice is not None:
+                wanted = self.choice.note(epoch)
+            if wanted:
                 self.snapshot.take(self.model)
 
     def restore(self) -> bool:
-        """Give the model back what it was after the last finished epoch; return whether there was one."""
+        """Give the model back what it was after the best epoch, or the last finished one where none is chosen.
+
+        Return whether there was one.
+        """
         finished = len(self.history)
+        if self.choice is not None:
+            return finished > 0 and self.snapshot.restore(self.model)
         return finished > 0 and (finished == self.config.epochs or self.snapshot.restore(self.model))
 
 

@@ -14,6 +14,7 @@ from zoo.cli.command import Command
 from zoo.cli.options import Discover
 from zoo.cli.output import escape, write_json, write_note, write_result
 from zoo.cli.suggestions import suggest_next
+from zoo.records.history import Epoch, watched_scores, watched_split
 from zoo.records.plain import to_json_data
 from zoo.records.runs import RunResult
 
@@ -66,6 +67,7 @@ def run_command(freeze: tuple[str, ...], discover: Discover, seeds: str | None, 
     where = f"{result.device}, {threads} thread{'' if threads == 1 else 's'}"
     write_result(f"{_show_scores(result)}\n{trained} in {result.seconds:.2f} s on {where}")
     write_result(f"weights: {escape(show(result.weights))}")
+    _tell_choice(result)
     given = {**click.get_current_context().params, **settings}
     for command, purpose in suggest_next(Path(show(result.run)).parent, registry, given):
         write_note(f"next: {escape(command)}  # {purpose}")
@@ -112,16 +114,20 @@ def _show_scores(result: RunResult) -> str:
     return f"{scores}, test loss {result.metrics['loss']:.4f}"
 
 
-def _write_epoch(epoch: dict[str, Any]) -> None:
-    if "course.loss" in epoch["test"]:
-        write_note(
-            f"epoch {epoch['epoch']}  train loss {epoch['train']['course.loss']:.5f}  "
-            f"test loss {epoch['test']['course.loss']:.5f}  accuracy {epoch['test']['course.accuracy']:.2f} %  "
-            f"{sum(epoch['seconds'].values()):.2f} s"
-        )
+def _write_epoch(epoch: Epoch) -> None:
+    split, found, seconds = watched_split(epoch), watched_scores(epoch), sum(epoch["seconds"].values())
+    start, train = f"epoch {epoch['epoch']}  train loss", epoch["train"]
+    if "course.loss" in found:
+        losses = f"{train['course.loss']:.5f}  {split} loss {found['course.loss']:.5f}"
+        write_note(f"{start} {losses}  accuracy {found['course.accuracy']:.2f} %  {seconds:.2f} s")
         return
-    scores = "  ".join(f"{escape(name)} {value:.4f}" for name, value in epoch["test"].items() if name != "loss")
-    write_note(
-        f"epoch {epoch['epoch']}  train loss {epoch['train']['loss']:.4f}  test loss {epoch['test']['loss']:.4f}  "
-        f"{scores}  {sum(epoch['seconds'].values()):.2f} s"
-    )
+    scores = "  ".join(f"{escape(name)} {value:.4f}" for name, value in found.items() if name != "loss")
+    write_note(f"{start} {train['loss']:.4f}  {split} loss {found['loss']:.4f}  {scores}  {seconds:.2f} s")
+
+
+def _tell_choice(result: RunResult) -> None:
+    """Say which epoch the weights are of, where one was chosen."""
+    if result.best:
+        last, chosen = len(result.history), result.best["epoch"]
+        by = f"validation {result.best['monitor']} {result.best['value']:.4f}"
+        write_result(f"best epoch {chosen} of {last} by {by}; the last one is in last.safetensors")

@@ -7,6 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
+from zoo.records.history import name_watched, read_scores, watched_scores
 from zoo.registry.arguments import checked
 from zoo.results.plots.colors import MARKER_FACES, choose_looks
 from zoo.results.plots.epoch import plot_epoch
@@ -45,7 +46,8 @@ def plot_curves(results: Sequence[Result]) -> Figure:
     histories = [require_history(result) for result in results]
     if not histories:
         raise UsageError("no runs to draw")
-    shared = (name for name in histories[0][0]["test"] if all(name in history[0]["test"] for history in histories))
+    first = [watched_scores(history[0]) for history in histories]
+    shared = (name for name in first[0] if all(name in scores for scores in first))
     looks = choose_looks(results)
     panels = ["loss", *[name for name in shared if name != "loss"][:1]]
     with plot_style():
@@ -70,9 +72,10 @@ def plot_curves(results: Sequence[Result]) -> Figure:
                     draw_curve(axes, history, split, name, look)
         if single:
             figure.suptitle(names[0], x=MARGIN / width, y=1 - 8 / height, ha="left", va="top", fontsize=11)
+        words: dict[Scored, str] = {"train": "train", "test": name_watched(histories)}
         marker: dict[str, Any] = {"color": TEXT_COLOR, "marker": "o", "markersize": 4.5}
         splits = [
-            Line2D([], [], label=split, linestyle=line, markerfacecolor=MARKER_FACES[split], **marker)
+            Line2D([], [], label=words[split], linestyle=line, markerfacecolor=MARKER_FACES[split], **marker)
             for split, line in LINE_STYLES.items()
         ]
         runs = [Line2D([], [], label=name, **look) for name, look in zip(names, looks, strict=True)]
@@ -103,7 +106,7 @@ def draw_curve(
 
     `look` is one of `choose_looks`. A value that was not finite, None in the history, breaks the line.
     """
-    values = [epoch[split].get(name) for epoch in history]
+    values = [read_scores(epoch, split).get(name) for epoch in history]
     if all(value is None for value in values):
         return None
     (line,) = axes.plot(

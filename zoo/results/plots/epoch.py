@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zoo.records.history import name_watched, read_scores
 from zoo.results.plots.colors import MARKER_FACES
 from zoo.results.plots.style import GRID_COLOR, TEXT_COLOR, fit_text, make_figure, measure_text
 
@@ -40,7 +41,7 @@ def plot_epoch(
     marks: dict[str, Any] = {"color": looks[0]["color"] if len(looks) == 1 else TEXT_COLOR, "linestyle": "none"}
     splits = [
         Line2D([], [], marker="o", markerfacecolor=MARKER_FACES["train"], label="train", **marks),
-        Line2D([], [], marker="o", label="test, with its value", **marks),
+        Line2D([], [], marker="o", label=f"{name_watched([epochs])}, with its value", **marks),
     ]
     figure.legend(handles=splits, loc="lower center", ncols=2, frameon=False, fontsize=FONT_SIZE)
     return figure
@@ -48,7 +49,7 @@ def plot_epoch(
 
 def _draw_rows(axes: Axes, epochs: Sequence[Epoch], name: str, looks: Sequence[Mapping[str, Any]]) -> None:
     for row, (epoch, look) in enumerate(zip(epochs, looks, strict=True)):
-        values = {split: value for split in MARKER_FACES if (value := epoch[split].get(name)) is not None}
+        values = {split: value for split in MARKER_FACES if (value := read_scores(epoch, split).get(name)) is not None}
         axes.plot([*values.values()], [row] * len(values), color=look["color"], linewidth=1.2)
         for split, value in values.items():
             axes.plot(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.records.history import Epoch, Scored
+from zoo.records.history import Epoch, Scored, name_watched, read_scores, watched_scores
 from zoo.results.plots.colors import choose_looks
 from zoo.results.plots.curves import add_panel, draw_curve
 from zoo.results.plots.style import make_figure, plot_style
@@ -63,7 +63,7 @@ def draw_charts(
     if looks is None:
         names = [result.name for result in results]
         looks = dict(zip(names, choose_looks(results), strict=True))
-    metrics = dict.fromkeys(name for _, history in runs for epoch in history for name in epoch["test"])
+    metrics = dict.fromkeys(name for _, history in runs for epoch in history for name in watched_scores(epoch))
     wanted: list[tuple[Scored, str]] = [("train", "loss"), ("test", "loss")]
     wanted += [("test", name) for name in metrics if name != "loss"][:1]
     if runs and all(len(history) == 1 for _, history in runs):
@@ -77,12 +77,20 @@ def draw_charts(
         return Charts(charts=charts, legend=legend, dots=dots if charts else ())
 
 
+def _name_split(split: Scored, runs: Sequence[tuple[str, Sequence[Epoch]]]) -> str:
+    return name_watched([history for _, history in runs]) if split == "test" else split
+
+
 def _list_points(runs: Sequence[tuple[str, Sequence[Epoch]]], wanted: Sequence[tuple[Scored, str]]) -> Charts:
-    known = [(split, key) for split, key in wanted if any(epoch[split].get(key) is not None for _, (epoch,) in runs)]
+    known = [
+        (split, key)
+        for split, key in wanted
+        if any(read_scores(epoch, split).get(key) is not None for _, (epoch,) in runs)
+    ]
     if not known:
         return Charts()
-    points = tuple((name, tuple(epoch[split].get(key) for split, key in known)) for name, (epoch,) in runs)
-    return Charts(scores=tuple(f"{split} {key}" for split, key in known), points=points)
+    points = tuple((name, tuple(read_scores(epoch, split).get(key) for split, key in known)) for name, (epoch,) in runs)
+    return Charts(scores=tuple(f"{_name_split(split, runs)} {key}" for split, key in known), points=points)
 
 
 def _draw_chart(
@@ -107,7 +115,7 @@ def _draw_chart(
             titles[f"curve-{index}"] = name
     if not titles:
         return None
-    name = f"{split} {metric}"
+    name = f"{_name_split(split, runs)} {metric}"
     label = f"{name} by epoch, a line for each of {len(titles)} result{'' if len(titles) == 1 else 's'}"
     return Drawing(name=name, svg=embed_figure(figure, prefix, label=label, titles=titles))
 

@@ -1,0 +1,66 @@
+"""Validation: a part of the training split that is held back, to choose by it and not by the test split."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import numpy
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Subset
+
+from zoo.data.splits import DataSplits, NamedDataset, Split, count_samples
+from zoo.errors import DataError, UsageError, quote
+
+
+def hold_back(name: str, splits: DataSplits, fraction: float, seed: int, digest: str | None) -> DataSplits:
+    """Return the splits of data set `name` with a share of the training samples as the validation split.
+
+    Each class gives the same share, rounded, and at least one sample. Which ones these are depends on the digest of the
+    data, the share and the seed alone; without a digest, on the targets in its place. Those that stay keep their order.
+
+    Raises:
+        UsageError: the data set has a validation split of its own.
+        DataError: a class has too few samples for both parts, or a target cannot be read.
+    """
+    if splits.validation is not None:
+        fix = "Leave out validation=..."
+        raise UsageError(f"dataset {quote(name)} has a validation split of its own", fix=fix)
+    targets = read_targets(splits.train)
+    source = digest or hashlib.sha256(targets.tobytes()).hexdigest()
+    key = hashlib.sha256(f"{source} {fraction!r} {seed}".encode()).digest()
+    random = numpy.random.RandomState(
+        numpy.frombuffer(key, dtype="<u4")
+    )  # numpy has promised never to change its stream
+    held = numpy.zeros(len(targets), dtype=bool)
+    for index, class_name in enumerate(splits.class_names):
+        places = numpy.flatnonzero(targets == index)
+        if len(places) == 1:
+            what = f"dataset {quote(name)}: class {quote(class_name)} has one training sample"
+            raise DataError(what, "a validation split needs one more", "Leave out validation=...")
+        count = min(max(1, round(fraction * len(places))), len(places) - 1)
+        held[random.permutation(places)[: max(0, count)]] = True
+    parts = [_take(splits.train, numpy.flatnonzero(chosen)) for chosen in (~held, held)]
+    return replace(splits, train=parts[0], validation=parts[1])
+
+
+def read_targets(split: Split) -> NDArray[numpy.int64]:
+    """Return the class of each sample, `(N,)`: of a Dataset from its `targets`, or by reading every sample."""
+    if isinstance(split, tuple):
+        return numpy.asarray(split[1].cpu(), dtype=numpy.int64)
+    count = count_samples(split)
+    inner = split.dataset if isinstance(split, NamedDataset) else split
+    known: Any = getattr(inner, "targets", None)
+    if known is not None and len(known) == count:
+        return numpy.asarray(known, dtype=numpy.int64)
+    return numpy.asarray([int(split[index][1]) for index in range(count)], dtype=numpy.int64)
+
+
+def _take(split: Split, places: NDArray[Any]) -> Split:
+    """Return some samples of a split, in order."""
+    if isinstance(split, tuple):
+        chosen = torch.from_numpy(places).to(split[0].device)
+        return split[0].index_select(0, chosen), split[1].index_select(0, chosen)
+    return Subset(split, places.tolist())
