@@ -37,6 +37,13 @@ os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".hypothesis"))
 FIXTURES = Path(__file__).parent / "fixtures"
 PACKAGES = FIXTURES / "packages"
 SAMPLES = ("zoo-sample-model", "zoo-sample-dataset", "zoo-sample-metric", "zoo-twin-red", "zoo-twin-blue")
+MEANS = ("macro", "micro", "weighted")
+# zoo's own, in the order of a listing.
+METRICS = [
+    *("accuracy", "balanced-accuracy", "cohen-kappa", *(f"f1-{mean}" for mean in MEANS), "matthews"),
+    *(f"{score}-{mean}" for score in ("precision", "recall") for mean in MEANS),
+    "top-k",
+]
 SETTINGS = ("ZOO_DATA_DIR", "ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_OFFLINE", "ZOO_DEBUG")
 
 

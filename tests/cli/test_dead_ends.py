@@ -121,10 +121,11 @@ OTHERS = [
         "Got unexpected extra argument (shapes). Did you mean 'zoo evaluate --dataset shapes @last'?",
     ),
     (
-        "run --metric f1",
+        "run --metric bleu",
         2,
-        "no metric named 'f1'. One of your own takes a plugin of a few lines: zoo plugin new NAME --kind metric",
+        "no metric named 'bleu'. One of your own takes a plugin of a few lines: zoo plugin new NAME --kind metric",
     ),
+    ("run --metric f1", 2, "no metric named 'f1'. Did you mean 'f1-macro', 'f1-micro' or 'f1-weighted'? "),
     ("show ./photos", 2, f"no entry named './photos'. A bare folder is no data set. {OWN}"),
     ("check baseline", 2, "Got unexpected extra argument (baseline). Did you mean 'zoo check --model baseline'?"),
     ("run --dataset mnist", 2, f"no dataset named 'mnist'. Did you mean 'fashionmnist'? {OWN}"),

@@ -246,7 +246,7 @@ def test_plugins_names_what_is_there(capsys, tmp_path):
     (tmp_path / "mine.py").write_text("import zoo\n@zoo.model(name='baseline', aliases=['b'])\nclass Mine: ...\n")
     assert main(["plugins", "--json", "--plugin", "mine.py"]) == 0
     first, *_, last = json.loads(capsys.readouterr().out)["plugins"]
-    assert (first["name"], first["entries"]["metrics"], first["status"]) == ("zoo", ["accuracy"], "ok")
+    assert (first["name"], first["entries"]["metrics"][0], first["status"]) == ("zoo", "accuracy", "ok")
     assert first["import_seconds"] is None
     assert (last["name"], last["entries"]["models"], last["status"]) == ("mine", ["mine/baseline"], "warning")
     assert last["warnings"] == ["model baseline is zoo's own; this plugin's is mine/baseline"]

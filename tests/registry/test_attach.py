@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import PACKAGES, Environment
+from conftest import METRICS, PACKAGES, Environment
 from torch import nn
 
 import zoo
@@ -29,7 +29,7 @@ CNN, DOTS, BESIDE = PLUGINS / "my_cnn.py", PLUGINS / "dots_by_hooks.py", PLUGINS
 FIRST_PARTY = {
     "models": ["baseline", "relu-mlp", "tinyvgg"],
     "datasets": ["fashionmnist", "shapes"],
-    "metrics": ["accuracy"],
+    "metrics": METRICS,
 }
 # What each plugin has, by its name.
 SAMPLES = {
@@ -516,7 +516,7 @@ def test_modules_objects_and_paths_from_python(tmp_path: Path, monkeypatch: pyte
         "provider/net",
     ]
     assert zoo.list_datasets("dots", plugins=plugins) == ["a-module-with-dots/dots"]
-    assert zoo.list_metrics(plugins=plugins) == ["accuracy", "a-module-with-dots/misses"]
+    assert zoo.list_metrics(plugins=plugins) == [*METRICS, "a-module-with-dots/misses"]
     for model, loaded in (("linear", "Linear"), ("provider/network", "Sequential"), ("my-cnn", "MyCNN")):
         result = zoo.run(model, "dots", metrics=["accuracy", "misses"], plugins=plugins, epochs=0)
         assert set(result.metrics) == {"loss", "accuracy", "misses"}

@@ -222,7 +222,7 @@ def test_ctrl_c_and_memory_are_nobodys_fault() -> None:
 
 def test_first_party_entries_build() -> None:
     registry = Registry.discover(disabled=["all"])
-    assert len(registry.list_entries("model")) == 3 and len(registry.list_entries("metric")) == 1
+    assert len(registry.list_entries("model")) == 3 and len(registry.list_entries("metric")) == 14
     for found in registry.list_entries("model"):
         model = build_model(found, input_shape=(1, 28, 28), num_classes=10, params={})
         assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 10)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Environment
+from conftest import METRICS, ROOT, Environment
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ LISTING = """
     foreign = [name for name in sys.modules if name.startswith(("zoo_sample", "zoo_plugins"))]
     print(json.dumps([zoo.__file__, str(zoo.registry.manifest.first_party_path()), names, heavy + foreign]))
 """
-FIRST_PARTY = [["baseline", "relu-mlp", "tinyvgg"], ["fashionmnist", "shapes"], ["accuracy"]]
+FIRST_PARTY = [["baseline", "relu-mlp", "tinyvgg"], ["fashionmnist", "shapes"], METRICS]
 
 
 @pytest.fixture(scope="module")
