@@ -84,8 +84,8 @@ MUTANTS = (
     Mutant(
         "small batches count as much as large ones in the training loss",
         "zoo/training/losses.py",
-        "        self.total += value * samples\n        self.samples += samples\n",
-        "        self.total += value\n        self.samples += 1\n",
+        "        self.total += value * samples\n",
+        "        self.total += value * self.samples / self.steps if self.steps > 1 else value * samples\n",
         "tests/training/test_trainer.py::test_training_is_the_loop_one_writes_by_hand",
     ),
     Mutant(
