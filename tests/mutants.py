@@ -218,8 +218,8 @@ MUTANTS = (
     Mutant(
         "a seed that torch does not take is taken",
         "zoo/registry/settings.py",
-        "ge=0, lt=2**63)",
-        "ge=-1, lt=2**64)",
+        'of the data order.", ge=0, lt=2**63)',
+        'of the data order.", ge=-1, lt=2**64)',
         "tests/registry/test_settings.py::test_what_is_out_of_range_is_refused",
     ),
     Mutant(
