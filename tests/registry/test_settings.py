@@ -39,6 +39,7 @@ def test_defaults_are_those_of_the_course():
         "clip_value": None,
         "label_smoothing": 0.0,
         "memory_format": "contiguous",
+        "augment": "none",
         "validation": 0.0,
         "split_seed": 0,
         "monitor": "loss",

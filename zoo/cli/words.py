@@ -90,7 +90,7 @@ OPTIONS = {
     "--label-smoothing": "smoothing",
     "--patience": "early-stopping early-stopping-patience es",
     "zoo trains as many epochs as --epochs says": "max-steps max-time",
-    "zoo does not change images at random: a data set plugin may": "augment augmentation transforms transform",
+    "--augment": "augmentation augmentations aug transforms transform data-augmentation",
     "--validation": "val-split val-size validation-split valid-pct val-fraction val",
     "A data set says itself what its test split is": "test-size split-ratio folds",
     "zoo writes run.json and history to each run's folder; zoo report makes a page of them": (

@@ -42,6 +42,7 @@ class Settings(TypedDict, total=False):
     clip_value: float | None
     label_smoothing: float | None
     memory_format: Literal["contiguous", "channels_last"] | None
+    augment: str | None
     validation: float | None
     split_seed: int | None
     monitor: str | None

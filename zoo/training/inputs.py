@@ -16,6 +16,7 @@ from zoo.data.splits import DataSplits, Split, count_samples
 from zoo.errors import DataError, quote
 from zoo.limits import BATCH_VALUES
 from zoo.registry.preprocess import Preprocess
+from zoo.registry.settings import TrainConfig
 from zoo.training.plan import Plan
 
 log = logging.getLogger("zoo")
@@ -58,6 +59,10 @@ def make_train_batches(
         log.warning("dataset %s has %d training samples, so a batch holds %d", name, samples, samples)
     settings = _choose_settings(plan, config.batch_size)
     settings = replace(settings, shuffle_seed=config.seed, merge_single=normalised)
+    if config.augment != TrainConfig.augment:
+        from zoo.data.augment import parse
+
+        settings = replace(settings, augment=parse(config.augment))
     return make_batches(splits.train, preprocess, settings, **_describe_samples(plan, splits, raw_shape))
 
 

@@ -78,6 +78,9 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
     with errors.catch():
         found["config"] = resolve_config(found["model"].spec.train if "model" in found else {}, wanted.settings)
         found["device"] = resolve_device(found["config"].device)
+    if "config" in found:
+        with errors.catch():
+            _check_augment(found["config"].augment)
     for kind, params in (("model", "params"), ("dataset", "dataset_params")):
         if kind in found:
             with errors.catch():
@@ -103,6 +106,18 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
         course_style=wanted.course_style,
         **found,
     )
+
+
+def _check_augment(text: str) -> None:
+    """Refuse operations that are not known, or that a run cannot have; nothing is imported where there are none."""
+    if text == TrainConfig.augment:
+        return
+    from zoo.data.augment import parse
+
+    mixing = parse(text).mixing
+    if mixing is not None:
+        fix = "In a loop of your own call it on images and targets, see zoo.augment.Mixed"
+        raise SettingError("augment", f"must not mix images in a run, as {mixing.name} does", text, fix)
 
 
 def _read_params(entry: Entry[Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
