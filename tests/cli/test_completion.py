@@ -47,7 +47,7 @@ def offer(capsys, monkeypatch, line):
     [
         ("zoo pl", ["plot", "plugins", "plugin"]),
         ("zoo help ev", ["evaluate"]),
-        ("zoo run --mo", ["--model", "--momentum"]),
+        ("zoo run --mo", ["--model", "--momentum", "--monitor"]),
         ("zoo run --model t", ["tinyvgg", "timm/", "torchvision/"]),
         ("zoo run --model torchvision/resnet18", ["torchvision/resnet18"]),
         ("zoo run --plugin mine.toml --model my", ["mynet"]),

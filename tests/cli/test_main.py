@@ -24,7 +24,7 @@ SMALL = ["--dataset-param", "train_size=640", "--dataset-param", "test_size=200"
 HEAVY = {"torch", "torchvision", "numpy", "pydantic", "pooch", "requests", "PIL", "tqdm", "zoo_plugins", "safetensors"}
 KEYS = {
     "run", "weights", "model", "dataset", "device", "threads", "seed", "params", "dataset_params", "train_config",
-    "metrics", "history", "seconds", "verdict",
+    "metrics", "history", "seconds", "verdict", "validation", "best",
 }  # fmt: skip
 
 

@@ -138,6 +138,7 @@ def command(capsys, plugin, tmp_path):
     before = (log.handlers, log.level, log.propagate, signal.getsignal(signal.SIGTERM))
 
     def call(*arguments):
+        capsys.readouterr()  # what was said while the weights were trained
         code = main([*map(str, arguments), "--plugin", str(plugin)])
         return (code, *capsys.readouterr())
 

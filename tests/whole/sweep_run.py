@@ -169,7 +169,7 @@ def examine(folder: Path, moment: Moment, code: int) -> str:
     assert code in expected, f"exit {code}"
     found = [*folder.glob("runs/*/weights.safetensors"), *folder.glob("home/rescued/*/weights.safetensors")]
     found += folder.glob("tmp/*/weights.safetensors")
-    for path in found:
+    for path in [*found, *folder.glob("runs/*/last.safetensors")]:
         assert zoo.verify(path).checks["golden samples"].startswith("8 replayed"), path
     # Where only the rename could not be made durable, the weights are in their place and were saved elsewhere too.
     assert len(found) <= 1 + (moment.what in FAULTS), found
@@ -204,8 +204,13 @@ def examine(folder: Path, moment: Moment, code: int) -> str:
         assert found, "a finished epoch is lost"
     if found:
         assert str(found[0]) in error or code in (0, -signal.SIGKILL), "the message does not name the weights"
-        said = read_header(found[0]).metadata["metrics"]
-        assert said == record.metrics == history[-1]["test"], "the weights are of another epoch"
+        # There is a validation split: the test split is scored once, after the weights of the best epoch were saved.
+        said = read_header(found[0]).metadata.get("metrics") or {}
+        assert said in ({}, record.metrics), "the weights have other scores than the record"
+        best = record.best["epoch"]
+        assert record.validation == history[best - 1]["validation"], "the record tells of another epoch"
+        losses = [epoch["validation"]["loss"] for epoch in history]
+        assert losses.index(min(losses)) == best - 1, "the weights are of another epoch"
     return f"{record.status}{'' if record.status == 'finished' or history else ' before an epoch'}"
 
 

@@ -36,7 +36,7 @@ MODULES = {
     "hook-str": (f"{HOOK} return 'net'", "expected to yield ModelSpec objects, got str"),
     "hook-half": (f"{HOOK} yield {NET}\n raise OSError('half')", "OSError: half"),
     "hook-endless": (f"import itertools\n{HOOK} return itertools.repeat({NET})", "more than 100000 specs"),
-    "names": (f"{HOOK} for name in {BAD_NAMES!r}: yield zoo.ModelSpec(name=name, factory='a:b')", "ValueError: name:"),
+    "names": (f"{HOOK} for name in {BAD_NAMES!r}: yield zoo.ModelSpec(name=name, factory='a:b')", "name: expected"),
     "rewrites": (
         "import builtins, os, sys, zoo.cli.main, zoo.errors, zoo.registry.loading, zoo.registry.entries\n"
         "zoo.registry.entries.Registry.list_entries = lambda *_: []\nzoo.cli.main = print\nbuiltins.print = None\n"

@@ -341,7 +341,7 @@ def test_readme_can_be_typed_from_top_to_bottom(make_environment, start_warm, wh
     reader.start, reader.warm_start = settings + reader.start, settings + reader.warm_start
     first, tour, mine = reader.follow(page)
     assert re.search(r"accuracy 0\.8\d+", first), first
-    assert "Data set shapes" in tour and "Data set fashionmnist" in tour and "accuracy 0.8341" in tour
+    assert "accuracy 0.8341" in tour and "1,000 samples of shapes" in tour
     assert "they differ" in tour and "report: report.html" in tour and "picture: predictions.png" in tour
     assert "wide: passed" in mine or "certified" in mine
     assert "weights: " in mine

@@ -176,7 +176,7 @@ def explain(error: ZooError, arguments: Sequence[str]) -> None:
             if told := _advise_kind(problem, command):
                 problem.fix = " ".join([told, *problem.notes])
             elif more := _advise_more(problem, arguments):
-                kept = "" if problem.fix.startswith("See: ") else problem.fix
+                kept = " ".join(problem.notes) if problem.fix.startswith("See: ") else problem.fix
                 problem.fix = f"{kept}{'' if not kept or kept.endswith(('.', '?')) else '.'} {more}".strip()
         elif isinstance(problem, WeightsError) and command in SEVERAL and problem.why.startswith("it is a folder of"):
             folder = next((word for word in arguments[1:] if _is_folder(word)), "runs")

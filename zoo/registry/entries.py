@@ -23,6 +23,10 @@ Plugins = Sequence[str | Path | object]
 S_co = TypeVar("S_co", bound=AnySpec, covariant=True)
 
 
+SHOWN = 3
+"""Warnings of one plugin in a list."""
+
+
 @dataclass(frozen=True, repr=False)
 class Entry(Generic[S_co]):
     """A spec and the plugin that provides it."""
@@ -112,8 +116,15 @@ class Registry:
 
     @property
     def warnings(self) -> list[str]:
-        """What is odd about plugins that work, of those that were needed so far."""
-        return [f"plugin {quote(plugin.label)}: {text}" for plugin in self.plugins for text in self.warnings_of(plugin)]
+        """What is odd about plugins, of those that were needed so far: a few lines for each that works."""
+        told = []
+        for plugin in self.plugins:
+            # What is wrong with a broken one is its problem, once; `zoo plugins NAME` shows all.
+            found = plugin.warnings if plugin.problem is not None else self.warnings_of(plugin)
+            more = [f"{len(found) - SHOWN} more, see: zoo plugins {plugin.name}"] if len(found) > SHOWN + 1 else []
+            shown = found[:SHOWN] if more else found
+            told += [f"plugin {quote(plugin.label)}: {text}" for text in [*shown, *more]]
+        return told
 
     def warnings_of(self, plugin: Plugin) -> list[str]:
         """Return what is odd about a plugin: entries left out, unknown hooks, and names that zoo's own entries have."""

@@ -70,7 +70,7 @@ def find_beside(folder: Path, top: str, importer: Path | None = None) -> ModuleS
 
 def list_folders() -> list[str]:
     """Return the folders of the files that were imported so far; another process calls `add_folders` with them."""
-    found = [module for name, module in list(sys.modules.items()) if name.startswith(PACKAGE_PREFIX)]
+    found = [module for name, module in sys.modules.copy().items() if name.startswith(PACKAGE_PREFIX)]
     return [str(module.__path__[0]) for module in found if "." not in module.__name__]
 
 
@@ -86,7 +86,7 @@ def add_folders(folders: Sequence[str]) -> None:
 def list_imported(folder: Path) -> list[str]:
     """Return the files of a folder, and of packages in it, that were imported as described above, sorted."""
     inside = f"{_name_package(folder)}."
-    found = [module for name, module in list(sys.modules.items()) if name.startswith(inside)]
+    found = [module for name, module in sys.modules.copy().items() if name.startswith(inside)]
     return sorted({file for module in found if isinstance(file := getattr(module, "__file__", None), str)})
 
 

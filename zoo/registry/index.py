@@ -259,7 +259,7 @@ def _find_imported(plugin: Plugin, problem: BaseException | None) -> list[FileSt
     if not isinstance(plugin.source, str):
         return []
     top = plugin.source.partition(".")[0]
-    modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == top]
+    modules = [module for name, module in sys.modules.copy().items() if name.partition(".")[0] == top]
     files = {file for module in modules if isinstance(file := getattr(module, "__file__", None), str)}
     cause = problem.__cause__ if problem else None
     # sys.modules keeps no module that failed: its file is in the traceback, or in the error when it cannot be compiled.

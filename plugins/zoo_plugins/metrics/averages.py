@@ -18,7 +18,6 @@ one without samples. Over the classes there are three means:
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from math import fsum
 
 from zoo_plugins.metrics.counts import ClassCounts, CountMetric, divide
@@ -67,12 +66,46 @@ def _weighted(score: Score, counts: ClassCounts) -> float:
     return fsum(row[-1] * score(*row) for row in rows) / counts.samples
 
 
-precision_macro = partial(ClassAverage, _precision, _macro)
-precision_micro = partial(ClassAverage, _precision, _micro)
-precision_weighted = partial(ClassAverage, _precision, _weighted)
-recall_macro = partial(ClassAverage, _recall, _macro)
-recall_micro = partial(ClassAverage, _recall, _micro)
-recall_weighted = partial(ClassAverage, _recall, _weighted)
-f1_macro = partial(ClassAverage, _f1, _macro)
-f1_micro = partial(ClassAverage, _f1, _micro)
-f1_weighted = partial(ClassAverage, _f1, _weighted)
+def precision_macro(*, num_classes: int) -> ClassAverage:
+    """Build the precision: its mean over the classes."""
+    return ClassAverage(_precision, _macro, num_classes=num_classes)
+
+
+def precision_micro(*, num_classes: int) -> ClassAverage:
+    """Build the precision: its value over all samples."""
+    return ClassAverage(_precision, _micro, num_classes=num_classes)
+
+
+def precision_weighted(*, num_classes: int) -> ClassAverage:
+    """Build the precision: its mean over the classes weighted by their samples."""
+    return ClassAverage(_precision, _weighted, num_classes=num_classes)
+
+
+def recall_macro(*, num_classes: int) -> ClassAverage:
+    """Build the recall: its mean over the classes."""
+    return ClassAverage(_recall, _macro, num_classes=num_classes)
+
+
+def recall_micro(*, num_classes: int) -> ClassAverage:
+    """Build the recall: its value over all samples."""
+    return ClassAverage(_recall, _micro, num_classes=num_classes)
+
+
+def recall_weighted(*, num_classes: int) -> ClassAverage:
+    """Build the recall: its mean over the classes weighted by their samples."""
+    return ClassAverage(_recall, _weighted, num_classes=num_classes)
+
+
+def f1_macro(*, num_classes: int) -> ClassAverage:
+    """Build the F1: its mean over the classes."""
+    return ClassAverage(_f1, _macro, num_classes=num_classes)
+
+
+def f1_micro(*, num_classes: int) -> ClassAverage:
+    """Build the F1: its value over all samples."""
+    return ClassAverage(_f1, _micro, num_classes=num_classes)
+
+
+def f1_weighted(*, num_classes: int) -> ClassAverage:
+    """Build the F1: its mean over the classes weighted by their samples."""
+    return ClassAverage(_f1, _weighted, num_classes=num_classes)

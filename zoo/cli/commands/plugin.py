@@ -42,7 +42,7 @@ def new_command(
     from zoo.registry.templates import plugin_new
 
     if source is None and name is None:
-        raise click.UsageError("Missing argument 'NAME'.")
+        raise click.MissingParameter(param_hint="'NAME'", param_type="argument")
     if source is None and kind is None:
         raise click.UsageError(f"Missing option '--kind'. Choose from: {', '.join(KINDS)}.")
     written = plugin_new(name, kind, source=source, single_file=single_file, output=output)
