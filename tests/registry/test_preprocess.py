@@ -194,6 +194,7 @@ def test_steps_come_in_the_stated_order():
 
 def test_mean_and_std_may_be_integers_of_any_size_and_inputs_stay_float32():
     images = draw(2, 1, 4, 4)
+    assert torch.equal(Preprocess(scale=10**20)(images), Preprocess(scale=1e20)(images))
     found = Preprocess(mean=(10**20,), std=(2,))(images)
     assert torch.equal(found, Preprocess(mean=(1e20,), std=(2.0,))(images))
     before = torch.get_default_dtype()

@@ -76,7 +76,8 @@ class Preprocess:
         """
         import torch
 
-        scale = default_scale(images.dtype) if self.scale is None else self.scale
+        # Torch takes no integer of more than 64 bits.
+        scale = default_scale(images.dtype) if self.scale is None else float(self.scale)
         inputs = images.to(torch.float32)
         if scale != 1:
             # Dividing a copy in place is faster: a second copy of a whole split costs more than the division.

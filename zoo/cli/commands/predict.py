@@ -116,6 +116,7 @@ def _read_batches(
 ) -> Iterator[list[tuple[str, Tensor, Any]]]:
     """Return path, input and thumbnail of what can be read, a batch at a time; `pictures` of them have one."""
     from zoo.data.images import read_image
+    from zoo.models.blame import blame_model
 
     batch: list[tuple[str, Tensor, Any]] = []
     size = max(1, min(BATCH, BATCH_VALUES // prod(predictor.input_shape)))
@@ -124,7 +125,8 @@ def _read_batches(
         for path in paths:
             with problems.catch():
                 pixels = read_image(path)
-                (inputs,) = predictor.inputs.make(predictor.inputs.fit_picture(pixels))
+                with blame_model(predictor.weights):
+                    (inputs,) = predictor.inputs.make(predictor.inputs.fit_picture(pixels))
                 batch.append((str(path), inputs, make_thumbnail(pixels) if pictures > 0 else None))
                 pictures -= 1
             if len(batch) == size:
