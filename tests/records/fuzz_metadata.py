@@ -112,7 +112,7 @@ def change_images(chance: random.Random, table: Table) -> None:
     table["preprocess"]["resize"] = table["input_shape"][1:]
     table["preprocess"]["interpolation"] = chance.choice(["bilinear", "bicubic", "nearest"])
     if chance.random() < 0.5:
-        side = chance.choice([max(table["input_shape"][1:]), 29, 1000, 2**20])
+        side = chance.choice([max(table["input_shape"][1:], default=1), 29, 1000, 2**20])
         table["preprocess"] |= {"resize": chance.choice([side, [side, 1000], None]), "crop": table["input_shape"][1:]}
     if shape[:1] != [channels]:
         table["preprocess"]["channels"] = channels
