@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, _utils
 
 from zoo.errors import WorkerError, describe, quote
 
 SIGNAL_WAIT = 1
 """Seconds to wait for the system to tell that a worker process ended."""
+END_WAIT = 0.2
+"""Seconds that each worker has to end by itself."""
 
 
 def read_from(loader: DataLoader[Any]) -> Iterator[Any]:
@@ -26,42 +25,35 @@ def read_from(loader: DataLoader[Any]) -> Iterator[Any]:
     batches = iter(loader)
     workers = set(active_children()) - others
     try:
-        try:
-            yield from batches
-        except (OSError, EOFError) as error:
-            # A worker that dies while it hands over a batch breaks the connection first. torch reports its death from a
-            # signal handler a moment later: waiting here lets that error be raised here and not in a later line.
-            time.sleep(SIGNAL_WAIT)
-            raise RuntimeError(f"DataLoader worker: {describe(error)}") from error
-    except RuntimeError as error:
-        # The frames of the traceback keep the loader's iterator alive, and with it the other workers. Clearing the
-        # frames ends them at once.
-        del batches
-        for known in (error, error.__context__):
-            if known is not None:
-                traceback.clear_frames(known.__traceback__)
-        raise
+        yield from batches
+    except (OSError, EOFError) as error:
+        # A worker that dies while it hands over a batch breaks the connection first. torch reports its death from a
+        # signal handler a moment later: waiting here lets that error be raised here and not in a later line.
+        time.sleep(SIGNAL_WAIT)
+        raise RuntimeError(f"DataLoader worker: {describe(error)}") from error
     finally:
-        _end(workers)
+        _end(batches, workers)
 
 
-def _end(workers: Iterable[BaseProcess]) -> None:
-    """End the workers that are still there: torch would wait five seconds for each one that is busy, or hangs.
+def _end(batches: Any, workers: Iterable[BaseProcess]) -> None:
+    """End the workers of a loader's iterator, by torch's own way and in less than its time.
 
-    Its handler of SIGCHLD would raise an error about them in some later line, so it does not hear of these. In another
-    thread than the main one nobody can keep it from that, and ending them is left to torch.
+    They are told to stop before any of them is ended: one that was killed may hold the lock that telling takes, and
+    whoever waits for it would wait for ever. torch waits five seconds for each that is busy, or hangs. What ignores
+    its signal is killed when nothing is to be told any more.
     """
-    alive, child = [worker for worker in workers if worker.is_alive()], getattr(signal, "SIGCHLD", None)
-    if not alive or child is None or threading.current_thread() is not threading.main_thread():
+    shut_down = getattr(batches, "_shutdown_workers", None)
+    if shut_down is None:  # there are no workers
         return
-    former = signal.signal(child, signal.SIG_DFL)
+    before, _utils.MP_STATUS_CHECK_INTERVAL = _utils.MP_STATUS_CHECK_INTERVAL, END_WAIT
     try:
-        for worker in alive:
-            worker.kill()
-        for worker in alive:
-            worker.join()
+        shut_down()
     finally:
-        signal.signal(child, former)
+        _utils.MP_STATUS_CHECK_INTERVAL = before
+        for worker in workers:
+            if worker.is_alive():
+                worker.kill()
+                worker.join()
 
 
 @contextmanager
