@@ -145,6 +145,10 @@ def test_files_of_format_1_fit_and_round_pictures_as_ever(tmp_path: Path) -> Non
     found = predictor(tmp_path / "photo.png").probabilities
     assert abs(found - predictor(fitted).probabilities).max() < 1e-6
     assert found[0].tolist() == pytest.approx(PICTURE_OF_FORMAT_1, abs=1e-4)
+    # A file that is handed on stays what it was, and with it what it makes of a picture.
+    zoo.convert(fixtures / "format-1-photos.safetensors", "baseline", output=tmp_path / "handed-on.safetensors")
+    handed_on = zoo.load(tmp_path / "handed-on.safetensors", verify=True)
+    assert handed_on.weights.format == 1 and (handed_on(tmp_path / "photo.png").probabilities == found).all()
     first = zoo.load(fixtures / "format-1-first.safetensors")
     with pytest.raises(DataError, match="Give the files or PIL images instead"):
         first(PHOTO[:1])

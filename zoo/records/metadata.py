@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from zoo.errors import WeightsError
-from zoo.records.forms import REQUIRED, check_forms, is_table
+from zoo.records.forms import LATER_STEPS, REQUIRED, check_forms, is_table
 from zoo.records.header import FORMAT, is_text
 from zoo.records.plain import to_json_table
 from zoo.records.process import ProcessOrigin
@@ -222,6 +222,9 @@ class WeightsMetadata:
         """Return the table that a file holds; what is not known is left out."""
         own = {key: value for key, value in vars(self).items() if value or value == 0 or key in REQUIRED}
         own.pop("others", None)
+        if self.format == 1:  # what is made of such a file goes on giving its predictions
+            steps = self.preprocess.to_dict()
+            own["preprocess"] = {key: value for key, value in steps.items() if key not in LATER_STEPS}
         return to_json_table({"format": self.format, **own, **self.others})
 
 
