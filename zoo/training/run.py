@@ -118,13 +118,12 @@ def train(
         started = time.perf_counter()
         with blame_plugin(plan.model, plan.dataset.name, callers):
             fit(trainer, ready)
+            recording.note(history=trainer.history, **describe_progress(trainer))
             if trainer.history and ready.choice is not None:
-                recording.note(history=trainer.history, **describe_progress(trainer))
                 recording.save_last()
                 trainer.restore()
                 recording.save_weights()  # nothing that comes now can cost them
             scores = score(trainer, ready)
-        recording.note(history=trainer.history, **describe_progress(trainer))
         recording.note(metrics=scores, seconds=time.perf_counter() - started)
         recording.save(outcomes)
     warn_of_overlaps(plan, ready.splits, {"train": ready.train, "validation": ready.validation, "test": ready.test})
