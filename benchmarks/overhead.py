@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import FashionMNIST
 from torchvision.transforms import ToTensor
 
-from zoo.data.batches import BatchSettings, epoch_order, make_batches
+from zoo.data.batches import BatchSettings, make_batches
+from zoo.data.order import epoch_order
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
 from zoo.training.losses import Losses

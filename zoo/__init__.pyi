@@ -42,8 +42,8 @@ from zoo.models.creation import create_model as create_model
 from zoo.models.layers import Layer as Layer
 from zoo.models.layers import LayerTable as LayerTable
 from zoo.models.layers import list_layers as list_layers
-from zoo.models.predictor import Prediction as Prediction
-from zoo.models.predictor import Predictions as Predictions
+from zoo.models.predictions import Prediction as Prediction
+from zoo.models.predictions import Predictions as Predictions
 from zoo.models.predictor import Predictor as Predictor
 from zoo.models.predictor import Verification as Verification
 from zoo.models.predictor import load as load

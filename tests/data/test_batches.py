@@ -29,11 +29,9 @@ from zoo.data.batches import (
     BatchSettings,
     LoaderBatches,
     TensorBatches,
-    epoch_generator,
-    epoch_order,
     make_batches,
-    split_sizes,
 )
+from zoo.data.order import epoch_generator, epoch_order, split_sizes
 from zoo.data.splits import DataSplits
 from zoo.data.workers import name_dead_worker
 from zoo.errors import DataError, WorkerError
@@ -400,6 +398,26 @@ def test_a_worker_killed_while_the_model_computes_is_reported():
     with pytest.raises(WorkerError, match="dataset 'pets': a data worker died"), name_dead_worker("pets"):
         for _ in batches.epoch(0):
             threading.Event().wait(30)
+
+
+@pytest.mark.parametrize("method", ["_reset", "_shutdown_workers"])
+def test_no_worker_is_left_where_torch_tells_of_a_dead_one_early_or_late(monkeypatch, method):
+    # As its signal handler does when a worker dies while the iterator is made, or while the others are being ended.
+    kind = torch.utils.data.dataloader._MultiProcessingDataLoaderIter
+    real, told = getattr(kind, method), []
+
+    def tell(self, *arguments, **options):
+        found = real(self, *arguments, **options) if method == "_reset" else None
+        if not told:
+            told.append(method)
+            raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+        return found or real(self, *arguments, **options)
+
+    monkeypatch.setattr(kind, method, tell)
+    batches = loader_batches(with_bad(raise_error, 10**6), 2)
+    with pytest.raises(WorkerError, match="a data worker died") as caught:
+        list(batches.epoch(0))
+    assert told and caught.value and multiprocessing.active_children() == []
 
 
 def test_a_broken_connection_to_a_worker_is_reported(monkeypatch):

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.data.batches import split_sizes
 from zoo.data.loading import open_dataset
+from zoo.data.order import split_sizes
 from zoo.data.reader import BatchReader, Failure
 from zoo.data.splits import Split, count_samples, find_input_shape
 from zoo.display import align, make_table

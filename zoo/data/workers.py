@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import active_children
@@ -22,7 +23,14 @@ END_WAIT = 0.2
 def read_from(loader: DataLoader[Any]) -> Iterator[Any]:
     """Yield what the loader gives, and end its workers when the caller takes no more."""
     others = set(active_children())
-    batches = iter(loader)
+    try:
+        batches = iter(loader)
+    except RuntimeError as error:
+        # A worker died while the iterator was being made. The frames of the traceback hold what there is of it; when
+        # they are cleared it goes, and ends the other workers.
+        with _hurry():
+            traceback.clear_frames(error.__traceback__)
+        raise
     workers = set(active_children()) - others
     try:
         yield from batches
@@ -32,28 +40,41 @@ def read_from(loader: DataLoader[Any]) -> Iterator[Any]:
         time.sleep(SIGNAL_WAIT)
         raise RuntimeError(f"DataLoader worker: {describe(error)}") from error
     finally:
-        _end(batches, workers)
+        try:
+            _end(batches, workers)
+        except RuntimeError:
+            # torch told of a worker that had died just while the others were being ended. It tells of it once.
+            _end(batches, workers)
+            raise
 
 
 def _end(batches: Any, workers: Iterable[BaseProcess]) -> None:
     """End the workers of a loader's iterator, by torch's own way and in less than its time.
 
     They are told to stop before any of them is ended: one that was killed may hold the lock that telling takes, and
-    whoever waits for it would wait for ever. torch waits five seconds for each that is busy, or hangs. What ignores
-    its signal is killed when nothing is to be told any more.
+    whoever waits for it would wait for ever. What ignores torch's signal is killed when nothing is to be told any more.
     """
     shut_down = getattr(batches, "_shutdown_workers", None)
     if shut_down is None:  # there are no workers
         return
-    before, _utils.MP_STATUS_CHECK_INTERVAL = _utils.MP_STATUS_CHECK_INTERVAL, END_WAIT
     try:
-        shut_down()
+        with _hurry():
+            shut_down()
     finally:
-        _utils.MP_STATUS_CHECK_INTERVAL = before
         for worker in workers:
             if worker.is_alive():
                 worker.kill()
                 worker.join()
+
+
+@contextmanager
+def _hurry() -> Iterator[None]:
+    """Let torch wait END_WAIT for each worker that is busy, or hangs, in the place of five seconds."""
+    before, _utils.MP_STATUS_CHECK_INTERVAL = _utils.MP_STATUS_CHECK_INTERVAL, END_WAIT
+    try:
+        yield
+    finally:
+        _utils.MP_STATUS_CHECK_INTERVAL = before
 
 
 @contextmanager

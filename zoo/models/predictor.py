@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zoo.data.images import find_images
@@ -24,6 +22,7 @@ from zoo.models.device import resolve_device, use_threads
 from zoo.models.drift import find_oddity
 from zoo.models.golden import TOLERANCE, check_golden
 from zoo.models.inputs import Images, InputMaker, merge
+from zoo.models.predictions import Predictions
 from zoo.models.weights import check_digests, read_model
 from zoo.records.header import read_header
 from zoo.records.metadata import WeightsMetadata, read_metadata
@@ -38,61 +37,6 @@ log = logging.getLogger("zoo")
 
 CHECKED = 64
 """Inputs of a call that are compared with those of the training."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """The most probable class of one image."""
-
-    index: int
-    label: str
-    probability: float
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Predictions:
-    """What a model makes of images, in columns: `probabilities` is an array `(N, num_classes)` of float32.
-
-    Rows are `Prediction`s: `predictions[0].label`; `for prediction in predictions`.
-    """
-
-    probabilities: NDArray[numpy.float32]
-    class_names: tuple[str, ...]
-
-    @property
-    def indices(self) -> NDArray[numpy.int64]:
-        """The most probable class of each image, int64 `(N,)`."""
-        return numpy.asarray(self.probabilities.argmax(axis=1), dtype=numpy.int64)
-
-    @property
-    def labels(self) -> NDArray[numpy.str_]:
-        """Their names, an array of texts `(N,)`."""
-        return numpy.asarray(numpy.array(self.class_names, dtype=numpy.str_)[self.indices])
-
-    def top(self, k: int) -> list[list[Prediction]]:
-        """Return the `k` most probable classes of each image, the most probable first."""
-        order = (-self.probabilities).argsort(axis=1, kind="stable")[:, :k]
-        return [[self._make(row, int(index)) for index in indices] for row, indices in enumerate(order)]
-
-    def __len__(self) -> int:
-        return len(self.probabilities)
-
-    def __getitem__(self, row: int) -> Prediction:
-        return self._make(row, int(self.probabilities[row].argmax()))
-
-    def __iter__(self) -> Iterator[Prediction]:
-        return (self[row] for row in range(len(self)))
-
-    def __repr__(self) -> str:
-        told = [f"{self[row].label} {self[row].probability:.4f}" for row in range(min(len(self), 3))]
-        return say("Predictions", f"{len(self)} image{'' if len(self) == 1 else 's'}", *told, *["..."][: len(self) > 3])
-
-    def _repr_html_(self) -> str:
-        rows = [(row, *(f"{one.label} {one.probability:.4f}" for one in best)) for row, best in enumerate(self.top(3))]
-        return make_table(rows, ("image", "most probable", "second", "third")[: len(rows[0]) if rows else 1])
-
-    def _make(self, row: int, index: int) -> Prediction:
-        return Prediction(index=index, label=self.class_names[index], probability=float(self.probabilities[row, index]))
 
 
 class Predictor:

@@ -144,9 +144,7 @@ class TrainConfig:
     memory_format: Literal["contiguous", "channels_last"] = setting(
         "contiguous", "contiguous or channels_last: how the values of images and kernels lie.", metavar="NAME"
     )
-    augment: str = setting(
-        "none", "What is done to training images, flip,crop:padding=2 say; see zoo samples --augmented.", metavar="OPS"
-    )
+    augment: str = setting("none", "What is done to training images, flip,crop:padding=2 say.", metavar="OPS")
     validation: float = setting(
         0.0,
         "Share of the training split that is held back to choose the best epoch by.",

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from zoo.models.predictor import Prediction, Predictor
+    from zoo.models.predictions import Prediction
+    from zoo.models.predictor import Predictor
 
 BATCH, BATCH_VALUES = 64, 1 << 24
 """Images that are predicted at once: enough to keep a model busy, few enough that rows come soon. Of large inputs there

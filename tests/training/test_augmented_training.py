@@ -12,7 +12,7 @@ from torch import nn
 
 import zoo
 from zoo.cli.main import main
-from zoo.data.batches import epoch_order
+from zoo.data.order import epoch_order
 
 SMALL = {"train_size": 200, "test_size": 50}
 
