@@ -56,6 +56,8 @@ from zoo.records.runs import RunResult as RunResult
 from zoo.registry.certificates import Certificate as Certificate
 from zoo.registry.certificates import Finding as Finding
 from zoo.registry.decorators import dataset as dataset
+from zoo.registry.decorators import logger as logger
+from zoo.registry.decorators import loss as loss
 from zoo.registry.decorators import metric as metric
 from zoo.registry.decorators import model as model
 from zoo.registry.entries import Entry as Entry
@@ -73,8 +75,11 @@ from zoo.registry.preprocess import Preprocess as Preprocess
 from zoo.registry.settings import TrainConfig as TrainConfig
 from zoo.registry.specs import DatasetSpec as DatasetSpec
 from zoo.registry.specs import FileSpec as FileSpec
+from zoo.registry.specs import LoggerSpec as LoggerSpec
+from zoo.registry.specs import LossSpec as LossSpec
 from zoo.registry.specs import MetricSpec as MetricSpec
 from zoo.registry.specs import ModelSpec as ModelSpec
+from zoo.registry.specs import RecipeSpec as RecipeSpec
 from zoo.registry.specs import WeightsSpec as WeightsSpec
 from zoo.registry.templates import NewPlugin as NewPlugin
 from zoo.registry.templates import plugin_new as plugin_new

@@ -73,13 +73,14 @@ def test_a_byte_order_mark_and_windows_lines_are_fine(tmp_path: Path) -> None:
         ("schema = 1\n[" + "a." * 20_000 + "a]", "line 2: more dots"),
         ("schema = 1\n" + "".join(f"[a{n}.{'b.' * 500}b]\n" for n in range(200)), "more dots than any manifest"),
         ("schema = " + "9" * 100_000, "is not TOML"),
-        ("", "schema: expected schema = 1 at the top, got None"),
-        ("schema = true", "schema: expected schema = 1 at the top, got True"),
+        ("", "schema: expected schema = 1 at the top, or 2 for losses, loggers, recipes; got None"),
+        ("schema = true", "schema: expected schema = 1 at the top, or 2"),
         ("schema = 0", "schema: expected"),
         ('schema = "1"', "schema: expected"),
-        ("schema = 2", "schema 2 is newer than this zoo reads (1)"),
+        ("schema = 3", "schema 3 is newer than this zoo reads (2)"),
+        ("schema = 1\n[losses.l]\nfactory = 'a:b'", "[losses]: needs schema = 2 at the top, got 1"),
         ("schema = 0x" + "f" * 100_000, "is newer than this zoo reads"),
-        ("schema = 1\nmodel = 3", "model: unknown key; did you mean 'models'? known keys: datasets, metrics, models"),
+        ("schema = 1\nmodel = 3", "model: unknown key; did you mean 'models'? known keys: datasets, loggers,"),
         ('schema = 1\n"\\u001b[31m" = 3', r"'\x1b[31m': unknown key"),
         ("schema = 1\nmodels = 3", "[models] expected tables [models.NAME], got 3"),
         ("schema = 1\n[[models]]", "[models] expected tables"),
@@ -109,7 +110,7 @@ def test_a_byte_order_mark_and_windows_lines_are_fine(tmp_path: Path) -> None:
         ('schema = 1\n[datasets.d]\nfactory = "a:b"\nfiles = [3]', "[datasets.d.files.0] expected a table, got 3"),
         ('schema = 1\n[datasets.d]\nfactory = "a:b"\nfiles = 3', "[datasets.d] files: expected a list"),
     ],
-    ids=range(49),
+    ids=range(50),
 )  # fmt: skip
 def test_what_is_wrong_is_named(tmp_path: Path, content: str | bytes, why: str) -> None:
     assert why in refuse(tmp_path, content)
@@ -132,6 +133,9 @@ KEYS = st.text(max_size=5) | st.sampled_from(
         "models",
         "datasets",
         "metrics",
+        "losses",
+        "loggers",
+        "recipes",
         "a",
         "factory",
         "params",
@@ -150,7 +154,7 @@ FIELDS = st.fixed_dictionaries(
     {"factory": st.just("a:b") | VALUES}, optional={**dict.fromkeys(OPTIONAL, VALUES), "files": FILES | VALUES}
 )
 DOCUMENTS = st.fixed_dictionaries(
-    {"schema": st.just(1) | SCALARS},
+    {"schema": st.just(2) | SCALARS},
     optional={kind: VALUES | st.dictionaries(KEYS, FIELDS, max_size=2) for kind in ("models", "datasets", "metrics")},
 )
 

@@ -150,7 +150,7 @@ def test_an_installed_manifest_is_read_without_importing_its_package(packages: P
         ({}, "no such file in the installed package"),
         ({"acme_zoo/__init__.py": ""}, "manifest 'acme_zoo:registry.toml': no such file in the installed package"),
         ({"acme_zoo.py": ""}, "no such file in the installed package"),
-        ({"acme_zoo/registry.toml": "schema = 2"}, "its manifest is not usable"),
+        ({"acme_zoo/registry.toml": "schema = 3"}, "its manifest is not usable"),
         ({"acme_zoo/registry.toml": MANIFEST + "[models.net]"}, "is not TOML"),
         ({"acme_zoo/registry.toml": MANIFEST + 'aliases = ["net"]'}, "model 'net': declared twice"),
     ],

@@ -44,13 +44,16 @@ GROUPS = {
     ),
     "Checks": ("check", "Diagnosis", "plugin_test", "certify", "Certificate", "Finding"),
     "Plugins": (
-        *("plugin_new", "NewPlugin", "Registry", "Entry", "model", "dataset", "metric", "hookimpl"),
-        *("ModelSpec", "DatasetSpec", "MetricSpec", "WeightsSpec", "FileSpec"),
+        *("plugin_new", "NewPlugin", "Registry", "Entry", "model", "dataset", "metric", "loss"),
+        *("logger", "hookimpl"),
+        *("ModelSpec", "DatasetSpec", "MetricSpec", "LossSpec", "LoggerSpec", "RecipeSpec", "WeightsSpec", "FileSpec"),
     ),
     "Errors": (),
 }
 """The names under their headings, in the order of the page; errors are found by their class."""
-IN_CONTRACT = ("ModelSpec", "DatasetSpec", "MetricSpec", "WeightsSpec", "FileSpec")
+IN_CONTRACT = (
+    *("ModelSpec", "DatasetSpec", "MetricSpec", "LossSpec", "LoggerSpec", "RecipeSpec", "WeightsSpec", "FileSpec"),
+)
 PAGES = {"augment": "augmentation.md"}
 """The page of each public module."""
 WIDTH = 88

@@ -21,6 +21,8 @@ from zoo.registry.entries import Entry, Registry
 from zoo.registry.imports import list_imported
 from zoo.registry.index import find_names
 from zoo.registry.loading import load_specs
+from zoo.registry.manifest import TABLES
+from zoo.registry.params import FIXED
 from zoo.registry.plugins import Plugin
 from zoo.registry.specs import SPEC_CLASSES
 from zoo.storage import folders
@@ -54,8 +56,8 @@ def check_loads(subject: PluginSubject) -> str:
     if not any(counts.values()):
         fix = "Yield specs from a hook that is marked @zoo.hookimpl, use a decorator, or add a table to the manifest"
         raise Fault("; ".join(["it provides nothing", *subject.registry.warnings_of(plugin)]), fix)
-    plural = {kind: "s" if count > 1 and kind != "weights" else "" for kind, count in counts.items()}
-    return ", ".join(f"{count} {kind}{plural[kind]}" for kind, count in counts.items() if count)
+    plural = {kind: table for table, kind in TABLES.items()}
+    return ", ".join(f"{count} {kind if count == 1 else plural[kind]}" for kind, count in counts.items() if count)
 
 
 def check_listing(subject: PluginSubject) -> str:
@@ -161,6 +163,8 @@ def choose_checks(
         from zoo.checks.metric.subject import MetricSubject
 
         return metrics.METRIC_CHECKS, MetricSubject(entry), metrics.GATES
+    if kind != "weights":
+        return {}, None, ()
     from zoo.checks import weights
 
     return weights.WEIGHTS_CHECKS, weights.WeightsSubject(entry, registry, offline), ()
@@ -197,7 +201,7 @@ def list_files(plugins: Sequence[Plugin], registry: Registry) -> list[FileState]
         if isinstance(plugin.source, Path) and not plugin.installed:
             paths.update(list_imported(plugin.source.parent))
     for plugin in plugins:
-        for kind in ("model", "dataset", "metric"):
+        for kind in FIXED:
             for entry in list_own_entries(registry, plugin, kind):
                 factory = entry.spec.factory
                 name = factory if isinstance(factory, str) else getattr(factory, "__module__", "")

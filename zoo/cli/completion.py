@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from zoo.cli.commands import LINES
+from zoo.registry.manifest import TABLES
+from zoo.registry.specs import Kind
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from zoo.registry.entries import Registry
-    from zoo.registry.specs import Kind
 
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_ZOO_COMPLETE"
@@ -110,7 +111,7 @@ def _offer_weights(ctx: click.Context, typed: str) -> list[CompletionItem[str]]:
 
 
 def _offer_things(ctx: click.Context, typed: str) -> list[CompletionItem[str]]:
-    return [*_offer_weights(ctx, typed), *_offer_entries("model", "dataset", "metric")(ctx, typed)]
+    return [*_offer_weights(ctx, typed), *_offer_entries(*get_args(Kind))(ctx, typed)]
 
 
 def _offer_files(ctx: click.Context, typed: str) -> list[CompletionItem[str]]:
@@ -148,7 +149,7 @@ OFFERS: dict[str, Offer] = {
     "model": _offer_entries("model"),
     "metrics": _offer_entries("metric"),
     "show name": _offer_things,
-    "list kind": _offer_words("models", "datasets", "metrics", "weights"),
+    "list kind": _offer_words(*TABLES),
     "plot kind": _offer_words("curves", "confusion", "predictions", "wrong"),
     "help words": _offer_words(*LINES),
     "split": _offer_words("train", "validation", "test"),

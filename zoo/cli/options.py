@@ -42,13 +42,26 @@ def plugin_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def setting_options(command: F) -> F:
     """Add an option for each setting of a training, as `zoo.registry.settings` declares it."""
-    from zoo.registry.settings import list_settings  # most commands have no settings and need not wait for them
+    # Most commands have no settings and need not wait for them.
+    from zoo.registry.settings import find_form, list_settings, name_option
 
     for name, declared in reversed(list_settings().items()):
-        option = f"--{name.replace('_', '-')}"
-        text = f"{declared.help}  [{declared.shown_default}]"
-        command = click.option(option, name, metavar=declared.metavar, help=text)(command)
+        option, form = name_option(name), find_form(name)
+        if form is bool:
+            text = f"{declared.help}  [no]"
+            add = click.option(f"{option}/{name_option(name, on=False)}", name, default=None, help=text)
+        elif form is dict:
+            add = click.option(option, name, multiple=True, metavar="K=V", help=declared.help, callback=_read_table)
+        else:
+            add = click.option(
+                option, name, metavar=declared.metavar, help=f"{declared.help}  [{declared.shown_default}]"
+            )
+        command = add(command)
     return command
+
+
+def _read_table(_: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, str] | None:
+    return read_params(parameter.opts[0], pairs) or None
 
 
 def dataset_option(command: F) -> F:

@@ -16,7 +16,7 @@ from zoo.records.repeat import write_recipe
 from zoo.records.runs import FINISHED, RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
 from zoo.registry.compatibility import show_shape
 from zoo.registry.entries import Entry
-from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec, WeightsSpec
+from zoo.registry.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec, RecipeSpec, Spec, WeightsSpec
 
 FILES = (WEIGHTS_FILE, RECORD_FILE)
 """What a run folder has at least one of: a folder of data may be called like an entry."""
@@ -94,10 +94,27 @@ def _show_download(size: int, files: int) -> str:
 
 
 def _metric_rows(spec: MetricSpec) -> list[tuple[str, str]]:
+    return [("better", "higher" if spec.higher_is_better else "lower"), *_factory_rows(spec)]
+
+
+def _factory_rows(spec: Spec) -> list[tuple[str, str]]:
+    return [("params", _show_values(spec.params) or "none"), ("factory", _name_factory(spec.factory))]
+
+
+def _loss_rows(spec: LossSpec) -> list[tuple[str, str]]:
+    return [("soft targets", "taken" if spec.soft_targets else "not taken"), *_factory_rows(spec)]
+
+
+def _recipe_rows(spec: RecipeSpec) -> list[tuple[str, str]]:
     return [
-        ("better", "higher" if spec.higher_is_better else "lower"),
-        ("params", _show_values(spec.params) or "none"),
-        ("factory", _name_factory(spec.factory)),
+        ("model", spec.model),
+        ("params", _show_values(spec.params)),
+        ("dataset", spec.dataset),
+        ("dataset params", _show_values(spec.dataset_params)),
+        ("metrics", ", ".join(spec.metrics)),
+        ("settings", _show_values(spec.train)),
+        ("expect", _show_values(spec.expect)),
+        ("tolerance", _show_values(spec.tolerance)),
     ]
 
 
@@ -118,6 +135,9 @@ _ROWS: dict[str, Any] = {
     "model": _model_rows,
     "dataset": _dataset_rows,
     "metric": _metric_rows,
+    "loss": _loss_rows,
+    "logger": _factory_rows,
+    "recipe": _recipe_rows,
     "weights": _weights_rows,
 }
 

@@ -11,7 +11,7 @@ from zoo.records.runs import RunRecord
 from zoo.registry.compatibility import show_shape
 from zoo.registry.origin import Origin
 from zoo.registry.plugins import FIRST_PARTY
-from zoo.registry.settings import list_settings
+from zoo.registry.settings import find_form, list_settings, name_option
 
 
 def write_recipe(told: RunRecord | WeightsMetadata) -> str | None:
@@ -23,13 +23,14 @@ def write_recipe(told: RunRecord | WeightsMetadata) -> str | None:
     words = ["zoo", "run"]
     try:
         for option, value in _list_options(told):
-            words += [option, _spell(value)]
+            words += [option] if value is None else [option, _spell(value)]
     except ValueError:
         return None
     return shlex.join(words)
 
 
 def _list_options(told: RunRecord | WeightsMetadata) -> Iterator[tuple[str, Any]]:
+    """Yield options and their values, None for a flag."""
     metrics, metric_params = (told.metric_plugins, told.metric_params) if isinstance(told, RunRecord) else ({}, {})
     if not told.train_config or not told.model or not told.plugin or not told.dataset or not told.dataset.plugin:
         raise ValueError("what was trained is not known")
@@ -63,9 +64,17 @@ def _list_settings(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if key not in known:  # a stranger's record could name any option, --plugin say
             raise ValueError(f"there is no setting {key!r}")
-        if value is not None:
-            spelled = show_shape(value) if key == "input_size" and isinstance(value, list | tuple) else value
-            yield f"--{key.replace('_', '-')}", spelled
+        if value is None:
+            continue
+        option, form = name_option(key), find_form(key)
+        if form is bool:
+            yield name_option(key, on=bool(value)), None
+        elif form is dict:
+            if not isinstance(value, Mapping):
+                raise ValueError(f"no command line spells {value!r}")
+            yield from ((option, f"{name}={_spell(each)}") for name, each in value.items())
+        else:
+            yield option, show_shape(value) if key == "input_size" and isinstance(value, list | tuple) else value
 
 
 def _shorten(plugin: Origin, name: str) -> str:

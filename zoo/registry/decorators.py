@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from zoo.registry.specs import SPEC_ATTRIBUTE, DatasetSpec, Factory, MetricSpec, ModelSpec, Spec
+from zoo.registry.specs import SPEC_ATTRIBUTE, DatasetSpec, Factory, LoggerSpec, LossSpec, MetricSpec, ModelSpec, Spec
 
 F = TypeVar("F", bound=Factory)
 
@@ -33,3 +33,13 @@ def dataset(*, name: str, **declared: Any) -> Callable[[F], F]:
 def metric(*, name: str, **declared: Any) -> Callable[[F], F]:
     """Attach a `MetricSpec` to a factory of a plugin file or module. Importing it registers nothing."""
     return _attach(MetricSpec, {"name": name, **declared})
+
+
+def loss(*, name: str, **declared: Any) -> Callable[[F], F]:
+    """Attach a `LossSpec` to a factory of a plugin file or module. Importing it registers nothing."""
+    return _attach(LossSpec, {"name": name, **declared})
+
+
+def logger(*, name: str, **declared: Any) -> Callable[[F], F]:
+    """Attach a `LoggerSpec` to a factory of a plugin file or module. Importing it registers nothing."""
+    return _attach(LoggerSpec, {"name": name, **declared})

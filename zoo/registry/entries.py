@@ -15,7 +15,18 @@ from zoo.registry.arguments import checked
 from zoo.registry.index import ensure_indexed, find_names, find_specs
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import FIRST_PARTY, Plugin, blame, find_plugins, plugin_from_object, plugin_from_specs
-from zoo.registry.specs import SPEC_CLASSES, AnySpec, DatasetSpec, Kind, MetricSpec, ModelSpec, WeightsSpec
+from zoo.registry.specs import (
+    SPEC_CLASSES,
+    AnySpec,
+    DatasetSpec,
+    Kind,
+    LoggerSpec,
+    LossSpec,
+    MetricSpec,
+    ModelSpec,
+    RecipeSpec,
+    WeightsSpec,
+)
 
 Plugins = Sequence[str | Path | object]
 """Paths of plugins, or objects with hooks."""
@@ -180,6 +191,12 @@ class Registry:
     @overload
     def get(self, kind: Literal["metric"], name: str) -> Entry[MetricSpec]: ...
     @overload
+    def get(self, kind: Literal["loss"], name: str) -> Entry[LossSpec]: ...
+    @overload
+    def get(self, kind: Literal["logger"], name: str) -> Entry[LoggerSpec]: ...
+    @overload
+    def get(self, kind: Literal["recipe"], name: str) -> Entry[RecipeSpec]: ...
+    @overload
     def get(self, kind: Literal["weights"], name: str) -> Entry[WeightsSpec]: ...
     @overload
     def get(self, kind: Kind, name: str) -> Entry[Any]: ...
@@ -228,8 +245,7 @@ class Registry:
 
     def _explain_elsewhere(self, kind: Kind, name: str, kinds: Sequence[Kind]) -> str:
         """Say what a name is that means another kind of thing."""
-        articles = {"weights": "", "model": "a ", "dataset": "a ", "metric": "a "}
-        told = f"{quote(name)} is {' and '.join(f'{articles[other]}{other}' for other in kinds)}"
+        told = f"{quote(name)} is {' and '.join(other if other == 'weights' else f'a {other}' for other in kinds)}"
         if kind != "weights" or "metric" in kinds:
             return told
         specs = [entry.spec for entry in self.list_entries("weights", "*")]

@@ -165,3 +165,19 @@ def check_sha256(name: str, value: object) -> None:
     """Check for a SHA-256 in lower-case hexadecimal."""
     if not isinstance(value, str) or not SHA256_PATTERN.fullmatch(value):
         raise ValueError(f"{name}: expected a SHA-256 of 64 lower-case hexadecimal digits, got {show(value)}")
+
+
+def check_reference(key: str, value: object) -> None:
+    """Refuse what is no name of an entry, bare or as `plugin/name`."""
+    parts = value.split("/") if isinstance(value, str) else []
+    if not 1 <= len(parts) <= 2:
+        raise ValueError(f"{key}: expected a name or plugin/name, got {show(value)}")
+    for part in parts:
+        check_name(part, key)
+
+
+def check_numbers(key: str, values: Mapping[str, Any]) -> None:
+    """Refuse a table with a value that is no number."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{key}.{name}: expected a number, got {show(value)}")

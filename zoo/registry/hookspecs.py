@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec, WeightsSpec
+from zoo.registry.specs import DatasetSpec, LoggerSpec, LossSpec, MetricSpec, ModelSpec, RecipeSpec, WeightsSpec
 
 PROJECT = "zoo"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -32,9 +32,27 @@ def zoo_metrics() -> Iterable[MetricSpec]:  # type: ignore[empty-body]
 
 
 @hookspec
+def zoo_losses() -> Iterable[LossSpec]:  # type: ignore[empty-body]
+    """Yield the losses this plugin provides."""
+
+
+@hookspec
+def zoo_loggers() -> Iterable[LoggerSpec]:  # type: ignore[empty-body]
+    """Yield the loggers this plugin provides."""
+
+
+@hookspec
+def zoo_recipes() -> Iterable[RecipeSpec]:  # type: ignore[empty-body]
+    """Yield the recipes this plugin provides."""
+
+
+@hookspec
 def zoo_weights() -> Iterable[WeightsSpec]:  # type: ignore[empty-body]
     """Yield the trained weights this plugin provides."""
 
 
-HOOKS = {"model": "zoo_models", "dataset": "zoo_datasets", "metric": "zoo_metrics", "weights": "zoo_weights"}
+HOOKS = {
+    **{"model": "zoo_models", "dataset": "zoo_datasets", "metric": "zoo_metrics", "loss": "zoo_losses"},
+    **{"logger": "zoo_loggers", "recipe": "zoo_recipes", "weights": "zoo_weights"},
+}
 """The hook of each kind."""

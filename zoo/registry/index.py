@@ -22,10 +22,11 @@ from typing import Any
 from zoo.errors import PluginError, StorageError, describe, quote
 from zoo.limits import MAX_KEPT
 from zoo.registry.distributions import fingerprint
+from zoo.registry.flaws import Flaw
 from zoo.registry.imports import import_object, is_imported, list_imported
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import Plugin
-from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, Flaw, Spec, WeightsSpec
+from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, Spec
 from zoo.storage import processes
 from zoo.storage.files import FileState, describe_file, digest, write_file
 from zoo.storage.folders import zoo_home
@@ -280,7 +281,7 @@ def _to_row(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
 def _to_fields(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
     declared = {each.name: getattr(spec, each.name) for each in fields(SPEC_CLASSES[spec.kind])}
     row = {name: value for name, value in declared.items() if value not in (None, "", (), {})}
-    if not isinstance(spec, WeightsSpec):
+    if isinstance(spec, Spec):
         row["factory"] = name_factory(plugin, spec)
     return row
 

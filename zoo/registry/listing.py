@@ -6,17 +6,18 @@ import builtins
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast
 
 from zoo.display import align, make_table, say
 from zoo.errors import UnknownNameError, closest
 from zoo.registry.arguments import checked
 from zoo.registry.certificates import find_source, read_certificate
 from zoo.registry.entries import Entry, Registry, choose_registry
+from zoo.registry.manifest import TABLES
 from zoo.registry.plugins import Plugin
 from zoo.registry.specs import Kind
 
-KINDS: dict[str, Kind] = {kind if kind == "weights" else f"{kind}s": kind for kind in get_args(Kind)}
+KINDS: dict[str, Kind] = {table: cast("Kind", kind) for table, kind in TABLES.items()}
 """The kinds by their plural."""
 
 
@@ -76,7 +77,7 @@ def list(
     plugins: Sequence[str | Path | object] = (),
     registry: Registry | None = None,
 ) -> Listing:
-    """Return what is registered: of one kind, `models`, `datasets`, `metrics` or `weights`, or of all.
+    """Return what is registered: of one kind, `models`, `losses` or `weights` say, or of all.
 
     `search` is a shell pattern for names; one without wildcards matches anywhere in a name. `list_models` and its
     siblings give the names alone.
@@ -96,7 +97,7 @@ def list(
 
 
 def _means(given: str, plural: str) -> bool:
-    return given in (plural, plural.removesuffix("s"))
+    return given in (plural, KINDS[plural])
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -13,10 +13,11 @@ from typing import Any
 
 from zoo.errors import ManifestError, ZooError, closest, describe, quote, shorten
 from zoo.registry import hookspecs
+from zoo.registry.flaws import Flaw, keep_flawed
 from zoo.registry.imports import import_file
 from zoo.registry.manifest import Manifest, read_manifest
 from zoo.registry.plugins import Plugin
-from zoo.registry.specs import SPEC_ATTRIBUTE, SPEC_CLASSES, AnySpec, Flaw, Spec, WeightsSpec, keep_flawed
+from zoo.registry.specs import SPEC_ATTRIBUTE, SPEC_CLASSES, AnySpec
 from zoo.version import __version__
 
 # No catalogue has this many entries: a hook that yields more never ends.
@@ -136,7 +137,7 @@ def _call_hook(plugin: Plugin, manager: Any, kind: str) -> list[AnySpec]:
             if not isinstance(given, Iterable):
                 raise TypeError(f"expected to yield {wanted.__name__} objects, got {type(given).__name__}")
             for spec in given:
-                if isinstance(spec, Spec | WeightsSpec) and not isinstance(spec, wanted):
+                if isinstance(spec, AnySpec) and not isinstance(spec, wanted):
                     why = f"{hook}() is expected to yield {wanted.__name__} objects, got {type(spec).__name__}"
                     plugin.left_out.append(Flaw(spec.kind, shorten(spec.name), why))
                     continue

@@ -6,9 +6,10 @@
     factory = "zoo_plugins.models.baseline:Baseline"
     params = { hidden_units = 10 }
 
-Tables are `models`, `datasets`, `metrics` and `weights`; keys are the fields of the specs, and the name of a table is
-the name of the entry. An entry with a mistake is left out, with a warning, and the others work. With `qualified_only =
-true` at the top, entries are found as `plugin/name` only: right for a catalogue of hundreds.
+Tables are `models`, `datasets`, `metrics` and `weights`, with `schema = 2` also `losses`, `loggers` and `recipes`; keys
+are the fields of the specs, and the name of a table is the name of the entry. An entry with a mistake is left out, with
+a warning, and the others work. With `qualified_only = true` at the top, entries are found as `plugin/name` only: right
+for a catalogue of hundreds.
 """
 
 from __future__ import annotations
@@ -21,17 +22,23 @@ from typing import Any, TypeVar
 from zoo.errors import ManifestError, closest, describe, quote, show
 from zoo.limits import MAX_MANIFEST
 from zoo.registry.fields import MAX_SHOWN
-from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, Flaw, WeightsSpec
+from zoo.registry.flaws import Flaw
+from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, RecipeSpec, WeightsSpec
 from zoo.storage.reading import explain, read_file
 
 MANIFEST_FILE = "registry.toml"
-SCHEMA = 1
+SCHEMA = 2
 # tomllib takes time quadratic in the parts of a dotted key. Real manifests stay far below this limit.
 MAX_DOTS_SQUARED = 4_000_000
-TABLES = {"models": "model", "datasets": "dataset", "metrics": "metric", "weights": "weights"}
+TABLES = {
+    **{"models": "model", "datasets": "dataset", "metrics": "metric", "losses": "loss", "loggers": "logger"},
+    **{"recipes": "recipe", "weights": "weights"},
+}
+SINCE = {"losses": 2, "loggers": 2, "recipes": 2}
+"""The schema from which on there are these tables; an older zoo refuses its number."""
 NEEDED: dict[type, dict[str, str]] = {
     FileSpec: dict.fromkeys(("path", "size", "sha256", "urls"), ""),
-    WeightsSpec: dict.fromkeys(("model", "dataset"), "; expected a name"),
+    **dict.fromkeys((RecipeSpec, WeightsSpec), dict.fromkeys(("model", "dataset"), "; expected a name")),
 }
 
 D = TypeVar("D", AnySpec, FileSpec)
@@ -64,7 +71,8 @@ def read_manifest(path: Path, flaws: list[Flaw] | None = None) -> Manifest:
     document = _parse(path, _read_text(path))
     schema = document.pop("schema", None)
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise ManifestError(path, "", f"schema: expected schema = {SCHEMA} at the top, got {show(schema)}")
+        newer = f"or {SCHEMA} for {', '.join(SINCE)}"
+        raise ManifestError(path, "", f"schema: expected schema = 1 at the top, {newer}; got {show(schema)}")
     if schema > SCHEMA:
         why = f"schema {show(schema)} is newer than this zoo reads ({SCHEMA})"
         raise ManifestError(path, "", f"{why}. Fix: pip install -U zoo-torch")
@@ -76,6 +84,9 @@ def read_manifest(path: Path, flaws: list[Flaw] | None = None) -> Manifest:
     for table, entries in document.items():
         if table not in TABLES:
             raise ManifestError(path, "", _explain_unknown(table, [*TABLES, "qualified_only", "schema"]))
+        if SINCE.get(table, 1) > schema:
+            why = f"needs schema = {SINCE[table]} at the top, got {show(schema)}"
+            raise ManifestError(path, "", f"[{table}]: {why}. A zoo that reads {schema} alone does not know it")
         if not isinstance(entries, dict):
             raise ManifestError(path, table, f"expected tables [{table}.NAME], got {show(entries)}")
         kind = TABLES[table]

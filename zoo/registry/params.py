@@ -20,7 +20,10 @@ from zoo.registry.specs import Spec
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-FIXED = {"model": ("input_shape", "num_classes"), "dataset": ("root",), "metric": ("num_classes",)}
+FIXED = {
+    **{"model": ("input_shape", "num_classes"), "dataset": ("root",)},
+    **{"metric": ("num_classes",), "loss": ("num_classes",), "logger": ("run_dir",)},
+}
 """The arguments zoo itself passes to the factory of each kind."""
 
 Check = Callable[[Any, Mapping[str, Any]], None]

@@ -19,9 +19,10 @@ from typing import Any
 from zoo.errors import PluginError, UsageError, ZooError, describe, is_out_of_memory, quote, suggest
 from zoo.registry.distributions import EntryPoint, find_entry_points, normalize_name
 from zoo.registry.fields import DOTTED, check_name
+from zoo.registry.flaws import Flaw
 from zoo.registry.global_state import guard_state, keep_generators
 from zoo.registry.manifest import MANIFEST_FILE, Manifest, first_party_path
-from zoo.registry.specs import SPEC_CLASSES, AnySpec, Flaw
+from zoo.registry.specs import SPEC_CLASSES, AnySpec
 from zoo.version import __version__
 
 GROUP = "zoo"

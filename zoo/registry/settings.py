@@ -6,13 +6,13 @@ type checker knows (`zoo/registry/keywords.py`) are made from the fields here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
-from zoo.limits import MAX_SIDE
 from zoo.registry.params import Expected, read_values
+from zoo.registry.setting import Setting, read_size, setting
 
 DEFAULT_LR: dict[str, float] = {
     **{"sgd": 0.1, "adam": 0.001, "adamw": 0.001, "adamax": 0.002, "nadam": 0.002, "radam": 0.001, "rmsprop": 0.01},
@@ -20,50 +20,6 @@ DEFAULT_LR: dict[str, float] = {
 }
 """The optimizers, each with its learning rate when none is asked for: the course's for SGD, the default of torch.optim
 for the others. They are those of torch.optim that take a step over all parameters without a closure."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """What is declared of one setting beside its name, its type and its default.
-
-    Fields:
-        help: A sentence for `--help`, without the default.
-        metavar: What stands for its value there.
-        shown_default: The default in words, where the value alone does not say it.
-        limits: `ge`, `gt`, `le` and `lt`, those that apply.
-        only: The values of other settings that it is for: with others it may not be given.
-        follows_optimizer: Whether a recommended value holds for the recommended optimizer only.
-        convert: What turns a value as it is given into one of its type; see `zoo.registry.params.Expected`.
-        given_type: The type of a value as it is given, where that is not its own.
-    """
-
-    help: str
-    metavar: str = "N"
-    shown_default: str = ""
-    limits: Mapping[str, float] = field(default_factory=dict)
-    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    follows_optimizer: bool = False
-    convert: Callable[[Any], Any] | None = None
-    given_type: str = ""
-
-
-def setting(default: Any, help: str, **declared: Any) -> Any:
-    """Declare a setting as a field of `TrainConfig`; the keywords are limits and the other fields of `Setting`."""
-    limits: dict[str, float] = {name: declared.pop(name) for name in ("ge", "gt", "le", "lt") if name in declared}
-    words = {"shown_default": "" if default is None else str(default), **declared}
-    return field(default=default, metadata={Setting: Setting(help=help, limits=limits, **words)})
-
-
-def read_size(value: Any) -> Any:
-    """Return the height and width that 64, "64", "48x64" or (48, 64) mean; raise ValueError for anything else."""
-    parts: Any = value.lower().split("x") if isinstance(value, str) else value
-    if isinstance(parts, list | tuple):
-        parts = [int(part) if isinstance(part, str) and part.isdecimal() and len(part) < 10 else part for part in parts]
-    sizes = [parts, parts] if type(parts) is int else parts * 2 if isinstance(value, str) and len(parts) == 1 else parts
-    is_pair = isinstance(sizes, list | tuple) and len(sizes) == 2
-    if is_pair and all(type(size) is int and 1 <= size <= MAX_SIDE for size in sizes):
-        return tuple(sizes)
-    raise ValueError(f"must be a size such as 64 or 48x64, height first, of sides from 1 to {MAX_SIDE}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +137,21 @@ class TrainConfig:
 def list_settings() -> dict[str, Setting]:
     """Return what is declared of each setting, by name, in order."""
     return {each.name: each.metadata[Setting] for each in fields(TrainConfig)}
+
+
+@cache
+def find_form(name: str) -> type:
+    """Return the form of a setting on the command line: `bool` for a flag, `dict` for one value of a table at a time,
+    `str` for the others.
+    """
+    annotation = get_type_hints(TrainConfig)[name]
+    options = get_args(annotation) or (annotation,)
+    return bool if annotation is bool else dict if Mapping[str, Any] in options else str
+
+
+def name_option(name: str, *, on: bool = True) -> str:
+    """Return the option of a setting, `--batch-size`, or the one that turns a flag off."""
+    return f"--{'' if on else 'no-'}{list_settings()[name].option or name.replace('_', '-')}"
 
 
 def read_settings(given: Mapping[str, Any], *, where: str) -> dict[str, Any]:

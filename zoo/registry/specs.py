@@ -7,77 +7,23 @@ manifest (see `zoo.registry.manifest`), from hooks (see `zoo.registry.hookspecs`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import wraps
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
-from zoo.errors import quote, shorten, show, suggest
+from zoo.errors import show
 from zoo.registry import fields
+from zoo.registry.flaws import may_be_flawed
 
-Kind = Literal["model", "dataset", "metric", "weights"]
+Kind = Literal["model", "dataset", "metric", "loss", "logger", "recipe", "weights"]
 """The kinds of things a zoo holds."""
 
 SPEC_ATTRIBUTE = "__zoo_specs__"
 
 Factory = Callable[..., Any]
 
-S = TypeVar("S")
 
-_keeps_flawed = ContextVar("keeps_flawed", default=False)
-
-
-@dataclass(frozen=True)
-class Flaw:
-    """What is wrong with one entry of a plugin, which is left out for it; `name` is as it was given, in words."""
-
-    kind: str
-    name: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} {quote(self.name)} is left out: {self.why}"
-
-
-@contextmanager
-def keep_flawed() -> Iterator[None]:
-    """Let specs of the body that cannot be made be objects with a `flaw`: its code goes on to the next one.
-
-    Plugins are imported and asked in here. Anywhere else a spec raises what is wrong with it.
-    """
-    token = _keeps_flawed.set(True)
-    try:
-        yield
-    finally:
-        _keeps_flawed.reset(token)
-
-
-def _may_be_flawed(spec_class: type[S]) -> type[S]:
-    """Let `keep_flawed` keep objects of a class; its generated `__init__` raises for unknown and missing fields too."""
-    make: Callable[..., None] = vars(spec_class)["__init__"]
-    known = vars(spec_class)["__dataclass_fields__"]
-
-    @wraps(make)
-    def init(self: S, *args: Any, **given: Any) -> None:
-        try:
-            make(self, *args, **given)
-        except (TypeError, ValueError) as error:
-            if not _keeps_flawed.get():
-                raise
-            why = str(error)
-            for key in sorted(given.keys() - known.keys()):
-                why = f"{shorten(key)}: unknown field. {suggest(key, known, 'Known: ' + ', '.join(known))}"
-            name = given.get("name", "")
-            object.__setattr__(self, "name", name if isinstance(name, str) else show(name))
-            object.__setattr__(self, "flaw", why)
-
-    setattr(spec_class, "__init__", init)  # noqa: B010 a type checker keeps the signature of the dataclass
-    return spec_class
-
-
-@_may_be_flawed
+@may_be_flawed
 @dataclass(frozen=True, kw_only=True)
 class FileSpec:
     """One file of a data set: its place, its content and where to fetch it.
@@ -119,7 +65,7 @@ class FileSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """Models, data sets and metrics share these fields.
+    """What has a factory shares these fields: models, data sets, metrics, losses and loggers.
 
     Fields:
         name: What users type. Lower-case letters, digits, `.`, `_` and `-`, at most 64, the first and last one a letter
@@ -155,7 +101,7 @@ class Spec:
         fields.freeze_map(self, "params")
 
 
-@_may_be_flawed
+@may_be_flawed
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
     """A model: `factory(*, input_shape, num_classes, **params)` gives an `nn.Module`.
@@ -187,7 +133,7 @@ class ModelSpec(Spec):
         fields.freeze_map(self, "train")
 
 
-@_may_be_flawed
+@may_be_flawed
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
     """A data set: `factory(*, root, **params)` gives `DataSplits`.
@@ -241,7 +187,7 @@ class DatasetSpec(Spec):
         fields.check_text(self, "homepage", "license")
 
 
-@_may_be_flawed
+@may_be_flawed
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec(Spec):
     """A metric: `factory(*, num_classes, **params)` gives an object with `update`, `compute` and `reset`.
@@ -268,7 +214,94 @@ class MetricSpec(Spec):
             object.__setattr__(self, "bounds", bounds)
 
 
-@_may_be_flawed
+@may_be_flawed
+@dataclass(frozen=True, kw_only=True)
+class LossSpec(Spec):
+    """A loss: `factory(*, num_classes, **params)` gives a callable, what a training minimises.
+
+    It maps logits `(N, num_classes)` and targets `(N,)` to the mean over the batch, a tensor of one value.
+
+    Fields:
+        soft_targets: Whether it takes targets `(N, num_classes)` as well, the share of each class.
+    """
+
+    kind: ClassVar[Kind] = "loss"
+
+    soft_targets: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.soft_targets, bool):
+            raise ValueError(f"soft_targets: expected true or false, got {show(self.soft_targets)}")
+
+
+@may_be_flawed
+@dataclass(frozen=True, kw_only=True)
+class LoggerSpec(Spec):
+    """A logger: `factory(*, run_dir, **params)` gives an object that is told what happens in a run.
+
+    It is used by runs that ask for it. `run_dir` is the folder of the run.
+    """
+
+    kind: ClassVar[Kind] = "logger"
+
+
+@may_be_flawed
+@dataclass(frozen=True, kw_only=True)
+class RecipeSpec:
+    """A recipe: a training with all that it needs, and what it comes to.
+
+    Fields:
+        name: What users type, as for models.
+        model: The model's name, `plugin/name` where it is another plugin's.
+        dataset: The data set's name, likewise.
+        description: One line for `zoo list`.
+        aliases: Further names for the same thing.
+        params: Params of the model.
+        dataset_params: Params of the data set.
+        metrics: The metrics.
+        metric_params: Params of metrics, a table for each.
+        train: The settings, such as `{"epochs": 5, "lr": 0.01}`. What a user gives replaces them.
+        expect: The scores on the test split that it comes to, by name.
+        tolerance: How far each score may be off on another machine; 0 where none is given.
+    """
+
+    kind: ClassVar[Kind] = "recipe"
+    flaw: ClassVar[str] = ""
+
+    name: str
+    model: str
+    dataset: str
+    description: str = ""
+    aliases: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    dataset_params: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ("accuracy",)
+    metric_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    expect: Mapping[str, float] = field(default_factory=dict)
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        fields.check_name(self.name)
+        fields.check_text(self, "description")
+        fields.check_reference("model", self.model)
+        fields.check_reference("dataset", self.dataset)
+        fields.freeze_names(self, "aliases")
+        fields.freeze_texts(self, "metrics")
+        for key in ("params", "dataset_params", "metric_params", "train", "expect", "tolerance"):
+            fields.freeze_map(self, key)
+        for name, params in self.metric_params.items():
+            if not isinstance(params, Mapping):
+                raise ValueError(f"metric_params.{name}: expected a table, got {show(params)}")
+        fields.check_numbers("expect", self.expect)
+        fields.check_numbers("tolerance", self.tolerance)
+        for name, value in self.tolerance.items():
+            if name not in self.expect or value < 0:
+                raise ValueError(f"tolerance.{name}: expected 0 or more for a score of expect, got {show(value)}")
+
+
+@may_be_flawed
 @dataclass(frozen=True, kw_only=True)
 class WeightsSpec:
     """Trained weights that a plugin ships or points to.
@@ -308,13 +341,9 @@ class WeightsSpec:
 
     def __post_init__(self) -> None:
         fields.check_name(self.name)
-        fields.check_text(self, "model", "dataset", "description", "homepage", "license")
-        for key in ("model", "dataset"):
-            parts = getattr(self, key).split("/")
-            if len(parts) > 2:
-                raise ValueError(f"{key}: expected a name or plugin/name, got {show(getattr(self, key))}")
-            for part in parts:
-                fields.check_name(part, key)
+        fields.check_text(self, "description", "homepage", "license")
+        fields.check_reference("model", self.model)
+        fields.check_reference("dataset", self.dataset)
         fields.freeze_names(self, "aliases")
         if bool(self.file) == bool(self.url):
             raise ValueError("file, url: expected one of them")
@@ -327,15 +356,16 @@ class WeightsSpec:
             fields.check_int("size", self.size, 1)
             fields.check_sha256("sha256", self.sha256)
         fields.freeze_map(self, "metrics")
-        for name, value in self.metrics.items():
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"metrics.{name}: expected a number, got {show(value)}")
+        fields.check_numbers("metrics", self.metrics)
 
 
-AnySpec = ModelSpec | DatasetSpec | MetricSpec | WeightsSpec
+AnySpec = ModelSpec | DatasetSpec | MetricSpec | LossSpec | LoggerSpec | RecipeSpec | WeightsSpec
 SPEC_CLASSES: dict[str, type[AnySpec]] = {
     "model": ModelSpec,
     "dataset": DatasetSpec,
     "metric": MetricSpec,
+    "loss": LossSpec,
+    "logger": LoggerSpec,
+    "recipe": RecipeSpec,
     "weights": WeightsSpec,
 }

@@ -7,7 +7,7 @@ GROUPS = {
         "adapt": "Rebuild a model for other classes and keep the weights that fit.",
     },
     "Look": {
-        "list": "List the models, data sets, metrics and weights.",
+        "list": "List what is registered: models, data sets, metrics, losses, loggers, recipes, weights.",
         "show": "Show what is known of a model, data set, metric or weights.",
         "samples": "Show samples of a data set as they are before preprocessing.",
         "plot": "Draw curves, a confusion matrix or predictions.",

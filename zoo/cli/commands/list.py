@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 @click.command("list", cls=Command)
-@click.argument("kind", required=False, metavar="[models|datasets|metrics|weights]")
+@click.argument("kind", required=False, metavar="[KIND]")
 @click.option("--search", default="", metavar="PATTERN", help="Only names like this: 'res*'; in catalogues as well.")
 @click.option("--sort", metavar="KEY", help="Sort by name, plugin, license, parameters, accuracy ...  [name]")
 @plugin_options
 @output_options
 def list_command(kind: str | None, search: str, sort: str | None, discover: Discover, as_json: bool) -> None:
-    """List the models, data sets, metrics and weights.
+    """List what is registered: models, data sets, metrics, losses, loggers, recipes, weights.
 
     With --sort a column shows what they are sorted by: of weights their license, model, dataset, parameters (the values
     in the file) or a metric that they declare, the best first; of data sets license, classes and samples.

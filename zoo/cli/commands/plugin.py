@@ -11,12 +11,12 @@ from zoo.cli.findings import write_findings
 from zoo.cli.options import output_options, place_options, prepare_for_torch
 from zoo.cli.output import escape, write_json, write_note, write_result
 from zoo.errors import DownloadError, PluginError
-from zoo.registry.specs import SPEC_CLASSES, Spec
 
 if TYPE_CHECKING:
     from zoo.registry.certificates import Certificate, Finding
 
-KINDS = [kind for kind, spec_class in SPEC_CLASSES.items() if issubclass(spec_class, Spec)]
+KINDS = ["model", "dataset", "metric"]
+"""The kinds that there is a template for."""
 
 
 @click.group("plugin", cls=Group, no_args_is_help=False)

@@ -1,0 +1,67 @@
+"""Setting: how one is declared, and the values of those that are no plain text or number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from zoo.limits import MAX_SIDE
+from zoo.registry.fields import check_plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is declared of one setting beside its name, its type and its default.
+
+    Fields:
+        help: A sentence for `--help`, without the default.
+        metavar: What stands for its value there.
+        shown_default: The default in words, where the value alone does not say it.
+        limits: `ge`, `gt`, `le` and `lt`, those that apply.
+        only: The values of other settings that it is for: with others it may not be given.
+        follows_optimizer: Whether a recommended value holds for the recommended optimizer only.
+        convert: What turns a value as it is given into one of its type; see `zoo.registry.params.Expected`.
+        given_type: The type of a value as it is given, where that is not its own.
+        option: Its option on the command line, where that is not its name: of a table, whose option gives one value.
+    """
+
+    help: str
+    metavar: str = "N"
+    shown_default: str = ""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    follows_optimizer: bool = False
+    convert: Callable[[Any], Any] | None = None
+    given_type: str = ""
+    option: str = ""
+
+
+def setting(default: Any, help: str, **declared: Any) -> Any:
+    """Declare a setting as a field of `TrainConfig`; the keywords are limits and the other fields of `Setting`."""
+    limits: dict[str, float] = {name: declared.pop(name) for name in ("ge", "gt", "le", "lt") if name in declared}
+    words = {"shown_default": "" if default is None else str(default), **declared}
+    return field(default=default, metadata={Setting: Setting(help=help, limits=limits, **words)})
+
+
+def read_size(value: Any) -> Any:
+    """Return the height and width that 64, "64", "48x64" or (48, 64) mean; raise ValueError for anything else."""
+    parts: Any = value.lower().split("x") if isinstance(value, str) else value
+    if isinstance(parts, list | tuple):
+        parts = [int(part) if isinstance(part, str) and part.isdecimal() and len(part) < 10 else part for part in parts]
+    sizes = [parts, parts] if type(parts) is int else parts * 2 if isinstance(value, str) and len(parts) == 1 else parts
+    is_pair = isinstance(sizes, list | tuple) and len(sizes) == 2
+    if is_pair and all(type(size) is int and 1 <= size <= MAX_SIDE for size in sizes):
+        return tuple(sizes)
+    raise ValueError(f"must be a size such as 64 or 48x64, height first, of sides from 1 to {MAX_SIDE}")
+
+
+def read_table(value: Any) -> Any:
+    """Return a table of plain values by name, None for an empty one; raise ValueError for anything else."""
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a table of values by name")
+    for name, each in value.items():
+        if not isinstance(name, str):
+            raise ValueError("must be a table of values by name")
+        check_plain(name, each)
+    return dict(value) or None
