@@ -21,7 +21,11 @@ LISTING = """
     foreign = [name for name in sys.modules if name.startswith(("zoo_sample", "zoo_plugins"))]
     print(json.dumps([zoo.__file__, str(zoo.registry.manifest.first_party_path()), names, heavy + foreign]))
 """
-FIRST_PARTY = [["baseline", "relu-mlp", "tinyvgg"], ["fashionmnist", "shapes"], METRICS]
+FIRST_PARTY = [
+    ["baseline", "relu-mlp", "tinyvgg"],
+    ["cifar10", "cifar100", "fashionmnist", "kmnist", "mnist", "shapes"],
+    METRICS,
+]
 
 
 @pytest.fixture(scope="module")
