@@ -128,8 +128,8 @@ OTHERS = [
     ("run --metric f1", 2, "no metric named 'f1'. Did you mean 'f1-macro', 'f1-micro' or 'f1-weighted'? "),
     ("show ./photos", 2, f"no entry named './photos'. A bare folder is no data set. {OWN}"),
     ("check baseline", 2, "Got unexpected extra argument (baseline). Did you mean 'zoo check --model baseline'?"),
-    ("run --dataset mnist", 2, f"no dataset named 'mnist'. Did you mean 'fashionmnist'? {OWN}"),
-    ("run --dataset cifar10", 2, f"no dataset named 'cifar10'. {OWN}"),
+    ("run --dataset fashonmnist", 2, f"no dataset named 'fashonmnist'. Did you mean 'fashionmnist'? {OWN}"),
+    ("run --dataset food101", 2, f"no dataset named 'food101'. {OWN}"),
     ("run --dataset ./photos", 2, f"no dataset named './photos'. A bare folder is no data set. {OWN}"),
     ("run --dataset photos", 2, f"no dataset named 'photos'. A bare folder is no data set. {OWN}"),
     ("samples photos/", 2, f"no dataset named 'photos/'. A bare folder is no data set. {OWN}"),
@@ -300,9 +300,9 @@ def test_each_of_two_that_were_mixed_up_is_named(capsys):
 
 
 def test_json_errors_have_the_hint_too(capsys):
-    assert main(["run", "--json", "--dataset", "mnist"]) == 2
+    assert main(["run", "--json", "--dataset", "fashonmnist"]) == 2
     error = json.loads(capsys.readouterr().err)["error"]
-    assert error["what"] == "no dataset named 'mnist'" and error["fix"] == f"Did you mean 'fashionmnist'? {OWN}"
+    assert error["what"] == "no dataset named 'fashonmnist'" and error["fix"] == f"Did you mean 'fashionmnist'? {OWN}"
 
 
 @pytest.mark.parametrize("arguments", ["-V", "--version", "version"])

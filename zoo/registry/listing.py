@@ -97,7 +97,7 @@ def list(
 
 
 def _means(given: str, plural: str) -> bool:
-    return given in (plural, KINDS[plural])
+    return given in (plural, KINDS[plural], plural.removesuffix("s"))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
