@@ -60,7 +60,7 @@ NO_SUCH_OPTION = [
     ("--epochs 3 run", "", "Options follow their command: zoo run --epochs 3"),
     ("--sort license list", "", "Options follow their command: zoo list --sort license"),
     ("run --resume", "run", REPEAT),
-    ("run --amp", "run", "zoo trains in float32; no option changes that"),
+    ("run --amp", "run", "Did you mean '--precision'?"),
     ("run --scheduler cosine", "run", "Did you mean '--schedule'?"),
     ("run --wandb", "run", "zoo writes run.json and history to each run's folder; zoo report makes a page of them"),
     ("run --learning-rate 1", "run", "Did you mean '--lr'?"),

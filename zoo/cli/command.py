@@ -25,8 +25,8 @@ SECTIONS = {
     ),
     "Training": (
         "epochs batch-size lr optimizer momentum weight-decay schedule warmup step-epochs gamma accumulate clip "
-        "clip-value label-smoothing memory-format augment augmented validation split-seed monitor patience min-delta "
-        "input-size seed seeds"
+        "clip-value ema label-smoothing memory-format precision tf32 augment augmented validation split-seed monitor "
+        "patience min-delta input-size seed seeds"
     ),
     "Where": "device threads workers data-dir runs-dir offline",
     "Plugins": "plugin no-plugin",

@@ -35,6 +35,7 @@ NAMES = (
         "seed",
         "offline",
         "validation",
+        "precision",
     ),
 )
 """The arguments that messages name and that are options; all other text stays as it is."""

@@ -79,7 +79,9 @@ OPTIONS = {
     "zoo starts each run anew: zoo run --init @last starts one from the weights of the last run": (
         "resume continue auto-resume last-epoch checkpoint-path"
     ),
-    "zoo trains in float32; no option changes that": "amp fp16 bf16 half precision mixed-precision autocast dtype",
+    "--precision": "amp fp16 bf16 half mixed-precision autocast dtype float16 bfloat16",
+    "--tf32": "allow-tf32 matmul-precision float32-matmul-precision",
+    "--ema": "ema-decay model-ema averaging swa polyak",
     "zoo trains on one device: --device names it": "ddp distributed nproc nodes num-gpus strategy local-rank",
     "--schedule": "scheduler lr-scheduler lr-schedule cosine onecycle one-cycle sched cos-lr lr-policy",
     "--warmup": "warmup-steps warm-up warmup-epochs num-warmup-steps",

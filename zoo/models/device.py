@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -70,19 +71,47 @@ def use_threads(threads: int | None) -> Iterator[None]:
 def use_seed(seed: int) -> Iterator[None]:
     """Run the body with all global generators seeded, then restore the caller's random state.
 
-    Those are torch's on the CPU and on every CUDA device, Python's, and numpy's, which plugins may use.
+    Those are torch's on the CPU and on every accelerator, Python's, and numpy's, which plugins may use.
     """
     import random
 
     import numpy
 
-    python_state, numpy_state = random.getstate(), numpy.random.get_state()
+    state = read_generators()
     try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(seed)
-            random.seed(seed)
-            numpy.random.seed(seed % 2**32)
-            yield
+        torch.manual_seed(seed)
+        random.seed(seed)
+        numpy.random.seed(seed % 2**32)
+        yield
     finally:
-        random.setstate(python_state)
-        numpy.random.set_state(numpy_state)
+        set_generators(state)
+
+
+def read_generators() -> dict[str, Any]:
+    """Return the states of all global random generators as tensors and plain data."""
+    import random
+
+    import numpy
+
+    name, keys, *rest = numpy.random.get_state()
+    states: dict[str, Any] = {"python": random.getstate(), "numpy": (name, numpy.asarray(keys).tolist(), *rest)}
+    states |= {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+    if torch.backends.mps.is_available():
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def set_generators(states: Mapping[str, Any]) -> None:
+    """Set all global random generators to states that `read_generators` returned, also on a machine with fewer."""
+    import random
+
+    import numpy
+
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    numpy.random.set_state(tuple(states["numpy"]))
+    torch.set_rng_state(states["torch"])
+    for index, state in enumerate(states["cuda"][: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(state, index)
+    if "mps" in states and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states["mps"])

@@ -206,11 +206,18 @@ def _list_rows(metadata: WeightsMetadata) -> list[tuple[str, str]]:
         ("dataset params", _show(dataset.params)),
         ("dataset digest", _show(dataset.digest)),
         ("metrics", _show(metadata.metrics)),
+        ("averaged", _show_average(metadata.train_config)),
         ("trained with", _show(metadata.train_config)),
         *((fact, _show(getattr(metadata, fact))) for fact in ("seed", "device", "threads", "versions", "format")),
         ("odd images", _show_warned(metadata.statistics)),
         ("golden samples", str(len(golden.labels)) if golden else "none: zoo verify cannot prove its predictions"),
     ]
+
+
+def _show_average(config: Any) -> str:
+    """Return that weights are averages, where the settings of their training say so."""
+    decay = config.get("ema") if isinstance(config, dict) else None
+    return f"a moving average of the weights of the training, decay {_show(decay)}" if decay is not None else ""
 
 
 def _show_warned(statistics: InputStatistics | None) -> str:

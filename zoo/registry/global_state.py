@@ -132,6 +132,20 @@ def _list_torch() -> dict[str, Part]:
     def set_cudnn(values: tuple[bool, bool, bool]) -> None:
         cudnn.enabled, cudnn.benchmark, cudnn.deterministic = values
 
+    backends: Any = torch.backends
+
+    def read_products() -> str:
+        try:
+            return torch.get_float32_matmul_precision()
+        except RuntimeError:  # backends have been set one by one
+            return f"{backends.cuda.matmul.fp32_precision} {backends.mkldnn.matmul.fp32_precision}"
+
+    def set_products(value: str) -> None:
+        if value in ("highest", "high", "medium"):
+            torch.set_float32_matmul_precision(value)
+        else:
+            backends.cuda.matmul.fp32_precision, backends.mkldnn.matmul.fp32_precision = value.split()
+
     def set_autocast(values: Mapping[str, bool]) -> None:
         for device, value in values.items():
             torch.set_autocast_enabled(device, value)
@@ -143,7 +157,7 @@ def _list_torch() -> dict[str, Part]:
         "gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
         "anomaly mode": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
         "deterministic mode": (read_deterministic, set_deterministic),
-        "matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        "matmul precision": (read_products, set_products),
         "cuDNN mode": (lambda: (cudnn.enabled, cudnn.benchmark, cudnn.deterministic), set_cudnn),
         "autocast": (lambda: {kind: torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda")}, set_autocast),
         "seed of torch": (torch.initial_seed, torch.manual_seed),

@@ -40,8 +40,11 @@ class Settings(TypedDict, total=False):
     accumulate: int | None
     clip: float | None
     clip_value: float | None
+    ema: float | None
     label_smoothing: float | None
     memory_format: Literal["contiguous", "channels_last"] | None
+    precision: Literal["fp32", "bf16", "fp16"] | None
+    tf32: bool | None
     augment: str | None
     validation: float | None
     split_seed: int | None

@@ -94,12 +94,24 @@ class TrainConfig:
     clip_value: float | None = setting(
         None, "Largest size of a single gradient.", metavar="X", shown_default="no limit", gt=0.0
     )
+    ema: float | None = setting(
+        None,
+        "Decay of an exponential moving average of the weights, 0.999 say: it is what is evaluated and kept.",
+        metavar="D",
+        shown_default="the weights as they are",
+        gt=0.0,
+        lt=1.0,
+    )
     label_smoothing: float = setting(
         0.0, "Share of a target that all classes have alike.", metavar="X", shown_default="0", ge=0, lt=1
     )
     memory_format: Literal["contiguous", "channels_last"] = setting(
         "contiguous", "contiguous or channels_last: how the values of images and kernels lie.", metavar="NAME"
     )
+    precision: Literal["fp32", "bf16", "fp16"] = setting(
+        "fp32", "Of the forward pass in training: fp32, bf16, or fp16 on an accelerator.", metavar="NAME"
+    )
+    tf32: bool = setting(False, "Train with the TF32 matrix products of a CUDA device.", shown_default="no")
     augment: str = setting("none", "What is done to training images, flip,crop:padding=2 say.", metavar="OPS")
     validation: float = setting(
         0.0,

@@ -128,6 +128,7 @@ def evaluate(
         metric_params=metric_params,
         settings=settings,
         course_style=course_style,
+        trains=False,
     )
     plan = make_plan(wanted, places.registry)
     name, config = plan.dataset.name, plan.config

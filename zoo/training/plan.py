@@ -21,6 +21,7 @@ from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig, resolve_config
 from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec
 from zoo.training import course
+from zoo.training.precision import check_precision
 
 log = logging.getLogger("zoo")
 
@@ -32,7 +33,8 @@ MAX_PARAM = 100_000
 class Wanted:
     """What is wanted by name, as the arguments of `zoo.run` say it.
 
-    None for a model or a data set means that something else names it, None for params that none were given.
+    None for a model or a data set means that something else names it, None for params that none were given. `trains`
+    says whether the settings of a training are to be used, so that their device must be able to.
     """
 
     model: str | None
@@ -43,6 +45,7 @@ class Wanted:
     metric_params: Mapping[str, Mapping[str, Any]] | None
     settings: Mapping[str, Any]
     course_style: bool = False
+    trains: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,9 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
     with errors.catch():
         found["config"] = resolve_config(found["model"].spec.train if "model" in found else {}, wanted.settings)
         found["device"] = resolve_device(found["config"].device)
+    if "device" in found and wanted.trains:
+        with errors.catch():
+            check_precision(found["config"], found["device"])
     if "config" in found:
         with errors.catch():
             _check_augment(found["config"].augment)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -111,6 +112,7 @@ def train(
     log.debug("rehearsing %s", plan.model.name)
     rehearsal = rehearse(plan, ready, record)
     trainer = Trainer(ready.model, plan.config, plan.device, ready.metrics, show=show, outcomes=outcomes)
+    ready = replace(ready, model=trainer.evaluated)
     recording = Recording(request, ready, rehearsal, record)
     trainer.on_epoch = recording.follow(trainer, on_epoch)
     with stop_once(), recording.keeping(trainer), name_memory(plan):

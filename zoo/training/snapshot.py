@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -10,15 +11,24 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import is_out_of_memory
+from zoo.models.weights import as_state_dict
 
 log = logging.getLogger("zoo")
+
+
+def copy_state(state: Any) -> Any:
+    """Return a copy of plain data in which tensors may be, those on the CPU."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, Mapping):
+        return {name: copy_state(value) for name, value in state.items()}
+    return type(state)(map(copy_state, state)) if isinstance(state, list | tuple) else state
 
 
 class Snapshot:
     """A copy of a model's state dict in the memory of the machine.
 
-    It takes the model's size once, and a copy's time after each epoch but the last. What else a training would need to
-    go on from here, the state of its optimizer, belongs here too.
+    It takes the model's size once, and a copy's time after each epoch but the last.
     """
 
     def __init__(self) -> None:
@@ -41,7 +51,7 @@ class Snapshot:
     def restore(self, model: nn.Module) -> bool:
         """Give the model the state that it had; return whether there is one."""
         if self.state:
-            model.load_state_dict(self.state)
+            model.load_state_dict(as_state_dict(self.state, model))
         return bool(self.state)
 
     def _copy(self, name: str, value: Any) -> Any:

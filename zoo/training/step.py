@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from zoo.errors import DivergedError
 from zoo.registry.settings import TrainConfig
+from zoo.training.average import Average
+from zoo.training.precision import lower
 
+Forward = Callable[[Tensor], Any]
+"""Gives the logits `(N, num_classes)` of inputs: a model, or what runs one in another precision."""
 LossFunction = Callable[..., Tensor]
 """Gives the mean loss of a batch, of logits `(N, num_classes)` and targets `(N,)`."""
+
+SKIPS = 40
+"""Steps one after the other whose gradients overflow in fp16, the scale of the loss halved each time from 65536 on: by
+then no scale helps."""
 
 
 class TrainStep:
@@ -23,7 +33,7 @@ class TrainStep:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Forward,
         loss_function: LossFunction,
         optimizer: torch.optim.Optimizer,
         schedule: LRScheduler | None = None,
@@ -53,21 +63,30 @@ class TrainStep:
     def finish(self) -> None:
         """End an epoch: all of its batches have made their steps."""
 
+    def list_parts(self) -> dict[str, Any]:
+        """Return what has a state that changes from step to step, by name, each with a `state_dict`."""
+        parts = {"optimizer": self.optimizer, "schedule": self.schedule}
+        return {name: part for name, part in parts.items() if part is not None}
+
 
 class CarefulStep(TrainStep):
-    """A step whose gradients are those of several batches, and are clipped; each as the settings say."""
+    """A step whose gradients are those of several batches, are clipped, and scaled where fp16 would lose them; after it
+    the average of the weights is brought up to date. Each as the settings say."""
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Forward,
         loss_function: LossFunction,
         optimizer: torch.optim.Optimizer,
         schedule: LRScheduler | None,
         config: TrainConfig,
+        average: Average | None = None,
     ) -> None:
         super().__init__(model, loss_function, optimizer, schedule)
-        self.config = config
-        self.batches, self.samples = 0, 0
+        self.config, self.average = config, average
+        self.batches, self.samples, self.skipped = 0, 0, 0
+        device = self.parameters[0].device.type if self.parameters else "cpu"
+        self.scaler = torch.amp.GradScaler(device, enabled=config.precision == "fp16")
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Add the gradients of a batch, weighted by its samples; update after as many batches as the settings say.
@@ -78,7 +97,7 @@ class CarefulStep(TrainStep):
         loss = self.loss_function(self.model(inputs), targets)
         if not self.batches:
             self.forget()
-        (loss * len(targets) if self.config.accumulate > 1 else loss).backward()
+        self.scaler.scale(loss * len(targets) if self.config.accumulate > 1 else loss).backward()
         self.batches, self.samples = self.batches + 1, self.samples + len(targets)
         if self.batches == self.config.accumulate:
             self.finish()
@@ -88,6 +107,7 @@ class CarefulStep(TrainStep):
         """Update by the gradients of the batches since the last update, if there are any."""
         if not self.batches:
             return
+        self.scaler.unscale_(self.optimizer)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         if self.config.accumulate > 1:
             torch._foreach_div_(gradients, self.samples)
@@ -98,6 +118,35 @@ class CarefulStep(TrainStep):
         self.batches, self.samples = 0, 0
         self.update()
 
+    def update(self) -> None:
+        """Update the parameters, then the learning rate and the average; none of them where gradients overflowed.
+
+        Raises:
+            DivergedError: they did so SKIPS times in a row.
+        """
+        if self.scaler.is_enabled():
+            scale = self.scaler.get_scale()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            if self.scaler.get_scale() < scale:
+                self.skipped += 1
+                if self.skipped == SKIPS:
+                    what = f"the gradients of {SKIPS} steps in a row were not finite in fp16"
+                    raise DivergedError(what, fix="Use precision='fp32', or a lower lr=...")
+                return
+            self.skipped = 0
+        else:
+            self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        if self.average is not None:
+            self.average.update()
+
+    def list_parts(self) -> dict[str, Any]:
+        """Return what has a state that changes from step to step, by name, each with a `state_dict`."""
+        more = {"average": self.average, **({"scaler": self.scaler} if self.scaler.is_enabled() else {})}
+        return {**super().list_parts(), **{name: part for name, part in more.items() if part is not None}}
+
 
 def build_step(
     model: nn.Module,
@@ -105,10 +154,13 @@ def build_step(
     optimizer: torch.optim.Optimizer,
     schedule: LRScheduler | None,
     config: TrainConfig,
+    average: Average | None = None,
 ) -> TrainStep:
     """Return the step that the settings ask for; the plain one where they ask for nothing that costs time."""
     if config.label_smoothing:
         loss_function = partial(loss_function, label_smoothing=config.label_smoothing)
-    if config.accumulate == 1 and config.clip is None and config.clip_value is None:
-        return TrainStep(model, loss_function, optimizer, schedule)
-    return CarefulStep(model, loss_function, optimizer, schedule, config)
+    forward = lower(model, config.precision, next(model.parameters()).device)
+    careful = config.accumulate > 1 or config.clip is not None or config.clip_value is not None
+    if careful or average is not None or config.precision == "fp16":
+        return CarefulStep(forward, loss_function, optimizer, schedule, config, average)
+    return TrainStep(forward, loss_function, optimizer, schedule)

@@ -6,25 +6,29 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from zoo.data.batches import Batches
-from zoo.errors import DivergedError
+from zoo.errors import DivergedError, UsageError
+from zoo.models.device import read_generators, set_generators
+from zoo.models.weights import as_state_dict
 from zoo.records.history import Epoch
 from zoo.registry.metric import Metric
 from zoo.registry.settings import TrainConfig
 from zoo.training import course
+from zoo.training.average import Average
 from zoo.training.choice import Choice
 from zoo.training.losses import Losses
 from zoo.training.metrics import compute_metrics, reset_metrics, update_metrics
 from zoo.training.optimizers import build_optimizer
+from zoo.training.precision import use_tf32
 from zoo.training.progress import Progress, no_progress
 from zoo.training.schedules import build_schedule
 from zoo.training.signals import defer_signals
-from zoo.training.snapshot import Snapshot
+from zoo.training.snapshot import Snapshot, copy_state
 from zoo.training.step import LossFunction, TrainStep, build_step
 
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Trainer:
-    """Trains a model: all state of a training sits in its model, its optimizer and the number of epochs done."""
+    """Trains a model. `state` is all that a training is at the end of an epoch."""
 
     model: nn.Module
     config: TrainConfig
@@ -46,9 +50,76 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.optimizer = build_optimizer(self.model, self.config)
+        self.average = None if self.config.ema is None else Average(self.model, self.config.ema)
+        self.step: TrainStep | None = None
+        self.batches = 0
         self.history: list[Epoch] = []
         self.snapshot = Snapshot()
         self.choice: Choice | None = None
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that is evaluated and kept: the averaged one where the settings ask for an average."""
+        return self.model if self.average is None else self.average.module
+
+    def prepare(self, batches: int) -> TrainStep:
+        """Build the schedule and the step of a training of so many batches in each epoch, once; return the step.
+
+        Raises:
+            UsageError: the training was begun with other batches.
+        """
+        if self.step is None:
+            schedule = build_schedule(self.optimizer, self.config, batches)
+            self.step = build_step(
+                self.model, self.loss_function, self.optimizer, schedule, self.config, average=self.average
+            )
+            self.batches = batches
+        elif self.batches != batches:
+            raise UsageError(f"an epoch has {batches} batches", f"the training was begun with {self.batches}")
+        return self.step
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the training is at the end of an epoch: copies of tensors, on the CPU, and plain data.
+
+        A Trainer of the same model and settings that loads it goes on with the same bits. No batches wait for a step
+        then, and what the choice of the best epoch knows follows from the history.
+
+        Raises:
+            UsageError: the training has not begun.
+        """
+        if self.step is None:
+            raise UsageError("the training has no state", "it has not begun")
+        parts = {"model": self.model, **self.step.list_parts()}
+        state = {
+            "parts": {name: part.state_dict() for name, part in parts.items()},
+            "batches": self.batches,
+            "history": self.history,
+            "snapshot": None if self.choice is None else self.snapshot.state,
+            "generators": read_generators(),
+        }
+        return {name: copy_state(value) for name, value in state.items()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Become what a training was: `state` as `state` returned it, also after a file that held it.
+
+        The random generators of the process are set too, so nothing may draw from them between this and `fit`.
+
+        Raises:
+            UsageError: it is of a training with other settings.
+        """
+        state = {name: copy_state(value) for name, value in state.items()}
+        parts = {"model": self.model, **self.prepare(state["batches"]).list_parts()}
+        if different := parts.keys() ^ state["parts"].keys():
+            raise UsageError("the state is of other settings", f"only one has {', '.join(sorted(different))}")
+        for name, part in parts.items():
+            found = state["parts"][name]
+            part.load_state_dict(as_state_dict(found, part) if isinstance(part, nn.Module) else found)
+        self.history = state["history"]
+        if state["snapshot"] is None:
+            self.snapshot.take(self.evaluated)
+        else:
+            self.snapshot.state = state["snapshot"]
+        set_generators(state["generators"])
 
     def fit(self, train: Batches, test: Batches, choice: Choice | None = None) -> list[Epoch]:
         """Train for the epochs of the settings, evaluating on `test` after each; return the history.
@@ -60,16 +131,21 @@ class Trainer:
             DivergedError: a loss is not finite.
         """
         self.choice = choice
+        if choice is not None:
+            for done in self.history:
+                choice.note(done)
         split: Literal["validation", "test"] = "validation" if choice else "test"
-        schedule = build_schedule(self.optimizer, self.config, len(train))
-        step = build_step(self.model, self.loss_function, self.optimizer, schedule, self.config)
+        step = self.prepare(len(train))
         losses = Losses(self.device)
         for epoch in range(len(self.history), self.config.epochs):
+            if choice is not None and choice.is_over(epoch):
+                break
             started = time.perf_counter()
-            loss = train_one_epoch(self.model, step, train, losses, epoch, self.show)
+            with use_tf32(self.config.tf32):
+                loss = train_one_epoch(self.model, step, train, losses, epoch, self.show)
             trained = time.perf_counter()
             outcomes = self.outcomes if choice is None and epoch + 1 == self.config.epochs else None
-            scores = evaluate(self.model, test, self.metrics, epoch=epoch, show=self.show, outcomes=outcomes)
+            scores = evaluate(self.evaluated, test, self.metrics, epoch=epoch, show=self.show, outcomes=outcomes)
             seconds = {"train": trained - started, split: time.perf_counter() - trained}
             losses_told = {"loss": loss}
             if course.NAME in self.metrics:
@@ -79,8 +155,6 @@ class Trainer:
             self.finish_epoch(told)
             if self.on_epoch is not None:
                 self.on_epoch(self.history[-1])
-            if choice is not None and choice.is_over(epoch + 1):
-                break
         return self.history
 
     def finish_epoch(self, epoch: Epoch) -> None:
@@ -91,17 +165,17 @@ class Trainer:
             if self.choice is not None:
                 wanted = self.choice.note(epoch)
             if wanted:
-                self.snapshot.take(self.model)
+                self.snapshot.take(self.evaluated)
 
     def restore(self) -> bool:
-        """Give the model back what it was after the best epoch, or the last finished one where none is chosen.
+        """Give the evaluated model back what it was after the best epoch, without a choice after the last finished one.
 
         Return whether there was one.
         """
         finished = len(self.history)
         if self.choice is not None:
-            return finished > 0 and self.snapshot.restore(self.model)
-        return finished > 0 and (finished == self.config.epochs or self.snapshot.restore(self.model))
+            return finished > 0 and self.snapshot.restore(self.evaluated)
+        return finished > 0 and (finished == self.config.epochs or self.snapshot.restore(self.evaluated))
 
 
 def train_one_epoch(

@@ -33,6 +33,7 @@ from zoo.registry.places import open_places
 from zoo.training.blame import blame_plugin
 from zoo.training.optimizers import build_optimizer
 from zoo.training.plan import Wanted, make_plan
+from zoo.training.precision import lower
 from zoo.training.setup import build_metrics
 from zoo.training.step import TrainStep
 
@@ -203,7 +204,8 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     trainable_bytes = sum(parameter.nbytes for parameter in trainable)
     optimizer_states = {"adam": 2, "adamw": 2}.get(plan.config.optimizer, 1 if plan.config.momentum else 0)
     saved_bytes = _measure_saved(model.train(), inputs, targets)
-    step = TrainStep(model, nn.functional.cross_entropy, build_optimizer(model, plan.config))
+    forward = lower(model, plan.config.precision, plan.device)
+    step = TrainStep(forward, nn.functional.cross_entropy, build_optimizer(model, plan.config))
     seconds = []
     for _ in range(7):
         started = time.perf_counter()

@@ -67,6 +67,7 @@ def run_command(freeze: tuple[str, ...], discover: Discover, seeds: str | None, 
     where = f"{result.device}, {threads} thread{'' if threads == 1 else 's'}"
     write_result(f"{_show_scores(result)}\n{trained} in {result.seconds:.2f} s on {where}")
     write_result(f"weights: {escape(show(result.weights))}")
+    _tell_average(result)
     _tell_choice(result)
     given = {**click.get_current_context().params, **settings}
     for command, purpose in suggest_next(Path(show(result.run)).parent, registry, given):
@@ -123,6 +124,12 @@ def _write_epoch(epoch: Epoch) -> None:
         return
     scores = "  ".join(f"{escape(name)} {value:.4f}" for name, value in found.items() if name != "loss")
     write_note(f"{start} {train['loss']:.4f}  {split} loss {found['loss']:.4f}  {scores}  {seconds:.2f} s")
+
+
+def _tell_average(result: RunResult) -> None:
+    """Say that the scores and the weights are not those that were trained, where they are averages of them."""
+    if (decay := result.train_config["ema"]) is not None:
+        write_result(f"scores and weights are of the moving average of the weights, decay {decay:g}")
 
 
 def _tell_choice(result: RunResult) -> None:

@@ -1,0 +1,165 @@
+"""The state of a trainer: another one that loads it goes on with the same bits, whatever the settings ask for."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.errors import UsageError
+from zoo.models.device import read_generators, use_seed, use_threads
+from zoo.registry.preprocess import Preprocess
+from zoo.registry.settings import TrainConfig
+from zoo.training.choice import Choice
+from zoo.training.optimizers import OPTIMIZERS
+from zoo.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with use_threads(1), use_seed(3):
+        yield
+
+
+class Noisy(nn.Module):
+    """Draws from every generator that a plugin may use."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs + 0.01 * (random.random() + float(numpy.random.rand())) if self.training else inputs
+
+
+def build(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        *(nn.Flatten(), nn.Linear(12, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), Noisy(), nn.ReLU(), nn.Linear(8, 5))
+    )
+
+
+def make_batches(samples: int, size: int, seed: int | None = 42) -> TensorBatches:
+    generator = torch.Generator().manual_seed(samples)
+    images = torch.randn(samples, 1, 3, 4, generator=generator)
+    targets = torch.randint(5, (samples,), generator=generator)
+    return TensorBatches(images, targets, Preprocess(), BatchSettings(batch_size=size, device=CPU, shuffle_seed=seed))
+
+
+def drop_seconds(history: list[Any]) -> list[Any]:
+    return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in history]
+
+
+def choose(settings: Mapping[str, Any]) -> Choice | None:
+    return Choice("loss", False, settings["patience"]) if "patience" in settings else None
+
+
+class Whole:
+    """A training from start to end, with its state after the second epoch."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings, self.choice = settings, choose(settings)
+        self.config = TrainConfig(**{"batch_size": 10, "epochs": 4, **settings})
+        self.state: dict[str, Any] = {}
+        self.trainer = Trainer(build(), self.config, CPU, on_epoch=self.keep)
+        self.trainer.fit(make_batches(93, 10), make_batches(40, 20, None), self.choice)
+
+    def keep(self, epoch: Any) -> None:
+        if epoch["epoch"] == 2:
+            self.state = self.trainer.state()
+
+    def go_on(self) -> tuple[Trainer, Choice | None]:
+        """Return a trainer of another model that has loaded the state and gone on, with what chose its epoch."""
+        trainer, choice = Trainer(build(seed=9), self.config, CPU), choose(self.settings)
+        trainer.load_state(self.state)
+        trainer.fit(make_batches(93, 10), make_batches(40, 20, None), choice)
+        return trainer, choice
+
+
+ALL: dict[str, Any] = {"schedule": "cosine", "warmup": 3, "momentum": 0.9, "ema": 0.9, "accumulate": 3, "clip": 1.0}
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {**ALL, "patience": 3},
+    {**ALL, "patience": 1, "lr": 3.0, "epochs": 9},
+    {**ALL, "precision": "fp16", "patience": 2, "label_smoothing": 0.1},
+    {"schedule": "one-cycle", "momentum": 0.9},
+    {"precision": "bf16", "schedule": "step", "step_epochs": 2, "ema": 0.5},
+    *({"optimizer": name, "schedule": "exponential", "accumulate": 2} for name in OPTIMIZERS if name != "sgd"),
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_a_training_goes_on_with_the_same_bits(settings: dict[str, Any]) -> None:
+    whole = Whole(**settings)
+    assert len(whole.trainer.history) > 2
+    trainer, choice = whole.go_on()
+    assert drop_seconds(trainer.history) == drop_seconds(whole.trainer.history)
+    assert trainer.history[:2] == whole.trainer.history[:2]
+    assert choice == whole.choice and vars(choice or object) == vars(whole.choice or object)
+    compare(trainer, whole.trainer)
+    assert trainer.restore() == whole.trainer.restore() is True
+    compare(trainer, whole.trainer)
+    # A state is a copy: neither training has changed it, so it can be loaded once more.
+    compare(whole.go_on()[0], whole.go_on()[0])
+
+
+def compare(one: Trainer, other: Trainer) -> None:
+    for ours, theirs in ((one.model, other.model), (one.evaluated, other.evaluated)):
+        assert all(map(torch.equal, ours.state_dict().values(), theirs.state_dict().values()))
+    assert list_leaves(one.state(), "history") == list_leaves(other.state(), "history")
+
+
+def list_leaves(state: Any, *without: str) -> list[Any]:
+    """Return all values of a state, tensors as lists."""
+    if isinstance(state, dict):
+        return [leaf for name, each in state.items() if name not in without for leaf in (name, *list_leaves(each))]
+    if isinstance(state, list | tuple):
+        return [leaf for each in state for leaf in list_leaves(each)]
+    return [state.dtype, state.tolist()] if isinstance(state, Tensor) else [state]
+
+
+def test_a_state_is_tensors_and_plain_data() -> None:
+    state = Whole(**ALL, patience=3).state
+
+    def strip(part: Any) -> Any:
+        if isinstance(part, dict):
+            assert type(part) is dict
+            return {str(name): strip(each) for name, each in part.items()}
+        if isinstance(part, list | tuple):
+            return [strip(each) for each in part]
+        if isinstance(part, Tensor):
+            assert part.device == CPU and not part.requires_grad
+            return "tensor"
+        return part
+
+    assert json.loads(json.dumps(strip(state))).keys() == state.keys()
+    assert state["parts"].keys() == {"model", "optimizer", "schedule", "average"}
+    assert state["parts"]["average"]["n_averaged"] == state["parts"]["schedule"]["last_epoch"] == 8
+
+
+def test_the_generators_belong_to_it() -> None:
+    whole = Whole()
+    with use_seed(99):
+        others = read_generators()
+    for name in ("torch", "python", "numpy"):
+        trainer = Trainer(build(), whole.config, CPU)
+        trainer.load_state({**whole.state, "generators": {**whole.state["generators"], name: others[name]}})
+        trainer.fit(make_batches(93, 10), make_batches(40, 20, None))
+        assert drop_seconds(trainer.history) != drop_seconds(whole.trainer.history), name
+
+
+def test_a_state_of_other_settings_or_batches_is_refused() -> None:
+    whole = Whole(ema=0.9)
+    with pytest.raises(UsageError, match=r"^the state is of other settings: only one has average$"):
+        Trainer(build(), TrainConfig(epochs=4), CPU).load_state(whole.state)
+    trainer = Trainer(build(), whole.config, CPU)
+    with pytest.raises(UsageError, match="it has not begun"):
+        trainer.state()
+    trainer.load_state(whole.state)
+    with pytest.raises(UsageError, match=r"^an epoch has 5 batches: the training was begun with 10$"):
+        trainer.fit(make_batches(93, 20), make_batches(40, 20, None))
