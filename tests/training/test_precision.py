@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import zoo
 from zoo.cli.main import main
 from zoo.data.batches import BatchSettings, TensorBatches
-from zoo.errors import DivergedError, SettingError, ZooError
+from zoo.errors import DivergedError, DryRunError, SettingError, ZooError
 from zoo.models.device import use_threads
 from zoo.registry.global_state import keep_state, read_state
 from zoo.registry.preprocess import Preprocess
@@ -206,6 +206,28 @@ def test_evaluation_asks_nothing_of_the_precision_that_a_model_recommends(tmp_pa
     run = zoo.run("local/halved", "shapes", precision="bf16", dataset_params=SMALL, runs_dir=tmp_path, **settings)
     assert run.train_config["precision"] == "bf16"
     assert zoo.evaluate(run.weights, **settings).metrics == run.metrics
+
+
+def test_a_model_that_cannot_compute_in_it_is_told_before_the_training(tmp_path: Path) -> None:
+    class Copying(nn.Linear):
+        def forward(self, inputs: Tensor) -> Tensor:
+            logits = super().forward(inputs.flatten(1))
+            copied = torch.zeros(logits.shape)
+            copied[torch.arange(len(logits))] = logits  # it takes no values of another dtype
+            return copied
+
+    @zoo.model(name="copying")
+    def copying(*, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        return Copying(math.prod(input_shape), num_classes)
+
+    registry = zoo.Registry.discover()
+    registry.add(*getattr(copying, SPEC_ATTRIBUTE))
+    where = {"registry": registry, "dataset_params": SMALL, "device": "cpu"}
+    needed = "needs a forward pass in training mode in bfloat16 for inputs of"
+    with pytest.raises(DryRunError, match=needed):
+        zoo.run("local/copying", "shapes", precision="bf16", runs_dir=tmp_path, **where)
+    assert not list(tmp_path.iterdir())
+    assert zoo.run("local/copying", "shapes", epochs=1, runs_dir=tmp_path, **where).metrics
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> torch.device:

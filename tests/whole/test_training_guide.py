@@ -32,9 +32,9 @@ def shorten(command: str) -> list[str]:
 @pytest.mark.slow
 def test_each_command_of_the_page_runs(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ZOO_RUNS_DIR")
-    assert len(COMMANDS) == 12
+    assert len(COMMANDS) == 14
     for command in COMMANDS:
         assert command.startswith("zoo "), command
         assert main(shorten(command)) == 0, command
     assert Path("augmented.png").is_file()
-    assert sum((folder / "last.safetensors").is_file() for folder in Path("runs").iterdir()) == 7
+    assert sum((folder / "last.safetensors").is_file() for folder in Path("runs").iterdir()) == 8

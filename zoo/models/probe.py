@@ -73,7 +73,9 @@ def check_training_pass(model: nn.Module, inputs: torch.Tensor, *, name: str, da
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        needed = f"a forward pass in training mode for inputs of {show_shape(tuple(inputs.shape))}"
+        kind = inputs.device.type
+        lowered = f" in {name_dtype(torch.get_autocast_dtype(kind))}" if torch.is_autocast_enabled(kind) else ""
+        needed = f"a forward pass in training mode{lowered} for inputs of {show_shape(tuple(inputs.shape))}"
         raise DryRunError(name, dataset, needed, describe(error)) from error
     _check_state(model, before, name, dataset)
 

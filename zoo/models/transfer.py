@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.errors import SettingError, UsageError, WeightsError, quote
-from zoo.models.weights import as_state_dict, fit_tensor
+from zoo.models.state import as_state_dict
+from zoo.models.weights import fit_tensor
 
 log = logging.getLogger("zoo")
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import struct
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +26,7 @@ from zoo.errors import (
 )
 from zoo.limits import MODEL_FACTOR, MODEL_SPARE
 from zoo.models.provider import find_model
+from zoo.models.state import as_state_dict
 from zoo.records.header import FORMAT, Header, read_header
 from zoo.records.metadata import WeightsMetadata
 from zoo.records.plain import hash_json
@@ -258,13 +258,6 @@ def _check_names(path: Path, expected: Collection[str], names: Collection[str]) 
         if wrong:
             counted = f"{what} {len(wrong)} of {len(expected)} tensors"
             raise WeightsError(f"{path} {counted}", f"the first is {quote(wrong[0])}")
-
-
-def as_state_dict(tensors: Mapping[str, torch.Tensor], model: nn.Module) -> OrderedDict[str, torch.Tensor]:
-    """Return tensors as a state dict of the model's own version: layers whose form has changed ask for it."""
-    state = OrderedDict(tensors)
-    state._metadata = getattr(model.state_dict(), "_metadata", None)  # type: ignore[attr-defined]
-    return state
 
 
 def fit_tensor(path: Path, name: str, tensor: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from zoo.models.weights import as_state_dict
+from zoo.models.state import as_state_dict
 
 
 class Average:

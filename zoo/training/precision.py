@@ -46,6 +46,11 @@ def _find_problem(precision: str, device: torch.device, recent: bool) -> str:
         return f"cannot compute in {precision}: {describe(error)}"
 
 
+def use_precision(precision: str, device: torch.device) -> torch.autocast:
+    """Return a context in which torch computes in a precision what it has in it, in fp32 all."""
+    return torch.autocast(device.type, dtype=DTYPES.get(precision), enabled=precision in DTYPES)
+
+
 def lower(model: nn.Module, precision: str, device: torch.device) -> Callable[[Tensor], Any]:
     """Return what runs a model's forward pass in a precision and gives its outputs, the logits, in float32.
 
@@ -55,7 +60,7 @@ def lower(model: nn.Module, precision: str, device: torch.device) -> Callable[[T
         return model
 
     def forward(inputs: Tensor) -> Any:
-        with torch.autocast(device.type, dtype=DTYPES[precision]):
+        with use_precision(precision, device):
             outputs = model(inputs)
         return _raise(outputs)
 

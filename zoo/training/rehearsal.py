@@ -30,6 +30,7 @@ from zoo.records.runs import RunRecord
 from zoo.registry.entries import Registry
 from zoo.training.metrics import check_metrics
 from zoo.training.plan import Plan
+from zoo.training.precision import use_precision
 from zoo.training.setup import Preparation
 
 log = logging.getLogger("zoo")
@@ -86,7 +87,8 @@ def rehearse(plan: Plan, ready: Preparation, record: RunRecord) -> Rehearsal:
                 raise DryRunError(plan.model.name, plan.dataset.name, needed, got) from error
             twin = _rebuild(plan, ready.model, metadata)
             twin.to(plan.device)
-            check_training_pass(twin, first["train"], **names)
+            with use_precision(plan.config.precision, plan.device):
+                check_training_pass(twin, first["train"], **names)
             # What the pass changed in the state dict is put back, so whatever else differs now would be lost in a file.
             _load(plan, twin.cpu(), ready.model)
             if golden is not None and not problem:

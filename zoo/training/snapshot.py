@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -11,18 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import is_out_of_memory
-from zoo.models.weights import as_state_dict
+from zoo.models.state import as_state_dict
 
 log = logging.getLogger("zoo")
-
-
-def copy_state(state: Any) -> Any:
-    """Return a copy of plain data in which tensors may be, those on the CPU."""
-    if isinstance(state, Tensor):
-        return state.detach().to("cpu", copy=True)
-    if isinstance(state, Mapping):
-        return {name: copy_state(value) for name, value in state.items()}
-    return type(state)(map(copy_state, state)) if isinstance(state, list | tuple) else state
 
 
 class Snapshot:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zoo.data.batches import Batches
 from zoo.errors import DivergedError, UsageError
 from zoo.models.device import read_generators, set_generators
-from zoo.models.weights import as_state_dict
+from zoo.models.state import as_state_dict, copy_state
 from zoo.records.history import Epoch
 from zoo.registry.metric import Metric
 from zoo.registry.settings import TrainConfig
@@ -28,7 +28,7 @@ from zoo.training.precision import use_tf32
 from zoo.training.progress import Progress, no_progress
 from zoo.training.schedules import build_schedule
 from zoo.training.signals import defer_signals
-from zoo.training.snapshot import Snapshot, copy_state
+from zoo.training.snapshot import Snapshot
 from zoo.training.step import LossFunction, TrainStep, build_step
 
 if TYPE_CHECKING:
