@@ -156,6 +156,17 @@ def test_all_that_is_kept_of_a_run_is_of_the_average(tmp_path: Path, capsys: pyt
     assert re.search(r"repeat with .* --ema 0\.8 ", shown)
 
 
+def test_the_weights_are_the_average_as_it_was_after_the_best_epoch(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"dataset_params": SMALL, "validation": 0.25, "lr": 0.7, "ema": 0.5, "threads": 1}
+    run = zoo.run(epochs=8, monitor="accuracy", runs_dir=tmp_path, **settings)
+    chosen = run.best["epoch"]
+    assert chosen < 8, "this training is to have its best epoch before its last"
+    shorter = zoo.run(epochs=chosen, runs_dir=tmp_path, **settings)
+    best, expected = load_file(run.weights), load_file(shorter.run / "last.safetensors")
+    assert all(torch.equal(value, expected[name]) for name, value in best.items())
+    assert zoo.evaluate(run.weights, threads=1).metrics == run.metrics
+
+
 class Stopping(nn.Module):
     """Interrupts the training after so many forward passes."""
 
