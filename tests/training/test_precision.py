@@ -297,7 +297,8 @@ def test_the_precision_of_one_backend_is_put_back_like_that_of_all(products: Any
     before = read_tf32()
     with keep_state() as changed:
         products.cuda.matmul.fp32_precision = "tf32"
-    assert changed["matmul precision"] == "matmul precision (highest to tf32 none)"
+    # What the other backend says depends on whether the precision of all has been set before in this process.
+    assert changed["matmul precision"].startswith("matmul precision (highest to tf32 ")
     assert read_state()["matmul precision"] == "highest" and read_tf32()[0] in (before[0], "ieee")
 
 
