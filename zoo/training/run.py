@@ -110,7 +110,16 @@ def train(
     record, outcomes = describe_run(request, ready), OutcomeCollector()
     log.debug("rehearsing %s", plan.model.name)
     rehearsal = rehearse(plan, ready, record)
-    trainer = Trainer(ready.model, plan.config, plan.device, ready.metrics, show=show, outcomes=outcomes)
+    trainer = Trainer(
+        ready.model,
+        plan.config,
+        plan.device,
+        ready.metrics,
+        show=show,
+        outcomes=outcomes,
+        head=ready.head,
+        later=ready.later,
+    )
     recording = Recording(request, ready, rehearsal, record)
     trainer.on_epoch = recording.follow(trainer, on_epoch)
     with stop_once(), recording.keeping(trainer), name_memory(plan):

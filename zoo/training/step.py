@@ -7,9 +7,9 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.registry.settings import TrainConfig
+from zoo.training.schedules import Schedule
 
 LossFunction = Callable[..., Tensor]
 """Gives the mean loss of a batch, of logits `(N, num_classes)` and targets `(N,)`."""
@@ -26,7 +26,7 @@ class TrainStep:
         model: nn.Module,
         loss_function: LossFunction,
         optimizer: torch.optim.Optimizer,
-        schedule: LRScheduler | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
         self.model, self.loss_function, self.optimizer, self.schedule = model, loss_function, optimizer, schedule
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -62,7 +62,7 @@ class CarefulStep(TrainStep):
         model: nn.Module,
         loss_function: LossFunction,
         optimizer: torch.optim.Optimizer,
-        schedule: LRScheduler | None,
+        schedule: Schedule | None,
         config: TrainConfig,
     ) -> None:
         super().__init__(model, loss_function, optimizer, schedule)
@@ -103,7 +103,7 @@ def build_step(
     model: nn.Module,
     loss_function: LossFunction,
     optimizer: torch.optim.Optimizer,
-    schedule: LRScheduler | None,
+    schedule: Schedule | None,
     config: TrainConfig,
 ) -> TrainStep:
     """Return the step that the settings ask for; the plain one where they ask for nothing that costs time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from zoo.data.batches import Batches
 from zoo.errors import DivergedError
+from zoo.models.freezing import unfreeze
 from zoo.records.history import Epoch
 from zoo.registry.metric import Metric
 from zoo.registry.settings import TrainConfig
@@ -22,7 +23,7 @@ from zoo.training.losses import Losses
 from zoo.training.metrics import compute_metrics, reset_metrics, update_metrics
 from zoo.training.optimizers import build_optimizer
 from zoo.training.progress import Progress, no_progress
-from zoo.training.schedules import build_schedule
+from zoo.training.schedules import Schedule, build_schedule
 from zoo.training.signals import defer_signals
 from zoo.training.snapshot import Snapshot
 from zoo.training.step import LossFunction, TrainStep, build_step
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Trainer:
-    """Trains a model: all state of a training sits in its model, its optimizer and the number of epochs done."""
+    """Trains a model: all state of a training is that of its model, its optimizer, its schedule and its history.
+
+    `head` and `later` are names of parameters: those that have a rate of their own, and those that are frozen until
+    the epoch in which the settings let them be trained.
+    """
 
     model: nn.Module
     config: TrainConfig
@@ -43,9 +48,12 @@ class Trainer:
     show: Progress = no_progress
     on_epoch: Callable[[Epoch], None] | None = None
     outcomes: OutcomeCollector | None = None
+    head: Collection[str] = ()
+    later: Collection[str] = ()
 
     def __post_init__(self) -> None:
-        self.optimizer = build_optimizer(self.model, self.config)
+        self.optimizer = build_optimizer(self.model, self.config, head=self.head, later=self.later)
+        self.schedule: Schedule | None = None
         self.history: list[Epoch] = []
         self.snapshot = Snapshot()
         self.choice: Choice | None = None
@@ -61,10 +69,12 @@ class Trainer:
         """
         self.choice = choice
         split: Literal["validation", "test"] = "validation" if choice else "test"
-        schedule = build_schedule(self.optimizer, self.config, len(train))
-        step = build_step(self.model, self.loss_function, self.optimizer, schedule, self.config)
+        self.schedule = build_schedule(self.optimizer, self.config, len(train), choice)
+        step = build_step(self.model, self.loss_function, self.optimizer, self.schedule, self.config)
         losses = Losses(self.device)
         for epoch in range(len(self.history), self.config.epochs):
+            if self.config.unfreeze_at is not None and epoch + 1 >= self.config.unfreeze_at:
+                unfreeze(self.model, self.later)
             started = time.perf_counter()
             loss = train_one_epoch(self.model, step, train, losses, epoch, self.show)
             trained = time.perf_counter()
@@ -74,8 +84,11 @@ class Trainer:
             losses_told = {"loss": loss}
             if course.NAME in self.metrics:
                 losses_told[course.LOSS] = losses.mean_over_batches()
-            told: Epoch = {"epoch": epoch + 1, "train": losses_told, "seconds": seconds}
+            rate = self.schedule.rate if self.schedule else float(self.optimizer.param_groups[0]["lr"])
+            told: Epoch = {"epoch": epoch + 1, "lr": rate, "train": losses_told, "seconds": seconds}
             told[split] = scores
+            if self.schedule is not None:
+                self.schedule.finish_epoch(scores)
             self.finish_epoch(told)
             if self.on_epoch is not None:
                 self.on_epoch(self.history[-1])
