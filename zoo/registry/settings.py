@@ -44,7 +44,7 @@ class TrainConfig:
     )
     head_lr: float | None = setting(
         None,
-        "Learning rate of the last layer; after --init, of what is new.",
+        "Learning rate of the last layer, or of what is new to the weights started from.",
         metavar="RATE",
         shown_default="that of the rest",
         gt=0.0,
@@ -61,6 +61,7 @@ class TrainConfig:
         "A param of the optimizer, as torch.optim names it: betas=0.9,0.99, nesterov=true ...; repeatable.",
         convert=read_table,
         option="optimizer-param",
+        given_type="dict[str, Any] | None",
         follows_optimizer=True,
     )
     momentum: float = setting(
