@@ -198,7 +198,7 @@ def test_a_plateau_lowers_the_rate_as_by_hand() -> None:
         falls.step(loss)
 
     train_by_hand(model, optimizer, after_epoch=after)
-    trainer = run(Choice("loss", False, min_delta=0.5), plateau_epochs=1, min_delta=0.5, head_lr=2.0)
+    trainer = run(Choice("loss", False, min_delta=0.5), plateau_epochs=1, head_lr=2.0)
     assert [epoch["lr"] for epoch in trainer.history] == rates and same(trainer, model) and rates[-1] < 0.05
 
 
@@ -210,6 +210,7 @@ def test_a_plateau_lowers_the_rate_as_by_hand() -> None:
         (Choice("accuracy", True), [0.1, 0.2, 0.3, 0.4], [1.0, 1.0, 1.0, 1.0]),
         (Choice("loss", False), [1.0, 1.0, 0.9, 0.9], [1.0, 1.0, 1.0, 1.0]),
         (Choice("loss", False), [1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 0.5, 0.5]),
+        (Choice("loss", False, min_delta=0.5), [1.0, 0.9, 0.8, 0.7], [1.0, 1.0, 0.5, 0.5]),
     ],
 )
 def test_a_plateau_goes_by_the_score_that_chooses(choice: Choice, scores: list[float], rates: list[float]) -> None:

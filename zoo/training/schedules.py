@@ -111,7 +111,7 @@ def build_schedule(
 ) -> Schedule | None:
     """Build the schedule of a training of so many batches in each epoch, None where the rate stays as it is.
 
-    A plateau schedule goes by what the choice watches, and by the settings of what counts as better.
+    A plateau schedule goes by the score that the choice watches, and by what counts as better there.
 
     Raises:
         SettingError: a plateau schedule has no choice to go by.
@@ -127,7 +127,7 @@ def build_schedule(
             mode="max" if choice.higher_is_better else "min",
             factor=config.gamma,
             patience=config.plateau_epochs - 1,  # torch counts the epochs that it lets pass before the one that falls
-            threshold=config.min_delta,
+            threshold=choice.min_delta,
             threshold_mode="abs",
         )
     if each_step is None and each_epoch is None:
