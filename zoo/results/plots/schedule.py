@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ def plot_schedule(result: Result) -> Figure:
             lines.append(line)
         axes.set_ylim(bottom=0)
         axes.set_xlim(0, max(2, len(rates[0])) * 1.02)
-        over = axes.secondary_xaxis("top", functions=(lambda step: step / steps, lambda epoch: epoch * steps))
+        over = axes.secondary_xaxis("top", functions=(_divide(steps), _divide(1 / steps)))
         over.set_xlabel("epoch")
         over.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
         over.set_color(TEXT_COLOR)
@@ -79,6 +79,10 @@ def plot_schedule(result: Result) -> Figure:
         title = fit_text(f"{result.name}: {describe_schedule(config)}", 11, WIDTH)
         figure.suptitle(title, x=LEFT / width, y=1 - 8 / height, ha="left", va="top", fontsize=11)
     return figure
+
+
+def _divide(steps: float) -> Callable[[Any], Any]:
+    return lambda step: step / steps
 
 
 def describe_schedule(config: TrainConfig) -> str:
