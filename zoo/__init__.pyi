@@ -95,6 +95,7 @@ from zoo.results.plots.images import plot_predictions as plot_predictions
 from zoo.results.plots.images import plot_samples as plot_samples
 from zoo.results.plots.images import plot_wrong as plot_wrong
 from zoo.results.plots.plot import plot as plot
+from zoo.results.plots.schedule import plot_schedule as plot_schedule
 from zoo.results.plots.style import save_figure as save_figure
 from zoo.results.reading import Result as Result
 from zoo.results.reading import read_results as read_results

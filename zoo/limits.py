@@ -48,7 +48,7 @@ MAX_INT = 2**63 - 1
 the largest that torch, numpy and other readers of a file can take."""
 
 MAX_RECORD = 64_000_000
-"""Bytes of the `run.json` of a run: 200,000 epochs of two metrics."""
+"""Bytes of the `run.json` of a run: 170,000 epochs of two metrics."""
 MAX_PREDICTIONS = 256_000_000
 """Bytes of a run's predictions: 16 million samples of up to 16 bytes."""
 MAX_MANIFEST = 4_000_000

@@ -88,7 +88,7 @@ def test_run_json_is_one_object_and_equals_the_api(capsys, tmp_path):
     assert set(printed) == KEYS
     assert set(printed["metrics"]) == {"loss", "accuracy"}
     (epoch,) = printed["history"]
-    assert set(epoch) == {"epoch", "train", "test", "seconds"} and set(epoch["seconds"]) == {"train", "test"}
+    assert set(epoch) == {"epoch", "lr", "train", "test", "seconds"} and set(epoch["seconds"]) == {"train", "test"}
     result = zoo.run(
         dataset_params={"train_size": 640, "test_size": 200}, epochs=1, seed=3, params={"hidden_units": 12}
     )

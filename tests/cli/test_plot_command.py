@@ -55,7 +55,7 @@ def read_svg(path: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["curves", "confusion", "predictions", "wrong"])
+@pytest.mark.parametrize("kind", ["curves", "schedule", "confusion", "predictions", "wrong"])
 def test_each_kind_is_written_and_equals_python(
     runs: list[zoo.RunResult], capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
@@ -132,7 +132,7 @@ def test_names_of_a_plugin_are_text(tmp_path: Path) -> None:
     ("options", "code", "line"),
     [
         ("--kind curve --output a.png", 2, "no kind of picture named 'curve'. Did you mean 'curves'?"),
-        ("--kind pie --output a.png", 2, "Use one of: curves, confusion, predictions, wrong"),
+        ("--kind pie --output a.png", 2, "Use one of: curves, schedule, confusion, predictions, wrong"),
         ("--kind curves --output a.jpg", 2, "expected the name of a .png, .svg or .pdf file, got 'a.jpg'"),
         ("--kind wrong --output a.png --grid 3x", 2, "--grid: expected ROWSxCOLUMNS, as 3x3, got '3x'"),
         ("--kind wrong --output a.png --grid 0x3", 2, "grid: expected 1 to 400 cells"),

@@ -17,7 +17,8 @@ from torch import nn
 import zoo
 from zoo.cli.main import main
 from zoo.errors import SeveralErrors
-from zoo.models.transfer import freeze, transfer_tensors
+from zoo.models.freezing import freeze
+from zoo.models.transfer import transfer_tensors
 from zoo.records.header import read_header
 from zoo.registry.settings import TrainConfig
 from zoo.training.optimizers import build_optimizer

@@ -83,11 +83,20 @@ def by_hand(model, optimizer, train, test, epochs=3):
     ("settings", "optimizer"),
     [
         ({}, lambda p: torch.optim.SGD(p, lr=0.1)),
-        ({"momentum": 0.9, "weight_decay": 0.01}, lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.01)),
+        (
+            {"momentum": 0.9, "weight_decay": 0.01, "decay_all": True},
+            lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.01),
+        ),
         ({"optimizer": "adam"}, torch.optim.Adam),
-        ({"optimizer": "adam", "weight_decay": 0.1}, lambda p: torch.optim.Adam(p, weight_decay=0.1)),
+        (
+            {"optimizer": "adam", "weight_decay": 0.1, "decay_all": True},
+            lambda p: torch.optim.Adam(p, weight_decay=0.1),
+        ),
         ({"optimizer": "adamw", "lr": 0.01}, lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0)),
-        ({"optimizer": "adamw", "weight_decay": 0.2}, lambda p: torch.optim.AdamW(p, weight_decay=0.2)),
+        (
+            {"optimizer": "adamw", "weight_decay": 0.2, "decay_all": True},
+            lambda p: torch.optim.AdamW(p, weight_decay=0.2),
+        ),
     ],
 )
 def test_training_is_the_loop_one_writes_by_hand(build, settings, optimizer):
@@ -101,7 +110,7 @@ def test_training_is_the_loop_one_writes_by_hand(build, settings, optimizer):
     for name, value in expected_model.state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
     assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
-    assert all(set(epoch) == {"epoch", "train", "test", "seconds"} for epoch in history)
+    assert all(set(epoch) == {"epoch", "lr", "train", "test", "seconds"} for epoch in history)
 
 
 def test_parameters_without_a_gradient_are_left_alone():

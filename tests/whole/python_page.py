@@ -35,8 +35,8 @@ GROUPS = {
         *("compare", "Comparison", "Row", "Pair", "Group", "GroupPair", "report"),
     ),
     "Pictures": (
-        *("plot", "plot_curves", "plot_confusion", "plot_predictions", "plot_wrong", "plot_samples", "plot_comparison"),
-        *("find_wrong", "save_figure"),
+        *("plot", "plot_curves", "plot_schedule", "plot_confusion", "plot_predictions", "plot_wrong", "plot_samples"),
+        *("plot_comparison", "find_wrong", "save_figure"),
     ),
     "What there is": (
         *("list", "Listing", "list_models", "list_datasets", "list_metrics", "list_weights", "show", "Card", "Facts"),

@@ -188,7 +188,7 @@ Made from zoo/registry/settings.py by `python tests/whole/test_docs.py`; a test 
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 
 class Settings(TypedDict, total=False):

@@ -19,7 +19,12 @@ SMALL = ["--dataset-param", "train_size=200", "--dataset-param", "test_size=60"]
 def shorten(command: str) -> list[str]:
     """Return the words of a command on other data, and with values that so few samples have room for."""
     words = shlex.split(command.replace("fashionmnist", "shapes"))[1:]
-    for option, value in (("--epochs", "1"), ("--warmup", "2"), ("--batch-size", "16"), ("--seeds", "2")):
+    for option, value in (
+        ("--epochs", "2" if "--unfreeze-at" in words else "1"),
+        ("--warmup", "2"),
+        ("--batch-size", "16"),
+        ("--seeds", "2"),
+    ):
         if option in words:
             words[words.index(option) + 1] = value
     if words[0] == "run":
@@ -32,9 +37,9 @@ def shorten(command: str) -> list[str]:
 @pytest.mark.slow
 def test_each_command_of_the_page_runs(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ZOO_RUNS_DIR")
-    assert len(COMMANDS) == 14
+    assert len(COMMANDS) == 17
     for command in COMMANDS:
         assert command.startswith("zoo "), command
         assert main(shorten(command)) == 0, command
-    assert Path("augmented.png").is_file()
+    assert Path("augmented.png").is_file() and Path("rate.png").is_file()
     assert sum((folder / "last.safetensors").is_file() for folder in Path("runs").iterdir()) == 8

@@ -24,9 +24,9 @@ SECTIONS = {
         "index grid seed-of-plot seed-of-samples augmented augment-of-samples overfit num-classes"
     ),
     "Training": (
-        "epochs batch-size lr optimizer momentum weight-decay schedule warmup step-epochs gamma accumulate clip "
-        "clip-value ema label-smoothing memory-format precision tf32 augment augmented validation split-seed monitor "
-        "patience min-delta input-size seed seeds"
+        "epochs batch-size lr head-lr optimizer optimizer-param momentum weight-decay decay-all schedule warmup "
+        "step-epochs plateau-epochs gamma unfreeze-at accumulate clip clip-value ema label-smoothing memory-format "
+        "precision tf32 augment augmented validation split-seed monitor patience min-delta input-size seed seeds"
     ),
     "Where": "device threads workers data-dir runs-dir offline",
     "Plugins": "plugin no-plugin",

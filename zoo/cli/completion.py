@@ -150,7 +150,7 @@ OFFERS: dict[str, Offer] = {
     "metrics": _offer_entries("metric"),
     "show name": _offer_things,
     "list kind": _offer_words(*TABLES),
-    "plot kind": _offer_words("curves", "confusion", "predictions", "wrong"),
+    "plot kind": _offer_words("curves", "schedule", "confusion", "predictions", "wrong"),
     "help words": _offer_words(*LINES),
     "split": _offer_words("train", "validation", "test"),
     "optimizer": _offer_words("sgd", "adam", "adamw"),

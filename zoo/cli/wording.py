@@ -28,6 +28,8 @@ NAMES = (
         "overwrite",
         "batch_size",
         "lr",
+        "momentum",
+        "weight_decay",
         "epochs",
         "device",
         "threads",

@@ -83,7 +83,15 @@ OPTIONS = {
     "--tf32": "allow-tf32 matmul-precision float32-matmul-precision",
     "--ema": "ema-decay model-ema averaging swa polyak",
     "zoo trains on one device: --device names it": "ddp distributed nproc nodes num-gpus strategy local-rank",
-    "--schedule": "scheduler lr-scheduler lr-schedule cosine onecycle one-cycle sched cos-lr lr-policy",
+    "--schedule": "scheduler lr-scheduler lr-schedule cosine onecycle one-cycle sched cos-lr lr-policy plateau",
+    "--plateau-epochs": "lr-patience patience-epochs plateau-patience reduce-lr-patience",
+    "--head-lr": "lr-head classifier-lr fc-lr head-learning-rate lr-classifier",
+    "--optimizer-param": (
+        "betas beta beta1 beta2 adam-beta1 adam-beta2 eps adam-epsilon epsilon nesterov amsgrad dampening rho "
+        "optimizer-params optimizer-args optim-args opt-betas opt-eps"
+    ),
+    "--decay-all": "bias-decay norm-decay weight-decay-all norm-weight-decay bias-weight-decay",
+    "--unfreeze-at": "unfreeze unfreeze-epoch unfreeze-after thaw thaw-at freeze-epochs",
     "--warmup": "warmup-steps warm-up warmup-epochs num-warmup-steps",
     "--gamma": "lr-gamma decay-rate lrf",
     "--step-epochs": "step-size decay-epochs lr-step-size",

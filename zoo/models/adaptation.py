@@ -16,11 +16,11 @@ from zoo.display import make_table, say
 from zoo.errors import SettingError, StorageError, UsageError, quote
 from zoo.limits import BATCH_VALUES, MAX_CLASSES
 from zoo.models.device import use_seed
+from zoo.models.freezing import freeze as freeze_parameters
 from zoo.models.golden import MAX_SAMPLES, make_golden
 from zoo.models.predictor import load_path
 from zoo.models.pretrained import read_pretrained
 from zoo.models.saving import save_proven
-from zoo.models.transfer import freeze as freeze_parameters
 from zoo.records.metadata import DatasetOrigin, ImageForm, WeightsMetadata
 from zoo.records.plain import to_json_table
 from zoo.records.references import find_weights

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -74,6 +75,15 @@ class LayerTable:
     def _repr_html_(self) -> str:
         caption = f"layers for inputs of {show_shape(self.input_shape)}: {self.total}"
         return make_table(self.rows[1:], self.rows[0], caption=caption, most=len(self.rows))
+
+
+@contextmanager
+def hooked(modules: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
+    """Call a forward hook after each call of the modules in the body."""
+    with ExitStack() as hooks:
+        for module in modules:
+            hooks.enter_context(module.register_forward_hook(hook))
+        yield
 
 
 @checked

@@ -1,22 +1,17 @@
-"""Transfer: saved tensors taken over where they fit, and parameters frozen. It takes objects, not files."""
+"""Transfer: saved tensors taken over where they fit. It takes objects, not files."""
 
 from __future__ import annotations
 
-import difflib
-import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from zoo.errors import SettingError, UsageError, WeightsError, quote
+from zoo.errors import UsageError, WeightsError, quote
 from zoo.models.state import as_state_dict
 from zoo.models.weights import fit_tensor
-
-log = logging.getLogger("zoo")
 
 SHOWN = 6
 """Names that one line lists."""
@@ -116,59 +111,3 @@ def _check_kept(
 
 def _find_place(tensor: Tensor) -> Any:
     return (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else id(tensor)
-
-
-def check_patterns(patterns: Iterable[str], names: Iterable[str]) -> None:
-    """Check that each shell pattern matches a name; raise UsageError with the closest names for one that does not."""
-    names = list(names)
-    for pattern in patterns:
-        if not isinstance(pattern, str):
-            raise SettingError("freeze", "expected shell patterns as text", pattern)
-        if not any(fnmatchcase(name, pattern) for name in names):
-            # Groups are suggested as well as names, so that `feature.*` leads to `features.*`.
-            parts = [name.split(".") for name in names]
-            groups = [f"{'.'.join(part[:depth])}.*" for part in parts for depth in range(1, len(part))]
-            near = difflib.get_close_matches(pattern, dict.fromkeys([*groups, *names]), n=3, cutoff=0.5)
-            found = near or list(dict.fromkeys(groups or names))[:3]
-            fix = f"{'Closest' if near else 'There are'}: {', '.join(map(quote, found))}"
-            raise UsageError(f"freeze {quote(pattern)}", "no parameter has such a name", fix)
-
-
-def freeze(model: nn.Module, patterns: Sequence[str], *, new: Collection[str] = ()) -> list[str]:
-    """Exclude the parameters whose names match a shell pattern from training; return their names.
-
-    Normalisation layers that are frozen whole keep their running statistics too. `new` ones among them are warned of.
-
-    Raises:
-        UsageError: a pattern matches nothing, or nothing is left to train.
-    """
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    check_patterns(patterns, parameters)
-    chosen = {id(parameter) for name, parameter in parameters.items() if _matches(name, patterns)}
-    if chosen and not any(p.requires_grad and id(p) not in chosen for p in parameters.values()):
-        what = f"freeze {', '.join(map(quote, patterns))}"
-        raise UsageError(what, f"all {len(parameters)} parameters would be frozen", "Leave some to train")
-    for parameter in parameters.values():
-        if id(parameter) in chosen:
-            parameter.requires_grad_(False)
-    for name, module in model.named_modules():
-        if getattr(module, "running_mean", None) is not None:
-            own = [id(parameter) for parameter in module.parameters(recurse=False)]
-            # A layer without parameters is matched by its own name.
-            if chosen.issuperset(own) if own else _matches(f"{name}.running_mean", patterns):
-                # The trainer calls train() on the whole model before each epoch, which would thaw the statistics. A
-                # hook undoes that before each forward pass and, unlike an overridden train(), is copied with it.
-                module.register_forward_pre_hook(_leave_training)
-    frozen = [name for name, parameter in parameters.items() if id(parameter) in chosen]
-    if untrained := [name for name in frozen if name in new]:
-        log.warning("frozen as they are, though new and so never trained: %s", ", ".join(untrained))
-    return frozen
-
-
-def _leave_training(module: nn.Module, inputs: Any) -> None:
-    """Use the running statistics and leave them as they are."""
-    module.training = False
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -12,11 +12,14 @@ Scored = Literal["train", "test"]
 class Epoch(TypedDict):
     """One epoch, numbered from 1 on: the mean loss of the training, the scores of its evaluation, the seconds of both.
 
+    `lr` is the learning rate of its last step, not that of the head where that has one of its own.
+
     The evaluation is on the validation split where there is one, and the test split is read at the end only. A score
     that was not finite is None when it was read from a file.
     """
 
     epoch: int
+    lr: NotRequired[float]
     train: dict[str, float]
     test: NotRequired[dict[str, float]]
     validation: NotRequired[dict[str, float]]

@@ -41,6 +41,8 @@ def _list_options(told: RunRecord | WeightsMetadata) -> Iterator[tuple[str, Any]
         yield "--plugin", source
     yield "--model", _shorten(told.plugin, told.model)
     yield "--dataset", _shorten(told.dataset.plugin, told.dataset.name)
+    if told.train_config.get("unfreeze_at") is not None and not told.frozen:
+        raise ValueError("what was frozen at first is not known")  # weights do not say what they have no more
     if told.init:
         yield "--init", told.init.path
     for pattern in told.frozen or (["none"] if told.init else []):
@@ -61,6 +63,8 @@ def _list_options(told: RunRecord | WeightsMetadata) -> Iterator[tuple[str, Any]
 
 def _list_settings(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     known = list_settings()
+    if "decay_all" not in values and values.get("weight_decay"):
+        values = {**values, "decay_all": True}  # until there was such a setting, all parameters were decayed
     for key, value in values.items():
         if key not in known:  # a stranger's record could name any option, --plugin say
             raise ValueError(f"there is no setting {key!r}")
@@ -72,9 +76,13 @@ def _list_settings(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         elif form is dict:
             if not isinstance(value, Mapping):
                 raise ValueError(f"no command line spells {value!r}")
-            yield from ((option, f"{name}={_spell(each)}") for name, each in value.items())
+            yield from ((option, f"{name}={_spell_item(each)}") for name, each in value.items())
         else:
             yield option, show_shape(value) if key == "input_size" and isinstance(value, list | tuple) else value
+
+
+def _spell_item(value: Any) -> str:
+    return ",".join(map(_spell, value)) if isinstance(value, list | tuple) and None not in value else _spell(value)
 
 
 def _shorten(plugin: Origin, name: str) -> str:

@@ -103,7 +103,8 @@ class RunRecord:
     Fields:
         init: The weights file that the training started from: its `path`, and the `digest` of its tensors.
         transfer: What the model took over from that file: `kept` tensors, `new` ones with the reason, `unused` ones.
-        frozen: Shell patterns; parameters with such names were not trained.
+        frozen: Shell patterns; parameters with such names were not trained, or only from the epoch on that
+            `unfreeze_at` of `train_config` says.
         status: `running`, `finished`, `diverged`, `interrupted` or `failed`. `running` is written before the first
             step. Read again, it is `killed` where the process is gone, or `unknown` where that cannot be told from
             this machine and the file was not touched for ten minutes: a run touches it once a minute.
@@ -127,7 +128,9 @@ class RunRecord:
         threads: The CPU threads that trained.
         parameters: How many parameters the model has.
         versions: The versions of `zoo`, `torch`, `python` and of the package that the model's code is from.
-        history: A table for each epoch: `epoch` from 1 on, `train` with the mean `loss`, `test` with the scores on the
+        steps: How many steps an epoch has.
+        history: A table for each epoch: `epoch` from 1 on, `lr`, the learning rate of its last step (not the head's,
+            where `head_lr` gives that one of its own), `train` with the mean `loss`, `test` with the scores on the
             test split, `seconds` of both.
         seconds: How long training and evaluating took together.
         validation: The scores of the best epoch on the validation split, where there is one; `@best` goes by these.
@@ -160,6 +163,7 @@ class RunRecord:
     threads: int | None = None
     parameters: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    steps: int | None = None
     history: Sequence[Epoch] = ()
     seconds: float | None = None
     validation: Mapping[str, float | None] = field(default_factory=dict)
@@ -278,7 +282,8 @@ def _read_start(record: RunRecord) -> float:
 
 def _is_epoch(value: Any) -> bool:
     split = "validation" if isinstance(value, dict) and "validation" in value else "test"
-    return is_table(value, **{"epoch": is_whole, "train": are_scores, split: are_scores, "seconds": are_scores})
+    parts = {"epoch": is_whole, "train": are_scores, split: are_scores, "seconds": are_scores}
+    return is_table(value, **parts) and is_number(value.get("lr", 0.0))
 
 
 RECORD_FORMS: dict[str, tuple[str, Form]] = {
@@ -301,7 +306,7 @@ OTHER_FORMS: dict[str, Form] = {
     "metric_params": are_values(is_table),
     "confusion": are_all(is_list),
     "per_class": are_all(is_table),
-    "threads": is_whole,
+    **dict.fromkeys(("threads", "steps"), is_whole),
     "error": is_text,
     **dict.fromkeys(("frozen", "adapted", "verdict"), are_all(is_text)),
     **dict.fromkeys(("transfer", "metric_plugins", "best"), is_table),

@@ -5,7 +5,7 @@ Made from zoo/registry/settings.py by `python tests/whole/test_docs.py`; a test 
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 
 class Settings(TypedDict, total=False):
@@ -14,6 +14,7 @@ class Settings(TypedDict, total=False):
     epochs: int | None
     batch_size: int | None
     lr: float | None
+    head_lr: float | None
     optimizer: (
         Literal[
             "sgd",
@@ -31,12 +32,16 @@ class Settings(TypedDict, total=False):
         ]
         | None
     )
+    optimizer_params: dict[str, Any] | None
     momentum: float | None
     weight_decay: float | None
-    schedule: Literal["constant", "cosine", "linear", "one-cycle", "step", "exponential"] | None
+    decay_all: bool | None
+    schedule: Literal["constant", "cosine", "linear", "one-cycle", "step", "exponential", "plateau"] | None
     warmup: int | None
     step_epochs: int | None
+    plateau_epochs: int | None
     gamma: float | None
+    unfreeze_at: int | None
     accumulate: int | None
     clip: float | None
     clip_value: float | None

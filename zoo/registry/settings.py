@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Literal, get_args, get_type_hints
 
 from zoo.registry.params import Expected, read_values
-from zoo.registry.setting import Setting, read_size, setting
+from zoo.registry.setting import Setting, read_size, read_table, setting
 
 DEFAULT_LR: dict[str, float] = {
     **{"sgd": 0.1, "adam": 0.001, "adamw": 0.001, "adamax": 0.002, "nadam": 0.002, "radam": 0.001, "rmsprop": 0.01},
@@ -42,12 +42,28 @@ class TrainConfig:
         gt=0.0,
         follows_optimizer=True,
     )
+    head_lr: float | None = setting(
+        None,
+        "Learning rate of the last layer, or of what is new to the weights started from.",
+        metavar="RATE",
+        shown_default="that of the rest",
+        gt=0.0,
+        follows_optimizer=True,
+    )
     # fmt: off
     optimizer: Literal[
         "sgd", "adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adagrad", "adadelta", "adafactor", "asgd",
         "rprop",
     ] = setting("sgd", f"{', '.join(DEFAULT_LR)}.", metavar="NAME")
     # fmt: on
+    optimizer_params: Mapping[str, Any] | None = setting(
+        None,
+        "A param of the optimizer, as torch.optim names it: betas=0.9,0.99, nesterov=true ...; repeatable.",
+        convert=read_table,
+        option="optimizer-param",
+        given_type="dict[str, Any] | None",
+        follows_optimizer=True,
+    )
     momentum: float = setting(
         0.0,
         "Momentum of sgd, from 0 to below 1.",
@@ -67,25 +83,32 @@ class TrainConfig:
         only={"optimizer": tuple(name for name in DEFAULT_LR if name != "rprop")},
         follows_optimizer=True,
     )
-    schedule: Literal["constant", "cosine", "linear", "one-cycle", "step", "exponential"] = setting(
+    decay_all: bool = setting(False, "Decay biases and normalisation as well.", follows_optimizer=True)
+    schedule: Literal["constant", "cosine", "linear", "one-cycle", "step", "exponential", "plateau"] = setting(
         "constant",
-        "How the rate changes, step by step: constant, cosine or linear (down to 0), one-cycle, step, exponential.",
+        "How the rate changes: constant, cosine or linear (down to 0), one-cycle, step, exponential, plateau.",
         metavar="NAME",
     )
     warmup: int = setting(
         0,
         "Steps in which the rate rises from near 0 at the start.",
         ge=0,
-        only={"schedule": ("constant", "cosine", "linear", "step", "exponential")},
+        only={"schedule": ("constant", "cosine", "linear", "step", "exponential", "plateau")},
     )
     step_epochs: int = setting(1, "Epochs between two falls of a step schedule.", ge=1, only={"schedule": ("step",)})
+    plateau_epochs: int = setting(
+        3, "Epochs without a better score before a plateau schedule falls.", ge=1, only={"schedule": ("plateau",)}
+    )
     gamma: float = setting(
         0.1,
-        "Factor of the rate at each fall of a step schedule, over each epoch of an exponential one.",
+        "Factor of the rate at each fall of a step or plateau schedule, over each epoch of an exponential one.",
         metavar="X",
         gt=0,
         le=1,
-        only={"schedule": ("step", "exponential")},
+        only={"schedule": ("step", "exponential", "plateau")},
+    )
+    unfreeze_at: int | None = setting(
+        None, "Epoch from which on what is frozen is trained too.", shown_default="never", ge=2, le=100_000
     )
     accumulate: int = setting(1, "Batches whose gradients make one step.", ge=1, le=1_000_000)
     clip: float | None = setting(

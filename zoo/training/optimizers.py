@@ -1,13 +1,17 @@
-"""Optimizers: the ones that the settings can name."""
+"""Optimizers: the ones that the settings can name, their own params, and the groups of parameters that they get."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from zoo.errors import ErrorCollector, SettingError
+from zoo.registry.params import Expected, find_expected, read_values
 from zoo.registry.settings import TrainConfig
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -16,17 +20,112 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     **{"adagrad": torch.optim.Adagrad, "adadelta": torch.optim.Adadelta, "adafactor": torch.optim.Adafactor},
     **{"asgd": torch.optim.ASGD, "rprop": torch.optim.Rprop},
 }
+OURS = ("foreach", "fused", "capturable", "differentiable", "maximize")
+"""Arguments of torch's optimizers that a run decides itself."""
+CYCLED = ("betas", "momentum")
+"""Those that a one-cycle schedule changes from step to step."""
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Build the optimizer that the settings name, over all parameters that want a gradient."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    settings: dict[str, Any] = {"lr": config.lr}
-    if config.optimizer != "rprop":
-        settings["weight_decay"] = config.weight_decay
-    if config.optimizer == "sgd":
-        settings["momentum"] = config.momentum
-    if all(p.device.type == "cpu" for p in parameters):
+def check_optimizer(config: TrainConfig) -> TrainConfig:
+    """Return the settings with the params of the optimizer in the types that it takes.
+
+    Raises:
+        SettingError, UnknownSettingError, SeveralErrors: the optimizer has no such param or refuses a value, a setting
+            says the same already, or there is no decay to be for all parameters.
+    """
+    errors = ErrorCollector()
+    if config.decay_all and not config.weight_decay:
+        errors.errors.append(SettingError("decay_all", "needs a weight decay", True, "Add weight_decay=0.01"))
+    if config.optimizer_params:
+        with errors.catch():
+            params = read_params(config)
+            try:
+                OPTIMIZERS[config.optimizer]([torch.zeros(1, requires_grad=True)], **_list_arguments(config))
+            except ValueError as error:
+                raise SettingError(f"optimizer {config.optimizer}", str(error)) from error
+            config = replace(config, optimizer_params={name: _to_plain(value) for name, value in params.items()})
+    errors.raise_any()
+    return config
+
+
+def read_params(config: TrainConfig) -> dict[str, Any]:
+    """Return the params of the optimizer that the settings give, converted as its signature says.
+
+    Raises:
+        SettingError, UnknownSettingError, SeveralErrors: every problem at once.
+    """
+    given = dict(config.optimizer_params or {})
+    if not given:
+        return {}
+    errors, settings = ErrorCollector(), {"lr", "weight_decay", *(["momentum"] if config.optimizer == "sgd" else [])}
+    for name in sorted(given.keys() & {*settings, *OURS, *(CYCLED if config.schedule == "one-cycle" else ())}):
+        why, fix = "is what a run decides itself", "Leave it out"
+        if name in settings:
+            why, fix = "is a setting of its own", f"Give it as {name}=..."
+        elif name in CYCLED:
+            why = "is what a one-cycle schedule sets in each step"
+        errors.errors.append(SettingError(f"optimizer_params.{name}", why, given.pop(name), fix))
+    expected, _ = find_expected(OPTIMIZERS[config.optimizer])
+    known = {
+        name: Expected(annotation=_without_tensors(each.annotation), default=each.default)
+        for name, each in expected.items()
+        if name not in {"params", *settings, *OURS}
+    }
+    with errors.catch():
+        read = read_values(known, given, where=f"optimizer {config.optimizer!r}")
+    errors.raise_any()
+    return {name: read[name] for name in given}
+
+
+def build_optimizer(
+    model: nn.Module, config: TrainConfig, *, head: Collection[str] = (), later: Collection[str] = ()
+) -> torch.optim.Optimizer:
+    """Build the optimizer that the settings name, over all parameters that want a gradient.
+
+    Those named in `later` are in it too: until they want a gradient, it passes over them. Those named in `head` have
+    the rate `head_lr` where there is one. Parameters of one axis, biases and those of normalisation, are not decayed
+    unless the settings say `decay_all`. Only what differs in one of these makes groups of its own.
+    """
+    parameters = {name: each for name, each in model.named_parameters() if each.requires_grad or name in later}
+    arguments = _list_arguments(config)
+    if all(parameter.device.type == "cpu" for parameter in parameters.values()):
         # torch would decide the same, but anew at every step, which costs small models a noticeable time.
-        settings["foreach"] = False
-    return OPTIMIZERS[config.optimizer](parameters, **settings)
+        arguments["foreach"] = False
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        in_head = config.head_lr is not None and name in head
+        spared = bool(config.weight_decay) and not config.decay_all and parameter.ndim <= 1
+        groups.setdefault((in_head, spared), []).append(parameter)
+    if len(groups) <= 1 and not any(map(any, groups)):
+        return OPTIMIZERS[config.optimizer](list(parameters.values()), **arguments)
+    made = [
+        {
+            "params": members,
+            **({"lr": config.head_lr} if in_head else {}),
+            **({"weight_decay": 0.0} if spared else {}),
+        }
+        for (in_head, spared), members in sorted(groups.items(), key=lambda group: group[0])
+    ]
+    return OPTIMIZERS[config.optimizer](made, **arguments)
+
+
+def _list_arguments(config: TrainConfig) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"lr": config.lr, **read_params(config)}
+    if config.optimizer != "rprop":
+        arguments["weight_decay"] = config.weight_decay
+    if config.optimizer == "sgd":
+        arguments["momentum"] = config.momentum
+    return arguments
+
+
+def _without_tensors(annotation: Any) -> Any:
+    """Return a type without the tensors that torch takes in the place of numbers."""
+    origin, options = get_origin(annotation), get_args(annotation)
+    kept = tuple(_without_tensors(each) for each in options if each is not Tensor)
+    if origin in (Union, UnionType):
+        return Union.__getitem__(kept)
+    return origin[kept] if origin is tuple else annotation
+
+
+def _to_plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -21,7 +21,9 @@ from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig, resolve_config
 from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec
 from zoo.training import course
+from zoo.training.optimizers import check_optimizer
 from zoo.training.precision import check_precision
+from zoo.training.schedules import check_schedule
 
 log = logging.getLogger("zoo")
 
@@ -87,6 +89,10 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
     if "config" in found:
         with errors.catch():
             _check_augment(found["config"].augment)
+        with errors.catch():
+            check_schedule(found["config"])
+        with errors.catch():
+            found["config"] = check_optimizer(found["config"])
     for kind, params in (("model", "params"), ("dataset", "dataset_params")):
         if kind in found:
             with errors.catch():

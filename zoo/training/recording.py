@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from datetime import datetime
+from functools import partial
 from math import inf, nan
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from zoo.training.predictions import OutcomeCollector, OutcomeOrigin, save_outco
 from zoo.training.rehearsal import Rehearsal, describe_weights, make_samples
 from zoo.training.request import Request
 from zoo.training.rescue import Rescued, check_space, find_home, save_somewhere
+from zoo.training.schedules import count_steps
 from zoo.training.setup import Preparation
 from zoo.training.signals import defer_signals
 from zoo.training.trainer import Trainer
@@ -182,7 +184,8 @@ class Recording:
         with defer_signals():
             self.tried = True
             try:
-                self.weights = save_somewhere(self.folder, self.home, self._write_weights)
+                epoch = self.record.best.get("epoch", len(self.record.history))
+                self.weights = save_somewhere(self.folder, self.home, partial(self._write_weights, epoch=epoch))
             except Rescued as error:
                 self.weights = error.path
                 raise
@@ -190,17 +193,19 @@ class Recording:
     def save_last(self) -> None:
         """Write the weights of the last epoch beside those of the best, which are to follow; raise StorageError."""
         with defer_signals():
-            self._write_weights(self.folder / LAST_FILE)
+            self._write_weights(self.folder / LAST_FILE, epoch=len(self.record.history))
 
-    def _write_weights(self, path: Path) -> None:
-        entry, model = self.plan.model, self.ready.model
+    def _write_weights(self, path: Path, *, epoch: int) -> None:
+        entry, model, record = self.plan.model, self.ready.model, self.record
+        if (first := self.plan.config.unfreeze_at) is not None and epoch >= first:
+            record = replace(record, frozen=())  # these weights were all trained, and a next training trains them all
         golden, problem = None, ""
         if self.rehearsal.provable:
             try:
                 golden, problem = make_samples(self.ready, self.rehearsal.facts)
             except (MemoryError, RuntimeError) as error:
                 problem = describe(error)
-        metadata = describe_weights(path, self.record, self.ready, self.rehearsal.facts, golden)
+        metadata = describe_weights(path, record, self.ready, self.rehearsal.facts, golden)
         if golden is not None:
             try:
                 save_proven(path, model, entry, metadata)
@@ -278,6 +283,7 @@ def describe_run(request: Request, ready: Preparation) -> RunRecord:
         device=str(plan.device),
         device_name=describe_device(plan.device),
         threads=ready.threads,
+        steps=count_steps(plan.config, len(ready.train)),
         parameters=sum(parameter.numel() for parameter in ready.model.parameters()),
         versions=find_versions(ready.model),
     )

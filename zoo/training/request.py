@@ -7,10 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zoo.errors import ErrorCollector, UsageError, ZooError
+from zoo.errors import ErrorCollector, SettingError, UsageError, ZooError
+from zoo.models.freezing import check_patterns
 from zoo.models.pretrained import Pretrained, read_pretrained
 from zoo.models.provider import find_model
-from zoo.models.transfer import check_patterns
 from zoo.records.references import find_weights
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places
@@ -61,6 +61,9 @@ def make_request(
             pretrained.check(plan.model, plan.params)
             if freeze is None and pretrained.is_of(plan.model):
                 frozen = pretrained.metadata.frozen
+        if plan.config.unfreeze_at is not None and not frozen:
+            fix = "Freeze something, freeze='features.*' say"
+            raise SettingError("unfreeze_at", "nothing is frozen", plan.config.unfreeze_at, fix)
     errors.raise_any()
     return Request(plan=plan, places=places, pretrained=pretrained, frozen=frozen)
 

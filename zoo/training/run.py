@@ -111,7 +111,16 @@ def train(
     record, outcomes = describe_run(request, ready), OutcomeCollector()
     log.debug("rehearsing %s", plan.model.name)
     rehearsal = rehearse(plan, ready, record)
-    trainer = Trainer(ready.model, plan.config, plan.device, ready.metrics, show=show, outcomes=outcomes)
+    trainer = Trainer(
+        ready.model,
+        plan.config,
+        plan.device,
+        ready.metrics,
+        show=show,
+        outcomes=outcomes,
+        head=ready.head,
+        later=ready.later,
+    )
     ready = replace(ready, model=trainer.evaluated)
     recording = Recording(request, ready, rehearsal, record)
     trainer.on_epoch = recording.follow(trainer, on_epoch)

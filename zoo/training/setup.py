@@ -14,9 +14,11 @@ from zoo.data.loading import find_false_claims, prepare_dataset
 from zoo.data.splits import DataSplits, find_input_shape, hash_splits
 from zoo.data.validation import hold_back
 from zoo.errors import ErrorCollector, SettingError, quote
-from zoo.models.device import choose_threads
+from zoo.models.device import choose_threads, use_seed
+from zoo.models.freezing import freeze
+from zoo.models.head import find_head
 from zoo.models.probe import check_model, count_flop
-from zoo.models.transfer import Transfer, freeze
+from zoo.models.transfer import Transfer
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.factories import build_metric, build_model, refuse_params
 from zoo.registry.metric import Metric
@@ -28,7 +30,7 @@ from zoo.training.inputs import make_test_batches, make_train_batches, warn_of_o
 from zoo.training.metrics import check_metrics, move_metrics, share_counts
 from zoo.training.plan import Plan
 from zoo.training.request import Request
-from zoo.training.schedules import check_steps
+from zoo.training.schedules import NEEDS_VALIDATION, check_steps
 
 log = logging.getLogger("zoo")
 
@@ -41,7 +43,8 @@ class Preparation:
     """The parts of a training, on their device; `adapted` says what was done to the data to fit the model.
 
     `choice` chooses the best epoch by the validation split; `digest` is that of the data before some was held back.
-    `transfer` is what the model took from the file it starts from, `frozen` the parameters that are not trained.
+    `transfer` is what the model took from the file it starts from. `frozen` are the parameters that are not trained;
+    those of them in `later` are from an epoch on. `head` are those that have a learning rate of their own.
     """
 
     splits: DataSplits
@@ -58,6 +61,8 @@ class Preparation:
     digest: str | None
     transfer: Transfer | None
     frozen: list[str]
+    later: list[str]
+    head: list[str]
 
 
 def prepare(request: Request) -> Preparation:
@@ -96,12 +101,21 @@ def prepare(request: Request) -> Preparation:
     transfer = None
     if pretrained is not None:
         transfer = pretrained.transfer_to(model, plan.model, plan.params, input_shape, splits.class_names)
-    frozen_names = freeze(model, request.frozen, new=transfer.new if transfer else ())
+    new = list(transfer.new) if transfer else []
+    trainable = {name for name, each in model.named_parameters(remove_duplicate=False) if each.requires_grad}
+    waits = plan.config.unfreeze_at is not None
+    frozen_names = freeze(model, request.frozen, new=() if waits else new)
+    # A parameter that the model itself does not train stays so.
+    later = [name for name in frozen_names if name in trainable] if waits else []
     if pretrained is not None and transfer is not None:
         log.info("started from %s: %s", pretrained.path, transfer.describe(frozen_names))
     model.to(plan.device).to(memory_format=FORMATS[plan.config.memory_format])
     zeros = torch.zeros(2, *input_shape, device=plan.device)
     check_model(model, zeros, name=plan.model.name, dataset=plan.dataset.name, num_classes=classes)
+    head: list[str] = []
+    if plan.config.head_lr is not None:
+        with use_seed(plan.config.seed):
+            head = find_head(model, zeros, new=new, later=later)
     metrics = build_metrics(plan, classes)
     threads = find_threads(plan, model, input_shape)
     train = make_train_batches(plan, splits, model, preprocess, raw_shape)
@@ -124,6 +138,8 @@ def prepare(request: Request) -> Preparation:
         digest=digest,
         transfer=transfer,
         frozen=frozen_names,
+        later=later,
+        head=head,
     )
 
 
@@ -139,6 +155,8 @@ def make_choice(plan: Plan, splits: DataSplits) -> Choice | None:
         for name in ("split_seed", "monitor", "patience", "min_delta"):
             if (value := getattr(config, name)) != getattr(default, name):
                 errors.errors.append(SettingError(name, "needs a validation split", value, "Add validation=0.1"))
+        if config.schedule == "plateau":
+            errors.errors.append(SettingError("schedule", *NEEDS_VALIDATION))
         errors.raise_any()
         return None
     owners = [name for name in plan.metrics if f"{config.monitor}.".startswith(f"{name}.")]

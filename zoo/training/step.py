@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.errors import DivergedError
 from zoo.registry.settings import TrainConfig
 from zoo.training.average import Average
 from zoo.training.precision import lower
+from zoo.training.schedules import Schedule
 
 Forward = Callable[[Tensor], Any]
 """Gives the logits `(N, num_classes)` of inputs: a model, or what runs one in another precision."""
@@ -36,7 +36,7 @@ class TrainStep:
         model: Forward,
         loss_function: LossFunction,
         optimizer: torch.optim.Optimizer,
-        schedule: LRScheduler | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
         self.model, self.loss_function, self.optimizer, self.schedule = model, loss_function, optimizer, schedule
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -78,7 +78,7 @@ class CarefulStep(TrainStep):
         model: Forward,
         loss_function: LossFunction,
         optimizer: torch.optim.Optimizer,
-        schedule: LRScheduler | None,
+        schedule: Schedule | None,
         config: TrainConfig,
         average: Average | None = None,
     ) -> None:
@@ -152,7 +152,7 @@ def build_step(
     model: nn.Module,
     loss_function: LossFunction,
     optimizer: torch.optim.Optimizer,
-    schedule: LRScheduler | None,
+    schedule: Schedule | None,
     config: TrainConfig,
     average: Average | None = None,
 ) -> TrainStep:

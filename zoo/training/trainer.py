@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from zoo.data.batches import Batches
 from zoo.errors import DivergedError, UsageError
 from zoo.models.device import read_generators, set_generators
+from zoo.models.freezing import unfreeze
 from zoo.models.state import as_state_dict, copy_state
 from zoo.records.history import Epoch
 from zoo.registry.metric import Metric
@@ -26,7 +27,7 @@ from zoo.training.metrics import compute_metrics, reset_metrics, update_metrics
 from zoo.training.optimizers import build_optimizer
 from zoo.training.precision import use_tf32
 from zoo.training.progress import Progress, no_progress
-from zoo.training.schedules import build_schedule
+from zoo.training.schedules import Schedule, build_schedule
 from zoo.training.signals import defer_signals
 from zoo.training.snapshot import Snapshot
 from zoo.training.step import LossFunction, TrainStep, build_step
@@ -37,7 +38,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Trainer:
-    """Trains a model. `state` is all that a training is at the end of an epoch."""
+    """Trains a model. `state` is all that a training is at the end of an epoch.
+
+    `head` and `later` are names of parameters: those that have a rate of their own, and those that are frozen until
+    the epoch in which the settings let them be trained. `choice` chooses the best epoch.
+    """
 
     model: nn.Module
     config: TrainConfig
@@ -47,15 +52,18 @@ class Trainer:
     show: Progress = no_progress
     on_epoch: Callable[[Epoch], None] | None = None
     outcomes: OutcomeCollector | None = None
+    head: Collection[str] = ()
+    later: Collection[str] = ()
+    choice: Choice | None = None
 
     def __post_init__(self) -> None:
-        self.optimizer = build_optimizer(self.model, self.config)
+        self.optimizer = build_optimizer(self.model, self.config, head=self.head, later=self.later)
         self.average = None if self.config.ema is None else Average(self.model, self.config.ema)
+        self.schedule: Schedule | None = None
         self.step: TrainStep | None = None
         self.batches = 0
         self.history: list[Epoch] = []
         self.snapshot = Snapshot()
-        self.choice: Choice | None = None
 
     @property
     def evaluated(self) -> nn.Module:
@@ -69,9 +77,9 @@ class Trainer:
             UsageError: the training was begun with other batches.
         """
         if self.step is None:
-            schedule = build_schedule(self.optimizer, self.config, batches)
+            self.schedule = build_schedule(self.optimizer, self.config, batches, self.choice)
             self.step = build_step(
-                self.model, self.loss_function, self.optimizer, schedule, self.config, average=self.average
+                self.model, self.loss_function, self.optimizer, self.schedule, self.config, average=self.average
             )
             self.batches = batches
         elif self.batches != batches:
@@ -130,7 +138,7 @@ class Trainer:
         Raises:
             DivergedError: a loss is not finite.
         """
-        self.choice = choice
+        self.choice = choice = choice or self.choice
         if choice is not None:
             for done in self.history:
                 choice.note(done)
@@ -140,6 +148,8 @@ class Trainer:
         for epoch in range(len(self.history), self.config.epochs):
             if choice is not None and choice.is_over(epoch):
                 break
+            if self.config.unfreeze_at is not None and epoch + 1 >= self.config.unfreeze_at:
+                unfreeze(self.model, self.later)
             started = time.perf_counter()
             with use_tf32(self.config.tf32):
                 loss = train_one_epoch(self.model, step, train, losses, epoch, self.show)
@@ -150,8 +160,11 @@ class Trainer:
             losses_told = {"loss": loss}
             if course.NAME in self.metrics:
                 losses_told[course.LOSS] = losses.mean_over_batches()
-            told: Epoch = {"epoch": epoch + 1, "train": losses_told, "seconds": seconds}
+            rate = self.schedule.rate if self.schedule else float(self.optimizer.param_groups[0]["lr"])
+            told: Epoch = {"epoch": epoch + 1, "lr": rate, "train": losses_told, "seconds": seconds}
             told[split] = scores
+            if self.schedule is not None:
+                self.schedule.finish_epoch(scores)
             self.finish_epoch(told)
             if self.on_epoch is not None:
                 self.on_epoch(self.history[-1])

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.checks.model.layers import describe_layer, find_creation, hooked
+from zoo.checks.model.layers import describe_layer, find_creation
 from zoo.checks.source import is_plugin_file
+from zoo.models.head import choose_head
+from zoo.models.layers import hooked
 
 FACTORS = (1000.0, -1000.0)
 """Factors for the last layer's parameters: free logits grow with them in both directions."""
@@ -141,13 +143,11 @@ def _find_head(model: nn.Module, inputs: Tensor) -> tuple[nn.Module | None, list
     with hooked(model.modules(), lambda module, *_: ran.append(module)):
         logits = _compute(model, inputs)
     leaves = [module for module in ran if not any(module.children())]
-    with_own = [module for module in ran if next(module.parameters(recurse=False), None) is not None]
-    # A whole model may have parameters of its own, such as a class token, so layers are preferred.
-    heads = [module for module in with_own if module in leaves] or with_own
-    if not heads:
+    head = choose_head(ran)
+    if head is None:
         return None, leaves, logits
-    last = max((index for index, leaf in enumerate(leaves) if leaf is heads[-1]), default=-1)
-    return heads[-1], leaves[last + 1 :], logits
+    last = max((index for index, leaf in enumerate(leaves) if leaf is head), default=-1)
+    return head, leaves[last + 1 :], logits
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -42,12 +42,3 @@ def describe_layer(model: nn.Module, layer: nn.Module) -> str:
 def list_layers(model: nn.Module) -> list[nn.Module]:
     """Return the modules below the model that have no modules of their own."""
     return [module for module in model.modules() if module is not model and not any(module.children())]
-
-
-@contextmanager
-def hooked(modules: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
-    """Call a forward hook after each call of the modules in the body."""
-    with ExitStack() as hooks:
-        for module in modules:
-            hooks.enter_context(module.register_forward_hook(hook))
-        yield

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from zoo.checks.base import Fault
-from zoo.checks.model.layers import describe_layer, find_creation, hooked, list_layers
+from zoo.checks.model.layers import describe_layer, find_creation, list_layers
 from zoo.checks.model.subject import MANY, TOLERANCE, ModelSubject, is_same, measure_difference
 from zoo.checks.source import find_definition
 from zoo.models.device import use_seed
+from zoo.models.layers import hooked
 
 
 def check_seed(subject: ModelSubject) -> str:

@@ -10,7 +10,7 @@ GROUPS = {
         "list": "List what is registered: models, data sets, metrics, losses, loggers, recipes, weights.",
         "show": "Show what is known of a model, data set, metric or weights.",
         "samples": "Show samples of a data set as they are before preprocessing.",
-        "plot": "Draw curves, a confusion matrix or predictions.",
+        "plot": "Draw curves, a learning rate, a confusion matrix or predictions.",
         "compare": "Compare weights on the same test split, and say what a difference means.",
         "report": "Write one page about weights, to read and to send.",
     },

@@ -13,7 +13,7 @@ from zoo.cli.output import escape, write_json, write_result
 
 @click.command("plot", cls=Command)
 @click.argument("references", nargs=-1, required=True, metavar="WEIGHTS...")
-@click.option("--kind", required=True, metavar="KIND", help="curves, confusion, predictions or wrong.")
+@click.option("--kind", required=True, metavar="KIND", help="curves, schedule, confusion, predictions or wrong.")
 @click.option("--output", required=True, metavar="FILE", help="The .png, .svg or .pdf file to write.")
 @click.option(
     "--grid", metavar="ROWSxCOLUMNS", default="3x3", help="How many images predictions and wrong show.  [3x3]"
@@ -32,11 +32,11 @@ def plot_command(
     as_json: bool,
     **places: Any,
 ) -> None:
-    """Draw curves, a confusion matrix or predictions.
+    """Draw curves, a learning rate, a confusion matrix or predictions.
 
     WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. curves are loss and metric by
-    epoch, of several runs in one picture; confusion is the matrix of truth and prediction; predictions are random test
-    images with predicted | truth; wrong are the surest mistakes.
+    epoch, of several runs in one picture; schedule is the learning rate by step; confusion is the matrix of truth and
+    prediction; predictions are random test images with predicted | truth; wrong are the surest mistakes.
     """
     from zoo.results.plots.style import find_format, save_figure
 

@@ -88,11 +88,11 @@ def plot_curves(results: Sequence[Result]) -> Figure:
     return figure
 
 
-def add_panel(figure: Figure, box: tuple[float, float, float, float], title: str = "") -> Axes:
+def add_panel(figure: Figure, box: tuple[float, float, float, float], title: str = "", xlabel: str = "epoch") -> Axes:
     """Return new axes for curves over epochs; `box` is left, bottom, width and height as shares of the figure."""
     from matplotlib.ticker import MaxNLocator
 
-    axes: Axes = figure.add_axes(box, title=title, xlabel="epoch")
+    axes: Axes = figure.add_axes(box, title=title, xlabel=xlabel)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     axes.grid(color=GRID_COLOR, linewidth=0.6)
     axes.set_axisbelow(True)

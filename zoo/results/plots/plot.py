@@ -15,6 +15,7 @@ from zoo.registry.places import open_places
 from zoo.results.plots.confusion import plot_confusion
 from zoo.results.plots.curves import plot_curves
 from zoo.results.plots.images import find_wrong, plot_predictions, plot_wrong
+from zoo.results.plots.schedule import plot_schedule
 from zoo.results.plots.style import check_grid, plot_style
 from zoo.results.reading import gather_samples
 from zoo.results.selection import select_results
@@ -22,7 +23,7 @@ from zoo.results.selection import select_results
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KINDS = ("curves", "confusion", "predictions", "wrong")
+KINDS = ("curves", "schedule", "confusion", "predictions", "wrong")
 
 
 @checked
@@ -41,10 +42,10 @@ def plot(
 ) -> Figure:
     """Draw a figure of one kind. References are those of `load`: any number for `curves`, else one.
 
-    `curves` are loss and metric by epoch; `confusion` is the confusion matrix of the test split; `predictions` are test
-    images that `seed` chooses, `wrong` the most wrong ones, both in a `grid` of rows and columns. See the functions
-    `plot_curves`, `plot_confusion`, `plot_predictions` and `plot_wrong`. Of several paths, those without curves are
-    left out with a warning.
+    `curves` are loss and metric by epoch; `schedule` is the learning rate by step; `confusion` is the confusion matrix
+    of the test split; `predictions` are test images that `seed` chooses, `wrong` the most wrong ones, both in a `grid`
+    of rows and columns. See the functions `plot_curves`, `plot_schedule`, `plot_confusion`, `plot_predictions` and
+    `plot_wrong`. Of several paths, those without curves are left out with a warning.
 
     Raises:
         UsageError: matplotlib is missing, or there is nothing to draw: curves of weights without their run, mistakes of
@@ -62,10 +63,10 @@ def plot(
     with plot_style():
         pass  # nothing is evaluated for a picture that cannot be drawn
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline)
-    results = select_results(wanted, places, curves=kind == "curves", progress=progress).results
+    results = select_results(wanted, places, curves=kind in ("curves", "schedule"), progress=progress).results
     outcomes = results[0].outcomes
     if outcomes is None:
-        return plot_curves(results)
+        return plot_curves(results) if kind == "curves" else plot_schedule(results[0])
     if kind == "confusion":
         return plot_confusion(outcomes)
     if kind == "predictions":
