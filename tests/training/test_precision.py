@@ -158,7 +158,7 @@ def test_a_step_that_overflows_is_left_out_and_neither_schedule_nor_average_move
         trainer.fit(make_batches(93, 10), make_batches(20, 20, None))
     parts = trainer.state()["parts"]
     assert parts["scaler"]["scale"] == 65536 / 8
-    assert parts["schedule"]["last_epoch"] == parts["average"]["n_averaged"] == 27
+    assert parts["schedule"]["each_step"]["last_epoch"] == parts["average"]["n_averaged"] == 27
     assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
 
 

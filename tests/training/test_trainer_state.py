@@ -139,7 +139,7 @@ def test_a_state_is_tensors_and_plain_data() -> None:
 
     assert json.loads(json.dumps(strip(state))).keys() == state.keys()
     assert state["parts"].keys() == {"model", "optimizer", "schedule", "average"}
-    assert state["parts"]["average"]["n_averaged"] == state["parts"]["schedule"]["last_epoch"] == 8
+    assert state["parts"]["average"]["n_averaged"] == state["parts"]["schedule"]["each_step"]["last_epoch"] == 8
 
 
 def test_the_generators_belong_to_it() -> None:
