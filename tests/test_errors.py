@@ -25,6 +25,7 @@ from zoo.errors import (
     SettingError,
     SeveralErrors,
     StorageError,
+    UnexpectedScoreError,
     UnknownNameError,
     UnknownSettingError,
     UsageError,
@@ -100,6 +101,7 @@ EXAMPLES = [
     (DivergedError("the loss became nan", fix="Use a lower lr=..."), 8, "the loss became nan. Use a lower lr=..."),
     (OutOfMemoryError("not enough"), 9, "not enough"),
     (WorkerError("a worker died"), 10, "a worker died"),
+    (UnexpectedScoreError("off: accuracy"), 11, "off: accuracy"),
     (ZooError("a bug"), 1, "a bug"),
 ]
 

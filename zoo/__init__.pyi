@@ -2,6 +2,8 @@
 
 from zoo.checks.combination.contract import Diagnosis as Diagnosis
 from zoo.checks.combination.contract import check as check
+from zoo.checks.combination.preview import Preview as Preview
+from zoo.checks.combination.preview import dry_run as dry_run
 from zoo.checks.isolation import certify as certify
 from zoo.checks.isolation import plugin_test as plugin_test
 from zoo.data import augment as augment
@@ -53,6 +55,7 @@ from zoo.models.predictor import verify as verify
 from zoo.models.saving import save as save
 from zoo.records.facts import Facts as Facts
 from zoo.records.runs import RunResult as RunResult
+from zoo.records.scores import ExpectedScore as ExpectedScore
 from zoo.registry.certificates import Certificate as Certificate
 from zoo.registry.certificates import Finding as Finding
 from zoo.registry.decorators import dataset as dataset
@@ -65,6 +68,7 @@ from zoo.registry.entries import Registry as Registry
 from zoo.registry.entries import list_datasets as list_datasets
 from zoo.registry.entries import list_metrics as list_metrics
 from zoo.registry.entries import list_models as list_models
+from zoo.registry.entries import list_recipes as list_recipes
 from zoo.registry.entries import list_weights as list_weights
 from zoo.registry.hookspecs import hookimpl as hookimpl
 from zoo.registry.listing import Listing as Listing

@@ -280,6 +280,12 @@ class WorkerError(ZooError):
     exit_code = 10
 
 
+class UnexpectedScoreError(ZooError):
+    """A run did not come to the scores that its recipe expects (exit 11)."""
+
+    exit_code = 11
+
+
 class SeveralErrors(ZooError):
     """Several independent problems, found in one go and reported together."""
 

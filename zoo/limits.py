@@ -53,5 +53,7 @@ MAX_PREDICTIONS = 256_000_000
 """Bytes of a run's predictions: 16 million samples of up to 16 bytes."""
 MAX_MANIFEST = 4_000_000
 """Bytes of a manifest: a catalogue of 10,000 entries."""
+MAX_CONFIG = 1_000_000
+"""Bytes of a config file: far more than anybody writes by hand."""
 MAX_KEPT = 64_000_000
 """Bytes of what zoo keeps for itself in ZOO_HOME: the index or the certificate of one plugin."""

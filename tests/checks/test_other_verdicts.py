@@ -21,16 +21,21 @@ from zoo.registry.certificates import Certificate, Finding
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parents[1] / "fixtures"
-WRONG = sorted(path for kind in ("datasets", "metrics", "plugins") for path in (HERE / "wrong" / kind).glob("*.*"))
+WRONG = sorted(
+    path for kind in ("datasets", "metrics", "recipes", "plugins") for path in (HERE / "wrong" / kind).glob("*.*")
+)
 BESIDE = {"strokes.py"}  # modules that a manifest names
 RIGHT = sorted(
-    path for kind in ("datasets", "metrics") for path in (HERE / "right" / kind).glob("*.*") if path.name not in BESIDE
+    path
+    for kind in ("datasets", "metrics", "recipes")
+    for path in (HERE / "right" / kind).glob("*.*")
+    if path.name not in BESIDE
 )
 STATUSES = {"Refused": "failed", "Warned": "warning"}
 
 
 def test_there_is_something_to_check() -> None:
-    for kind, wrong, right in (("datasets", 40, 10), ("metrics", 40, 10), ("plugins", 15, 0)):
+    for kind, wrong, right in (("datasets", 40, 10), ("metrics", 40, 10), ("recipes", 7, 1), ("plugins", 15, 0)):
         found = [[path for path in paths if path.parent.name == kind] for paths in (WRONG, RIGHT)]
         assert len(found[0]) >= wrong and len(found[1]) >= right, kind
 
@@ -78,9 +83,11 @@ def test_right_is_certified_without_a_warning(path: Path, tmp_path: Path) -> Non
 def test_there_is_a_wrong_one_for_every_check() -> None:
     from zoo.checks.dataset.contract import DATASET_CHECKS
     from zoo.checks.metric.contract import METRIC_CHECKS
+    from zoo.checks.recipe import RECIPE_CHECKS
 
     # What `listing` warns of needs an installed package.
-    for kind, checks in {"datasets": DATASET_CHECKS, "metrics": METRIC_CHECKS, "plugins": ("loads", "names")}.items():
+    known = {"datasets": DATASET_CHECKS, "metrics": METRIC_CHECKS, "recipes": RECIPE_CHECKS}
+    for kind, checks in {**known, "plugins": ("loads", "names")}.items():
         first = [path.read_text(encoding="utf-8").splitlines()[0] for path in WRONG if path.parent.name == kind]
         seen = {check for line in first for check in line.partition(": ")[2].split(", ")}
         # A missing file, a factory that is not there and a bad proof are those of whole plugins; params is a warning.

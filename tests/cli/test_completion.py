@@ -61,6 +61,8 @@ def offer(capsys, monkeypatch, line):
         ("zoo predict tinyvgg@", ["tinyvgg@fashionmnist"]),
         ("zoo predict @", ["@last", "@best"]),
         ("zoo run --init @l", ["@last"]),
+        ("zoo run --recipe course-b", ["course-baseline"]),
+        ("zoo check --rec", ["--recipe"]),
         ("zoo compare @last relu-mlp-", ["relu-mlp-fashionmnist"]),
         ("zoo evaluate runs/", [f"runs/{RUN}"]),
         ("zoo show sha", ["shapes"]),

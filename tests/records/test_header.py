@@ -418,6 +418,7 @@ def test_a_file_of_another_program_has_no_metadata_of_zoo(metadata, path):
 
 
 GOOD = make_metadata(
+    recipe={"name": "short", "plugin": {"name": "p", "version": "1", "source": "installed"}, "changed": ["train.lr"]},
     init={"path": "/a/b.safetensors", "digest": "0" * 64},
     adapted_from={"path": "/a/b.safetensors", "digest": "0" * 64},
     converted_from={"path": "/a/b.safetensors", "digest": "0" * 64, "model": "plugin/net"},
@@ -479,6 +480,8 @@ WRONG = {
     "adapted_from": ["x", {}, {"digest": "x"}],
     "converted_from": ["x", {}, {"path": "x", "digest": "x"}, {"path": "x", "digest": "x", "model": 1}],
     "frozen": ["*", {}, [1], [None]],
+    "recipe": ["short", {}, [1], {"name": "short"}, {"name": "../x", "plugin": {"name": "p"}}],
+    "recipe.changed": ["train.lr", [1]],
     "dataset": ["pets", {}, {"name": None}, {"name": 3}],
     "metrics": [0.5, [], {"accuracy": "high"}, {"accuracy": True}, {"accuracy": [0.5]}],
     "train_config": [3, [], "x"],

@@ -54,7 +54,7 @@ def test_every_argument_of_every_function_is_refused_by_name(name, own_folder):
         (lambda: zoo.run(model=3), "model: expected a text or None, got 3"),
         (lambda: zoo.run(runs_dir=3), "runs_dir: expected a text or a path or None, got 3"),
         (lambda: zoo.run(params=["a"]), "params: expected a dict or None, got ['a']"),
-        (lambda: zoo.run(metrics=3), "metrics: expected a text or a list of texts, got 3"),
+        (lambda: zoo.run(metrics=3), "metrics: expected a text or a list of texts or None, got 3"),
         (lambda: zoo.run(plugins="x.py"), "plugins: expected a list, got 'x.py'"),
         (lambda: zoo.run(registry="x"), "registry: expected a Registry or None, got 'x'"),
         (lambda: zoo.run(on_epoch=3), "on_epoch: expected a function or None, got 3"),

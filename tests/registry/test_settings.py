@@ -261,3 +261,48 @@ def test_a_setting_is_one_entry_in_one_file(tmp_path, warm_python):
     assert json.loads((tmp_path / run["run"] / "run.json").read_bytes())["train_config"]["warmth"] == 0.25
     assert said["bad"][0] == 2 and "warmth: must be at most 1.0, got '2'" in said["bad"][2]
     assert said["python"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ([], "none"),
+        (["flip"], "flip"),
+        (("flip", {"name": "crop", "padding": 2}), "flip,crop:padding=2"),
+        ([{"name": "erase", "scale": [0.02, 0.2], "p": 1.0, "x": True}], "erase:scale=0.02,0.2:p=1:x=true"),
+        (["flip,crop:padding=1", "erase"], "flip,crop:padding=1,erase"),
+        ("flip, crop", "flip, crop"),
+    ],
+)
+def test_operations_may_be_a_list(given, text):
+    assert resolve_config({"augment": given}, {}).augment == text
+
+
+@pytest.mark.parametrize("given", [[3], [""], [{}], [{"padding": 2}], [{"name": 3}], [["flip"]], [None]])
+def test_what_is_no_operation_is_refused(given):
+    error = problem(augment=given)
+    assert str(error).startswith(
+        "augment: must be operations, flip say, or tables such as {name = 'crop', padding = 2}"
+    )
+
+
+@pytest.mark.parametrize("given", [3, {"name": "flip"}, True])
+def test_what_is_no_list_is_refused(given):
+    assert str(problem(augment=given)).startswith("augment: must be text")
+
+
+@pytest.mark.parametrize(
+    ("sources", "lr"),
+    [
+        ([{"lr": 0.5}, {}, {}], 0.5),
+        ([{"lr": 0.5}, {"optimizer": "sgd"}, {}], 0.5),
+        ([{"lr": 0.5}, {"optimizer": "adam"}, {"optimizer": "sgd"}], 0.5),
+        ([{"optimizer": "adam", "lr": 0.5}, {"lr": 0.4}, {}], 0.4),
+        ([{"optimizer": "adam", "lr": 0.5}, {"lr": 0.4}, {"optimizer": "sgd"}], 0.1),
+        ([{"optimizer": "adam", "lr": 0.5}, {"lr": 0.4, "optimizer": "sgd"}, {"optimizer": "adam"}], 0.5),
+        ([{}, {"optimizer": "adam"}, {"lr": 0.3}], 0.3),
+        ([], 0.1),
+    ],
+)
+def test_of_several_sources_the_last_wins_with_its_optimizer(sources, lr):
+    assert resolve_config(*sources).lr == lr

@@ -25,7 +25,7 @@ import zoo
 from zoo.cli.main import main
 from zoo.data.samples import choose_samples
 from zoo.records.metadata import FileOrigin, WeightsMetadata
-from zoo.records.repeat import write_recipe
+from zoo.records.repeat import write_command
 from zoo.records.runs import RunRecord, read_record
 from zoo.registry.origin import Origin
 from zoo.results.plots.images import find_wrong
@@ -275,14 +275,14 @@ def test_the_recipe_trains_the_same_weights_again(page, runs, tmp_path, capsys):
 def test_a_recipe_names_files_of_plugins_and_what_no_command_can_say_has_none(plugin, tmp_path):
     run = zoo.run(dataset="hostile", plugins=[plugin], dataset_params={"classes": 4}, epochs=1, runs_dir=tmp_path)
     record = read_record(run.run / "run.json")
-    recipe = shlex.split(write_recipe(record))
+    recipe = shlex.split(write_command(record))
     assert recipe[recipe.index("--plugin") + 1] == str(plugin)
     assert recipe[recipe.index("--dataset-param") + 1] == "classes=4"
-    assert write_recipe(replace(record, params={"sizes": [1, 2]})) is None
-    assert write_recipe(replace(record, plugin=replace(record.plugin, source="an object"))) is None
-    assert write_recipe(RunRecord(model="baseline", plugin=record.plugin)) is None
+    assert write_command(replace(record, params={"sizes": [1, 2]})) is None
+    assert write_command(replace(record, plugin=replace(record.plugin, source="an object"))) is None
+    assert write_command(RunRecord(model="baseline", plugin=record.plugin)) is None
     init = FileOrigin(path="my weights", digest="")
-    switch = write_recipe(replace(record, params={"deep": True}, init=init))
+    switch = write_command(replace(record, params={"deep": True}, init=init))
     assert "--param deep=true" in switch and "--init 'my weights' --freeze none" in switch
 
 

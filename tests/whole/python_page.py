@@ -10,7 +10,10 @@ from typing import Any
 import zoo
 
 GROUPS = {
-    "Train": ("run", "run_seeds", "summarise_runs", "RunResult", "TrainConfig"),
+    "Train": (
+        *("run", "run_seeds", "summarise_runs", "RunResult", "ExpectedScore", "dry_run", "Preview"),
+        "TrainConfig",
+    ),
     "Data": (
         *("load_dataset", "DataSplits", "make_loader", "Loader", "samples", "load_samples", "Samples", "fetch"),
         *("augment", "describe_dataset", "DatasetDescription", "SplitDescription", "Preprocess"),
@@ -39,7 +42,18 @@ GROUPS = {
         *("plot_comparison", "find_wrong", "save_figure"),
     ),
     "What there is": (
-        *("list", "Listing", "list_models", "list_datasets", "list_metrics", "list_weights", "show", "Card", "Facts"),
+        *(
+            "list",
+            "Listing",
+            "list_models",
+            "list_datasets",
+            "list_metrics",
+            "list_weights",
+            "list_recipes",
+            "show",
+            "Card",
+            "Facts",
+        ),
         *("plugins", "PluginState"),
     ),
     "Checks": ("check", "Diagnosis", "plugin_test", "certify", "Certificate", "Finding"),

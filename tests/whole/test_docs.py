@@ -28,6 +28,7 @@ from zoo.checks.dataset.contract import DATASET_CHECKS
 from zoo.checks.metric.contract import METRIC_CHECKS
 from zoo.checks.model.contract import MODEL_CHECKS
 from zoo.checks.plugin import PLUGIN_CHECKS
+from zoo.checks.recipe import RECIPE_CHECKS
 from zoo.checks.weights import WEIGHTS_CHECKS
 from zoo.cli.commands import COMMANDS
 from zoo.cli.main import cli
@@ -138,6 +139,7 @@ def make_contract_page() -> str:
         "`DataSplits`": describe_fields(zoo.DataSplits),
         "`Preprocess`": describe_fields(zoo.Preprocess),
         "`MetricSpec`": describe_fields(MetricSpec, Spec),
+        "`RecipeSpec`": describe_fields(zoo.RecipeSpec),
         "`WeightsSpec`": describe_fields(zoo.WeightsSpec),
         "A metric object": f"{inspect.getdoc(Metric)}\n\n{describe_methods(Metric)}\n\n{optional}",
         "Manifests": inspect.getdoc(manifest),
@@ -154,6 +156,7 @@ def make_checks_page() -> str:
         "A model": MODEL_CHECKS,
         "A data set": DATASET_CHECKS,
         "A metric": METRIC_CHECKS,
+        "A recipe": RECIPE_CHECKS,
         "Weights": WEIGHTS_CHECKS,
         "A model on a data set: `zoo check`": {**COMBINATION_CHECKS, "overfit": check_overfit},
     }
@@ -188,6 +191,7 @@ Made from zoo/registry/settings.py by `python tests/whole/test_docs.py`; a test 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 
@@ -353,7 +357,7 @@ def test_writing_plugins_can_be_followed_literally(make_environment, start_warm,
     environment.install(wheels["zoo-torch"])
     reader = Reader(environment, start_warm(environment.python))
     printed = reader.follow(ROOT / "docs" / "guide" / "writing-plugins.md")
-    assert sum("weights: " in text for text in printed) == 11
+    assert sum("weights: " in text for text in printed) == 12
     for expected in ("zoo-my-cnn/my-cnn", "hooks/my-cnn-32", "torchvision/resnet18", "factroy: unknown key"):
         assert any(expected in text for text in printed), expected
 

@@ -163,6 +163,10 @@ def choose_checks(
         from zoo.checks.metric.subject import MetricSubject
 
         return metrics.METRIC_CHECKS, MetricSubject(entry), metrics.GATES
+    if kind == "recipe":
+        from zoo.checks import recipe
+
+        return recipe.RECIPE_CHECKS, recipe.RecipeSubject(entry, registry), ("plan",)
     if kind != "weights":
         return {}, None, ()
     from zoo.checks import weights

@@ -20,8 +20,9 @@ NARROW = 60
 """Columns of a page below which an option stands on a line of its own, above its help."""
 SECTIONS = {
     "What": (
-        "model dataset init freeze metric param dataset-param metric-param kind layers counts batch-size-of-show split "
-        "index grid seed-of-plot seed-of-samples augmented augment-of-samples overfit num-classes"
+        "config recipe expect model dataset init freeze metric param dataset-param metric-param kind layers counts "
+        "batch-size-of-show split index grid seed-of-plot seed-of-samples augmented augment-of-samples overfit "
+        "num-classes"
     ),
     "Training": (
         "epochs batch-size lr head-lr optimizer optimizer-param momentum weight-decay decay-all schedule warmup "
@@ -30,7 +31,7 @@ SECTIONS = {
     ),
     "Where": "device threads workers data-dir runs-dir offline",
     "Plugins": "plugin no-plugin",
-    "Output": "top per-class course-style output verbose csv markdown json debug help",
+    "Output": "dry-run top per-class course-style output verbose csv markdown json debug help",
 }
 """The sections of long help pages, with the options of each, also those of one command; what is in none comes first."""
 

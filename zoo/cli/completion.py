@@ -143,11 +143,12 @@ def _discover(ctx: click.Context) -> Registry:
 OFFERS: dict[str, Offer] = {
     "dataset": _offer_entries("dataset"),
     **dict.fromkeys(("reference", "references", "init"), _offer_weights),
-    **dict.fromkeys(("images", "output", "plugins"), _offer_files),
+    **dict.fromkeys(("images", "output", "plugins", "config"), _offer_files),
     **dict.fromkeys(("data_dir", "runs_dir"), _offer_folders),
     **dict.fromkeys(("disabled", "plugins name", "test target"), _offer_plugins),
     "model": _offer_entries("model"),
     "metrics": _offer_entries("metric"),
+    "recipe": _offer_entries("recipe"),
     "show name": _offer_things,
     "list kind": _offer_words(*TABLES),
     "plot kind": _offer_words("curves", "schedule", "confusion", "predictions", "wrong"),

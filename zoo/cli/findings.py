@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,19 @@ def write_findings(title: str, findings: Sequence[Finding], verbose: bool = Fals
             _write_block(found)
         elif verbose or found.status == "untried":
             write_result(f"  {found.status:<8}{found.check:<12}{escape(found.seen)}")
+
+
+def list_estimates(numbers: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Return what a training takes, in words."""
+    rows = [
+        ("parameters", f"{numbers['parameters']:,} ({numbers['trainable']:,} trained)"),
+        ("forward", f"{numbers['flop_per_sample']:,} floating-point operations a sample"),
+        ("memory", f"about {numbers['memory_bytes'] / 1e6:,.1f} MB beside the data"),
+        ("step", f"about {numbers['step_seconds'] * 1e3:.2f} ms"),
+    ]
+    if "epoch_seconds" in numbers:
+        rows.append(("epoch", f"about {numbers['epoch_seconds']:.2g} s of training"))
+    return rows
 
 
 def _write_block(found: Finding) -> None:

@@ -33,7 +33,12 @@ def plugin_options(command: Callable[..., None]) -> Callable[..., None]:
         def discover() -> Registry:
             from zoo.registry.entries import Registry
 
-            return Registry.discover(plugins, disabled)
+            registry = Registry.discover(plugins, disabled)
+            if config := options.get("config"):
+                from zoo.records.config import read_config
+
+                registry = registry.including(read_config(config).plugins)
+            return registry
 
         command(discover=discover, **options)
 
@@ -144,7 +149,18 @@ def _refuse_empty_options(ctx: click.Context) -> None:
 def metric_option(command: F) -> F:
     """Add `--metric`."""
     text = "A metric; repeatable.  [accuracy]"
-    return click.option("--metric", "metrics", multiple=True, default=("accuracy",), metavar="NAME", help=text)(command)
+
+    def read(_: click.Context, __: click.Parameter, names: Sequence[str]) -> Sequence[str] | None:
+        return names or None
+
+    return click.option("--metric", "metrics", multiple=True, metavar="NAME", help=text, callback=read)(command)
+
+
+def source_options(command: F) -> F:
+    """Add `--config` and `--recipe`, which say what is not given."""
+    told = "A TOML file with what is not given: names, params, settings."
+    command = click.option("--recipe", metavar="NAME", help="A training to repeat: zoo list recipes.")(command)
+    return click.option("--config", metavar="FILE", help=told)(command)
 
 
 def read_params(option: str, pairs: Sequence[str]) -> dict[str, str]:

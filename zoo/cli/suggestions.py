@@ -19,7 +19,7 @@ def suggest_next(runs: Path, registry: Registry, given: Mapping[str, Any]) -> li
     A better model is the last one that the plugin of this one provides: plugins list them from simple to good.
     """
     found = []
-    if not given["init"]:
+    if not (given["init"] or given["config"] or given["recipe"]):
         entry = registry.get("model", given["model"] or "baseline")
         models = registry.names_of(entry.plugin, "model")
         if len(models) <= MOST and models[-1] != entry.short_name:

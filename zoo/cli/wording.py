@@ -21,6 +21,7 @@ SPELLED = {
 """Options of another name than the argument."""
 NAMES = (
     *SPELLED,
+    *("config", "recipe", "expect"),
     *("model", "dataset", "init", "freeze", "seeds", "output", "num_classes", "time_limit", "data_dir", "runs_dir"),
     *(
         "kind",

@@ -18,7 +18,10 @@ WORDS = {
     "Did you mean 'zoo list --search PATTERN'?": "search grep filter",
     "Did you mean 'zoo show NAME'?": "info summary describe inspect details cat print view get model-info layers",
     "Did you mean 'zoo samples DATASET'?": "data dataset sample images preview explore browse",
-    "Did you mean 'zoo check'?": "doctor lint sanity sanity-check smoke dry-run dryrun overfit diagnose",
+    "Did you mean 'zoo check'?": "doctor lint sanity sanity-check smoke overfit diagnose",
+    "Did you mean 'zoo run --dry-run'?": "dry-run dryrun plan",
+    "Did you mean 'zoo run --recipe NAME'?": "reproduce recipe",
+    "Did you mean 'zoo list recipes'?": "recipes",
     "Did you mean 'zoo verify WEIGHTS'?": "hash checksum prove digest",
     "Did you mean 'zoo compare WEIGHTS...'?": "diff leaderboard rank ranking stats significance",
     "Did you mean 'zoo report WEIGHTS...'?": "html dashboard page model-card card",
@@ -33,7 +36,7 @@ WORDS = {
     "zoo trains with the settings it is given; zoo run --seeds N repeats, a loop of your shell tries others": (
         "tune sweep hpo optimize optimise search-space grid-search lr-find lr-finder"
     ),
-    "zoo keeps no settings of its own: options and ZOO_ variables say everything, see zoo run --help": (
+    "zoo keeps no settings of its own: zoo run --config FILE reads some, zoo run --dry-run prints them": (
         "config configure configuration settings setup"
     ),
     "A plugin is a package of your environment: pip install it, then zoo plugins lists it": "install add-plugin enable",
@@ -107,12 +110,14 @@ OPTIONS = {
         "wandb tensorboard mlflow logger tb track"
     ),
     "zoo names runs itself; --runs-dir says where": "name run-name tag experiment experiment-name exp",
-    "zoo reads no settings file: options and ZOO_ variables say everything": "config cfg c conf yaml hparams",
+    "--config": "cfg c conf config-file configuration yaml hparams",
+    "--recipe": "preset template",
     "zoo asks no questions and replaces no run": "yes y force f overwrite no-input exist-ok",
     "Training data are shuffled anew in each epoch, as --seed says": "shuffle no-shuffle deterministic",
     "--memory-format": "channels-last layout",
     "zoo runs models as they are": "compile torch-compile jit",
-    "Look at a training before it with zoo check": "dry-run dryrun fast-dev-run sanity smoke",
+    "--dry-run": "dryrun plan print-config show-config n",
+    "Look at a training before it with zoo check": "fast-dev-run sanity smoke",
     "stdout holds results only; what else is said goes to stderr: 2>/dev/null": "quiet q silent no-progress",
 }
 """The options of zoo, and what it has instead of an option, by the names that other tools have for them."""

@@ -97,7 +97,7 @@ def show(
             model, _, dataset_name = text.rpartition("@")
             entries = find_entries(model, dataset_name, chosen)
         else:
-            return Card(facts=(describe_weights(path),), is_weights=True)
+            return Card(facts=(describe_weights(path, chosen),), is_weights=True)
     else:
         entries = _find_entries(chosen, text)
     table = _build_layers(chosen, text, dataset, params or {}) if layers else None

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from zoo.errors import ZooError
 from zoo.records.header import read_header
-from zoo.records.metadata import DatasetOrigin, InputStatistics, WeightsMetadata, read_metadata
+from zoo.records.metadata import DatasetOrigin, InputStatistics, RecipeOrigin, WeightsMetadata, read_metadata
 from zoo.records.plain import to_json_data
-from zoo.records.repeat import write_recipe
+from zoo.records.repeat import follow_recipe, write_command
 from zoo.records.runs import FINISHED, RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
 from zoo.registry.compatibility import show_shape
-from zoo.registry.entries import Entry
+from zoo.registry.entries import Entry, Registry
+from zoo.registry.plugins import FIRST_PARTY
+from zoo.registry.settings import DEFAULT_LR, TrainConfig, list_settings
 from zoo.registry.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec, RecipeSpec, Spec, WeightsSpec
 
 FILES = (WEIGHTS_FILE, RECORD_FILE)
@@ -44,6 +48,8 @@ def describe_entry(entry: Entry[Any]) -> Facts:
     values = {field.name: getattr(entry.spec, field.name) for field in fields(entry.spec)}
     plain = {name: _name_factory(value) if callable(value) else to_json_data(value) for name, value in values.items()}
     rows = [("description", entry.spec.description), *_ROWS[entry.spec.kind](entry.spec)]
+    if isinstance(entry.spec, RecipeSpec):
+        rows.append(("run with", follow_recipe(entry.short_name, expect=bool(entry.spec.expect))))
     return Facts(
         title=f"{entry.short_name}: {entry.spec.kind} of plugin {entry.plugin.label}",
         rows=tuple(row for row in rows if row[1]),
@@ -152,22 +158,23 @@ def is_reference(name: str) -> bool:
     return False
 
 
-def describe_weights(path: Path) -> Facts:
+def describe_weights(path: Path, registry: Registry | None = None) -> Facts:
     """Return what a file's header says, of another program's file its tensors; raise WeightsError for a bad file.
 
-    Nothing is loaded but the header, so that the size of the file does not matter.
+    Nothing is loaded but the header, so that the size of the file does not matter. The rows leave out settings that are
+    zoo's defaults; where `registry` has the model and it recommends others, they are shown.
     """
     header = read_header(path)
     metadata = read_metadata(path, header.metadata) if header.metadata else None
     record: RunRecord | None = None
     if path.name == WEIGHTS_FILE and (path.parent / RECORD_FILE).is_file():
         record = read_record(path.parent / RECORD_FILE)
-    recipe = write_recipe(record or metadata) if metadata else None
+    command = write_command(record or metadata) if metadata else None
     told = dict(header.metadata)
     if golden := told.get("golden"):
         told["golden"] = {key: value for key, value in golden.items() if key != "images"}
     tensors = {name: {"dtype": tensor.dtype, "shape": tensor.shape} for name, tensor in header.tensors.items()}
-    data = {"path": str(path), "size": header.size, "metadata": told, "tensors": tensors, "repeat": recipe}
+    data = {"path": str(path), "size": header.size, "metadata": told, "tensors": tensors, "repeat": command}
     count = sum(prod(tensor.shape) for tensor in header.tensors.values())
     facts = [("tensors", f"{len(header.tensors):,} with {count:,} values"), ("size", f"{header.size:,} bytes")]
     if metadata is None:
@@ -178,11 +185,27 @@ def describe_weights(path: Path) -> Facts:
     if record and record.status != FINISHED:
         done = f"after {len(record.history)} of {record.train_config.get('epochs', '?')} epochs"
         facts.append(("its run", f"{record.status}, {done}"))
-    known = tuple(row for row in [*_list_rows(metadata), *facts, ("repeat with", recipe or "")] if row[1])
+    unusual = _keep_unusual(metadata, registry)
+    known = tuple(row for row in [*_list_rows(metadata, unusual), *facts, ("repeat with", command or "")] if row[1])
     return Facts(title=f"{path}: weights of {metadata.model} of plugin {plugin}", rows=known, data=data)
 
 
-def _list_rows(metadata: WeightsMetadata) -> list[tuple[str, str]]:
+def _keep_unusual(metadata: WeightsMetadata, registry: Registry | None) -> dict[str, Any]:
+    """Return the settings of a training without those that are zoo's defaults, and not otherwise recommended."""
+    given, recommended = metadata.train_config or {}, dict[str, Any]()
+    if registry is not None:
+        with suppress(ZooError):
+            recommended = dict(registry.get("model", metadata.qualified_model).spec.train)
+    usual = {name: getattr(TrainConfig, name) for name in list_settings()}
+    usual["lr"] = DEFAULT_LR.get(str(given.get("optimizer", TrainConfig.optimizer)))
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in usual or value != usual[name] or recommended.get(name, value) != value
+    }
+
+
+def _list_rows(metadata: WeightsMetadata, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what metadata say. Foreign, and checked only as far as loading needs it: any value can be shown."""
     names, golden, image = metadata.class_names, metadata.golden, metadata.image
     origin = metadata.converted_from
@@ -206,8 +229,9 @@ def _list_rows(metadata: WeightsMetadata) -> list[tuple[str, str]]:
         ("dataset params", _show(dataset.params)),
         ("dataset digest", _show(dataset.digest)),
         ("metrics", _show(metadata.metrics)),
+        ("recipe", _show_recipe(metadata.recipe)),
         ("averaged", _show_average(metadata.train_config)),
-        ("trained with", _show(metadata.train_config)),
+        ("trained with", "; ".join(filter(None, [_show(dict(settings)), "else zoo's defaults"]))),
         *((fact, _show(getattr(metadata, fact))) for fact in ("seed", "device", "threads", "versions", "format")),
         ("odd images", _show_warned(metadata.statistics)),
         ("golden samples", str(len(golden.labels)) if golden else "none: zoo verify cannot prove its predictions"),
@@ -218,6 +242,13 @@ def _show_average(config: Any) -> str:
     """Return that weights are averages, where the settings of their training say so."""
     decay = config.get("ema") if isinstance(config, dict) else None
     return f"a moving average of the weights of the training, decay {_show(decay)}" if decay is not None else ""
+
+
+def _show_recipe(recipe: RecipeOrigin | None) -> str:
+    if recipe is None:
+        return ""
+    name = recipe.name if recipe.plugin.name == FIRST_PARTY else recipe.qualified_name
+    return f"{name}, but {', '.join(recipe.changed)}" if recipe.changed else name
 
 
 def _show_warned(statistics: InputStatistics | None) -> str:

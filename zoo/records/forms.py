@@ -213,6 +213,7 @@ are_scores = are_values(_or_none(is_number))
 """A table of numbers; None is a score that was not finite."""
 is_file = partial(is_table, path=is_text, digest=is_text)
 _is_origin = partial(is_table, name=_is_name)
+is_recipe = partial(is_table, name=_is_name, plugin=_is_origin, changed=_or_none(are_all(is_text)))
 STEPS = ("scale", "channels", "resize", "mean", "std")
 LATER_STEPS = ("interpolation", "crop")
 """Steps that files of format 1 do not have, and others need not have."""
@@ -232,6 +233,7 @@ OPTIONAL: dict[str, tuple[str, Form]] = {
         f"a dtype, a range, and as shape {SHAPE}",
         partial(is_table, shape=_is_shape, dtype=_is_dtype, range=_is_range),
     ),
+    "recipe": ("a name, a plugin and a list of texts", is_recipe),
     "init": ("a path and a digest", is_file),
     "adapted_from": ("a path and a digest", is_file),
     "converted_from": ("a path, a digest and a model", partial(is_file, model=is_text)),

@@ -105,6 +105,32 @@ class ModelOrigin(FileOrigin):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RecipeOrigin:
+    """The recipe that a training followed.
+
+    Fields:
+        name: Its name without its plugin.
+        plugin: The plugin that provides it.
+        changed: What the training had otherwise, `train.epochs` say; empty where it had all as the recipe says.
+    """
+
+    name: str
+    plugin: Origin
+    changed: tuple[str, ...] = ()
+
+    @property
+    def qualified_name(self) -> str:
+        """`plugin/name`."""
+        return self.plugin.qualify(self.name)
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> RecipeOrigin:
+        """Read a table that has its form."""
+        plugin, changed = Origin.from_json(table["plugin"]), tuple(table.get("changed") or ())
+        return cls(name=table["name"], plugin=plugin, changed=changed)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetOrigin:
     """The data set that something was made with.
 
@@ -166,6 +192,7 @@ class WeightsMetadata:
     device: str | None = None
     threads: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    recipe: RecipeOrigin | None = None
     init: FileOrigin | None = None
     adapted_from: FileOrigin | None = None
     converted_from: ModelOrigin | None = None
@@ -216,7 +243,8 @@ class WeightsMetadata:
             dataset = replace(dataset, plugin=dataset.plugin.without_folder())
         files = {key: getattr(self, key) for key in ("init", "adapted_from", "converted_from")}
         origins = {key: origin and origin.without_folder() for key, origin in files.items()}
-        return replace(self, plugin=self.plugin.without_folder(), dataset=dataset, **origins)
+        recipe = self.recipe and replace(self.recipe, plugin=self.recipe.plugin.without_folder())
+        return replace(self, plugin=self.plugin.without_folder(), dataset=dataset, recipe=recipe, **origins)
 
     def to_json(self) -> dict[str, Any]:
         """Return the table that a file holds; what is not known is left out."""
@@ -266,6 +294,7 @@ PARTS: dict[str, Callable[[Any], Any]] = {
     "plugin": Origin.from_json,
     "dataset": DatasetOrigin.from_json,
     "process": ProcessOrigin.from_json,
+    "recipe": RecipeOrigin.from_json,
     "preprocess": Preprocess.from_dict,
     "image": partial(_read_fields, ImageForm),
     "statistics": _read_statistics,

@@ -14,7 +14,7 @@ from zoo.registry.plugins import FIRST_PARTY
 from zoo.registry.settings import find_form, list_settings, name_option
 
 
-def write_recipe(told: RunRecord | WeightsMetadata) -> str | None:
+def write_command(told: RunRecord | WeightsMetadata) -> str | None:
     """Return the `zoo run` that trains the same again, on the device and with the threads that it had.
 
     None where the record or the metadata do not say enough: of weights of another program, of what was attached from
@@ -27,6 +27,11 @@ def write_recipe(told: RunRecord | WeightsMetadata) -> str | None:
     except ValueError:
         return None
     return shlex.join(words)
+
+
+def follow_recipe(name: str, *, expect: bool) -> str:
+    """Return the `zoo run` that follows a recipe, and compares its scores where it expects some."""
+    return shlex.join(["zoo", "run", "--recipe", name, *(["--expect"] if expect else [])])
 
 
 def _list_options(told: RunRecord | WeightsMetadata) -> Iterator[tuple[str, Any]]:

@@ -18,12 +18,24 @@ from typing import Any
 from zoo.display import make_table, say, say_scores
 from zoo.errors import WeightsError
 from zoo.limits import MAX_RECORD
-from zoo.records.forms import Form, are_all, are_scores, are_values, is_file, is_list, is_number, is_table, is_whole
+from zoo.records.forms import (
+    Form,
+    are_all,
+    are_scores,
+    are_values,
+    is_file,
+    is_list,
+    is_number,
+    is_recipe,
+    is_table,
+    is_whole,
+)
 from zoo.records.header import Bounds, expect, is_text, parse_json
 from zoo.records.history import Epoch
-from zoo.records.metadata import DatasetOrigin, FileOrigin, read_part
+from zoo.records.metadata import DatasetOrigin, FileOrigin, RecipeOrigin, read_part
 from zoo.records.plain import to_json_table
 from zoo.records.process import ProcessOrigin, is_process, is_running
+from zoo.records.scores import ExpectedScore
 from zoo.registry.origin import Origin
 from zoo.storage.files import create_folder, write_file
 from zoo.storage.reading import explain, read_file
@@ -50,7 +62,8 @@ class RunResult:
     """What a run gave: `metrics` are those after the last epoch, `seconds` the time of training and evaluating.
 
     `verdict` says what is wrong with the trained model, in sentences; it is empty where all is well. With a validation
-    split the weights are those of the `best` epoch, whose scores on it are `validation`.
+    split the weights are those of the `best` epoch, whose scores on it are `validation`. `recipe` is the one that was
+    followed; `expected` has its scores beside those of the run, where that was asked for.
     """
 
     run: Path
@@ -67,6 +80,8 @@ class RunResult:
     history: list[Epoch]
     seconds: float
     verdict: tuple[str, ...] = ()
+    recipe: RecipeOrigin | None = None
+    expected: tuple[ExpectedScore, ...] = ()
     validation: dict[str, float] = field(default_factory=dict)
     best: dict[str, Any] = field(default_factory=dict)
 
@@ -101,6 +116,8 @@ class RunRecord:
     """What is known of a run, as its `run.json` says it. A key that is missing means that it is not known.
 
     Fields:
+        recipe: The recipe that the training followed: `name`, `plugin`, and what it had otherwise as `changed`,
+            `train.epochs` say. All of its values are in the other keys.
         init: The weights file that the training started from: its `path`, and the `digest` of its tensors.
         transfer: What the model took over from that file: `kept` tensors, `new` ones with the reason, `unused` ones.
         frozen: Shell patterns; parameters with such names were not trained, or only from the epoch on that
@@ -142,6 +159,7 @@ class RunRecord:
         error: What ended a run that did not finish, in words.
     """
 
+    recipe: RecipeOrigin | None = None
     init: FileOrigin | None = None
     transfer: Mapping[str, Any] | None = None
     frozen: tuple[str, ...] = ()
@@ -300,6 +318,7 @@ RECORD_FORMS: dict[str, tuple[str, Form]] = {
 }
 """What each part must be that results are made of, in words and as a check."""
 OTHER_FORMS: dict[str, Form] = {
+    "recipe": is_recipe,
     "init": is_file,
     "process": is_process,
     "plugin": partial(is_table, name=is_text),
@@ -313,6 +332,7 @@ OTHER_FORMS: dict[str, Form] = {
 }
 """The form of the other parts."""
 WHERE_KNOWN = (
+    "recipe",
     "init",
     "process",
     "transfer",

@@ -14,7 +14,15 @@ from zoo.errors import AmbiguousNameError, UnknownNameError, UsageError, ZooErro
 from zoo.registry.arguments import checked
 from zoo.registry.index import ensure_indexed, find_names, find_specs
 from zoo.registry.loading import load_specs
-from zoo.registry.plugins import FIRST_PARTY, Plugin, blame, find_plugins, plugin_from_object, plugin_from_specs
+from zoo.registry.plugins import (
+    FIRST_PARTY,
+    Plugin,
+    blame,
+    find_plugins,
+    plugin_from_object,
+    plugin_from_path,
+    plugin_from_specs,
+)
 from zoo.registry.specs import (
     SPEC_CLASSES,
     AnySpec,
@@ -102,6 +110,16 @@ class Registry:
                 if plugin.problem is not None:
                     raise plugin.problem
         return registry
+
+    def including(self, paths: Sequence[str | Path]) -> Registry:
+        """Return a registry that has the plugins of these files too; raise what `discover` does for one of them."""
+        known = [plugin.source for plugin in self.plugins if isinstance(plugin.source, Path)]
+        added = [plugin for plugin in map(plugin_from_path, dict.fromkeys(paths)) if plugin.source not in known]
+        for plugin in added:
+            ensure_indexed(plugin)
+            if plugin.problem is not None:
+                raise plugin.problem
+        return Registry([*self.plugins, *added]) if added else self
 
     def add(self, *specs: AnySpec, plugin: str = "local") -> None:
         """Add specs by hand, as entries of a plugin called `plugin`.
@@ -306,6 +324,12 @@ def list_datasets(search: str = "", *, plugins: Plugins = (), registry: Registry
 def list_metrics(search: str = "", *, plugins: Plugins = (), registry: Registry | None = None) -> list[str]:
     """Return the names of the metrics that match a shell pattern, as `zoo list metrics` shows them."""
     return _list_names("metric", search, plugins, registry)
+
+
+@checked
+def list_recipes(search: str = "", *, plugins: Plugins = (), registry: Registry | None = None) -> list[str]:
+    """Return the names of the recipes that match a shell pattern, as `zoo list recipes` shows them."""
+    return _list_names("recipe", search, plugins, registry)
 
 
 @checked

@@ -5,6 +5,7 @@ Made from zoo/registry/settings.py by `python tests/whole/test_docs.py`; a test 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 
@@ -50,7 +51,7 @@ class Settings(TypedDict, total=False):
     memory_format: Literal["contiguous", "channels_last"] | None
     precision: Literal["fp32", "bf16", "fp16"] | None
     tf32: bool | None
-    augment: str | None
+    augment: str | Sequence[str | Mapping[str, Any]] | None
     validation: float | None
     split_seed: int | None
     monitor: str | None

@@ -14,22 +14,19 @@ for a catalogue of hundreds.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from zoo.errors import ManifestError, closest, describe, quote, show
+from zoo.errors import ManifestError, closest, quote, show
 from zoo.limits import MAX_MANIFEST
 from zoo.registry.fields import MAX_SHOWN
 from zoo.registry.flaws import Flaw
 from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, RecipeSpec, WeightsSpec
-from zoo.storage.reading import explain, read_file
+from zoo.storage.toml import read_toml
 
 MANIFEST_FILE = "registry.toml"
 SCHEMA = 2
-# tomllib takes time quadratic in the parts of a dotted key. Real manifests stay far below this limit.
-MAX_DOTS_SQUARED = 4_000_000
 TABLES = {
     **{"models": "model", "datasets": "dataset", "metrics": "metric", "losses": "loss", "loggers": "logger"},
     **{"recipes": "recipe", "weights": "weights"},
@@ -68,7 +65,7 @@ def read_manifest(path: Path, flaws: list[Flaw] | None = None) -> Manifest:
         ManifestError: the file cannot be read, is not TOML, is of a newer schema, or declares something unknown or
             wrong; the message names file, table and key.
     """
-    document = _parse(path, _read_text(path))
+    document = _read_tables(path)
     schema = document.pop("schema", None)
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         newer = f"or {SCHEMA} for {', '.join(SINCE)}"
@@ -103,27 +100,11 @@ def read_manifest(path: Path, flaws: list[Flaw] | None = None) -> Manifest:
     return Manifest(tuple(specs), qualified_only=qualified_only)
 
 
-def _read_text(path: Path) -> str:
+def _read_tables(path: Path) -> dict[str, Any]:
     try:
-        data = read_file(path, MAX_MANIFEST)
-    except OSError as error:
-        raise ManifestError(path, "", f"cannot be read: {explain(error)}") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(path, "", f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-
-
-def _parse(path: Path, text: str) -> dict[str, Any]:
-    cost = 0
-    for number, line in enumerate(text.split("\n"), start=1):
-        cost += line.count(".") ** 2
-        if cost > MAX_DOTS_SQUARED:
-            raise ManifestError(path, "", f"line {number}: more dots than any manifest needs")
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ManifestError(path, "", f"is not TOML: {describe(error)}") from error
+        return read_toml(path, MAX_MANIFEST)
+    except ValueError as error:
+        raise ManifestError(path, "", str(error)) from error
 
 
 def _explain_unknown(key: str, known: list[str]) -> str:

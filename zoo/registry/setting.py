@@ -9,6 +9,9 @@ from typing import Any
 from zoo.limits import MAX_SIDE
 from zoo.registry.fields import check_plain
 
+NO_OPERATIONS = "none"
+"""The text that means no operation of augmentation at all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -54,6 +57,37 @@ def read_size(value: Any) -> Any:
     if is_pair and all(type(size) is int and 1 <= size <= MAX_SIDE for size in sizes):
         return tuple(sizes)
     raise ValueError(f"must be a size such as 64 or 48x64, height first, of sides from 1 to {MAX_SIDE}")
+
+
+def read_operations(value: Any) -> Any:
+    """Return operations of augmentation as text: a list of texts, and of tables with a name and params, joined.
+
+    Raise ValueError for a list of anything else.
+    """
+    if not isinstance(value, list | tuple):
+        return value
+    return ",".join(map(_write_operation, value)) or NO_OPERATIONS
+
+
+def _write_operation(item: Any) -> str:
+    if isinstance(item, str) and item.strip():
+        return item.strip()
+    if isinstance(item, Mapping) and isinstance(item.get("name"), str):
+        return write_operation(item["name"], {key: value for key, value in item.items() if key != "name"})
+    raise ValueError("must be operations, flip say, or tables such as {name = 'crop', padding = 2}")
+
+
+def write_operation(name: str, params: Mapping[str, Any]) -> str:
+    """Return an operation of augmentation as text, `crop:padding=2`."""
+    return ":".join([name, *(f"{key}={_write_param(value)}" for key, value in params.items())])
+
+
+def _write_param(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(_write_param, value))
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    return str(value).lower() if isinstance(value, bool) else str(getattr(value, "value", value))
 
 
 def read_table(value: Any) -> Any:

@@ -6,13 +6,14 @@ type checker knows (`zoo/registry/keywords.py`) are made from the fields here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cache
+from itertools import accumulate
 from typing import Any, Literal, get_args, get_type_hints
 
 from zoo.registry.params import Expected, read_values
-from zoo.registry.setting import Setting, read_size, read_table, setting
+from zoo.registry.setting import NO_OPERATIONS, Setting, read_operations, read_size, read_table, setting
 
 DEFAULT_LR: dict[str, float] = {
     **{"sgd": 0.1, "adam": 0.001, "adamw": 0.001, "adamax": 0.002, "nadam": 0.002, "radam": 0.001, "rmsprop": 0.01},
@@ -135,7 +136,13 @@ class TrainConfig:
         "fp32", "Of the forward pass in training: fp32, bf16, or fp16 on an accelerator.", metavar="NAME"
     )
     tf32: bool = setting(False, "Train with the TF32 matrix products of a CUDA device.", shown_default="no")
-    augment: str = setting("none", "What is done to training images, flip,crop:padding=2 say.", metavar="OPS")
+    augment: str = setting(
+        NO_OPERATIONS,
+        "What is done to training images, flip,crop:padding=2 say.",
+        metavar="OPS",
+        convert=read_operations,
+        given_type="str | Sequence[str | Mapping[str, Any]] | None",
+    )
     validation: float = setting(
         0.0,
         "Share of the training split that is held back to choose the best epoch by.",
@@ -224,18 +231,38 @@ def _make_check(name: str, only: Mapping[str, tuple[str, ...]]) -> Any:
     return check if only else None
 
 
-def resolve_config(recommended: Mapping[str, Any], given: Mapping[str, Any]) -> TrainConfig:
-    """Combine settings: given ones win over the model's recommendation, which wins over the defaults.
-
-    The recommended lr, momentum and weight decay belong to the recommended optimizer: with another one they do not
-    apply. A given None counts as not given.
+def check_settings(given: Mapping[str, Any]) -> None:
+    """Check settings one by one, those of a file say, to which others may come before all must go together.
 
     Raises:
         SettingError, UnknownSettingError, SeveralErrors: every problem at once.
     """
-    given = {name: value for name, value in given.items() if value is not None}
-    default = TrainConfig.optimizer
-    if given.get("optimizer", recommended.get("optimizer", default)) != recommended.get("optimizer", default):
-        own = [name for name, declared in list_settings().items() if declared.follows_optimizer]
-        recommended = {name: value for name, value in recommended.items() if name not in own}
-    return TrainConfig(**read_settings({**recommended, **given}, where="training"))
+    expected = {name: replace(one, check=None) for name, one in _list_expected().items()}
+    read_values(expected, given, where="training")
+
+
+def resolve_config(*sources: Mapping[str, Any]) -> TrainConfig:
+    """Combine the settings of several sources, the weakest first: a model's recommendation, then what is given, say.
+
+    A lr, momentum or weight decay belongs to the optimizer of its source, or of those below it: where a stronger source
+    chooses another one, they do not apply. None counts as not given.
+
+    Raises:
+        SettingError, UnknownSettingError, SeveralErrors: every problem at once.
+    """
+    given: dict[str, Any] = {}
+    for source in keep_fitting(sources):
+        given |= source
+    return TrainConfig(**read_settings(given, where="training"))
+
+
+def keep_fitting(sources: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the settings of each source, the weakest first, without those for another optimizer than the one used."""
+    given = [{name: value for name, value in source.items() if value is not None} for source in sources]
+    chosen = (source.get("optimizer") for source in given)
+    used = list(accumulate(chosen, lambda below, own: below if own is None else own, initial=TrainConfig.optimizer))
+    own = [name for name, declared in list_settings().items() if declared.follows_optimizer]
+    return [
+        {name: value for name, value in source.items() if optimizer == used[-1] or name not in own}
+        for source, optimizer in zip(given, used[1:], strict=True)
+    ]

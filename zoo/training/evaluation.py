@@ -86,7 +86,7 @@ def evaluate(
     reference: str | os.PathLike[str],
     dataset: str | None = None,
     *,
-    metrics: str | Sequence[str] = ("accuracy",),
+    metrics: str | Sequence[str] | None = None,
     dataset_params: Mapping[str, Any] | None = None,
     metric_params: Mapping[str, Mapping[str, Any]] | None = None,
     data_dir: str | Path | None = None,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from zoo.errors import ErrorCollector, SettingError, quote, show
+from zoo.errors import ErrorCollector, SettingError, ZooError, quote, show
 from zoo.models.device import resolve_device
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.entries import Entry, Registry
@@ -19,7 +20,7 @@ from zoo.registry.fields import check_plain
 from zoo.registry.params import resolve_params
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig, resolve_config
-from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec
+from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec, RecipeSpec
 from zoo.training import course
 from zoo.training.optimizers import check_optimizer
 from zoo.training.precision import check_precision
@@ -27,32 +28,47 @@ from zoo.training.schedules import check_schedule
 
 log = logging.getLogger("zoo")
 
+DEFAULT_METRICS = ("accuracy",)
 MAX_PARAM = 100_000
 """Bytes of a param as JSON: a weights file holds a megabyte of metadata, and more to say than that."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is wanted by name, as the arguments of `zoo.run` say it.
+    """What is wanted by name, as the arguments of `zoo.run` say it, a config file, or a recipe.
 
-    None for a model or a data set means that something else names it, None for params that none were given. `trains`
-    says whether the settings of a training are to be used, so that their device must be able to.
+    None means that it is not said. `source` is what says it, in words. What several sources want together has them as
+    `sources`, the weakest first, and its own `recipe`; see `zoo.training.sources`. `trains` says whether the settings
+    of a training are to be used, so that their device must be able to.
     """
 
-    model: str | None
-    dataset: str | None
-    metrics: str | Sequence[str]
-    params: Mapping[str, Any] | None
-    dataset_params: Mapping[str, Any] | None
-    metric_params: Mapping[str, Mapping[str, Any]] | None
-    settings: Mapping[str, Any]
+    source: str = "given"
+    model: str | None = None
+    dataset: str | None = None
+    init: str | Path | None = None
+    freeze: Sequence[str] | None = None
+    metrics: str | Sequence[str] | None = None
+    params: Mapping[str, Any] | None = None
+    dataset_params: Mapping[str, Any] | None = None
+    metric_params: Mapping[str, Mapping[str, Any]] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     course_style: bool = False
     trains: bool = True
+    sources: tuple[Wanted, ...] = ()
+    recipe: Entry[RecipeSpec] | None = None
+
+    @property
+    def levels(self) -> list[Mapping[str, Any]]:
+        """The settings of each source, the weakest first."""
+        return [source.settings for source in self.sources] or [self.settings]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run is about to do: every name resolved, every setting checked, nothing loaded yet."""
+    """What a run is about to do: every name resolved, every setting checked, nothing loaded yet.
+
+    `changed` names what differs from the `recipe`.
+    """
 
     model: Entry[ModelSpec]
     dataset: Entry[DatasetSpec]
@@ -65,13 +81,16 @@ class Plan:
     config: TrainConfig
     device: torch.device
     course_style: bool = False
+    recipe: Entry[RecipeSpec] | None = None
+    changed: tuple[str, ...] = ()
 
 
 def make_plan(wanted: Wanted, registry: Registry) -> Plan:
     """Resolve names, params and settings and check the declared shapes; raise every problem found as one ZooError."""
     errors = ErrorCollector()
     found: dict[str, Any] = {"metrics": {}, "metric_params": {}}
-    metrics = [wanted.metrics] if isinstance(wanted.metrics, str) else list(dict.fromkeys(wanted.metrics))
+    asked = DEFAULT_METRICS if wanted.metrics is None else wanted.metrics
+    metrics = [asked] if isinstance(asked, str) else list(dict.fromkeys(asked))
     metric_params = wanted.metric_params or {}
     with errors.catch():
         found["model"] = registry.get("model", str(wanted.model))
@@ -81,14 +100,14 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
         with errors.catch():
             found["metrics"][name] = registry.get("metric", name)
     with errors.catch():
-        found["config"] = resolve_config(found["model"].spec.train if "model" in found else {}, wanted.settings)
+        found["config"] = resolve_config(found["model"].spec.train if "model" in found else {}, *wanted.levels)
         found["device"] = resolve_device(found["config"].device)
     if "device" in found and wanted.trains:
         with errors.catch():
             check_precision(found["config"], found["device"])
     if "config" in found:
         with errors.catch():
-            _check_augment(found["config"].augment)
+            found["config"] = canonise(found["config"])
         with errors.catch():
             check_schedule(found["config"])
         with errors.catch():
@@ -96,14 +115,14 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
     for kind, params in (("model", "params"), ("dataset", "dataset_params")):
         if kind in found:
             with errors.catch():
-                found[params] = _read_params(found[kind], getattr(wanted, params))
+                found[params] = read_params(found[kind], getattr(wanted, params))
     for name in metric_params:
         if name not in metrics:
             errors.errors.append(SettingError(f"metric param of {quote(name)}", "that metric is not part of this run"))
     for name, entry in found["metrics"].items():
         with errors.catch():
-            found["metric_params"][name] = _read_params(entry, metric_params.get(name))
-    if "model" in found and "dataset" in found and not wanted.dataset_params:
+            found["metric_params"][name] = read_params(entry, metric_params.get(name))
+    if "model" in found and "dataset_params" in found and not _is_other(found, "dataset"):
         declared = found["dataset"].spec.input_shape
         if declared is not None:
             with errors.catch():
@@ -113,26 +132,43 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
         errors.errors.append(SettingError("course_style", f"a metric of this run is called {course.NAME!r} already"))
     errors.raise_any()
     return Plan(
-        given_params=bool(wanted.params),
-        given_dataset_params=bool(wanted.dataset_params),
+        given_params=_is_other(found, "model"),
+        given_dataset_params=_is_other(found, "dataset"),
         course_style=wanted.course_style,
+        recipe=wanted.recipe,
         **found,
     )
 
 
-def _check_augment(text: str) -> None:
-    """Refuse operations that are not known, or that a run cannot have; nothing is imported where there are none."""
-    if text == TrainConfig.augment:
-        return
+def _is_other(found: Mapping[str, Any], kind: str) -> bool:
+    """Tell whether params were given that are not those which an entry has of itself."""
+    params = found["params" if kind == "model" else "dataset_params"]
+    try:
+        return bool(params != read_params(found[kind], None))
+    except ZooError:  # it has params without a default
+        return True
+
+
+def canonise(config: TrainConfig) -> TrainConfig:
+    """Return settings with the operations of augmentation as text of one form, whatever they were given as.
+
+    Refuse those that are not known, or that a run cannot have; nothing is imported where there are none.
+    """
+    if config.augment == TrainConfig.augment:
+        return config
     from zoo.data.augment import parse
 
-    mixing = parse(text).mixing
-    if mixing is not None:
+    augment = parse(config.augment)
+    if augment.mixing is not None:
         fix = "In a loop of your own call it on images and targets, see zoo.augment.Mixed"
-        raise SettingError("augment", f"must not mix images in a run, as {mixing.name} does", text, fix)
+        raise SettingError(
+            "augment", f"must not mix images in a run, as {augment.mixing.name} does", config.augment, fix
+        )
+    return replace(config, augment=str(augment))
 
 
-def _read_params(entry: Entry[Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
+def read_params(entry: Entry[Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return all params of an entry, the given ones and its own; raise every problem found as one ZooError."""
     params = resolve_params(entry.spec, load_factory(entry), given or {})
     for name, value in params.items():
         try:

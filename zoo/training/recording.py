@@ -25,7 +25,7 @@ from zoo.models.saving import save_proven
 from zoo.models.weights import save_weights
 from zoo.records.header import read_header
 from zoo.records.history import Epoch
-from zoo.records.metadata import DatasetOrigin, read_metadata
+from zoo.records.metadata import DatasetOrigin, RecipeOrigin, read_metadata
 from zoo.records.process import describe_process
 from zoo.records.runs import (
     FINISHED,
@@ -239,7 +239,8 @@ class Recording:
 
     def result(self) -> RunResult:
         """Return what the run gave."""
-        told: dict[str, Any] = {part.name: getattr(self.record, part.name, None) for part in fields(RunResult)}
+        known = vars(self.record)
+        told: dict[str, Any] = {part.name: known[part.name] for part in fields(RunResult) if part.name in known}
         told |= {"run": self.folder, "weights": self.weights}
         return RunResult(**{**told, "dataset": self.plan.dataset.name, "dataset_params": self.plan.dataset_params})
 
@@ -258,7 +259,11 @@ def describe_progress(trainer: Trainer) -> dict[str, Any]:
 def describe_run(request: Request, ready: Preparation) -> RunRecord:
     """Return what is known of a run before its first step."""
     plan, pretrained = request.plan, request.pretrained
+    followed = plan.recipe
     return RunRecord(
+        recipe=RecipeOrigin(name=followed.name, plugin=find_origin(followed), changed=plan.changed)
+        if followed
+        else None,
         init=pretrained.origin if pretrained else None,
         transfer=asdict(ready.transfer) if ready.transfer else None,
         frozen=request.frozen,

@@ -137,7 +137,7 @@ def describe_weights(
 
 RUN_FACTS = (
     *("model", "plugin", "params", "dataset", "metrics", "train_config", "seed", "device", "threads", "versions"),
-    *("init", "frozen"),
+    *("recipe", "init", "frozen"),
 )
 """What the weights file of a run says as its record does."""
 

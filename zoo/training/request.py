@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from zoo.errors import ErrorCollector, SettingError, UsageError, ZooError
 from zoo.models.freezing import check_patterns
@@ -15,6 +13,7 @@ from zoo.records.references import find_weights
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places
 from zoo.training.plan import Plan, Wanted, make_plan
+from zoo.training.recipes import find_changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +33,13 @@ class Request:
     frozen: tuple[str, ...] = ()
 
 
-def make_request(
-    wanted: Wanted, places: Places, *, init: str | Path | None = None, freeze: Sequence[str] | None = None
-) -> Request:
+def make_request(wanted: Wanted, places: Places) -> Request:
     """Resolve what is wanted; `init` is a reference to weights, `freeze` defaults to what those have frozen.
 
     Raises:
         ZooError: every problem found, together, before anything is loaded.
     """
+    init, freeze = wanted.init, wanted.freeze
     frozen = tuple(freeze or ())
     pretrained: Pretrained | None = None
     errors = ErrorCollector()
@@ -64,6 +62,11 @@ def make_request(
         if plan.config.unfreeze_at is not None and not frozen:
             fix = "Freeze something, freeze='features.*' say"
             raise SettingError("unfreeze_at", "nothing is frozen", plan.config.unfreeze_at, fix)
+        if plan.recipe is not None:
+            dataset = places.registry.get("dataset", str(wanted.sources[0].dataset)).qualified_name
+            changed = find_changes(plan, plan.recipe.spec, dataset)
+            changed += [name for name, given in (("init", pretrained), ("freeze", frozen)) if given]
+            plan = replace(plan, changed=tuple(changed))
     errors.raise_any()
     return Request(plan=plan, places=places, pretrained=pretrained, frozen=frozen)
 

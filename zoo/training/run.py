@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from zoo.errors import UsageError
 from zoo.models.device import use_seed, use_threads
+from zoo.records.config import read_config
 from zoo.records.history import Epoch
 from zoo.records.runs import RunResult
 from zoo.registry.arguments import checked
@@ -23,11 +25,13 @@ from zoo.training.inputs import warn_of_overlaps
 from zoo.training.plan import Wanted
 from zoo.training.predictions import OutcomeCollector
 from zoo.training.progress import Progress, bar, no_progress
+from zoo.training.recipes import check_expected, compare_expected
 from zoo.training.recording import Recording, describe_progress, describe_run
 from zoo.training.rehearsal import rehearse
 from zoo.training.request import Request, make_request
 from zoo.training.setup import Preparation, prepare
 from zoo.training.signals import stop_once
+from zoo.training.sources import gather
 from zoo.training.trainer import Trainer, evaluate
 from zoo.training.verdict import tell_verdict
 
@@ -39,9 +43,12 @@ def run(
     model: str | None = None,
     dataset: str | None = None,
     *,
+    config: str | Path | None = None,
+    recipe: str | None = None,
+    expect: bool = False,
     init: str | Path | None = None,
     freeze: str | Sequence[str] | None = None,
-    metrics: str | Sequence[str] = ("accuracy",),
+    metrics: str | Sequence[str] | None = None,
     params: Mapping[str, Any] | None = None,
     dataset_params: Mapping[str, Any] | None = None,
     metric_params: Mapping[str, Mapping[str, Any]] | None = None,
@@ -63,7 +70,9 @@ def run(
     `freeze` are not trained; by default those that the file says.
 
     `settings` are the fields of `TrainConfig`: epochs, batch_size, lr, optimizer, momentum, weight_decay, input_size,
-    seed, device, threads, workers. What is not given comes from the model's recommendation, then from the defaults.
+    seed, device, threads, workers. What is not given comes from `config`, a file as docs/reference/config.md describes
+    it, then from `recipe`, from the model's recommendation, and from the defaults. With `expect` the result has the
+    scores that the recipe expects beside its own; what would make them others is refused.
     The thread count and the random state of the caller stay as they are.
 
     With `course_style` the scores have `course.loss` and `course.accuracy` too: the means over batches that the course
@@ -73,11 +82,11 @@ def run(
         ZooError: see `zoo.errors`; all problems with names, params and settings are found before anything is loaded.
     """
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline).settle()
-    if not init:
-        model, dataset = model or "baseline", dataset or "shapes"
-    wanted = Wanted(
+    given = Wanted(
         model=model,
         dataset=dataset,
+        init=init,
+        freeze=[freeze] if isinstance(freeze, str) else freeze,
         metrics=metrics,
         params=params,
         dataset_params=dataset_params,
@@ -85,19 +94,25 @@ def run(
         settings=settings,
         course_style=course_style,
     )
-    request = make_request(wanted, places, init=init, freeze=[freeze] if isinstance(freeze, str) else freeze)
+    wanted, places = gather(given, places, config, recipe)
+    if config is not None and settings.get("seed") is None and (count := read_config(config).seeds):
+        raise UsageError(f"config {config}: seeds: asks for {count} runs, and this is one", fix="Use zoo.run_seeds")
+    request = make_request(wanted, places)
+    if expect:
+        check_expected(request.plan)
     check_writable(places.runs_dir, fix="Choose another folder with runs_dir=...")
-    config = request.plan.config
+    settled = request.plan.config
     callers: list[BaseException] = []
     with (
         restore_after_errors(),
-        use_seed(config.seed),
-        use_threads(config.threads),
+        use_seed(settled.seed),
+        use_threads(settled.threads),
         name_memory(request.plan),
         blame_plugin(request.plan.model, request.plan.dataset.name, callers),
     ):
         show, on_epoch = watching(bar if progress else no_progress, request.plan), note_errors(on_epoch, callers)
-        return train(request, show=show, on_epoch=on_epoch, callers=callers)
+        result = train(request, show=show, on_epoch=on_epoch, callers=callers)
+    return replace(result, expected=compare_expected(request.plan, result.metrics)) if expect else result
 
 
 def train(

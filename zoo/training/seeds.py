@@ -8,21 +8,27 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from zoo.errors import SettingError, SeveralErrors, UsageError, ZooError
+from zoo.records.config import read_config
 from zoo.records.history import Epoch
 from zoo.records.runs import RunResult
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry, choose_registry
 from zoo.registry.keywords import Settings
+from zoo.registry.places import open_places
 from zoo.registry.settings import resolve_config
+from zoo.training.plan import Wanted
 from zoo.training.run import run
+from zoo.training.sources import gather
 
 
 class RunArguments(Settings, total=False):
     """What `run_seeds` hands on to each `run` beside the names, for a type checker."""
 
+    config: str | Path | None
+    recipe: str | None
     init: str | Path | None
     freeze: str | Sequence[str] | None
-    metrics: str | Sequence[str]
+    metrics: str | Sequence[str] | None
     params: Mapping[str, Any] | None
     dataset_params: Mapping[str, Any] | None
     metric_params: Mapping[str, Mapping[str, Any]] | None
@@ -36,7 +42,7 @@ class RunArguments(Settings, total=False):
 
 @checked
 def run_seeds(
-    seeds: int | str,
+    seeds: int | str | None = None,
     model: str | None = None,
     dataset: str | None = None,
     *,
@@ -47,14 +53,23 @@ def run_seeds(
 ) -> list[RunResult]:
     """Train as `run` does, once for each of `seeds` seeds: `seed`, which is 42 by default, and those that follow it.
 
-    Each is a run with a folder of its own. The other arguments are those of `run`.
+    Each is a run with a folder of its own. The other arguments are those of `run`. A config file may say how many seeds
+    there are.
 
     Raises:
         ZooError: see `run`; of a run that fails it says the seed, and which runs were finished before.
     """
-    count, first = _read_count(seeds), resolve_config({}, {"seed": arguments.pop("seed", None)}).seed
-    resolve_config({}, {"seed": first + count - 1})  # raises when the last seed is out of range
+    if arguments.get("expect"):
+        raise UsageError("a recipe's scores are of one run", "expect=True and several seeds", "Use zoo.run")
     chosen = choose_registry(registry, plugins)
+    config, recipe = arguments.get("config"), arguments.get("recipe")
+    if seeds is None and config is not None:
+        seeds = read_config(config).seeds
+    count = read_count(seeds)
+    given = Wanted(model=model, dataset=dataset, settings={"seed": arguments.pop("seed", None)})
+    wanted, _ = gather(given, open_places(chosen), config, recipe)
+    first = resolve_config(*({"seed": settings.get("seed")} for settings in wanted.levels)).seed
+    resolve_config({}, {"seed": first + count - 1})  # raises when the last seed is out of range
     results: list[RunResult] = []
     for number in range(first, first + count):
         try:
@@ -85,7 +100,7 @@ def summarise_runs(results: Sequence[RunResult]) -> dict[str, dict[str, Any]]:
     return summary
 
 
-def _read_count(seeds: Any) -> int:
+def read_count(seeds: object) -> int:
     """Return the number of seeds, which the command line gives as text."""
     text = str(seeds)
     if isinstance(seeds, bool) or not text.isascii() or not text.isdigit() or int(text[:9]) < 1 or len(text) > 9:

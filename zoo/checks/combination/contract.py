@@ -32,9 +32,11 @@ from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
 from zoo.training.blame import blame_plugin
 from zoo.training.optimizers import build_optimizer
-from zoo.training.plan import Wanted, make_plan
+from zoo.training.plan import Wanted
 from zoo.training.precision import lower
+from zoo.training.request import make_request
 from zoo.training.setup import build_metrics
+from zoo.training.sources import gather
 from zoo.training.step import TrainStep
 
 OVERFIT_STEPS, OVERFIT_SECONDS = 500, 30.0
@@ -51,6 +53,7 @@ class Diagnosis:
     """
 
     model: str
+    plugin: str
     dataset: str
     data: str
     findings: list[Finding]
@@ -80,7 +83,9 @@ def check(
     model: str | None = None,
     dataset: str | None = None,
     *,
-    metrics: str | Sequence[str] = ("accuracy",),
+    config: str | Path | None = None,
+    recipe: str | None = None,
+    metrics: str | Sequence[str] | None = None,
     params: Mapping[str, Any] | None = None,
     dataset_params: Mapping[str, Any] | None = None,
     metric_params: Mapping[str, Mapping[str, Any]] | None = None,
@@ -93,23 +98,25 @@ def check(
     """Check a model on a data set before training, with the settings that the training would have.
 
     Nothing is fetched: where the data set's files are not in `data_dir`, random inputs of its declared shape take their
-    place. With `overfit` the model must learn one batch by heart. The other arguments are those of `run`.
+    place. With `overfit` the model must learn one batch by heart. The other arguments are those of `run`; weights that
+    a config file names give the names, and the model is looked at as it is built.
 
     Raises:
         UsageError: unknown names, params or settings, or images that the model does not take.
         DataError, PluginError: the data set cannot be used.
     """
     places = open_places(registry, plugins, data_dir=data_dir)
-    wanted = Wanted(
-        model=model or "baseline",
-        dataset=dataset or "shapes",
+    given = Wanted(
+        model=model,
+        dataset=dataset,
         metrics=metrics,
         params=params,
         dataset_params=dataset_params,
         metric_params=metric_params,
         settings=settings,
     )
-    plan = make_plan(wanted, places.registry)
+    wanted, places = gather(given, places, config, recipe)
+    plan = make_request(wanted, places).plan
     with use_seed(plan.config.seed), use_threads(plan.config.threads), blame_plugin(plan.model, plan.dataset.name):
         subject = make_subject(plan, places.data_dir)
         checks = {**COMBINATION_CHECKS, **({"overfit": check_overfit} if overfit else {})}
@@ -117,7 +124,14 @@ def check(
         failed = {finding.check for finding in findings if finding.status == "failed"}
         estimates = {} if failed & {*GATES, "normalisation"} else estimate(subject)
     model, dataset = plan.model.name, plan.dataset.name
-    return Diagnosis(model=model, dataset=dataset, data=subject.source, findings=findings, estimates=estimates)
+    return Diagnosis(
+        model=model,
+        plugin=plan.model.plugin.name,
+        dataset=dataset,
+        data=subject.source,
+        findings=findings,
+        estimates=estimates,
+    )
 
 
 def check_normalisation(subject: CombinationSubject) -> str:

@@ -8,7 +8,7 @@ import click
 
 from zoo.cli import options
 from zoo.cli.command import Command
-from zoo.cli.findings import write_findings
+from zoo.cli.findings import list_estimates, write_findings
 from zoo.cli.output import escape, write_json, write_result, write_table
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.command("check", cls=Command)
 @click.option("--model", metavar="NAME", help="The model.  [baseline]")
 @click.option("--dataset", metavar="NAME", help="The data set.  [shapes]")
+@options.source_options
 @options.metric_option
 @click.option("--overfit", is_flag=True, help="Let it learn one batch by heart, too.")
 @options.setting_options
@@ -45,7 +46,7 @@ def check_command(model: str | None, verbose: bool, discover: options.Discover, 
         _write_diagnosis(diagnosis, verbose)
     if not diagnosis.passed:
         failed = [found.check for found in diagnosis.findings if found.status == "failed"]
-        plugin = registry.get("model", model or "baseline").plugin
+        plugin = registry.get("model", f"{diagnosis.plugin}/{diagnosis.model}").plugin
         what = f"model {diagnosis.model!r} on dataset {diagnosis.dataset!r} is not fit to be trained"
         raise plugin.broken(what, f"failed: {', '.join(failed)}")
 
@@ -55,12 +56,4 @@ def _write_diagnosis(diagnosis: Diagnosis, verbose: bool) -> None:
     write_findings("checks", diagnosis.findings, verbose)
     numbers = diagnosis.estimates
     if numbers:
-        rows = [
-            ("parameters", f"{numbers['parameters']:,} ({numbers['trainable']:,} trained)"),
-            ("forward", f"{numbers['flop_per_sample']:,} floating-point operations a sample"),
-            ("memory", f"about {numbers['memory_bytes'] / 1e6:,.1f} MB beside the data"),
-            ("step", f"about {numbers['step_seconds'] * 1e3:.2f} ms"),
-        ]
-        if "epoch_seconds" in numbers:
-            rows.append(("epoch", f"about {numbers['epoch_seconds']:.2g} s of training"))
-        write_table(rows, indent="  ")
+        write_table(list_estimates(numbers), indent="  ")

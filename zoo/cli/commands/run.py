@@ -11,12 +11,16 @@ import click
 
 from zoo.cli import options
 from zoo.cli.command import Command
+from zoo.cli.findings import list_estimates
 from zoo.cli.options import Discover
 from zoo.cli.output import escape, write_json, write_note, write_result
 from zoo.cli.suggestions import suggest_next
+from zoo.errors import UnexpectedScoreError, UsageError
+from zoo.records.config import read_config
 from zoo.records.history import Epoch, watched_scores, watched_split
 from zoo.records.plain import to_json_data
 from zoo.records.runs import RunResult
+from zoo.records.scores import EXACT, OFF
 
 
 @click.command("run", cls=Command)
@@ -29,19 +33,24 @@ from zoo.records.runs import RunResult
     metavar="PATTERN",
     help="Do not train parameters of such names; repeatable; none for none.  [those frozen in --init]",
 )
+@options.source_options
+@click.option("--expect", is_flag=True, help="Compare the scores with those that the recipe expects.")
 @options.metric_option
 @options.setting_options
 @click.option("--seeds", metavar="N", help="Train N times, each with the next seed, one run folder each.")
 @options.param_options()
+@click.option("--dry-run", is_flag=True, help="Print what would be done, as a config file, and what it takes.")
 @click.option("--course-style", is_flag=True, help="Show loss and accuracy as the course averages them, too.")
 @options.place_options()
 @options.plugin_options
 @options.output_options
-def run_command(freeze: tuple[str, ...], discover: Discover, seeds: str | None, as_json: bool, **settings: Any) -> None:
+def run_command(
+    freeze: tuple[str, ...], discover: Discover, seeds: str | None, dry_run: bool, as_json: bool, **settings: Any
+) -> None:
     """Train a model on a data set, evaluate it and save its weights.
 
-    Settings that are not given come from the model's recommendation (see zoo show MODEL), then from the defaults in
-    brackets.
+    What is not given comes from --config, then from --recipe, then from the model's recommendation (see zoo show
+    MODEL), then from the defaults in brackets.
     """
     options.prepare_for_torch()
     from zoo.training import run
@@ -51,15 +60,22 @@ def run_command(freeze: tuple[str, ...], discover: Discover, seeds: str | None, 
     settings |= {
         "freeze": None if not freeze else [] if freeze == ("none",) else freeze,
         "registry": registry,
-        "progress": True,
-        "on_epoch": _write_epoch,
     }
-    if seeds is not None:
-        _run_seeds(seeds, settings, show, as_json=as_json)
+    asked = seeds if seeds or not settings["config"] else read_config(settings["config"]).seeds
+    if settings["expect"] and asked is not None:
+        raise UsageError("--expect and several seeds were both asked for", fix="A recipe's scores are of one run")
+    if dry_run:
+        _show_plan({**settings, "seeds": seeds}, as_json=as_json)
+        return
+    settings |= {"progress": True, "on_epoch": _write_epoch}
+    if asked is not None:
+        del settings["expect"]
+        _run_seeds(asked, settings, show, as_json=as_json)
         return
     result = run.run(**settings)
     if as_json:
         write_json(result.to_dict())
+        _refuse_off(result)
         return
     count, threads = len(result.history), result.threads
     untrained = "evaluated as it starts" if settings["init"] else "evaluated untrained"
@@ -69,9 +85,42 @@ def run_command(freeze: tuple[str, ...], discover: Discover, seeds: str | None, 
     write_result(f"weights: {escape(show(result.weights))}")
     _tell_average(result)
     _tell_choice(result)
+    _tell_expected(result)
     given = {**click.get_current_context().params, **settings}
     for command, purpose in suggest_next(Path(show(result.run)).parent, registry, given):
         write_note(f"next: {escape(command)}  # {purpose}")
+    _refuse_off(result)
+
+
+def _show_plan(settings: dict[str, Any], *, as_json: bool) -> None:
+    """Print what a run would do, as a config file, and what it takes."""
+    from zoo.checks.combination.preview import dry_run
+
+    preview = dry_run(**settings)
+    if as_json:
+        write_json(preview.to_dict())
+        return
+    rows = list_estimates(preview.estimates) if preview.estimates else []
+    write_result(preview.to_config("command line", [preview.data, *(f"{name}: {text}" for name, text in rows)]))
+
+
+def _tell_expected(result: RunResult) -> None:
+    """Print each score that the recipe expects beside the one of the run."""
+    for score in result.expected:
+        got = "none" if score.got is None else f"{score.got:.6g}"
+        tolerance = f" (tolerance {score.tolerance:g})" if score.verdict != EXACT else ""
+        write_result(f"{escape(score.name)}: expected {score.expected:.6g}, got {got}: {score.verdict}{tolerance}")
+
+
+def _refuse_off(result: RunResult) -> None:
+    """Let a run end with an exit code of its own where a score is not what its recipe expects."""
+    off = [score.name for score in result.expected if score.verdict == OFF]
+    if off:
+        raise UnexpectedScoreError(
+            f"off: {', '.join(off)}",
+            "the recipe expects other scores",
+            "See docs/guide/training.md for what moves them",
+        )
 
 
 def _make_shortener() -> Callable[[Path], str]:
@@ -87,7 +136,7 @@ def _make_shortener() -> Callable[[Path], str]:
     return show
 
 
-def _run_seeds(seeds: str, settings: dict[str, Any], show: Callable[[Path], str], *, as_json: bool) -> None:
+def _run_seeds(seeds: int | str, settings: dict[str, Any], show: Callable[[Path], str], *, as_json: bool) -> None:
     from zoo.training.seeds import run_seeds, summarise_runs
 
     def write_run(result: RunResult) -> None:

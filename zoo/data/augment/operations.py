@@ -18,6 +18,7 @@ from zoo.data.augment.draws import draw, to_below, to_coin
 from zoo.errors import DataError, SettingError, SeveralErrors, UnknownSettingError, ZooError
 from zoo.registry.params import Expected, find_expected, read_values
 from zoo.registry.preprocess import name_dtype
+from zoo.registry.setting import write_operation
 
 LEVELS = 128
 """Levels of the area and of the ratio between the sides of an erased rectangle."""
@@ -66,7 +67,9 @@ class Parametrized:
     def __str__(self) -> str:
         """Return the text that `zoo.augment.parse` reads as the same."""
         values = {one.name: (getattr(self, one.name), one.default) for one in fields(self)}  # type: ignore[arg-type]
-        return write_params(self.name, {name: value for name, (value, default) in values.items() if value != default})
+        return write_operation(
+            self.name, {name: value for name, (value, default) in values.items() if value != default}
+        )
 
 
 def read_params(expected: Mapping[str, Expected], given: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -86,19 +89,6 @@ def _name_operation(problem: ZooError, name: str) -> ZooError:
     if isinstance(problem, UnknownSettingError) or not isinstance(problem, SettingError):
         return problem
     return SettingError(f"{name}:{problem.name}", problem.expected, problem.got, problem.fix)
-
-
-def write_params(name: str, params: Mapping[str, Any]) -> str:
-    """Return an operation as text, `crop:padding=2`."""
-    return ":".join([name, *(f"{key}={_write(value)}" for key, value in params.items())])
-
-
-def _write(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(map(_write, value))
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return str(int(value))
-    return str(value).lower() if isinstance(value, bool) else str(getattr(value, "value", value))
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,12 @@ from zoo.data.augment.mixing import CutMix, Mixing, Mixup
 from zoo.data.augment.operations import Crop, Erase, Flip, Operation
 from zoo.data.augment.transforms import Transform, list_names, make_unknown
 from zoo.errors import ErrorCollector, UsageError, quote, show
+from zoo.registry.setting import NO_OPERATIONS
 
 OPERATIONS: dict[str, type[Operation] | type[Mixing]] = {
     operation.name: operation for operation in (Flip, Crop, Erase, Mixup, CutMix)
 }
 """The operations that are called by a name of zoo; others are torchvision's."""
-OFF = "none"
-"""The text that means no operation at all."""
 FORM = "expected operations such as 'flip,crop:padding=2'"
 
 
@@ -66,7 +65,7 @@ class Augment:
 
     def __str__(self) -> str:
         """Return the text that `parse` reads as the same."""
-        return ",".join(map(str, self.operations)) or OFF
+        return ",".join(map(str, self.operations)) or NO_OPERATIONS
 
     def __call__(self, images: Tensor, indices: Tensor | Sequence[int], epoch: int = 0, seed: int = 42) -> Tensor:
         """Return the images of the samples `indices` as they are in an epoch.
@@ -119,7 +118,7 @@ def parse(asked: str | Iterable[Any] | Augment) -> Augment:
 
 def _cut(text: str) -> list[str]:
     """Return the text of each operation: at a comma begins another one where a word follows that is no param."""
-    if text.strip() == OFF:
+    if text.strip() == NO_OPERATIONS:
         return []
     parts: list[str] = []
     # Commas in brackets belong to a list; what begins with no letter goes on with the list of the param before.

@@ -17,10 +17,11 @@ import numpy
 import torch
 from torch import Tensor
 
-from zoo.data.augment.operations import Operation, check_images, read_params, write_params
+from zoo.data.augment.operations import Operation, check_images, read_params
 from zoo.errors import DataError, SettingError, UnknownNameError, describe, suggest
 from zoo.registry.params import find_expected
 from zoo.registry.preprocess import name_dtype
+from zoo.registry.setting import write_operation
 
 LEFT_OUT = ("MixUp", "CutMix", "Transform")
 """Classes of torchvision that are no transforms of one image; the first two mix the images of a batch."""
@@ -63,7 +64,7 @@ class Transform(Operation):
 
     def __str__(self) -> str:
         """Return the text that `zoo.augment.parse` reads as the same."""
-        return write_params(self.name, self.params)
+        return write_operation(self.name, self.params)
 
     def apply(self, images: Tensor, numbers: Tensor) -> Tensor:
         """Return the images, each transformed on the CPU under its own seed.

@@ -20,7 +20,7 @@ from typing import Any
 from zoo.data.samples import choose_samples
 from zoo.errors import UsageError, ZooError, describe, one_line
 from zoo.records.metadata import DatasetOrigin
-from zoo.records.repeat import write_recipe
+from zoo.records.repeat import write_command
 from zoo.records.runs import RunRecord
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
@@ -297,5 +297,5 @@ def _describe_result(result: Result) -> dict[str, Any]:
         "all_scores": size <= MAX_TABLE_CLASSES,
         "settings": {key: value for key, value in settings.items() if value not in (None, "")},
         "environment": {key: value for key, value in environment.items() if value is not None},
-        "recipe": OPTION.split(recipe) if (recipe := write_recipe(told)) else [],
+        "command": OPTION.split(command) if (command := write_command(told)) else [],
     }
