@@ -10,7 +10,17 @@ from typing import Any
 import zoo
 
 GROUPS = {
-    "Train": ("run", "run_seeds", "summarise_runs", "RunResult", "TrainConfig"),
+    "Train": (
+        "run",
+        "run_seeds",
+        "summarise_runs",
+        "RunResult",
+        "TrainConfig",
+        "Callback",
+        "RunState",
+        "RunRecord",
+        "Epoch",
+    ),
     "Data": (
         *("load_dataset", "DataSplits", "make_loader", "Loader", "samples", "load_samples", "Samples", "fetch"),
         *("augment", "describe_dataset", "DatasetDescription", "SplitDescription", "Preprocess"),

@@ -25,6 +25,7 @@ import zoo
 from zoo.checks.base import explain
 from zoo.checks.combination.contract import COMBINATION_CHECKS, check_overfit
 from zoo.checks.dataset.contract import DATASET_CHECKS
+from zoo.checks.logger import LOGGER_CHECKS
 from zoo.checks.metric.contract import METRIC_CHECKS
 from zoo.checks.model.contract import MODEL_CHECKS
 from zoo.checks.plugin import PLUGIN_CHECKS
@@ -154,6 +155,7 @@ def make_checks_page() -> str:
         "A model": MODEL_CHECKS,
         "A data set": DATASET_CHECKS,
         "A metric": METRIC_CHECKS,
+        "A logger": LOGGER_CHECKS,
         "Weights": WEIGHTS_CHECKS,
         "A model on a data set: `zoo check`": {**COMBINATION_CHECKS, "overfit": check_overfit},
     }
@@ -353,7 +355,7 @@ def test_writing_plugins_can_be_followed_literally(make_environment, start_warm,
     environment.install(wheels["zoo-torch"])
     reader = Reader(environment, start_warm(environment.python))
     printed = reader.follow(ROOT / "docs" / "guide" / "writing-plugins.md")
-    assert sum("weights: " in text for text in printed) == 11
+    assert sum("weights: " in text for text in printed) == 12
     for expected in ("zoo-my-cnn/my-cnn", "hooks/my-cnn-32", "torchvision/resnet18", "factroy: unknown key"):
         assert any(expected in text for text in printed), expected
 

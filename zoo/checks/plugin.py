@@ -163,6 +163,10 @@ def choose_checks(
         from zoo.checks.metric.subject import MetricSubject
 
         return metrics.METRIC_CHECKS, MetricSubject(entry), metrics.GATES
+    if kind == "logger":
+        from zoo.checks import logger
+
+        return logger.LOGGER_CHECKS, logger.LoggerSubject(entry), logger.GATES
     if kind != "weights":
         return {}, None, ()
     from zoo.checks import weights

@@ -148,6 +148,7 @@ OFFERS: dict[str, Offer] = {
     **dict.fromkeys(("disabled", "plugins name", "test target"), _offer_plugins),
     "model": _offer_entries("model"),
     "metrics": _offer_entries("metric"),
+    "log": _offer_entries("logger"),
     "show name": _offer_things,
     "list kind": _offer_words(*TABLES),
     "plot kind": _offer_words("curves", "schedule", "confusion", "predictions", "wrong"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from zoo.registry.fields import check_plain
 from zoo.registry.params import resolve_params
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig, resolve_config
-from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec
+from zoo.registry.specs import DatasetSpec, LoggerSpec, MetricSpec, ModelSpec
 from zoo.training import course
 from zoo.training.optimizers import check_optimizer
 from zoo.training.precision import check_precision
@@ -48,6 +48,8 @@ class Wanted:
     settings: Mapping[str, Any]
     course_style: bool = False
     trains: bool = True
+    log: str | Sequence[str] = ()
+    log_params: Mapping[str, Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +67,14 @@ class Plan:
     config: TrainConfig
     device: torch.device
     course_style: bool = False
+    loggers: dict[str, Entry[LoggerSpec]] = field(default_factory=dict)
+    logger_params: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def make_plan(wanted: Wanted, registry: Registry) -> Plan:
     """Resolve names, params and settings and check the declared shapes; raise every problem found as one ZooError."""
     errors = ErrorCollector()
-    found: dict[str, Any] = {"metrics": {}, "metric_params": {}}
+    found: dict[str, Any] = {"metrics": {}, "metric_params": {}, "loggers": {}, "logger_params": {}}
     metrics = [wanted.metrics] if isinstance(wanted.metrics, str) else list(dict.fromkeys(wanted.metrics))
     metric_params = wanted.metric_params or {}
     with errors.catch():
@@ -103,6 +107,7 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
     for name, entry in found["metrics"].items():
         with errors.catch():
             found["metric_params"][name] = _read_params(entry, metric_params.get(name))
+    _find_loggers(wanted, registry, found, errors)
     if "model" in found and "dataset" in found and not wanted.dataset_params:
         declared = found["dataset"].spec.input_shape
         if declared is not None:
@@ -118,6 +123,18 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
         course_style=wanted.course_style,
         **found,
     )
+
+
+def _find_loggers(wanted: Wanted, registry: Registry, found: dict[str, Any], errors: ErrorCollector) -> None:
+    names, given = [wanted.log] if isinstance(wanted.log, str) else wanted.log, wanted.log_params or {}
+    for name in dict.fromkeys(names):
+        with errors.catch():
+            entry = registry.get("logger", name)
+            found["logger_params"][name] = _read_params(entry, given.get(name))  # its package must be here for that
+            found["loggers"][name] = entry
+    for name in given:
+        if name not in names:
+            errors.errors.append(SettingError(f"log param of {quote(name)}", "that logger is not part of this run"))
 
 
 def _check_augment(text: str) -> None:

@@ -32,7 +32,9 @@ from zoo.records.runs import RunResult
 @options.metric_option
 @options.setting_options
 @click.option("--seeds", metavar="N", help="Train N times, each with the next seed, one run folder each.")
-@options.param_options()
+@options.param_options("model", "dataset", "metric")
+@click.option("--log", multiple=True, metavar="NAME", help="A logger that is told of the run; repeatable.")
+@options.param_options("logger")
 @click.option("--course-style", is_flag=True, help="Show loss and accuracy as the course averages them, too.")
 @options.place_options()
 @options.plugin_options
