@@ -54,6 +54,8 @@ from zoo.models.predictor import predict as predict
 from zoo.models.predictor import verify as verify
 from zoo.models.saving import save as save
 from zoo.records.facts import Facts as Facts
+from zoo.records.history import Epoch as Epoch
+from zoo.records.runs import RunRecord as RunRecord
 from zoo.records.runs import RunResult as RunResult
 from zoo.records.scores import ExpectedScore as ExpectedScore
 from zoo.registry.certificates import Certificate as Certificate
@@ -107,6 +109,8 @@ from zoo.results.reading import read_samples as read_samples
 from zoo.results.report.page import report as report
 from zoo.results.seeds import Group as Group
 from zoo.results.seeds import GroupPair as GroupPair
+from zoo.training.callbacks import Callback as Callback
+from zoo.training.callbacks import RunState as RunState
 from zoo.training.confusion import ClassScore as ClassScore
 from zoo.training.evaluation import Evaluation as Evaluation
 from zoo.training.evaluation import evaluate as evaluate

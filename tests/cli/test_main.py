@@ -24,7 +24,7 @@ SMALL = ["--dataset-param", "train_size=640", "--dataset-param", "test_size=200"
 HEAVY = {"torch", "torchvision", "numpy", "pydantic", "pooch", "requests", "PIL", "tqdm", "zoo_plugins", "safetensors"}
 KEYS = {
     "run", "weights", "model", "dataset", "device", "threads", "seed", "params", "dataset_params", "train_config",
-    "metrics", "history", "seconds", "verdict", "validation", "best", "recipe", "expected",
+    "metrics", "history", "seconds", "verdict", "trend", "validation", "best", "recipe", "expected",
 }  # fmt: skip
 
 
@@ -178,7 +178,7 @@ def test_list_shows_all_kinds(capsys):
     out = capsys.readouterr().out
     assert out.splitlines()[:2] == ["models", "  baseline  Two linear layers, nothing between them"]
     headings = [line for line in out.splitlines() if not line.startswith(" ")]
-    assert headings == ["models", "datasets", "metrics", "recipes", "weights"]
+    assert headings == ["models", "datasets", "metrics", "loggers", "recipes", "weights"]
 
 
 def test_list_takes_a_kind_and_a_pattern(capsys):

@@ -53,6 +53,7 @@ def test_defaults_are_those_of_the_course():
         "monitor": "loss",
         "patience": None,
         "min_delta": 0.0,
+        "on_collapse": "warn",
         "input_size": None,
         "seed": 42,
         "device": "auto",

@@ -12,7 +12,7 @@ import zoo
 GROUPS = {
     "Train": (
         *("run", "run_seeds", "summarise_runs", "RunResult", "ExpectedScore", "dry_run", "Preview"),
-        "TrainConfig",
+        *("TrainConfig", "Callback", "RunState", "RunRecord", "Epoch"),
     ),
     "Data": (
         *("load_dataset", "DataSplits", "make_loader", "Loader", "samples", "load_samples", "Samples", "fetch"),

@@ -25,6 +25,7 @@ import zoo
 from zoo.checks.base import explain
 from zoo.checks.combination.contract import COMBINATION_CHECKS, check_overfit
 from zoo.checks.dataset.contract import DATASET_CHECKS
+from zoo.checks.logger import LOGGER_CHECKS
 from zoo.checks.metric.contract import METRIC_CHECKS
 from zoo.checks.model.contract import MODEL_CHECKS
 from zoo.checks.plugin import PLUGIN_CHECKS
@@ -157,6 +158,7 @@ def make_checks_page() -> str:
         "A data set": DATASET_CHECKS,
         "A metric": METRIC_CHECKS,
         "A recipe": RECIPE_CHECKS,
+        "A logger": LOGGER_CHECKS,
         "Weights": WEIGHTS_CHECKS,
         "A model on a data set: `zoo check`": {**COMBINATION_CHECKS, "overfit": check_overfit},
     }

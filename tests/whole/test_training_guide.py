@@ -41,7 +41,7 @@ def shorten(command: str) -> list[str]:
 @pytest.mark.slow
 def test_each_command_of_the_page_runs(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ZOO_RUNS_DIR")
-    assert len(COMMANDS) >= 19
+    assert len(COMMANDS) >= 22
     for command in COMMANDS:
         assert command.startswith("zoo "), command
         assert main(shorten(command)) == 0, command

@@ -167,6 +167,10 @@ def choose_checks(
         from zoo.checks import recipe
 
         return recipe.RECIPE_CHECKS, recipe.RecipeSubject(entry, registry), ("plan",)
+    if kind == "logger":
+        from zoo.checks import logger
+
+        return logger.LOGGER_CHECKS, logger.LoggerSubject(entry), logger.GATES
     if kind != "weights":
         return {}, None, ()
     from zoo.checks import weights

@@ -21,17 +21,18 @@ NARROW = 60
 SECTIONS = {
     "What": (
         "config recipe expect model dataset init freeze metric param dataset-param metric-param kind layers counts "
-        "batch-size-of-show split index grid seed-of-plot seed-of-samples augmented augment-of-samples overfit "
+        "batch-size-of-show split index grid seed-of-plot seed-of-samples augmented augment-of-samples overfit tune "
         "num-classes"
     ),
     "Training": (
         "epochs batch-size lr head-lr optimizer optimizer-param momentum weight-decay decay-all schedule warmup "
         "step-epochs plateau-epochs gamma unfreeze-at accumulate clip clip-value ema label-smoothing memory-format "
-        "precision tf32 augment augmented validation split-seed monitor patience min-delta input-size seed seeds"
+        "precision tf32 augment augmented validation split-seed monitor patience min-delta on-collapse "
+        "input-size seed seeds"
     ),
     "Where": "device threads workers data-dir runs-dir offline",
     "Plugins": "plugin no-plugin",
-    "Output": "dry-run top per-class course-style output verbose csv markdown json debug help",
+    "Output": "dry-run log log-param top per-class course-style output verbose csv markdown json debug help",
 }
 """The sections of long help pages, with the options of each, also those of one command; what is in none comes first."""
 

@@ -149,6 +149,7 @@ OFFERS: dict[str, Offer] = {
     "model": _offer_entries("model"),
     "metrics": _offer_entries("metric"),
     "recipe": _offer_entries("recipe"),
+    "log": _offer_entries("logger"),
     "show name": _offer_things,
     "list kind": _offer_words(*TABLES),
     "plot kind": _offer_words("curves", "schedule", "confusion", "predictions", "wrong"),

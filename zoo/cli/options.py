@@ -79,6 +79,7 @@ PARAMS = {
     "model": ("--param", "params", "K=V", "A param of the model; repeatable."),
     "dataset": ("--dataset-param", "dataset_params", "K=V", "A param of the data set."),
     "metric": ("--metric-param", "metric_params", "METRIC.K=V", "A param of a metric."),
+    "logger": ("--log-param", "log_params", "LOGGER.K=V", "A param of a logger."),
 }
 PLACES: dict[str, tuple[str, dict[str, Any], str]] = {
     "data_dir": ("--data-dir", {"metavar": "DIR"}, "Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]"),
@@ -88,16 +89,16 @@ PLACES: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 def param_options(*kinds: str) -> Callable[[F], F]:
-    """Add the options for params of these kinds, those all three where none is named, which arrive as dicts."""
+    """Add the options for params of these kinds, which arrive as dicts: of models, data sets and metrics by default."""
 
     def add(command: F) -> F:
-        for kind in reversed(kinds or tuple(PARAMS)):
+        for kind in reversed(kinds or ("model", "dataset", "metric")):
             option, name, metavar, text = PARAMS[kind]
             command = click.option(option, name, multiple=True, metavar=metavar, help=text, callback=_read)(command)
         return command
 
     def _read(_: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, Any]:
-        read = read_metric_params if parameter.name == "metric_params" else read_params
+        read = read_params_by_name if parameter.name in ("metric_params", "log_params") else read_params
         return read(parameter.opts[0], pairs)
 
     return add
@@ -174,14 +175,15 @@ def read_params(option: str, pairs: Sequence[str]) -> dict[str, str]:
     return params
 
 
-def read_metric_params(option: str, pairs: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return `METRIC.K=V` texts as a dict of dicts; raise SettingError for one of another form."""
+def read_params_by_name(option: str, pairs: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return `METRIC.K=V` or `LOGGER.K=V` texts as a dict of dicts; raise SettingError for one of another form."""
     params: dict[str, dict[str, str]] = {}
     for name, value in read_params(option, pairs).items():
-        metric, dot, param = name.rpartition(".")
-        if not dot or not metric or not param:
-            raise SettingError(option, "expected METRIC.NAME=VALUE", f"{name}={value}")
-        params.setdefault(metric, {})[param] = value
+        owner, dot, param = name.rpartition(".")
+        if not dot or not owner or not param:
+            kind = "LOGGER" if option == "--log-param" else "METRIC"
+            raise SettingError(option, f"expected {kind}.NAME=VALUE", f"{name}={value}")
+        params.setdefault(owner, {})[param] = value
     return params
 
 

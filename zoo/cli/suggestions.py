@@ -7,10 +7,41 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import click
+from click.core import ParameterSource
+
 from zoo.registry.entries import Registry
 
 MOST = 20
 """Models of a plugin from which on it is a catalogue, whose last one is not its best."""
+
+
+def suggest_run(context: click.Context, lr: float) -> str:
+    """Return the `zoo run` with the options that a `zoo check` was given, those that both have, and a learning rate."""
+    from zoo.cli.commands.run import run_command
+
+    shared, words = {param.name for param in run_command.params} - {"lr", "as_json", "debug"}, ["zoo", "run"]
+    for param in context.command.params:
+        value = context.params.get(str(param.name))
+        given = context.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE
+        if param.name not in shared or not given:
+            continue
+        if isinstance(value, bool):
+            words.append(param.opts[-1] if value else param.secondary_opts[-1])
+        else:
+            words += [word for text in _list_texts(value) for word in (param.opts[-1], text)]
+    return shlex.join([*words, "--lr", f"{lr:g}"])
+
+
+def _list_texts(value: Any) -> list[str]:
+    """Return the texts that an option was given: of a table K=V each, of a table of tables NAME.K=V."""
+    if isinstance(value, Mapping):
+        found = []
+        for key, part in value.items():
+            inner = part.items() if isinstance(part, Mapping) else [("", part)]
+            found += [f"{key}{'.' if name else ''}{name}={text}" for name, text in inner]
+        return found
+    return list(value) if isinstance(value, tuple) else [str(value)]
 
 
 def suggest_next(runs: Path, registry: Registry, given: Mapping[str, Any]) -> list[tuple[str, str]]:

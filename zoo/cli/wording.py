@@ -15,6 +15,7 @@ SPELLED = {
     "params": "param",
     "dataset_params": "dataset-param",
     "metric_params": "metric-param",
+    "log_params": "log-param",
     "plugins": "plugin",
     "disabled": "no-plugin",
 }

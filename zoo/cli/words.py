@@ -34,8 +34,9 @@ WORDS = {
     "zoo run fetches what it needs; in Python zoo.fetch(DATASET) does that alone": "download fetch pull prefetch",
     "zoo publishes nothing: a run's .safetensors file is all that others need": "push upload publish share login",
     "zoo trains with the settings it is given; zoo run --seeds N repeats, a loop of your shell tries others": (
-        "tune sweep hpo optimize optimise search-space grid-search lr-find lr-finder"
+        "sweep hpo optimize optimise search-space grid-search"
     ),
+    "Did you mean 'zoo check --tune'?": "tune lr-find lr-finder find-lr auto-lr range-test autotune batch-size-finder",
     "zoo keeps no settings of its own: zoo run --config FILE reads some, zoo run --dry-run prints them": (
         "config configure configuration settings setup"
     ),
@@ -102,13 +103,13 @@ OPTIONS = {
     "--clip": "clip-grad clip-grad-norm max-grad-norm gradient-clip-val gradient-clip",
     "--label-smoothing": "smoothing",
     "--patience": "early-stopping early-stopping-patience es",
+    "--on-collapse": "stop-on-collapse detect-collapse",
     "zoo trains as many epochs as --epochs says": "max-steps max-time",
     "--augment": "augmentation augmentations aug transforms transform data-augmentation",
     "--validation": "val-split val-size validation-split valid-pct val-fraction val",
     "A data set says itself what its test split is": "test-size split-ratio folds",
-    "zoo writes run.json and history to each run's folder; zoo report makes a page of them": (
-        "wandb tensorboard mlflow logger tb track"
-    ),
+    "--log": "loggers logger logging tensorboard mlflow tb track tracker report-to",
+    "zoo has no logger of that name; zoo list loggers shows them, and a plugin can bring one": "wandb comet neptune",
     "zoo names runs itself; --runs-dir says where": "name run-name tag experiment experiment-name exp",
     "--config": "cfg c conf config-file configuration yaml hparams",
     "--recipe": "preset template",

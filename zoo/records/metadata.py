@@ -301,6 +301,6 @@ PARTS: dict[str, Callable[[Any], Any]] = {
     "golden": partial(_read_fields, GoldenSamples),
     **dict.fromkeys(("init", "adapted_from"), partial(_read_fields, FileOrigin)),
     "converted_from": partial(_read_fields, ModelOrigin),
-    **dict.fromkeys(("frozen", "adapted", "verdict", "input_shape", "class_names"), tuple),
+    **dict.fromkeys(("frozen", "adapted", "verdict", "trend", "input_shape", "class_names"), tuple),
 }
 """How a part becomes its record, in metadata and in the record of a run alike."""

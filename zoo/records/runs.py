@@ -61,9 +61,10 @@ NUMBERS = re.compile(r"\[\n\s+([^\[\]{}\"]+?)\n\s*\]")
 class RunResult:
     """What a run gave: `metrics` are those after the last epoch, `seconds` the time of training and evaluating.
 
-    `verdict` says what is wrong with the trained model, in sentences; it is empty where all is well. With a validation
-    split the weights are those of the `best` epoch, whose scores on it are `validation`. `recipe` is the one that was
-    followed; `expected` has its scores beside those of the run, where that was asked for.
+    `verdict` says what is wrong with the trained model, in sentences; it is empty where all is well. `trend` says
+    likewise where its training was going: still improving, overfitting or underfitting. With a validation split the
+    weights are those of the `best` epoch, whose scores on it are `validation`. `recipe` is the one that was followed;
+    `expected` has its scores beside those of the run, where that was asked for.
     """
 
     run: Path
@@ -80,6 +81,7 @@ class RunResult:
     history: list[Epoch]
     seconds: float
     verdict: tuple[str, ...] = ()
+    trend: tuple[str, ...] = ()
     recipe: RecipeOrigin | None = None
     expected: tuple[ExpectedScore, ...] = ()
     validation: dict[str, float] = field(default_factory=dict)
@@ -156,6 +158,7 @@ class RunRecord:
             more than 1000 classes.
         per_class: `name`, `support`, `precision`, `recall` and `f1` of each class on the test split. Left out likewise.
         verdict: What is wrong with the trained model as its predictions on the test split show it, in sentences.
+        trend: Where the training was going, in sentences: still improving, overfitting or underfitting.
         error: What ended a run that did not finish, in words.
     """
 
@@ -189,6 +192,7 @@ class RunRecord:
     confusion: Sequence[Sequence[int]] = ()
     per_class: Sequence[Mapping[str, Any]] = ()
     verdict: tuple[str, ...] = ()
+    trend: tuple[str, ...] = ()
     error: str | None = None
 
     @property
@@ -327,7 +331,7 @@ OTHER_FORMS: dict[str, Form] = {
     "per_class": are_all(is_table),
     **dict.fromkeys(("threads", "steps"), is_whole),
     "error": is_text,
-    **dict.fromkeys(("frozen", "adapted", "verdict"), are_all(is_text)),
+    **dict.fromkeys(("frozen", "adapted", "verdict", "trend"), are_all(is_text)),
     **dict.fromkeys(("transfer", "metric_plugins", "best"), is_table),
 }
 """The form of the other parts."""
@@ -343,6 +347,7 @@ WHERE_KNOWN = (
     "confusion",
     "per_class",
     "verdict",
+    "trend",
     "error",
 )
 """What is left out where it is empty; the rest is written all the same, for people who read the file."""

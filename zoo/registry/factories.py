@@ -83,6 +83,21 @@ def build_metric(entry: Entry[Any], *, num_classes: int, params: Mapping[str, An
     return cast("Metric", metric)
 
 
+LOGGER_METHODS = ("run_started", "epoch_finished", "run_finished")
+"""What a callback or a logger may have; one of them it must."""
+
+
+def build_logger(entry: Entry[Any], *, run_dir: Path, params: Mapping[str, Any]) -> object:
+    """Build a logger for a run; raise PluginError where the factory fails or gives an object that hears nothing."""
+    logger = call_factory(entry, run_dir=run_dir, **params)
+    with entry.blamed("cannot be used"):
+        hears = any(callable(getattr(logger, name, None)) for name in LOGGER_METHODS)
+    if not hears:
+        why = f"expected an object with any of {', '.join(LOGGER_METHODS)}, got {type(logger).__name__}"
+        raise entry.plugin.broken(f"logger {quote(entry.name)}", why)
+    return cast("object", logger)
+
+
 def call_factory(entry: Entry[Any], **arguments: Any) -> Any:
     """Call the factory of an entry.
 

@@ -57,6 +57,7 @@ class Settings(TypedDict, total=False):
     monitor: str | None
     patience: int | None
     min_delta: float | None
+    on_collapse: Literal["warn", "stop"] | None
     input_size: int | str | tuple[int, int] | None
     seed: int | None
     device: str | None

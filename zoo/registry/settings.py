@@ -157,6 +157,9 @@ class TrainConfig:
         None, "Epochs without a better score after which a training ends.", shown_default="no end", ge=1, le=100_000
     )
     min_delta: float = setting(0.0, "How much better a score must be to count.", metavar="X", shown_default="0", ge=0)
+    on_collapse: Literal["warn", "stop"] = setting(
+        "warn", "What to do with a training that sits at chance: warn or stop.", metavar="WHAT"
+    )
     input_size: tuple[int, int] | None = setting(
         None,
         "Size to which images are brought, 64 or 48x64.",

@@ -27,19 +27,30 @@ class Losses:
         """Forget the former epoch."""
         self.epoch, self.steps, self.samples, self.total, self.means, self.last = epoch, 0, 0, 0.0, 0.0, 0.0
         self.unread: list[tuple[Tensor, int]] = []
+        self.norms: list[tuple[Tensor, int]] = []
 
-    def add(self, loss: Tensor, samples: int) -> None:
-        """Take the mean loss of a batch.
+    def add(self, loss: Tensor, samples: int, norm: Tensor | None = None) -> None:
+        """Take the mean loss of a batch, and the norm of the gradients where it is known.
 
         Raises:
-            DivergedError: it is not finite; names the step.
+            DivergedError: one of both is not finite; names the step.
         """
         if self.waits:
             self.unread.append((loss, samples))
+            if norm is not None:
+                self.norms.append((norm, self.steps + len(self.unread)))
             if len(self.unread) >= self.READ_EVERY:
                 self._read()
         else:
             self._count(loss.item(), samples)
+            if norm is not None:
+                self._check_norm(norm.item(), self.steps)
+
+    def watch(self, norm: Tensor | None) -> None:
+        """Take the norm of the gradients of the last update of an epoch; raise DivergedError as `add` does."""
+        if norm is not None:
+            self.norms.append((norm, self.steps + len(self.unread)))
+            self._read()
 
     def mean(self) -> float:
         """Return the mean loss per sample so far."""
@@ -57,17 +68,34 @@ class Losses:
         return f"loss {self.last:.4f}" if self.steps else ""
 
     def _read(self) -> None:
-        if self.unread:
-            values = torch.stack([loss for loss, _ in self.unread]).tolist()
-            unread, self.unread = self.unread, []
-            for value, (_, samples) in zip(values, unread, strict=True):
-                self._count(value, samples)
+        unread, self.unread = self.unread, []
+        norms, self.norms = self.norms, []
+        if not unread and not norms:
+            return
+        values = torch.stack([value for value, _ in (*unread, *norms)]).tolist()
+        # A norm that is no number comes before the loss that it spoils, which is that of the next step.
+        told = zip(values[len(unread) :], norms, strict=True)
+        bad = {step: value for value, (_, step) in told if not isfinite(value)}
+        for value, (_, samples) in zip(values, unread, strict=False):
+            self._count(value, samples)
+            if self.steps in bad:
+                break
+        for step, value in bad.items():
+            self._check_norm(value, step)
+
+    def _check_norm(self, value: float, step: int) -> None:
+        if not isfinite(value):
+            raise DivergedError(
+                f"the norm of the gradients became {value} at step {step} of epoch {self.epoch + 1}",
+                fix="Give lr=... a lower value",
+            )
 
     def _count(self, value: float, samples: int) -> None:
         self.steps += 1
         if not isfinite(value):
             raise DivergedError(
-                f"the loss became {value} at step {self.steps} of epoch {self.epoch + 1}", fix="Use a lower lr=..."
+                f"the loss became {value} at step {self.steps} of epoch {self.epoch + 1}",
+                fix="Give lr=... a lower value",
             )
         self.last = value
         self.total += value * samples

@@ -20,7 +20,7 @@ from zoo.registry.fields import check_plain
 from zoo.registry.params import resolve_params
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig, resolve_config
-from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec, RecipeSpec
+from zoo.registry.specs import DatasetSpec, LoggerSpec, MetricSpec, ModelSpec, RecipeSpec
 from zoo.training import course
 from zoo.training.optimizers import check_optimizer
 from zoo.training.precision import check_precision
@@ -56,6 +56,8 @@ class Wanted:
     trains: bool = True
     sources: tuple[Wanted, ...] = ()
     recipe: Entry[RecipeSpec] | None = None
+    log: str | Sequence[str] = ()
+    log_params: Mapping[str, Mapping[str, Any]] | None = None
 
     @property
     def levels(self) -> list[Mapping[str, Any]]:
@@ -83,12 +85,14 @@ class Plan:
     course_style: bool = False
     recipe: Entry[RecipeSpec] | None = None
     changed: tuple[str, ...] = ()
+    loggers: dict[str, Entry[LoggerSpec]] = field(default_factory=dict)
+    logger_params: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def make_plan(wanted: Wanted, registry: Registry) -> Plan:
     """Resolve names, params and settings and check the declared shapes; raise every problem found as one ZooError."""
     errors = ErrorCollector()
-    found: dict[str, Any] = {"metrics": {}, "metric_params": {}}
+    found: dict[str, Any] = {"metrics": {}, "metric_params": {}, "loggers": {}, "logger_params": {}}
     asked = DEFAULT_METRICS if wanted.metrics is None else wanted.metrics
     metrics = [asked] if isinstance(asked, str) else list(dict.fromkeys(asked))
     metric_params = wanted.metric_params or {}
@@ -122,6 +126,7 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
     for name, entry in found["metrics"].items():
         with errors.catch():
             found["metric_params"][name] = read_params(entry, metric_params.get(name))
+    _find_loggers(wanted, registry, found, errors)
     if "model" in found and "dataset_params" in found and not _is_other(found, "dataset"):
         declared = found["dataset"].spec.input_shape
         if declared is not None:
@@ -138,6 +143,18 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
         recipe=wanted.recipe,
         **found,
     )
+
+
+def _find_loggers(wanted: Wanted, registry: Registry, found: dict[str, Any], errors: ErrorCollector) -> None:
+    names, given = [wanted.log] if isinstance(wanted.log, str) else wanted.log, wanted.log_params or {}
+    for name in dict.fromkeys(names):
+        with errors.catch():
+            entry = registry.get("logger", name)
+            found["logger_params"][name] = read_params(entry, given.get(name))  # its package must be here for that
+            found["loggers"][name] = entry
+    for name in given:
+        if name not in names:
+            errors.errors.append(SettingError(f"log param of {quote(name)}", "that logger is not part of this run"))
 
 
 def _is_other(found: Mapping[str, Any], kind: str) -> bool:

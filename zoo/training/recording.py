@@ -25,6 +25,7 @@ from zoo.models.saving import save_proven
 from zoo.models.weights import save_weights
 from zoo.records.header import read_header
 from zoo.records.history import Epoch
+from zoo.records.history_file import HistoryFile
 from zoo.records.metadata import DatasetOrigin, RecipeOrigin, read_metadata
 from zoo.records.process import describe_process
 from zoo.records.runs import (
@@ -43,7 +44,7 @@ from zoo.records.runs import (
 )
 from zoo.registry.origin import find_origin
 from zoo.training.confusion import score_classes
-from zoo.training.predictions import OutcomeCollector, OutcomeOrigin, save_outcomes
+from zoo.training.predictions import OutcomeCollector, OutcomeOrigin, Outcomes, save_outcomes
 from zoo.training.rehearsal import Rehearsal, describe_weights, make_samples
 from zoo.training.request import Request
 from zoo.training.rescue import Rescued, check_space, find_home, save_somewhere
@@ -51,6 +52,7 @@ from zoo.training.schedules import count_steps
 from zoo.training.setup import Preparation
 from zoo.training.signals import defer_signals
 from zoo.training.trainer import Trainer
+from zoo.training.trend import find_trend, is_comparable, measure_noise
 from zoo.training.verdict import find_verdict
 from zoo.version import __version__
 
@@ -70,6 +72,7 @@ class Recording:
         self.plan, self.ready, self.rehearsal, self.record = request.plan, ready, rehearsal, record
         self.folder, self.home = request.places.runs_dir, find_home()
         self.weights: Path | None = None
+        self.table = HistoryFile()
         self.tried, self.written, self.done = False, -inf, threading.Event()
 
     def open(self) -> None:
@@ -97,15 +100,19 @@ class Recording:
         save_record(self.folder, record)
         self.record, self.written = record, time.monotonic()
 
-    def follow(self, trainer: Trainer, on_epoch: Callable[[Epoch], None] | None) -> Callable[[Epoch], None]:
-        """Return what to do after each epoch: write the history where it was last written a minute ago or earlier."""
+    def follow(self, trainer: Trainer, *then: Callable[[Epoch], None] | None) -> Callable[[Epoch], None]:
+        """Return what to do after each epoch: add a row to the table of the history, and write the record where it was
+        last written a minute ago or earlier; `then` is called with the epoch.
+        """
 
         def follow(epoch: Epoch) -> None:
+            with defer_signals():
+                self.table.write(self.folder, trainer.history)
             if time.monotonic() - self.written > HEARTBEAT:
                 with defer_signals():
                     self.write_anyhow(history=list(trainer.history), **describe_progress(trainer))
-            if on_epoch is not None:
-                on_epoch(epoch)
+            for call in filter(None, then):
+                call(epoch)
 
         return follow
 
@@ -131,6 +138,7 @@ class Recording:
         finished, problem = len(trainer.history), ""
         self.note(history=list(trainer.history))
         self.note(**describe_progress(trainer))
+        self.table.write(self.folder, trainer.history)
         if self.record.status != FINISHED:
             named = {KeyboardInterrupt: "interrupted", DivergedError: "diverged"}
             status = next((name for kind, name in named.items() if isinstance(error, kind)), "failed")
@@ -232,10 +240,18 @@ class Recording:
         save_outcomes(self.folder / PREDICTIONS_FILE, collected, fix="")
         trained = bool(record.history) or record.init is not None
         verdict = find_verdict(collected, record.metrics.get("loss") or nan) if trained else ()
+        told = {"verdict": verdict, "trend": self.find_trend(collected)}
         if len(names) > MAX_LISTED:
-            return {"verdict": verdict}
+            return told
         scores = [asdict(score) for score in score_classes(collected.matrix, collected.class_names)]
-        return {"verdict": verdict, "confusion": collected.matrix.tolist(), "per_class": scores}
+        return {**told, "confusion": collected.matrix.tolist(), "per_class": scores}
+
+    def find_trend(self, collected: Outcomes) -> tuple[str, ...]:
+        """Return where the training was going, as its history and the scatter of the losses tell."""
+        splits = self.ready.splits
+        watched = splits.test if splits.validation is None else splits.validation
+        noise = measure_noise(collected, count_samples(watched))
+        return find_trend(self.record.history, noise, comparable=is_comparable(self.plan.config)) if noise else ()
 
     def result(self) -> RunResult:
         """Return what the run gave."""

@@ -21,6 +21,7 @@ from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
 from zoo.storage.files import check_writable
 from zoo.training.blame import OnEpoch, blame_plugin, name_memory, note_errors, watching
+from zoo.training.callbacks import Callbacks, check_callbacks
 from zoo.training.inputs import warn_of_overlaps
 from zoo.training.plan import Wanted
 from zoo.training.predictions import OutcomeCollector
@@ -33,6 +34,7 @@ from zoo.training.setup import Preparation, prepare
 from zoo.training.signals import stop_once
 from zoo.training.sources import gather
 from zoo.training.trainer import Trainer, evaluate
+from zoo.training.trend import tell_trend
 from zoo.training.verdict import tell_verdict
 
 log = logging.getLogger("zoo")
@@ -60,6 +62,9 @@ def run(
     course_style: bool = False,
     progress: bool = False,
     on_epoch: Callable[[Epoch], None] | None = None,
+    callbacks: Sequence[object] = (),
+    log: str | Sequence[str] = (),
+    log_params: Mapping[str, Mapping[str, Any]] | None = None,
     **settings: Unpack[Settings],
 ) -> RunResult:
     """Train a registered model on a registered data set, evaluate it after each epoch and save its weights.
@@ -74,6 +79,10 @@ def run(
     it, then from `recipe`, from the model's recommendation, and from the defaults. With `expect` the result has the
     scores that the recipe expects beside its own; what would make them others is refused.
     The thread count and the random state of the caller stay as they are.
+
+    `on_epoch` is called after each epoch with what the history says of it; an error that it raises stops the run, which
+    keeps what is finished. `callbacks` are objects with any of the methods of `Callback`, which only watch. `log` names
+    loggers, which are callbacks that plugins provide, and `log_params` has params of them by name.
 
     With `course_style` the scores have `course.loss` and `course.accuracy` too: the means over batches that the course
     prints, the accuracy in percent.
@@ -93,10 +102,13 @@ def run(
         metric_params=metric_params,
         settings=settings,
         course_style=course_style,
+        log=log,
+        log_params=log_params,
     )
     wanted, places = gather(given, places, config, recipe)
     if config is not None and settings.get("seed") is None and (count := read_config(config).seeds):
         raise UsageError(f"config {config}: seeds: asks for {count} runs, and this is one", fix="Use zoo.run_seeds")
+    check_callbacks(callbacks)
     request = make_request(wanted, places)
     if expect:
         check_expected(request.plan)
@@ -111,12 +123,17 @@ def run(
         blame_plugin(request.plan.model, request.plan.dataset.name, callers),
     ):
         show, on_epoch = watching(bar if progress else no_progress, request.plan), note_errors(on_epoch, callers)
-        result = train(request, show=show, on_epoch=on_epoch, callers=callers)
+        result = train(request, show=show, on_epoch=on_epoch, callers=callers, callbacks=callbacks)
     return replace(result, expected=compare_expected(request.plan, result.metrics)) if expect else result
 
 
 def train(
-    request: Request, *, show: Progress, on_epoch: OnEpoch | None, callers: Sequence[BaseException] = ()
+    request: Request,
+    *,
+    show: Progress,
+    on_epoch: OnEpoch | None,
+    callers: Sequence[BaseException] = (),
+    callbacks: Sequence[object] = (),
 ) -> RunResult:
     """Load and build what was asked for, rehearse and train it, and keep what comes of it in a folder of its own.
 
@@ -138,9 +155,11 @@ def train(
     )
     ready = replace(ready, model=trainer.evaluated)
     recording = Recording(request, ready, rehearsal, record)
-    trainer.on_epoch = recording.follow(trainer, on_epoch)
-    with stop_once(), recording.keeping(trainer), name_memory(plan):
+    heard = Callbacks(callbacks)
+    trainer.on_epoch = recording.follow(trainer, heard.finish_epoch, on_epoch)
+    with stop_once(), heard.hearing(recording), recording.keeping(trainer), name_memory(plan):
         recording.open()
+        heard.start(plan, recording)
         started = time.perf_counter()
         with blame_plugin(plan.model, plan.dataset.name, callers):
             fit(trainer, ready)
@@ -154,6 +173,7 @@ def train(
         recording.save(outcomes)
     warn_of_overlaps(plan, ready.splits, {"train": ready.train, "validation": ready.validation, "test": ready.test})
     tell_verdict(plan.model.name, recording.record.verdict)
+    tell_trend(plan.model.name, recording.record.trend)
     return recording.result()
 
 

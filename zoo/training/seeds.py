@@ -38,6 +38,9 @@ class RunArguments(Settings, total=False):
     course_style: bool
     progress: bool
     on_epoch: Callable[[Epoch], None] | None
+    callbacks: Sequence[object]
+    log: str | Sequence[str]
+    log_params: Mapping[str, Mapping[str, Any]] | None
 
 
 @checked

@@ -40,6 +40,8 @@ class TrainStep:
     ) -> None:
         self.model, self.loss_function, self.optimizer, self.schedule = model, loss_function, optimizer, schedule
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self.norm: Tensor | None = None
+        """The norm of all gradients of the last update before they were clipped, where a setting clips it."""
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Train on inputs `(N, *input_shape)` and targets `(N,)`; return the loss, a tensor of one value."""
@@ -112,7 +114,9 @@ class CarefulStep(TrainStep):
         if self.config.accumulate > 1:
             torch._foreach_div_(gradients, self.samples)
         if self.config.clip is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+            norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+            # With a scaler an infinite norm is no divergence: the step is left out and the scale falls.
+            self.norm = None if self.scaler.is_enabled() else norm
         if self.config.clip_value is not None:
             nn.utils.clip_grad_value_(self.parameters, self.config.clip_value)
         self.batches, self.samples = 0, 0

@@ -22,6 +22,7 @@ from zoo.registry.settings import TrainConfig
 from zoo.training import course
 from zoo.training.average import Average
 from zoo.training.choice import Choice
+from zoo.training.collapse import ClassPairs, CollapseWatch
 from zoo.training.losses import Losses
 from zoo.training.metrics import compute_metrics, reset_metrics, update_metrics
 from zoo.training.optimizers import build_optimizer
@@ -136,7 +137,7 @@ class Trainer:
         its last epoch. Without one `outcomes` collects the predictions of the last evaluation.
 
         Raises:
-            DivergedError: a loss is not finite.
+            DivergedError: a loss is not finite, or the model is stuck at chance and the settings say to stop then.
         """
         self.choice = choice = choice or self.choice
         if choice is not None:
@@ -144,7 +145,7 @@ class Trainer:
                 choice.note(done)
         split: Literal["validation", "test"] = "validation" if choice else "test"
         step = self.prepare(len(train))
-        losses = Losses(self.device)
+        losses, watch = Losses(self.device), CollapseWatch(self.config, len(train))
         for epoch in range(len(self.history), self.config.epochs):
             if choice is not None and choice.is_over(epoch):
                 break
@@ -154,7 +155,8 @@ class Trainer:
             with use_tf32(self.config.tf32):
                 loss = train_one_epoch(self.model, step, train, losses, epoch, self.show)
             trained = time.perf_counter()
-            outcomes = self.outcomes if choice is None and epoch + 1 == self.config.epochs else None
+            watched = watch.collector(epoch + 1)
+            outcomes = self.outcomes if choice is None and epoch + 1 == self.config.epochs else watched
             scores = evaluate(self.evaluated, test, self.metrics, epoch=epoch, show=self.show, outcomes=outcomes)
             seconds = {"train": trained - started, split: time.perf_counter() - trained}
             losses_told = {"loss": loss}
@@ -168,6 +170,7 @@ class Trainer:
             self.finish_epoch(told)
             if self.on_epoch is not None:
                 self.on_epoch(self.history[-1])
+            watch.judge(told, watched)
         return self.history
 
     def finish_epoch(self, epoch: Epoch) -> None:
@@ -199,8 +202,9 @@ def train_one_epoch(
     losses.start(epoch)
     shown = show(batches.epoch(epoch), total=len(batches), description=f"epoch {epoch + 1}", status=losses.status)
     for inputs, targets in shown:
-        losses.add(step(inputs, targets), len(targets))
+        losses.add(step(inputs, targets), len(targets), step.norm)
     step.finish()
+    losses.watch(step.norm)
     return losses.mean()
 
 
@@ -212,7 +216,7 @@ def evaluate(
     *,
     epoch: int = 0,
     show: Progress = no_progress,
-    outcomes: OutcomeCollector | None = None,
+    outcomes: OutcomeCollector | ClassPairs | None = None,
 ) -> dict[str, float]:
     """Return the mean cross-entropy per sample as `loss`, and the metrics; the same for any batch size.
 
@@ -237,5 +241,7 @@ def evaluate(
             outcomes.update(logits, targets)
     loss = float(total) / batches.samples
     if not isfinite(loss):
-        raise DivergedError(f"the test loss is {loss}", "a model with such logits has no metrics", "Use a lower lr=...")
+        raise DivergedError(
+            f"the test loss is {loss}", "a model with such logits has no metrics", "Give lr=... a lower value"
+        )
     return {"loss": loss, **compute_metrics(metrics)}

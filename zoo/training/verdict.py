@@ -9,12 +9,11 @@ from math import log as ln
 import numpy
 
 from zoo.errors import quote
+from zoo.training.collapse import FEW
 from zoo.training.predictions import Outcomes
 
 log = logging.getLogger("zoo")
 
-FEW = 30
-"""Samples below which chance explains what looks wrong."""
 FAR = 1.5
 """Times the loss of guessing that a test loss may have: a model that overfits exceeds it once, one that is as it was
 built comes close to it."""

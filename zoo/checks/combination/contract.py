@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from zoo.checks.base import Check, Fault, run_checks
 from zoo.checks.combination.subject import CombinationSubject, make_subject
+from zoo.checks.combination.tuning import Tuning
+from zoo.checks.combination.tuning import tune as find_tuning
 from zoo.checks.model.contract import check_builds, check_logits
 from zoo.checks.model.layers import find_creation
 from zoo.checks.model.running import check_batch
@@ -50,6 +52,7 @@ class Diagnosis:
     `data` says in words which inputs were used. `estimates` are numbers: parameters, trainable, flop_per_sample
     (forward), memory_bytes (parameters, gradients, optimizer, what a batch keeps for the backward pass), step_seconds,
     and epoch_seconds where the size of the data set is known. They are empty where a failed check rules out training.
+    `tuning` has the learning rate and the batch size that were found, where they were asked for.
     """
 
     model: str
@@ -58,6 +61,7 @@ class Diagnosis:
     data: str
     findings: list[Finding]
     estimates: dict[str, float]
+    tuning: Tuning | None = None
 
     @property
     def passed(self) -> bool:
@@ -66,7 +70,10 @@ class Diagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
-        return {**asdict(self), "passed": self.passed}
+        told = asdict(self)
+        if self.tuning is None:
+            del told["tuning"]
+        return {**told, "passed": self.passed}
 
     def __repr__(self) -> str:
         failed = [found.check for found in self.findings if found.status == "failed"]
@@ -90,6 +97,7 @@ def check(
     dataset_params: Mapping[str, Any] | None = None,
     metric_params: Mapping[str, Mapping[str, Any]] | None = None,
     overfit: bool = False,
+    tune: bool = False,
     data_dir: str | Path | None = None,
     plugins: Sequence[str | Path | object] = (),
     registry: Registry | None = None,
@@ -98,8 +106,9 @@ def check(
     """Check a model on a data set before training, with the settings that the training would have.
 
     Nothing is fetched: where the data set's files are not in `data_dir`, random inputs of its declared shape take their
-    place. With `overfit` the model must learn one batch by heart. The other arguments are those of `run`; weights that
-    a config file names give the names, and the model is looked at as it is built.
+    place. With `overfit` the model must learn one batch by heart. With `tune`, for which the files must be here, a
+    copy is trained with rising learning rates, and a rate and the largest batch are suggested. The other arguments are
+    those of `run`; weights that a config file names give the names, and the model is looked at as it is built.
 
     Raises:
         UsageError: unknown names, params or settings, or images that the model does not take.
@@ -122,7 +131,9 @@ def check(
         checks = {**COMBINATION_CHECKS, **({"overfit": check_overfit} if overfit else {})}
         findings = list(run_checks(checks, subject, gates=GATES))
         failed = {finding.check for finding in findings if finding.status == "failed"}
-        estimates = {} if failed & {*GATES, "normalisation"} else estimate(subject)
+        fit = not failed & {*GATES, "normalisation"}
+        estimates = estimate(subject) if fit else {}
+        tuning = find_tuning(plan, places) if tune and fit else None
     model, dataset = plan.model.name, plan.dataset.name
     return Diagnosis(
         model=model,
@@ -131,6 +142,7 @@ def check(
         data=subject.source,
         findings=findings,
         estimates=estimates,
+        tuning=tuning,
     )
 
 
@@ -217,7 +229,7 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     trainable_bytes = sum(parameter.nbytes for parameter in trainable)
     optimizer_states = {"adam": 2, "adamw": 2}.get(plan.config.optimizer, 1 if plan.config.momentum else 0)
-    saved_bytes = _measure_saved(model.train(), inputs, targets)
+    saved_bytes = measure_saved(model.train(), inputs, targets)
     forward = lower(model, plan.config.precision, plan.device)
     step = TrainStep(forward, nn.functional.cross_entropy, build_optimizer(model, plan.config))
     seconds = []
@@ -242,7 +254,7 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     return estimates
 
 
-def _measure_saved(model: nn.Module, inputs: Tensor, targets: Tensor) -> int:
+def measure_saved(model: nn.Module, inputs: Tensor, targets: Tensor) -> int:
     """Return the bytes that a step saves for its backward pass, each piece of memory counted once."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     saved: dict[int, int] = {}

@@ -38,7 +38,9 @@ from zoo.records.scores import EXACT, OFF
 @options.metric_option
 @options.setting_options
 @click.option("--seeds", metavar="N", help="Train N times, each with the next seed, one run folder each.")
-@options.param_options()
+@options.param_options("model", "dataset", "metric")
+@click.option("--log", multiple=True, metavar="NAME", help="A logger that is told of the run; repeatable.")
+@options.param_options("logger")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, as a config file, and what it takes.")
 @click.option("--course-style", is_flag=True, help="Show loss and accuracy as the course averages them, too.")
 @options.place_options()

@@ -193,7 +193,7 @@ def _describe_split(
         "id": prefix,
         "title": title,
         "comparison": split,
-        "verdict": conclusions.summarize(split),
+        "verdict": [*conclusions.summarize(split), *(line for result in results for line in _list_remarks(result))],
         "rows": list(zip(split.rows, cells, strict=True)),
         "pairs": [(pair, conclusions.describe_pair(pair)) for pair in conclusions.find_pairs_of_best(split)],
         "groups": [(group, conclusions.describe_group(group)) for group in split.groups],
@@ -205,6 +205,12 @@ def _describe_split(
         "details": list(zip(split.rows, map(_describe_result, results), samples["wrong"], strict=True)),
         "open": parts == 1 and len(results) <= MAX_OPEN,
     }
+
+
+def _list_remarks(result: Result) -> list[str]:
+    """Return what its run says is wrong with a result, and where its training was going."""
+    record = result.run_record
+    return [f"{result.name}: {one_line(line)}." for line in (*record.verdict, *record.trend)] if record else []
 
 
 def _gather_samples(results: Sequence[Result], places: Places) -> dict[str, Any]:
