@@ -21,21 +21,16 @@ from zoo.registry.certificates import Certificate, Finding
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parents[1] / "fixtures"
-WRONG = sorted(
-    path for kind in ("datasets", "metrics", "recipes", "plugins") for path in (HERE / "wrong" / kind).glob("*.*")
-)
+KINDS = ("datasets", "metrics", "losses", "recipes", "plugins")
+WRONG = sorted(path for kind in KINDS for path in (HERE / "wrong" / kind).glob("*.*"))
 BESIDE = {"strokes.py"}  # modules that a manifest names
-RIGHT = sorted(
-    path
-    for kind in ("datasets", "metrics", "recipes")
-    for path in (HERE / "right" / kind).glob("*.*")
-    if path.name not in BESIDE
-)
+RIGHT = sorted(path for kind in KINDS for path in (HERE / "right" / kind).glob("*.*") if path.name not in BESIDE)
 STATUSES = {"Refused": "failed", "Warned": "warning"}
 
 
 def test_there_is_something_to_check() -> None:
-    for kind, wrong, right in (("datasets", 40, 10), ("metrics", 40, 10), ("recipes", 7, 1), ("plugins", 15, 0)):
+    counts = {"datasets": (40, 10), "metrics": (40, 10), "losses": (25, 6), "recipes": (7, 1), "plugins": (15, 0)}
+    for kind, (wrong, right) in counts.items():
         found = [[path for path in paths if path.parent.name == kind] for paths in (WRONG, RIGHT)]
         assert len(found[0]) >= wrong and len(found[1]) >= right, kind
 
@@ -82,11 +77,12 @@ def test_right_is_certified_without_a_warning(path: Path, tmp_path: Path) -> Non
 
 def test_there_is_a_wrong_one_for_every_check() -> None:
     from zoo.checks.dataset.contract import DATASET_CHECKS
+    from zoo.checks.loss.contract import LOSS_CHECKS
     from zoo.checks.metric.contract import METRIC_CHECKS
     from zoo.checks.recipe import RECIPE_CHECKS
 
     # What `listing` warns of needs an installed package.
-    known = {"datasets": DATASET_CHECKS, "metrics": METRIC_CHECKS, "recipes": RECIPE_CHECKS}
+    known = {"datasets": DATASET_CHECKS, "metrics": METRIC_CHECKS, "losses": LOSS_CHECKS, "recipes": RECIPE_CHECKS}
     for kind, checks in {**known, "plugins": ("loads", "names")}.items():
         first = [path.read_text(encoding="utf-8").splitlines()[0] for path in WRONG if path.parent.name == kind]
         seen = {check for line in first for check in line.partition(": ")[2].split(", ")}
@@ -107,6 +103,9 @@ def test_there_is_a_wrong_one_for_every_check() -> None:
         ("metrics/mean_of_batch_means.py", "batches", "0.600985 and 0.7", "class BatchMean"),
         ("metrics/ten_classes.py", "classes", "1 for 10, 0.3 for 3", "class Balanced"),
         ("metrics/error_rate_up.py", "direction", "give 0, 0.399, 0.798, 1", "class Errors"),
+        ("losses/sum_of_losses.py", "mean", "once and twice give", "def make"),
+        ("losses/counts_errors.py", "gradient", "what it gives has no gradient", "def make"),
+        ("losses/ten_weights.py", "builds", "for 3 classes: RuntimeError: weight tensor", "weights.to(logits.device)"),
         ("metrics/squeezes.py", "batches", "IndexError: Dimension out of range", "logits.squeeze()"),
     ],
 )
@@ -121,7 +120,7 @@ def test_findings_name_numbers_and_the_line(path: str, check_name: str, seen: st
 def test_first_party_entries_are_certified(fashionmnist_root: Path) -> None:
     metrics = [f"zoo/{name}" for name in zoo.list_metrics() if "/" not in name]
     assert {"zoo/accuracy", "zoo/top-k", "zoo/f1-macro"} <= set(metrics)
-    for target in ("zoo/fashionmnist", "zoo/shapes", *metrics):
+    for target in ("zoo/fashionmnist", "zoo/shapes", "zoo/cross-entropy", *metrics):
         certificate = check_plugin(target, data_dir=fashionmnist_root, offline=True)
         assert len([entry for entry in certificate.findings if entry != "plugin"]) == 1, target
         assert certificate.verdict == "certified" and not certificate.list_findings("warning"), show(certificate)
@@ -138,7 +137,7 @@ def test_sample_packages_are_certified(tmp_path: Path, monkeypatch: pytest.Monke
         assert certificate.verdict == "certified" and not certificate.list_findings("warning"), show(certificate)
 
 
-@pytest.mark.parametrize("kind", ["dataset", "metric"])
+@pytest.mark.parametrize("kind", ["dataset", "metric", "loss"])
 def test_a_new_plugin_is_certified(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.chdir(tmp_path)

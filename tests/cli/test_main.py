@@ -178,7 +178,7 @@ def test_list_shows_all_kinds(capsys):
     out = capsys.readouterr().out
     assert out.splitlines()[:2] == ["models", "  baseline  Two linear layers, nothing between them"]
     headings = [line for line in out.splitlines() if not line.startswith(" ")]
-    assert headings == ["models", "datasets", "metrics", "loggers", "recipes", "weights"]
+    assert headings == ["models", "datasets", "metrics", "losses", "loggers", "recipes", "weights"]
 
 
 def test_list_takes_a_kind_and_a_pattern(capsys):

@@ -365,12 +365,6 @@ def test_images_that_do_not_fit_are_told():
         parse("ColorJitter:hue=0.1")(make(shape=(2, 9, 7))[0], range(50))
 
 
-def test_an_operation_that_mixes_targets_is_no_part_of_a_batch():
-    assert parse("flip,mixup").mixing == Mixup() and parse("flip").mixing is None
-    with pytest.raises(UsageError, match="augmentation 'mixup' cannot be part of a batch: it mixes targets too"):
-        BatchSettings(batch_size=8, device=CPU, augment=parse("flip,mixup"))
-
-
 def test_slow_operations_are_named(caplog):
     arranged = BatchSettings(batch_size=8, device=CPU, augment=parse("flip,RandomRotation:degrees=3"))
     with caplog.at_level("INFO", logger="zoo"):

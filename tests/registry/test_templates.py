@@ -28,7 +28,8 @@ from zoo.storage import files
 
 pytestmark = pytest.mark.slow
 
-KINDS = ("model", "dataset", "metric")
+PLURALS = {"model": "models", "dataset": "datasets", "metric": "metrics", "loss": "losses"}
+KINDS = tuple(PLURALS)
 SMALL = ["--dataset-param", "train_size=500", "--dataset-param", "test_size=100"]
 # The longest name there can be, a number first, a prefix that is not doubled, a dot that TOML would split at.
 NAMES = ("a" * 60, "3d-net", "zoo-net", "net.v1_5")
@@ -58,7 +59,7 @@ def installed(
     built = environment.home / "dist"
     options = ("--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", built)
     environment.call(sys.executable, "-m", "pip", "wheel", *options, made["model"].path)
-    environment.install(*built.glob("*.whl"), "-e", made["dataset"].path, "-e", made["metric"].path)
+    environment.install(*built.glob("*.whl"), *(word for kind in KINDS[1:] for word in ("-e", made[kind].path)))
     return environment, made
 
 
@@ -67,7 +68,7 @@ def test_the_tests_of_packages_pass_without_warnings(installed):
     folders = [made[kind].path for kind in KINDS]
     options = ("-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir", environment.home)
     done = environment.call(environment.python, "-m", "pytest", *options, *folders)
-    assert re.search(r"^1\d passed", done.stdout, re.MULTILINE) and "warning" not in done.stdout
+    assert re.search(r"^[12]\d passed", done.stdout, re.MULTILINE) and "warning" not in done.stdout
 
 
 def test_packages_do_what_their_readme_says(installed):
@@ -101,7 +102,7 @@ def test_packages_do_what_their_readme_says(installed):
     done = environment.call(environment.python, "-W", "error", "-c", textwrap.dedent(code), json.dumps(lines))
     results = json.loads(done.stdout)
     assert (results["model"]["model"], results["dataset"]["dataset"]) == ("my-model", "my-dataset")
-    assert "my-metric" in results["metric"]["metrics"]
+    assert "my-metric" in results["metric"]["metrics"] and "my-loss" in results["loss"]["metrics"]
     scores = results["all"]["metrics"]
     assert scores["accuracy"] > 0.5 and scores["my-metric"] == pytest.approx(1 - scores["accuracy"])
 
@@ -110,7 +111,7 @@ def test_installed_packages_are_listed_and_go(installed):
     environment, _ = installed
     listed = json.loads(environment.call(environment.bin / "zoo", "list", "--json").stdout)
     for kind in KINDS:
-        names = [entry["name"] for entry in listed[f"{kind}s"] if entry["plugin"]["name"] == f"zoo-my-{kind}"]
+        names = [entry["name"] for entry in listed[PLURALS[kind]] if entry["plugin"]["name"] == f"zoo-my-{kind}"]
         assert names == [f"zoo-my-{kind}/my-{kind}"]
     plugins = json.loads(environment.call(environment.bin / "zoo", "plugins", "--json").stdout)["plugins"]
     states = [(p["name"], p["version"], p["status"]) for p in plugins if p["name"].startswith("zoo-my")]
@@ -223,7 +224,7 @@ def test_generated_code_is_clean_whatever_the_name(folder):
         ("3d --kind model --single-file", "file '3d.py': expected a module that Python can import"),
         ("x --kind model --single-file --output x.txt", "file 'x.txt': expected a module that Python can import"),
         ("x --kind model --single-file --output a-b.py", "file 'a-b.py': expected a module that Python can import"),
-        ("x --kind modle", "'modle' is not one of 'model', 'dataset', 'metric'. See: zoo plugin new --help"),
+        ("x --kind modle", "'modle' is not one of 'model', 'dataset', 'metric', 'loss'. See: zoo plugin new --help"),
         ("x", "Missing option '--kind'"),
     ],
 )

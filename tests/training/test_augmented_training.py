@@ -47,7 +47,7 @@ def test_a_run_gives_the_bits_of_the_loop_by_hand(operations: str, tmp_path: Pat
     ("text", "line"),
     [
         ("flp", "Error: no augmentation named 'flp'. Did you mean 'flip'?"),
-        ("flip,mixup:alpha=0.2", "Error: augment: must not mix images in a run, as mixup does, got 'flip,mixup"),
+        ("flip,mixup,cutmix", "Error: augmentation 'mixup': mixes whole images, so it comes last"),
         ("crop:paddin=2", "paddin"),
     ],
 )

@@ -26,6 +26,7 @@ from zoo.checks.base import explain
 from zoo.checks.combination.contract import COMBINATION_CHECKS, check_overfit
 from zoo.checks.dataset.contract import DATASET_CHECKS
 from zoo.checks.logger import LOGGER_CHECKS
+from zoo.checks.loss.contract import LOSS_CHECKS
 from zoo.checks.metric.contract import METRIC_CHECKS
 from zoo.checks.model.contract import MODEL_CHECKS
 from zoo.checks.plugin import PLUGIN_CHECKS
@@ -38,7 +39,7 @@ from zoo.registry import hookspecs, manifest
 from zoo.registry.metric import MergingMetric, Metric, SharingMetric
 from zoo.registry.params import FIXED
 from zoo.registry.settings import list_settings
-from zoo.registry.specs import SPEC_CLASSES, DatasetSpec, FileSpec, MetricSpec, ModelSpec, Spec
+from zoo.registry.specs import SPEC_CLASSES, DatasetSpec, FileSpec, LossSpec, MetricSpec, ModelSpec, Spec
 
 if TYPE_CHECKING:
     from conftest import Environment
@@ -141,6 +142,7 @@ def make_contract_page() -> str:
         "`Preprocess`": describe_fields(zoo.Preprocess),
         "`MetricSpec`": describe_fields(MetricSpec, Spec),
         "`RecipeSpec`": describe_fields(zoo.RecipeSpec),
+        "`LossSpec`": describe_fields(LossSpec, Spec),
         "`WeightsSpec`": describe_fields(zoo.WeightsSpec),
         "A metric object": f"{inspect.getdoc(Metric)}\n\n{describe_methods(Metric)}\n\n{optional}",
         "Manifests": inspect.getdoc(manifest),
@@ -159,6 +161,7 @@ def make_checks_page() -> str:
         "A metric": METRIC_CHECKS,
         "A recipe": RECIPE_CHECKS,
         "A logger": LOGGER_CHECKS,
+        "A loss": LOSS_CHECKS,
         "Weights": WEIGHTS_CHECKS,
         "A model on a data set: `zoo check`": {**COMBINATION_CHECKS, "overfit": check_overfit},
     }

@@ -171,6 +171,10 @@ def choose_checks(
         from zoo.checks import logger
 
         return logger.LOGGER_CHECKS, logger.LoggerSubject(entry), logger.GATES
+    if kind == "loss":
+        from zoo.checks.loss import contract as losses
+
+        return losses.LOSS_CHECKS, losses.LossSubject(entry), losses.GATES
     if kind != "weights":
         return {}, None, ()
     from zoo.checks import weights

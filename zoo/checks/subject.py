@@ -11,12 +11,12 @@ from zoo.errors import ZooError
 from zoo.registry.entries import Entry
 from zoo.registry.factories import load_factory
 from zoo.registry.params import resolve_params
-from zoo.registry.specs import DatasetSpec, MetricSpec, ModelSpec
+from zoo.registry.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec
 
 CLASSES = (10, 3, 2)
 """Numbers of classes that models and metrics are tried with."""
 
-BuiltSpec = TypeVar("BuiltSpec", ModelSpec, DatasetSpec, MetricSpec)
+BuiltSpec = TypeVar("BuiltSpec", ModelSpec, DatasetSpec, MetricSpec, LossSpec)
 
 
 @dataclass

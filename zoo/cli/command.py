@@ -26,9 +26,9 @@ SECTIONS = {
     ),
     "Training": (
         "epochs batch-size lr head-lr optimizer optimizer-param momentum weight-decay decay-all schedule warmup "
-        "step-epochs plateau-epochs gamma unfreeze-at accumulate clip clip-value ema label-smoothing memory-format "
-        "precision tf32 augment augmented validation split-seed monitor patience min-delta on-collapse "
-        "input-size seed seeds"
+        "step-epochs plateau-epochs gamma unfreeze-at accumulate clip clip-value ema loss loss-param label-smoothing "
+        "class-weights balanced-sampling memory-format precision tf32 augment erase mixup cutmix augmented validation "
+        "split-seed monitor patience min-delta on-collapse input-size seed seeds"
     ),
     "Where": "device threads workers data-dir runs-dir offline",
     "Plugins": "plugin no-plugin",
@@ -54,7 +54,9 @@ class Formatter(click.HelpFormatter):
             super().write_dl(list(rows), col_max, col_spacing)
             return
         for term, meaning in rows:
-            self.write(f"{'':>{self.current_indent}}{term}\n")
+            # A flag and the one that turns it off take a line each.
+            for part in term.replace(" / ", " /\n").split("\n"):
+                self.write(f"{'':>{self.current_indent}}{part}\n")
             with self.indentation(), self.indentation():
                 self.write_text(meaning)
 

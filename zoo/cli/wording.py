@@ -14,6 +14,7 @@ SPELLED = {
     "metrics": "metric",
     "params": "param",
     "dataset_params": "dataset-param",
+    "loss_params": "loss-param",
     "metric_params": "metric-param",
     "log_params": "log-param",
     "plugins": "plugin",
@@ -40,6 +41,8 @@ NAMES = (
         "offline",
         "validation",
         "precision",
+        "loss",
+        "class_weights",
     ),
 )
 """The arguments that messages name and that are options; all other text stays as it is."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,18 +20,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from zoo.data.order import OrderSampler, epoch_generator, epoch_order, list_order, split_sizes
+from zoo.data.order import OrderSampler, epoch_generator, list_order, split_sizes
 from zoo.data.overlap import hash_rows
 from zoo.data.reader import Batch, BatchReader, Failure
 from zoo.data.shared import SharedReader, Shortage, find_free
 from zoo.data.splits import Split
 from zoo.data.workers import name_dead_worker, read_from
-from zoo.errors import DataError, UsageError, quote
+from zoo.errors import DataError, quote
 from zoo.limits import BATCH_VALUES
 from zoo.registry.preprocess import Preprocess
 
 if TYPE_CHECKING:
     from zoo.data.augment import Augment
+    from zoo.data.augment.mixing import Mixing
 
 log = logging.getLogger("zoo")
 
@@ -48,7 +50,10 @@ share what each operation of torch costs by itself."""
 
 
 class Batches(Protocol):
-    """Batches `(inputs, targets)` of one split on one device."""
+    """Batches `(inputs, targets)` of one split on one device.
+
+    Targets are classes, int64 `(N,)`; where images are mixed they are the shares of classes, float32 `(N, classes)`.
+    """
 
     samples: int
 
@@ -74,6 +79,8 @@ class BatchSettings:
         workers: Processes that read a Dataset; 0 reads it in this one.
         merge_single: Whether a last batch of one sample joins the one before it.
         augment: What is done to raw images in each epoch, by the seed of the order; for the training split only.
+        classes: The class of each sample, int64 `(samples,)`, where each class is drawn equally often in an epoch; None
+            takes each sample once.
     """
 
     batch_size: int
@@ -83,11 +90,7 @@ class BatchSettings:
     workers: int = 0
     merge_single: bool = False
     augment: Augment | None = None
-
-    def __post_init__(self) -> None:
-        if self.augment is not None and self.augment.mixing is not None:
-            what = f"augmentation {quote(self.augment.mixing.name)} cannot be part of a batch"
-            raise UsageError(what, "it mixes targets too", "Call it on images and targets, see zoo.augment.Mixed")
+    classes: Tensor | None = None
 
     @property
     def seed(self) -> int:
@@ -111,8 +114,11 @@ def make_batches(
     """
     for slow in settings.augment.slow if settings.augment else ():
         log.info("%s is applied image by image on the CPU: an epoch takes longer than with zoo's own operations", slow)
+    mixing = settings.augment.mixing if settings.augment else None
+    if mixing is not None and not isinstance(split, tuple):
+        log.info("%s mixes each sample with another, so an epoch reads twice as many", mixing.name)
     if isinstance(split, tuple):
-        return TensorBatches(*split, preprocess, settings)
+        return TensorBatches(*split, preprocess, settings, num_classes)
     return LoaderBatches(BatchReader(split, name, num_classes, image_shape), preprocess, settings)
 
 
@@ -129,8 +135,16 @@ def make_inputs(images: Tensor, preprocess: Preprocess, device: torch.device) ->
 class TensorBatches:
     """Batches gathered from tensors in memory, on the device when they fit the budget."""
 
-    def __init__(self, images: Tensor, targets: Tensor, preprocess: Preprocess, settings: BatchSettings) -> None:
-        self.samples, self.device = len(targets), settings.device
+    def __init__(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        preprocess: Preprocess,
+        settings: BatchSettings,
+        num_classes: int | None = None,
+    ) -> None:
+        self.samples, self.device, self.classes = len(targets), settings.device, settings.classes
+        self.num_classes = num_classes or int(targets.max()) + 1
         self.shuffle_seed, self.seed, self.augment = settings.shuffle_seed, settings.seed, settings.augment
         self.sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
         self.preprocess: Preprocess | None = preprocess
@@ -155,7 +169,7 @@ class TensorBatches:
             parts = (images.clone() for images in self.images.split(self.sizes))
             batches = zip(parts, self.targets.to(self.device).split(self.sizes), strict=True)
         else:
-            order = epoch_order(self.samples, self.shuffle_seed, epoch)
+            order = list_order(self.samples, self.shuffle_seed, epoch, self.classes)
             targets = self.targets[order].to(self.device).split(self.sizes)
             chosen = order.to(self.images.device).split(self.sizes)
             batches = zip((self.images.index_select(0, indices) for indices in chosen), targets, strict=True)
@@ -170,17 +184,25 @@ class TensorBatches:
 
         Each image has its own numbers, so it does not matter with which others it is augmented.
         """
-        order = list_order(self.samples, self.shuffle_seed, epoch)
+        order = list_order(self.samples, self.shuffle_seed, epoch, self.classes)
         values = max(1, self.images.shape[1:].numel())
         count = max(1, min(MADE_AT_ONCE, BATCH_VALUES // values) // self.sizes[0])
         for first in range(0, len(self.sizes), count):
             sizes = self.sizes[first : first + count]
             start = self.sizes[0] * first
             indices = order[start : start + sum(sizes)]
-            raw = self.images.index_select(0, indices.to(self.images.device)).to(self.device, non_blocking=True)
-            targets = self.targets[indices].to(self.device)
-            images = augment(raw, indices, epoch, self.seed)
+            images, targets = self._gather(augment, indices, epoch)
+            if augment.mixing is not None:
+                partners = augment.mixing.choose_partners(indices, self.samples, epoch, self.seed)
+                others = self._gather(augment, partners, epoch)
+                mixed = augment.mixing((images, targets), others, indices.to(self.device), epoch, self.seed)
+                images, targets = mixed.images, mixed.to_probabilities(self.num_classes)
             yield from zip(images.split(sizes), targets.split(sizes), strict=True)
+
+    def _gather(self, augment: Augment, indices: Tensor, epoch: int) -> Batch:
+        """Return the raw images of samples as they are in an epoch, not mixed yet, and their classes."""
+        raw = self.images.index_select(0, indices.to(self.images.device)).to(self.device, non_blocking=True)
+        return augment(raw, indices, epoch, self.seed), self.targets[indices].to(self.device)
 
     def first(self) -> Batch:
         """Return the first batch of the first epoch."""
@@ -200,7 +222,9 @@ class LoaderBatches:
         self.augment, seed = settings.augment, settings.shuffle_seed
         self.seed, self.draw = settings.seed, 2 if seed is None else 0
         sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
-        self.sampler = OrderSampler(self.samples, sizes, seed)
+        mixing = settings.augment.mixing if settings.augment else None
+        choose = partial(_choose_partners, mixing, self.samples, self.seed) if mixing else None
+        self.sampler = OrderSampler(self.samples, sizes, seed, settings.classes, choose)
         self.hashes: list[Tensor] = []
         self.kept: tuple[Any, Sequence[int]] | None = None
         self.generator = torch.Generator()
@@ -262,13 +286,22 @@ class LoaderBatches:
         if isinstance(batch, Shortage):
             raise batch.tell(self.reader.name)
         images, targets = batch
+        mixing = self.augment.mixing if self.augment else None
+        count = len(targets) if mixing is None else len(targets) // 2
         if noted:  # in passing, for zoo.data.overlap
-            self.hashes.append(hash_rows(images))
-        images = images.to(self.device, non_blocking=True)
+            self.hashes.append(hash_rows(images[:count]))
+        images, targets = (part.to(self.device, non_blocking=True) for part in batch)
         if self.augment:
             images = self.augment(images, indices, epoch, self.seed)
-        inputs = self.preprocess(images)
-        return inputs, targets.to(self.device, non_blocking=True)
+        if mixing is not None:
+            own = torch.tensor(indices[:count], device=self.device)
+            mixed = mixing((images[:count], targets[:count]), (images[count:], targets[count:]), own, epoch, self.seed)
+            images, targets = mixed.images, mixed.to_probabilities(self.reader.num_classes)
+        return self.preprocess(images), targets
+
+
+def _choose_partners(mixing: Mixing, samples: int, seed: int, indices: Tensor, epoch: int) -> Tensor:
+    return mixing.choose_partners(indices, samples, epoch, seed)
 
 
 def _as_it_is(batch: Any) -> Any:

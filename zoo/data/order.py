@@ -8,7 +8,7 @@ and `e` alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -18,17 +18,30 @@ DRAWS_PER_EPOCH = 3
 
 
 class OrderSampler(Sampler[list[int]]):
-    """Gives the loader the index lists of the batches of the epoch it is set to."""
+    """Gives the loader the index lists of the batches of the epoch it is set to.
 
-    def __init__(self, samples: int, sizes: list[int], seed: int | None) -> None:
+    Where `choose_partners` is given, each batch has the partners of its samples behind them.
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        sizes: list[int],
+        seed: int | None,
+        classes: Tensor | None = None,
+        choose_partners: Callable[[Tensor, int], Tensor] | None = None,
+    ) -> None:
         self.samples, self.sizes, self.seed, self.epoch, self.start = samples, sizes, seed, 0, 0
+        self.classes, self.choose_partners = classes, choose_partners
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = list_order(self.samples, self.seed, self.epoch)
-        return (indices.tolist() for indices in order.split(self.sizes)[self.start :])
+        order = list_order(self.samples, self.seed, self.epoch, self.classes)
+        for indices in order.split(self.sizes)[self.start :]:
+            partners = [] if self.choose_partners is None else self.choose_partners(indices, self.epoch).tolist()
+            yield indices.tolist() + partners
 
 
 def epoch_generator(seed: int, epoch: int, draw: int = 0) -> torch.Generator:
@@ -38,15 +51,43 @@ def epoch_generator(seed: int, epoch: int, draw: int = 0) -> torch.Generator:
     return generator
 
 
-def list_order(samples: int, seed: int | None, epoch: int) -> Tensor:
-    """Return the indices of the samples in the order of an epoch, int64 `(samples,)`: as they lie without a seed."""
-    return torch.arange(samples) if seed is None else epoch_order(samples, seed, epoch)
+def list_order(samples: int, seed: int | None, epoch: int, classes: Tensor | None = None) -> Tensor:
+    """Return the indices of the samples in the order of an epoch, int64 `(samples,)`: as they lie without a seed.
+
+    With the class of each sample, `(samples,)`, each class has its turn equally often, see `draw_balanced`.
+    """
+    if seed is None:
+        return torch.arange(samples)
+    return epoch_order(samples, seed, epoch) if classes is None else draw_balanced(classes, seed, epoch)
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
     """Return the permutation of the samples in an epoch, int64 `(samples,)`."""
+    return torch.randperm(samples, generator=_order_generator(seed, epoch))
+
+
+def draw_balanced(classes: Tensor, seed: int, epoch: int) -> Tensor:
+    """Return as many indices as there are samples, drawn with replacement, int64 `(samples,)`.
+
+    Each class that has samples is drawn equally often, up to one more where their number does not divide that of the
+    samples; which ones get one more is drawn too.
+    """
+    generator, samples = _order_generator(seed, epoch), len(classes)
+    counts = torch.bincount(classes)
+    present = counts.nonzero().flatten()
+    # A class for each place: as many of each, in a random order of the classes, then all places shuffled.
+    present = present[torch.randperm(len(present), generator=generator)]
+    drawn = present.repeat(-(-samples // len(present)))[:samples][torch.randperm(samples, generator=generator)]
+    # Sorted by class, the samples of a class lie one after the other.
+    by_class = torch.sort(classes, stable=True).indices
+    starts = counts.cumsum(0) - counts
+    places = torch.empty(samples, dtype=torch.int64).random_(generator=generator) % counts[drawn]
+    return by_class[starts[drawn] + places]
+
+
+def _order_generator(seed: int, epoch: int) -> torch.Generator:
     draw = torch.empty((), dtype=torch.int64).random_(generator=epoch_generator(seed, epoch, draw=1))
-    return torch.randperm(samples, generator=torch.Generator().manual_seed(int(draw)))
+    return torch.Generator().manual_seed(int(draw))
 
 
 def split_sizes(samples: int, batch_size: int, *, merge_single: bool) -> list[int]:

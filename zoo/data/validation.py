@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch.utils.data import Subset
 
 from zoo.data.splits import DataSplits, NamedDataset, Split, count_samples
 from zoo.errors import DataError, UsageError, quote
+
+log = logging.getLogger("zoo")
 
 COMPARED = 16
 """Samples of a Dataset whose targets are compared with those that it lists."""
@@ -52,18 +55,32 @@ def hold_back(name: str, splits: DataSplits, fraction: float, seed: int, digest:
 def read_targets(split: Split) -> NDArray[numpy.int64]:
     """Return the class of each sample, `(N,)`: of a Dataset from its `targets`, or by reading every sample.
 
-    What a Dataset calls `targets` may not be what it gives, where it transforms them: a few samples are compared.
+    What a Dataset calls `targets` may not be what it gives, where it transforms them: a few samples are compared. What
+    cannot be looked up costs as much as an epoch without training, once.
     """
     if isinstance(split, tuple):
         return numpy.asarray(split[1].cpu(), dtype=numpy.int64)
     count = count_samples(split)
     inner = split.dataset if isinstance(split, NamedDataset) else split
-    known: Any = getattr(inner, "targets", None)
+    known: Any = _list_targets(inner)
     some = range(0, count, max(1, count // COMPARED))
     listed = isinstance(known, list | tuple | torch.Tensor | numpy.ndarray) and len(known) == count
     if listed and all(int(split[index][1]) == known[index] for index in some):
         return numpy.asarray(known, dtype=numpy.int64)
+    log.info("reading each of %d samples to learn its class: the data set lists no targets", count)
     return numpy.asarray([int(split[index][1]) for index in range(count)], dtype=numpy.int64)
+
+
+def _list_targets(dataset: Any) -> Any:
+    """Return what a Dataset calls its targets; of a part of one those of its samples."""
+    if isinstance(dataset, Subset):
+        whole = dataset.dataset.dataset if isinstance(dataset.dataset, NamedDataset) else dataset.dataset
+        known = _list_targets(whole)
+        try:
+            return None if known is None else [known[index] for index in dataset.indices]
+        except (IndexError, TypeError, KeyError):
+            return None
+    return getattr(dataset, "targets", None)
 
 
 def _take(split: Split, places: NDArray[Any]) -> Split:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -60,16 +60,19 @@ def check_model(model: nn.Module, inputs: torch.Tensor, *, name: str, dataset: s
     _check_state(model, before, name, dataset)
 
 
-def check_training_pass(model: nn.Module, inputs: torch.Tensor, *, name: str, dataset: str) -> None:
+def check_training_pass(
+    model: nn.Module, inputs: torch.Tensor, *, name: str, dataset: str, aux_weights: Sequence[float] = ()
+) -> None:
     """Run the model in training mode, which may change its buffers and what it keeps elsewhere.
 
     Raises:
-        DryRunError: the model raises, or its state dict has other tensors afterwards.
+        DryRunError: the model raises, gives other outputs than its entry declares with `aux_weights`, or its state dict
+            has other tensors afterwards.
     """
     before = _describe_state(model)
     try:
         with _modes(model, training=True):
-            model(inputs)
+            outputs = model(inputs)
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -77,7 +80,28 @@ def check_training_pass(model: nn.Module, inputs: torch.Tensor, *, name: str, da
         lowered = f" in {name_dtype(torch.get_autocast_dtype(kind))}" if torch.is_autocast_enabled(kind) else ""
         needed = f"a forward pass in training mode{lowered} for inputs of {show_shape(tuple(inputs.shape))}"
         raise DryRunError(name, dataset, needed, describe(error)) from error
+    if problem := find_output_problem(outputs, aux_weights):
+        raise DryRunError(name, dataset, "logits in training mode", *problem)
     _check_state(model, before, name, dataset)
+
+
+def find_output_problem(outputs: object, aux_weights: Sequence[float]) -> tuple[str, str] | None:
+    """Return what is wrong with what a model gives in training mode, and what mends it; None where nothing is.
+
+    Logits alone are right, and where auxiliary ones are declared, a tuple of logits and as many others of their shape.
+    """
+    if isinstance(outputs, torch.Tensor):
+        return None
+    if not isinstance(outputs, tuple) or not all(isinstance(each, torch.Tensor) for each in outputs):
+        return f"a {type(outputs).__name__}", "Return logits, or a tuple of logits and auxiliary ones"
+    others = len(outputs) - 1
+    if others != len(aux_weights) or not others:
+        fix = f"Declare a weight for each of the {others}: aux_weights = {[0.3] * others}" if others > 0 else ""
+        return f"a tuple of {len(outputs)}, with {len(aux_weights)} aux_weights declared", fix
+    shapes = [tuple(each.shape) for each in outputs]
+    if len(set(shapes)) > 1:
+        return f"a tuple of {' and '.join(map(str, shapes))}", "Give auxiliary logits the shape of the logits"
+    return None
 
 
 def _check_state(model: nn.Module, before: dict[str, str], name: str, dataset: str) -> None:

@@ -292,6 +292,7 @@ def _to_tuples(value: Any) -> Any:
 
 PARTS: dict[str, Callable[[Any], Any]] = {
     "plugin": Origin.from_json,
+    "loss_plugin": Origin.from_json,
     "dataset": DatasetOrigin.from_json,
     "process": ProcessOrigin.from_json,
     "recipe": RecipeOrigin.from_json,

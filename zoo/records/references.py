@@ -156,7 +156,13 @@ def _read_scores(record: RunRecord) -> dict[str, float]:
 
 
 def _is_higher_better(name: str, record: RunRecord, registry: Registry) -> bool:
-    """Ask the metric of the very plugin that scored the run; one with several values calls them `metric.key`."""
+    """Ask the metric of the very plugin that scored the run; one with several values calls them `metric.key`.
+
+    What the run minimised is there under the name of its loss.
+    """
+    loss = record.train_config.get("loss")
+    if isinstance(loss, str) and name not in record.metric_plugins and name in (loss, loss.rpartition("/")[2]):
+        return False
     owners = [given for given in record.metric_plugins if f"{name}.".startswith(f"{given}.")]
     metric = name
     if owners:

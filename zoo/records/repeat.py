@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zoo.records.metadata import WeightsMetadata
@@ -39,7 +39,8 @@ def _list_options(told: RunRecord | WeightsMetadata) -> Iterator[tuple[str, Any]
     metrics, metric_params = (told.metric_plugins, told.metric_params) if isinstance(told, RunRecord) else ({}, {})
     if not told.train_config or not told.model or not told.plugin or not told.dataset or not told.dataset.plugin:
         raise ValueError("what was trained is not known")
-    plugins = [told.plugin, told.dataset.plugin, *metrics.values()]
+    losses = [told.loss_plugin] if isinstance(told, RunRecord) and told.loss_plugin else []
+    plugins = [told.plugin, told.dataset.plugin, *metrics.values(), *losses]
     for source in dict.fromkeys(plugin.source for plugin in plugins if plugin.source not in ("installed", "")):
         if not source.endswith((".py", ".toml")):
             raise ValueError(source)
@@ -83,7 +84,11 @@ def _list_settings(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                 raise ValueError(f"no command line spells {value!r}")
             yield from ((option, f"{name}={_spell_item(each)}") for name, each in value.items())
         else:
-            yield option, show_shape(value) if key == "input_size" and isinstance(value, list | tuple) else value
+            yield option, _spell_list(key, value) if isinstance(value, list | tuple) else value
+
+
+def _spell_list(key: str, value: Sequence[Any]) -> str:
+    return show_shape(value) if key == "input_size" else ",".join(map(_spell, value))
 
 
 def _spell_item(value: Any) -> str:

@@ -98,17 +98,18 @@ class RunResult:
 
     def _repr_html_(self) -> str:
         scores = [name for name in self.metrics if name != "loss"]
+        minimised = next(iter(self.history[0]["train"])) if self.history else "loss"
         rows = [
             (
                 epoch["epoch"],
-                f"{epoch['train']['loss']:.4f}",
+                f"{epoch['train'][minimised]:.4f}",
                 f"{epoch['test']['loss']:.4f}",
                 *(f"{epoch['test'][name]:.4f}" for name in scores),
                 f"{sum(epoch['seconds'].values()):.2f} s",
             )
             for epoch in self.history
         ]
-        heading = ("epoch", "train loss", "test loss", *scores, "time")
+        heading = ("epoch", f"train {minimised}", "test loss", *scores, "time")
         caption = f"{self.model} on {self.dataset}, seed {self.seed}: {say_scores(self.metrics)}"
         return make_table(rows, heading, caption=caption) + make_table([("weights", self.weights)])
 
@@ -135,10 +136,12 @@ class RunRecord:
         params: The params that the model was built with, defaults included.
         dataset: `name`, `plugin`, `params`, `digest` (SHA-256 of all samples and class names) and `samples` of each
             split.
-        metrics: The scores on the test split after the last finished epoch; `loss` is the mean cross-entropy. A score
-            that was not finite is null.
+        metrics: The scores on the test split after the last finished epoch; `loss` is the mean cross-entropy. Where
+            the training minimised the loss of a plugin, that is there under its own name. A score that was not finite
+            is null.
         metric_plugins: The plugin of each metric, like `plugin`.
         metric_params: The params of each metric.
+        loss_plugin: The plugin of the loss, like `plugin`; missing for cross-entropy, which is torch's own.
         train_config: The settings of the training as they were asked for.
         adapted: What was done to the images so that they fit the model, in words.
         seed: The seed of the initial weights and of the order of the samples.
@@ -149,8 +152,10 @@ class RunRecord:
         versions: The versions of `zoo`, `torch`, `python` and of the package that the model's code is from.
         steps: How many steps an epoch has.
         history: A table for each epoch: `epoch` from 1 on, `lr`, the learning rate of its last step (not the head's,
-            where `head_lr` gives that one of its own), `train` with the mean `loss`, `test` with the scores on the
-            test split, `seconds` of both.
+            where `head_lr` gives that one of its own), `train` with the mean of what was minimised, `test` with the
+            scores on the test split, `seconds` of both. What was minimised is called `loss` where it is cross-entropy,
+            with whatever smoothing, weights of classes and mixed images the settings say; else it goes by the name of
+            the loss, as in `metrics`.
         seconds: How long training and evaluating took together.
         validation: The scores of the best epoch on the validation split, where there is one; `@best` goes by these.
         best: That epoch: its number `epoch`, the score `monitor` that chose it, and its `value`.
@@ -176,6 +181,7 @@ class RunRecord:
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     metric_plugins: Mapping[str, Origin] = field(default_factory=dict)
     metric_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    loss_plugin: Origin | None = None
     train_config: Mapping[str, Any] = field(default_factory=dict)
     adapted: tuple[str, ...] = ()
     seed: int | None = None
@@ -325,7 +331,7 @@ OTHER_FORMS: dict[str, Form] = {
     "recipe": is_recipe,
     "init": is_file,
     "process": is_process,
-    "plugin": partial(is_table, name=is_text),
+    **dict.fromkeys(("plugin", "loss_plugin"), partial(is_table, name=is_text)),
     "metric_params": are_values(is_table),
     "confusion": are_all(is_list),
     "per_class": are_all(is_table),
@@ -340,6 +346,7 @@ WHERE_KNOWN = (
     "init",
     "process",
     "transfer",
+    "loss_plugin",
     "frozen",
     "seconds",
     "validation",

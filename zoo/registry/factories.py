@@ -98,6 +98,15 @@ def build_logger(entry: Entry[Any], *, run_dir: Path, params: Mapping[str, Any])
     return cast("object", logger)
 
 
+def build_loss(entry: Entry[Any], *, num_classes: int, params: Mapping[str, Any]) -> Callable[..., Any]:
+    """Build a loss; raise PluginError where the factory fails or gives nothing that can be called."""
+    loss = call_factory(entry, num_classes=num_classes, **params)
+    if not callable(loss):
+        why = f"expected a callable of logits and targets, got {type(loss).__name__}"
+        raise entry.plugin.broken(f"loss {quote(entry.name)}", why)
+    return cast("Callable[..., Any]", loss)
+
+
 def call_factory(entry: Entry[Any], **arguments: Any) -> Any:
     """Call the factory of an entry.
 

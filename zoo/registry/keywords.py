@@ -47,11 +47,18 @@ class Settings(TypedDict, total=False):
     clip: float | None
     clip_value: float | None
     ema: float | None
+    loss: str | None
+    loss_params: Mapping[str, Any] | None
     label_smoothing: float | None
+    class_weights: str | Sequence[float] | None
+    balanced_sampling: bool | None
     memory_format: Literal["contiguous", "channels_last"] | None
     precision: Literal["fp32", "bf16", "fp16"] | None
     tf32: bool | None
     augment: str | Sequence[str | Mapping[str, Any]] | None
+    erase: float | None
+    mixup: float | None
+    cutmix: float | None
     validation: float | None
     split_seed: int | None
     monitor: str | None

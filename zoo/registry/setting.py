@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from zoo.limits import MAX_SIDE
@@ -24,6 +25,7 @@ class Setting:
         limits: `ge`, `gt`, `le` and `lt`, those that apply.
         only: The values of other settings that it is for: with others it may not be given.
         follows_optimizer: Whether a recommended value holds for the recommended optimizer only.
+        follows_loss: Whether it holds for the recommended loss only.
         convert: What turns a value as it is given into one of its type; see `zoo.registry.params.Expected`.
         given_type: The type of a value as it is given, where that is not its own.
         option: Its option on the command line, where that is not its name: of a table, whose option gives one value.
@@ -35,6 +37,7 @@ class Setting:
     limits: Mapping[str, float] = field(default_factory=dict)
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     follows_optimizer: bool = False
+    follows_loss: bool = False
     convert: Callable[[Any], Any] | None = None
     given_type: str = ""
     option: str = ""
@@ -99,3 +102,21 @@ def read_table(value: Any) -> Any:
             raise ValueError("must be a table of values by name")
         check_plain(name, each)
     return dict(value) or None
+
+
+def read_loss(value: Any) -> Any:
+    """Return the name of a loss; zoo's own cross-entropy goes by its bare name, which always means it."""
+    return "cross-entropy" if value == "zoo/cross-entropy" else value
+
+
+def read_weights(value: Any) -> Any:
+    """Return "balanced", or the numbers that "1,2,0.5" or (1, 2, 0.5) mean; raise ValueError for anything else."""
+    if value is None or value == "balanced":
+        return value
+    try:
+        parts = [float(part) for part in (value.split(",") if isinstance(value, str) else value)]
+    except (TypeError, ValueError):
+        parts = []
+    if len(parts) < 2 or not all(0 < part < inf for part in parts):
+        raise ValueError("must be balanced, or a number above 0 for each class, such as 1,2,0.5")
+    return tuple(parts)

@@ -13,7 +13,16 @@ from itertools import accumulate
 from typing import Any, Literal, get_args, get_type_hints
 
 from zoo.registry.params import Expected, read_values
-from zoo.registry.setting import NO_OPERATIONS, Setting, read_operations, read_size, read_table, setting
+from zoo.registry.setting import (
+    NO_OPERATIONS,
+    Setting,
+    read_loss,
+    read_operations,
+    read_size,
+    read_table,
+    read_weights,
+    setting,
+)
 
 DEFAULT_LR: dict[str, float] = {
     **{"sgd": 0.1, "adam": 0.001, "adamw": 0.001, "adamax": 0.002, "nadam": 0.002, "radam": 0.001, "rmsprop": 0.01},
@@ -21,6 +30,10 @@ DEFAULT_LR: dict[str, float] = {
 }
 """The optimizers, each with its learning rate when none is asked for: the course's for SGD, the default of torch.optim
 for the others. They are those of torch.optim that take a step over all parameters without a closure."""
+
+
+CROSS_ENTROPY = "cross-entropy"
+"""The loss of a training that asks for none, and what every evaluation reports as `loss`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +139,38 @@ class TrainConfig:
         gt=0.0,
         lt=1.0,
     )
-    label_smoothing: float = setting(
-        0.0, "Share of a target that all classes have alike.", metavar="X", shown_default="0", ge=0, lt=1
+    loss: str = setting(
+        CROSS_ENTROPY, "What the training minimises; zoo list losses has them.", metavar="NAME", convert=read_loss
     )
+    loss_params: Mapping[str, Any] | None = setting(
+        None,
+        "A param of the loss; repeatable.",
+        convert=read_table,
+        given_type="Mapping[str, Any] | None",
+        option="loss-param",
+        follows_loss=True,
+    )
+    label_smoothing: float = setting(
+        0.0,
+        "Share of a target that all classes have alike.",
+        metavar="X",
+        shown_default="0",
+        ge=0,
+        lt=1,
+        only={"loss": (CROSS_ENTROPY,)},
+        follows_loss=True,
+    )
+    class_weights: Literal["balanced"] | tuple[float, ...] | None = setting(
+        None,
+        "How much samples of each class count: balanced, or a number for each class.",
+        metavar="LIST",
+        shown_default="all alike",
+        convert=read_weights,
+        given_type="str | Sequence[float] | None",
+        only={"loss": (CROSS_ENTROPY,)},
+        follows_loss=True,
+    )
+    balanced_sampling: bool = setting(False, "Draw samples of each class equally often in an epoch.")
     memory_format: Literal["contiguous", "channels_last"] = setting(
         "contiguous", "contiguous or channels_last: how the values of images and kernels lie.", metavar="NAME"
     )
@@ -142,6 +184,20 @@ class TrainConfig:
         metavar="OPS",
         convert=read_operations,
         given_type="str | Sequence[str | Mapping[str, Any]] | None",
+    )
+    erase: float | None = setting(
+        None,
+        "Share of the training images in which a rectangle is erased.",
+        metavar="P",
+        shown_default="none",
+        gt=0,
+        le=1,
+    )
+    mixup: float | None = setting(
+        None, "Mix each training image with another one; 0.2 is usual.", metavar="A", shown_default="off", gt=0, le=1000
+    )
+    cutmix: float | None = setting(
+        None, "Paste a part of another training image; 1 is usual.", metavar="A", shown_default="off", gt=0, le=1000
     )
     validation: float = setting(
         0.0,
@@ -248,7 +304,8 @@ def resolve_config(*sources: Mapping[str, Any]) -> TrainConfig:
     """Combine the settings of several sources, the weakest first: a model's recommendation, then what is given, say.
 
     A lr, momentum or weight decay belongs to the optimizer of its source, or of those below it: where a stronger source
-    chooses another one, they do not apply. None counts as not given.
+    chooses another one, they do not apply. So do params of the loss, label smoothing and class weights to the loss.
+    None counts as not given.
 
     Raises:
         SettingError, UnknownSettingError, SeveralErrors: every problem at once.
@@ -260,12 +317,21 @@ def resolve_config(*sources: Mapping[str, Any]) -> TrainConfig:
 
 
 def keep_fitting(sources: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the settings of each source, the weakest first, without those for another optimizer than the one used."""
+    """Return the settings of each source, the weakest first, without those for another optimizer or loss than the used
+    one.
+    """
     given = [{name: value for name, value in source.items() if value is not None} for source in sources]
-    chosen = (source.get("optimizer") for source in given)
-    used = list(accumulate(chosen, lambda below, own: below if own is None else own, initial=TrainConfig.optimizer))
-    own = [name for name, declared in list_settings().items() if declared.follows_optimizer]
+    declared = list_settings()
+    optimizer = [name for name, each in declared.items() if each.follows_optimizer]
+    loss = [name for name, each in declared.items() if each.follows_loss]
+    return _keep(_keep(given, "optimizer", TrainConfig.optimizer, optimizer), "loss", CROSS_ENTROPY, loss)
+
+
+def _keep(given: list[dict[str, Any]], key: str, default: str, own: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the settings of each source without those of `own` that are for another `key` than the used one."""
+    chosen = (read_loss(source.get(key)) for source in given)
+    used = list(accumulate(chosen, lambda below, own: below if own is None else own, initial=default))
     return [
-        {name: value for name, value in source.items() if optimizer == used[-1] or name not in own}
-        for source, optimizer in zip(given, used[1:], strict=True)
+        {name: value for name, value in source.items() if found == used[-1] or name not in own}
+        for source, found in zip(given, used[1:], strict=True)
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, ClassVar, Literal
 
 from zoo.errors import show
@@ -115,6 +116,8 @@ class ModelSpec(Spec):
             to the size of the pattern. What was done is printed, and stored with the weights.
         train: Recommended settings, such as `{"epochs": 5, "lr": 0.01}`. They replace zoo's defaults; what a user gives
             replaces them.
+        aux_weights: In training mode the model may give a tuple: the logits, and auxiliary ones of the same shape. The
+            loss of each of these counts by its weight, and is added. In evaluation it gives the logits alone.
     """
 
     kind: ClassVar[Kind] = "model"
@@ -122,6 +125,7 @@ class ModelSpec(Spec):
     input_shape: tuple[int | str, ...] | None = None
     adapt: tuple[str, ...] = ()
     train: Mapping[str, Any] = field(default_factory=dict)
+    aux_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -131,6 +135,10 @@ class ModelSpec(Spec):
             if adaptation not in ("channels", "resize"):
                 raise ValueError(f"adapt: expected 'channels' or 'resize', got {show(adaptation)}")
         fields.freeze_map(self, "train")
+        weights = fields.read_list("aux_weights", self.aux_weights)
+        if not all(type(weight) in (int, float) and 0 < weight < inf for weight in weights):
+            raise ValueError(f"aux_weights: expected numbers above 0, got {show(self.aux_weights)}")
+        object.__setattr__(self, "aux_weights", weights)
 
 
 @may_be_flawed

@@ -56,7 +56,7 @@ def watching(show: Progress, plan: Plan) -> Progress:
     It looks after the first batch of each pass and after the last, and adds nothing to those between: a step that
     changes something again is put right once a pass.
     """
-    entries: list[Entry[Any]] = [plan.model, plan.dataset, *plan.metrics.values()]
+    entries: list[Entry[Any]] = [plan.model, plan.dataset, *plan.metrics.values(), *([plan.loss] if plan.loss else [])]
     suspects = [entry.plugin for entry in entries if not entry.is_first_party]
     names = dict.fromkeys(quote(plugin.label) for plugin in suspects)
     who = f"plugin {' or '.join(names)}" if names else "something"

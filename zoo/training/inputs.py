@@ -13,10 +13,11 @@ from torch import nn
 from zoo.data.batches import Batches, BatchSettings, LoaderBatches, make_batches
 from zoo.data.overlap import find_overlaps
 from zoo.data.splits import DataSplits, Split, count_samples
+from zoo.data.validation import read_targets
 from zoo.errors import DataError, quote
 from zoo.limits import BATCH_VALUES
 from zoo.registry.preprocess import Preprocess
-from zoo.registry.settings import TrainConfig
+from zoo.training.augmentation import find_augment
 from zoo.training.plan import Plan
 
 log = logging.getLogger("zoo")
@@ -59,10 +60,9 @@ def make_train_batches(
         log.warning("dataset %s has %d training samples, so a batch holds %d", name, samples, samples)
     settings = _choose_settings(plan, config.batch_size)
     settings = replace(settings, shuffle_seed=config.seed, merge_single=normalised)
-    if config.augment != TrainConfig.augment:
-        from zoo.data.augment import parse
-
-        settings = replace(settings, augment=parse(config.augment))
+    settings = replace(settings, augment=find_augment(config))
+    if config.balanced_sampling:
+        settings = replace(settings, classes=torch.from_numpy(read_targets(splits.train)))
     return make_batches(splits.train, preprocess, settings, **_describe_samples(plan, splits, raw_shape))
 
 

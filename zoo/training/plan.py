@@ -19,9 +19,10 @@ from zoo.registry.factories import load_factory
 from zoo.registry.fields import check_plain
 from zoo.registry.params import resolve_params
 from zoo.registry.preprocess import Preprocess
-from zoo.registry.settings import TrainConfig, resolve_config
-from zoo.registry.specs import DatasetSpec, LoggerSpec, MetricSpec, ModelSpec, RecipeSpec
+from zoo.registry.settings import CROSS_ENTROPY, TrainConfig, resolve_config
+from zoo.registry.specs import DatasetSpec, LoggerSpec, LossSpec, MetricSpec, ModelSpec, RecipeSpec
 from zoo.training import course
+from zoo.training.objective import check_loss
 from zoo.training.optimizers import check_optimizer
 from zoo.training.precision import check_precision
 from zoo.training.schedules import check_schedule
@@ -69,7 +70,7 @@ class Wanted:
 class Plan:
     """What a run is about to do: every name resolved, every setting checked, nothing loaded yet.
 
-    `changed` names what differs from the `recipe`.
+    `changed` names what differs from the `recipe`. `loss` is None for cross-entropy, which is torch's own.
     """
 
     model: Entry[ModelSpec]
@@ -82,6 +83,7 @@ class Plan:
     given_dataset_params: bool
     config: TrainConfig
     device: torch.device
+    loss: Entry[LossSpec] | None = None
     course_style: bool = False
     recipe: Entry[RecipeSpec] | None = None
     changed: tuple[str, ...] = ()
@@ -116,6 +118,8 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
             check_schedule(found["config"])
         with errors.catch():
             found["config"] = check_optimizer(found["config"])
+        with errors.catch():
+            found |= _find_loss(found["config"], registry, None if wanted.dataset_params else found.get("dataset"))
     for kind, params in (("model", "params"), ("dataset", "dataset_params")):
         if kind in found:
             with errors.catch():
@@ -169,19 +173,23 @@ def _is_other(found: Mapping[str, Any], kind: str) -> bool:
 def canonise(config: TrainConfig) -> TrainConfig:
     """Return settings with the operations of augmentation as text of one form, whatever they were given as.
 
-    Refuse those that are not known, or that a run cannot have; nothing is imported where there are none.
+    Refuse those that are not known; nothing is imported where there are none.
     """
     if config.augment == TrainConfig.augment:
         return config
     from zoo.data.augment import parse
 
-    augment = parse(config.augment)
-    if augment.mixing is not None:
-        fix = "In a loop of your own call it on images and targets, see zoo.augment.Mixed"
-        raise SettingError(
-            "augment", f"must not mix images in a run, as {augment.mixing.name} does", config.augment, fix
-        )
-    return replace(config, augment=str(augment))
+    return replace(config, augment=str(parse(config.augment)))
+
+
+def _find_loss(config: TrainConfig, registry: Registry, dataset: Entry[DatasetSpec] | None) -> dict[str, Any]:
+    """Return the loss of the settings, and the settings with the name that always means it and with all its params."""
+    loss = None if config.loss == CROSS_ENTROPY else registry.get("loss", config.loss)
+    check_loss(loss, config, dataset.spec.num_classes if dataset else None)
+    if loss is not None:
+        params = read_params(loss, config.loss_params)
+        config = replace(config, loss=loss.short_name, loss_params=params or None)
+    return {"loss": loss, "config": config}
 
 
 def read_params(entry: Entry[Any], given: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def rehearse(plan: Plan, ready: Preparation, record: RunRecord) -> Rehearsal:
             twin = _rebuild(plan, ready.model, metadata)
             twin.to(plan.device)
             with use_precision(plan.config.precision, plan.device):
-                check_training_pass(twin, first["train"], **names)
+                check_training_pass(twin, first["train"], **names, aux_weights=plan.model.spec.aux_weights)
             # What the pass changed in the state dict is put back, so whatever else differs now would be lost in a file.
             _load(plan, twin.cpu(), ready.model)
             if golden is not None and not problem:

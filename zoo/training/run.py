@@ -23,6 +23,7 @@ from zoo.storage.files import check_writable
 from zoo.training.blame import OnEpoch, blame_plugin, name_memory, note_errors, watching
 from zoo.training.callbacks import Callbacks, check_callbacks
 from zoo.training.inputs import warn_of_overlaps
+from zoo.training.objective import name_objective
 from zoo.training.plan import Wanted
 from zoo.training.predictions import OutcomeCollector
 from zoo.training.progress import Progress, bar, no_progress
@@ -148,10 +149,12 @@ def train(
         plan.config,
         plan.device,
         ready.metrics,
+        ready.objective,
         show=show,
         outcomes=outcomes,
         head=ready.head,
         later=ready.later,
+        objective=name_objective(plan.loss, plan.metrics),
     )
     ready = replace(ready, model=trainer.evaluated)
     recording = Recording(request, ready, rehearsal, record)

@@ -28,9 +28,11 @@ from zoo.training import course
 from zoo.training.choice import Choice
 from zoo.training.inputs import make_test_batches, make_train_batches, warn_of_overlaps
 from zoo.training.metrics import check_metrics, move_metrics, share_counts
+from zoo.training.objective import LOSS, MeanLoss, find_class_weights, make_objective, name_objective
 from zoo.training.plan import Plan
 from zoo.training.request import Request
 from zoo.training.schedules import NEEDS_VALIDATION, check_steps
+from zoo.training.step import LossFunction
 
 log = logging.getLogger("zoo")
 
@@ -42,9 +44,10 @@ FORMATS = {"contiguous": torch.preserve_format, "channels_last": torch.channels_
 class Preparation:
     """The parts of a training, on their device; `adapted` says what was done to the data to fit the model.
 
-    `choice` chooses the best epoch by the validation split; `digest` is that of the data before some was held back.
-    `transfer` is what the model took from the file it starts from. `frozen` are the parameters that are not trained;
-    those of them in `later` are from an epoch on. `head` are those that have a learning rate of their own.
+    `objective` is what is minimised. `choice` chooses the best epoch by the validation split; `digest` is that of the
+    data before some was held back. `transfer` is what the model took from the file it starts from. `frozen` are the
+    parameters that are not trained; those of them in `later` are from an epoch on. `head` are those that have a
+    learning rate of their own.
     """
 
     splits: DataSplits
@@ -52,6 +55,7 @@ class Preparation:
     adapted: list[str]
     input_shape: tuple[int, ...]
     model: nn.Module
+    objective: LossFunction
     metrics: dict[str, Metric]
     threads: int
     train: Batches
@@ -116,7 +120,10 @@ def prepare(request: Request) -> Preparation:
     if plan.config.head_lr is not None:
         with use_seed(plan.config.seed):
             head = find_head(model, zeros, new=new, later=later)
+    objective = build_objective(plan, splits)
     metrics = build_metrics(plan, classes)
+    if plan.loss is not None:
+        metrics[name_objective(plan.loss, plan.metrics)] = MeanLoss(objective)
     threads = find_threads(plan, model, input_shape)
     train = make_train_batches(plan, splits, model, preprocess, raw_shape)
     check_steps(plan.config, len(train))
@@ -129,6 +136,7 @@ def prepare(request: Request) -> Preparation:
         adapted=adapted,
         input_shape=input_shape,
         model=model,
+        objective=objective,
         metrics=metrics,
         threads=threads,
         train=train,
@@ -159,12 +167,25 @@ def make_choice(plan: Plan, splits: DataSplits) -> Choice | None:
             errors.errors.append(SettingError("schedule", *NEEDS_VALIDATION))
         errors.raise_any()
         return None
+    losses = list(dict.fromkeys([LOSS, name_objective(plan.loss, plan.metrics)]))
     owners = [name for name in plan.metrics if f"{config.monitor}.".startswith(f"{name}.")]
-    if config.monitor != "loss" and not owners:
-        known = ", ".join(["loss", *plan.metrics])
+    if config.monitor not in losses and not owners:
+        known = ", ".join([*losses, *plan.metrics])
         raise SettingError("monitor", f"must be a score of this run, {known}", config.monitor)
-    higher = config.monitor != "loss" and plan.metrics[max(owners, key=len)].spec.higher_is_better
+    higher = config.monitor not in losses and plan.metrics[max(owners, key=len)].spec.higher_is_better
     return Choice(config.monitor, higher, config.patience, config.min_delta)
+
+
+def build_objective(plan: Plan, splits: DataSplits) -> LossFunction:
+    """Return what a plan minimises, on its device; the errors are those of `zoo.training.objective`."""
+    return make_objective(
+        plan.loss,
+        plan.config.loss_params or {},
+        find_class_weights(plan.config, splits, plan.dataset.name),
+        plan.model.spec.aux_weights,
+        len(splits.class_names),
+        plan.device,
+    )
 
 
 def build_metrics(plan: Plan, num_classes: int) -> dict[str, Metric]:

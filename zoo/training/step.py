@@ -18,7 +18,9 @@ from zoo.training.schedules import Schedule
 Forward = Callable[[Tensor], Any]
 """Gives the logits `(N, num_classes)` of inputs: a model, or what runs one in another precision."""
 LossFunction = Callable[..., Tensor]
-"""Gives the mean loss of a batch, of logits `(N, num_classes)` and targets `(N,)`."""
+"""Gives the mean loss of a batch, of logits `(N, num_classes)` and targets: classes `(N,)`, or shares of classes
+`(N, num_classes)`. It may have `weigh(targets)`, what a batch counts among several that make one step: by default its
+number of samples."""
 
 SKIPS = 40
 """Steps one after the other whose gradients overflow in fp16, the scale of the loss halved each time from 65536 on: by
@@ -83,10 +85,12 @@ class CarefulStep(TrainStep):
         schedule: Schedule | None,
         config: TrainConfig,
         average: Average | None = None,
+        weigh: Callable[[Tensor], int | Tensor] = len,
     ) -> None:
         super().__init__(model, loss_function, optimizer, schedule)
-        self.config, self.average = config, average
-        self.batches, self.samples, self.skipped = 0, 0, 0
+        self.config, self.average, self.weigh = config, average, weigh
+        self.batches, self.skipped = 0, 0
+        self.samples: int | Tensor = 0
         device = self.parameters[0].device.type if self.parameters else "cpu"
         self.scaler = torch.amp.GradScaler(device, enabled=config.precision == "fp16")
 
@@ -99,8 +103,9 @@ class CarefulStep(TrainStep):
         loss = self.loss_function(self.model(inputs), targets)
         if not self.batches:
             self.forget()
-        self.scaler.scale(loss * len(targets) if self.config.accumulate > 1 else loss).backward()
-        self.batches, self.samples = self.batches + 1, self.samples + len(targets)
+        samples = self.weigh(targets) if self.config.accumulate > 1 else 1
+        self.scaler.scale(loss * samples if self.config.accumulate > 1 else loss).backward()
+        self.batches, self.samples = self.batches + 1, self.samples + samples
         if self.batches == self.config.accumulate:
             self.finish()
         return loss.detach()
@@ -161,10 +166,11 @@ def build_step(
     average: Average | None = None,
 ) -> TrainStep:
     """Return the step that the settings ask for; the plain one where they ask for nothing that costs time."""
+    weigh = getattr(loss_function, "weigh", len)
     if config.label_smoothing:
         loss_function = partial(loss_function, label_smoothing=config.label_smoothing)
     forward = lower(model, config.precision, next(model.parameters()).device)
     careful = config.accumulate > 1 or config.clip is not None or config.clip_value is not None
     if careful or average is not None or config.precision == "fp16":
-        return CarefulStep(forward, loss_function, optimizer, schedule, config, average)
+        return CarefulStep(forward, loss_function, optimizer, schedule, config, average, weigh)
     return TrainStep(forward, loss_function, optimizer, schedule)

@@ -42,7 +42,8 @@ class Trainer:
     """Trains a model. `state` is all that a training is at the end of an epoch.
 
     `head` and `later` are names of parameters: those that have a rate of their own, and those that are frozen until
-    the epoch in which the settings let them be trained. `choice` chooses the best epoch.
+    the epoch in which the settings let them be trained. `choice` chooses the best epoch. `objective` is what the
+    history calls what is minimised.
     """
 
     model: nn.Module
@@ -56,6 +57,7 @@ class Trainer:
     head: Collection[str] = ()
     later: Collection[str] = ()
     choice: Choice | None = None
+    objective: str = "loss"
 
     def __post_init__(self) -> None:
         self.optimizer = build_optimizer(self.model, self.config, head=self.head, later=self.later)
@@ -159,7 +161,7 @@ class Trainer:
             outcomes = self.outcomes if choice is None and epoch + 1 == self.config.epochs else watched
             scores = evaluate(self.evaluated, test, self.metrics, epoch=epoch, show=self.show, outcomes=outcomes)
             seconds = {"train": trained - started, split: time.perf_counter() - trained}
-            losses_told = {"loss": loss}
+            losses_told = {self.objective: loss}
             if course.NAME in self.metrics:
                 losses_told[course.LOSS] = losses.mean_over_batches()
             rate = self.schedule.rate if self.schedule else float(self.optimizer.param_groups[0]["lr"])

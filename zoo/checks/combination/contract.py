@@ -33,6 +33,7 @@ from zoo.registry.entries import Registry
 from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
 from zoo.training.blame import blame_plugin
+from zoo.training.objective import check_count, make_objective
 from zoo.training.optimizers import build_optimizer
 from zoo.training.plan import Wanted
 from zoo.training.precision import lower
@@ -193,6 +194,25 @@ def check_metrics(subject: CombinationSubject) -> str:
     return ", ".join(metrics) or "none"
 
 
+def check_loss(subject: CombinationSubject) -> str:
+    """What the run minimises can be minimised for these classes.
+
+    A loss of a plugin is tried on a few predictions; the numbers of class weights are those of the classes. Balanced
+    ones are not counted here, since that may mean to read every sample.
+    """
+    plan = subject.plan
+    weights = plan.config.class_weights
+    try:
+        if isinstance(weights, tuple):
+            check_count(plan.config, subject.classes)
+        found = torch.tensor(weights) if isinstance(weights, tuple) else None
+        params = plan.config.loss_params or {}
+        make_objective(plan.loss, params, found, plan.model.spec.aux_weights, subject.classes, plan.device)
+    except ZooError as error:
+        raise Fault(str(error), "Mend the loss, or choose another with loss=...") from error
+    return plan.config.loss
+
+
 def check_overfit(subject: CombinationSubject) -> str:
     """It can learn one batch by heart.
 
@@ -281,5 +301,6 @@ COMBINATION_CHECKS: Mapping[str, Check[Any]] = {
     "batch": check_batch,
     "start": check_start,
     "metrics": check_metrics,
+    "loss": check_loss,
 }
 """The checks in their order; when one of GATES fails, the checks after it are not tried."""

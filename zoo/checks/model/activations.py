@@ -71,13 +71,19 @@ class OutputActivation:
     dead: tuple[int, ...] = ()
 
 
-def find_output_activation(model: nn.Module, inputs: Tensor, *, training: bool = False) -> OutputActivation | None:
+def find_output_activation(
+    model: nn.Module, inputs: Tensor, *, training: bool = False, auxiliary: bool = False
+) -> OutputActivation | None:
     """Return what limits the logits `(N, C)` of `inputs`, in training or evaluation mode, or None.
 
-    The parameters of the last layer are scaled up and down, which free logits follow, and put back afterwards.
+    The parameters of the last layer are scaled up and down, which free logits follow, and put back afterwards. A model
+    with `auxiliary` logits in training may run their layers last, so the last layer is that of evaluation.
     """
     model.train(training)
     head, later_layers, initial = _find_head(model, inputs)
+    if training and auxiliary:
+        head, later_layers, _ = _find_head(model.eval(), inputs)
+        model.train()
     tried = [initial]
     for factor in FACTORS:
         with _scaled(head, factor) as scaled:

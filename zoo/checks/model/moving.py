@@ -151,6 +151,7 @@ def check_file(subject: ModelSubject) -> str:
         seen = f"the loaded model's logits differ by {difference:.2g} of the largest"
         raise Fault(seen, fix, find_definition(type(model)))
     require_ties(ties, loaded, "after loading")
+    subject.unite(loaded)
     _check_goes_on(model, loaded, subject.inputs(samples, seed=2), targets)
     return f"the same logits from a file of {size:,} bytes"
 

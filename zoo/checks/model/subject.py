@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import cycle
 from math import prod
 from typing import Any
@@ -16,6 +19,7 @@ from zoo.checks.model.layers import record_creation
 from zoo.checks.settings import keep_settings, read_generators
 from zoo.checks.subject import CLASSES, EntrySubject
 from zoo.models.device import use_seed
+from zoo.models.probe import find_output_problem
 from zoo.registry.factories import build_model
 from zoo.registry.specs import ModelSpec
 
@@ -65,10 +69,17 @@ class ModelSubject(EntrySubject[ModelSpec]):
         with use_seed(seed), record_creation():
             try:
                 with keep_settings() as changed:
-                    return build_model(self.entry, input_shape=shape, num_classes=classes, params=self.params)
+                    return self.unite(
+                        build_model(self.entry, input_shape=shape, num_classes=classes, params=self.params)
+                    )
             finally:
                 self.changed.update(changed)
                 self.generators[case, seed] = read_generators()
+
+    def unite(self, model: nn.Module) -> nn.Module:
+        """Let a model give logits alone in training, which bring the gradients of auxiliary ones too; return it."""
+        model.register_forward_hook(partial(_unite, self.entry.spec.aux_weights))
+        return model
 
     def model(self, case: int = 0) -> nn.Module:
         """Return the model of a case, built once; its parameters stay as they were initialised."""
@@ -124,6 +135,37 @@ class ModelSubject(EntrySubject[ModelSpec]):
     def targets(self, samples: int) -> Tensor:
         """Return targets of the first case that go through its classes, `(samples,)`."""
         return torch.arange(samples) % self.cases[0][1]
+
+
+_alone = ContextVar("alone", default=False)
+
+
+@contextmanager
+def without_auxiliary() -> Iterator[None]:
+    """Let the logits of the body be the model's own: auxiliary ones bring nothing to their graph."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
+def _unite(aux_weights: tuple[float, ...], model: nn.Module, _: Any, outputs: Any) -> Any:
+    """Return the logits of what a model gives in training, with the gradients that auxiliary ones bring too.
+
+    Raises:
+        ValueError: it gives other outputs than its entry declares.
+    """
+    if not model.training or isinstance(outputs, Tensor):
+        return outputs
+    if problem := find_output_problem(outputs, aux_weights):
+        raise ValueError(f"in training mode it gives {'. '.join(filter(None, problem))}")
+    logits, *others = outputs
+    if _alone.get():
+        return logits
+    for weight, other in zip(aux_weights, others, strict=True):
+        logits = logits + weight * (other - other.detach())  # adds nothing but its gradient
+    return logits
 
 
 def add_noise(model: nn.Module) -> nn.Module:

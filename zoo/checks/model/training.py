@@ -14,7 +14,7 @@ from zoo.checks.model.activations import OutputActivation, find_output_activatio
 from zoo.checks.model.hidden import raise_hidden
 from zoo.checks.model.layers import find_creation
 from zoo.checks.model.stopped import raise_stopped, raise_unequal_places
-from zoo.checks.model.subject import ModelSubject, is_same
+from zoo.checks.model.subject import ModelSubject, is_same, without_auxiliary
 from zoo.checks.source import find_definition
 from zoo.models.device import use_seed
 from zoo.registry.certificates import Status
@@ -150,8 +150,9 @@ def check_activation(subject: ModelSubject) -> str:
     model = subject.perturbed
     inputs = subject.inputs(subject.activation_samples)
     for training in (False, True):
-        with use_seed(7):
-            activation = find_output_activation(model, inputs, training=training)
+        with use_seed(7), without_auxiliary():
+            auxiliary = bool(subject.entry.spec.aux_weights)
+            activation = find_output_activation(model, inputs, training=training, auxiliary=auxiliary)
             if activation is not None:
                 what = activation.place or f"the {activation.name}"
                 fix = f"Take out {what}: return what the last layer gives; the loss applies the softmax itself"

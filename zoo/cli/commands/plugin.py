@@ -15,7 +15,7 @@ from zoo.errors import DownloadError, PluginError
 if TYPE_CHECKING:
     from zoo.registry.certificates import Certificate, Finding
 
-KINDS = ["model", "dataset", "metric"]
+KINDS = ["model", "dataset", "metric", "loss"]
 """The kinds that there is a template for."""
 
 
@@ -26,7 +26,7 @@ def plugin_command() -> None:
 
 @plugin_command.command("new")
 @click.argument("name", required=False)
-@click.option("--kind", type=click.Choice(KINDS), help="What it provides.")
+@click.option("--kind", type=click.Choice(KINDS), metavar="KIND", help=f"What it provides: {', '.join(KINDS)}.")
 @click.option("--from", "source", metavar="FILE", help="Make a package of a plugin file and what it imports beside it.")
 @click.option("--single-file", is_flag=True, help="Write one file for --plugin, not a package.")
 @click.option("--output", metavar="PATH", help="The folder or file to write.  [zoo-NAME, or NAME.py]")
@@ -36,7 +36,7 @@ def new_command(
 ) -> None:
     """Write a plugin that works as it is: a package to install, or one file.
 
-    It provides one model, data set or metric called NAME that runs at once. Change it from there. With --from it
+    It provides one model, data set, metric or loss called NAME that runs at once. Change it from there. With --from it
     provides what a plugin file declares, and is called after the file where no NAME is given.
     """
     from zoo.registry.templates import plugin_new

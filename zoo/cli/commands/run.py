@@ -168,13 +168,15 @@ def _show_scores(result: RunResult) -> str:
 
 def _write_epoch(epoch: Epoch) -> None:
     split, found, seconds = watched_split(epoch), watched_scores(epoch), sum(epoch["seconds"].values())
-    start, train = f"epoch {epoch['epoch']}  train loss", epoch["train"]
+    train = epoch["train"]
+    minimised = next(iter(train))  # another loss than cross-entropy goes by its own name
+    start = f"epoch {epoch['epoch']}  train {escape(minimised)}"
     if "course.loss" in found:
         losses = f"{train['course.loss']:.5f}  {split} loss {found['course.loss']:.5f}"
         write_note(f"{start} {losses}  accuracy {found['course.accuracy']:.2f} %  {seconds:.2f} s")
         return
     scores = "  ".join(f"{escape(name)} {value:.4f}" for name, value in found.items() if name != "loss")
-    write_note(f"{start} {train['loss']:.4f}  {split} loss {found['loss']:.4f}  {scores}  {seconds:.2f} s")
+    write_note(f"{start} {train[minimised]:.4f}  {split} loss {found['loss']:.4f}  {scores}  {seconds:.2f} s")
 
 
 def _tell_average(result: RunResult) -> None:

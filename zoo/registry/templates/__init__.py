@@ -21,10 +21,10 @@ from zoo.registry.arguments import checked
 from zoo.registry.fields import check_name
 from zoo.registry.imports import FOUNDATION
 from zoo.registry.manifest import first_party_path, read_manifest
-from zoo.registry.templates import dataset, metric, model, package
+from zoo.registry.templates import dataset, loss, metric, model, package
 from zoo.storage import files as storage
 
-TEXTS = {"model": model, "dataset": dataset, "metric": metric}
+TEXTS = {"model": model, "dataset": dataset, "metric": metric, "loss": loss}
 ELSEWHERE = "Use output=... for another place"
 # A module of a plugin must not have these names: Python would import it in the place of the real one.
 TAKEN = FOUNDATION | sys.stdlib_module_names
@@ -52,7 +52,7 @@ def plugin_new(
     single_file: bool = False,
     output: str | os.PathLike[str] | None = None,
 ) -> NewPlugin:
-    """Write a new plugin that provides one model, data set or metric called `name`, and return what was written.
+    """Write a new plugin that provides one model, data set, metric or loss called `name`, and return what was written.
 
     A package becomes the folder `zoo-NAME`, a single file `NAME.py`; `output` is another path for it. Nothing that
     exists is touched, and a write that fails or is stopped leaves nothing under that path.

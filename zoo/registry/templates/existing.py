@@ -93,7 +93,7 @@ def _list_specs(plugin: Plugin, path: Path) -> list[Spec]:
     """Return what a plugin declares; raise an error where a package could not provide it."""
     specs: list[AnySpec] = plugin.specs or []
     if not specs:
-        fix = "Mark a class or function with @zoo.model, @zoo.dataset or @zoo.metric"
+        fix = "Mark a class or function with @zoo.model, @zoo.dataset, @zoo.metric or @zoo.loss"
         raise UsageError(f"file {quote(path)} declares nothing", fix=fix)
     found: list[Spec] = []
     for spec in specs:
@@ -180,6 +180,8 @@ def _choose_run(project: str, specs: Sequence[Spec]) -> str:
     words.append("--dataset shapes" if known[0] is usual else f"--dataset {project}/{known[0].name}")
     if metric := first.get("metric"):
         words.append(f"--metric accuracy --metric {project}/{metric.name}")
+    if loss := first.get("loss"):
+        words.append(f"--loss {project}/{loss.name}")
     return " ".join(words)
 
 
