@@ -14,8 +14,10 @@ from zoo.registry.fields import check_plain
 from zoo.registry.settings import check_settings, list_settings
 from zoo.storage.toml import read_toml, write_key, write_value
 
-TABLES = ("params", "dataset_params", "metric_params", "train")
+TABLES = ("params", "dataset_params", "metric_params", "log_params", "train")
 """The keys that are tables; they come after the others."""
+NESTED = ("metric_params", "log_params")
+"""Those that hold a table for each name."""
 WIDE = 40
 """Characters of a line up to which comments stand below each other."""
 
@@ -31,12 +33,14 @@ class RunConfig:
         init: Weights that the model starts from: a path beside the file, or any reference.
         freeze: Shell patterns; parameters with such names are not trained.
         metrics: The metrics.
+        log: The loggers.
         seeds: Train so many times, each with the next seed.
         course_style: Whether there are the averages of the course, too.
         plugins: Paths of plugin files, from the folder of the file.
         params: Params of the model.
         dataset_params: Params of the data set.
         metric_params: Params of metrics, a table for each.
+        log_params: Params of loggers, a table for each.
         train: The settings.
     """
 
@@ -46,12 +50,14 @@ class RunConfig:
     init: str | None = None
     freeze: tuple[str, ...] | None = None
     metrics: tuple[str, ...] | None = None
+    log: tuple[str, ...] | None = None
     seeds: int | None = None
     course_style: bool = False
     plugins: tuple[str, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
     dataset_params: Mapping[str, Any] = field(default_factory=dict)
     metric_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    log_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -170,12 +176,13 @@ def _read_tables(value: Any) -> dict[str, dict[str, Any]]:
 
 FORMS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     **dict.fromkeys(("recipe", "model", "dataset", "init"), ("a text", _read_text)),
-    **dict.fromkeys(("freeze", "metrics"), ("a list of texts", _read_texts)),
+    **dict.fromkeys(("freeze", "metrics", "log"), ("a list of texts", _read_texts)),
     "seeds": ("a whole number of at least 1", _read_count),
     "course_style": ("true or false", _read_switch),
     "plugins": ("a list of texts", _read_texts),
     **dict.fromkeys(("params", "dataset_params"), ("a table", _read_table)),
     "metric_params": ("a table for each metric", _read_tables),
+    "log_params": ("a table for each logger", _read_tables),
     "train": ("a table of settings", _read_table),
 }
 """The keys of a config file, in their order: what each value must be, in words, and what reads it."""
@@ -190,7 +197,7 @@ def write_config(values: Mapping[str, Any], comments: Mapping[str, Any], more: S
     lines = _write_lines({key: value for key, value in values.items() if key not in TABLES}, comments)
     for key in TABLES:
         table, told = values.get(key) or {}, comments.get(key, {})
-        if key == "metric_params":
+        if key in NESTED:
             for name, params in table.items():
                 if params:
                     lines += ["", f"[{key}.{write_key(name)}]", *_write_lines(params, told.get(name, {}))]

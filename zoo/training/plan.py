@@ -57,7 +57,7 @@ class Wanted:
     trains: bool = True
     sources: tuple[Wanted, ...] = ()
     recipe: Entry[RecipeSpec] | None = None
-    log: str | Sequence[str] = ()
+    log: str | Sequence[str] | None = None
     log_params: Mapping[str, Mapping[str, Any]] | None = None
 
     @property
@@ -150,7 +150,7 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
 
 
 def _find_loggers(wanted: Wanted, registry: Registry, found: dict[str, Any], errors: ErrorCollector) -> None:
-    names, given = [wanted.log] if isinstance(wanted.log, str) else wanted.log, wanted.log_params or {}
+    names, given = [wanted.log] if isinstance(wanted.log, str) else wanted.log or (), wanted.log_params or {}
     for name in dict.fromkeys(names):
         with errors.catch():
             entry = registry.get("logger", name)

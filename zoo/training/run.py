@@ -64,7 +64,7 @@ def run(
     progress: bool = False,
     on_epoch: Callable[[Epoch], None] | None = None,
     callbacks: Sequence[object] = (),
-    log: str | Sequence[str] = (),
+    log: str | Sequence[str] | None = None,
     log_params: Mapping[str, Mapping[str, Any]] | None = None,
     **settings: Unpack[Settings],
 ) -> RunResult:

@@ -39,7 +39,7 @@ class RunArguments(Settings, total=False):
     progress: bool
     on_epoch: Callable[[Epoch], None] | None
     callbacks: Sequence[object]
-    log: str | Sequence[str]
+    log: str | Sequence[str] | None
     log_params: Mapping[str, Mapping[str, Any]] | None
 
 

@@ -62,11 +62,9 @@ def combine(sources: Sequence[Wanted], registry: Registry, recipe: Entry[RecipeS
         metrics=_find_last(sources, "metrics"),
         params=_merge([source.params for source in kept]),
         dataset_params=_merge([source.dataset_params for source in kept]),
-        metric_params={
-            name: _merge([(source.metric_params or {}).get(name) for source in kept])
-            for source in kept
-            for name in source.metric_params or {}
-        },
+        metric_params=_merge_each([source.metric_params for source in kept]),
+        log=_find_last(sources, "log"),
+        log_params=_merge_each([source.log_params for source in sources]),
         settings=kept[-1].settings,
         course_style=any(source.course_style for source in sources),
         sources=tuple(kept),
@@ -100,6 +98,8 @@ def _from_config(told: RunConfig) -> Wanted:
         params=told.params,
         dataset_params=told.dataset_params,
         metric_params=told.metric_params,
+        log=told.log,
+        log_params=told.log_params,
         settings=told.train,
         course_style=told.course_style,
     )
@@ -157,3 +157,9 @@ def _keep_fitting(
 
 def _merge(tables: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     return {name: value for table in tables for name, value in (table or {}).items()}
+
+
+def _merge_each(tables: Sequence[Mapping[str, Mapping[str, Any]] | None]) -> dict[str, dict[str, Any]]:
+    """Return the values of each name of several tables of tables, the weakest first."""
+    names = dict.fromkeys(name for table in tables for name in table or ())
+    return {name: _merge([(table or {}).get(name) for table in tables]) for name in names}

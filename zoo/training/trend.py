@@ -60,7 +60,8 @@ def find_trend(history: Sequence[Epoch], noise: Noise, *, comparable: bool) -> t
         return ()
     split, last = watched_split(history[-1]), history[-1]["epoch"]
     watched = [watched_scores(epoch)["loss"] for epoch in history]
-    train = [epoch["train"]["loss"] for epoch in history]
+    name = next(iter(history[-1]["train"]))  # of what was minimised
+    train = [epoch["train"][name] for epoch in history]
     lowest = watched.index(min(watched))
     if watched[-1] <= min(watched) and watched[-2] - watched[-1] > noise.error < (watched[-3] - watched[-1]) / 3:
         seen = f"the {split} loss fell from {watched[-3]:.4f} to {watched[-1]:.4f} over epochs {last - 2} to {last}"
@@ -71,7 +72,7 @@ def find_trend(history: Sequence[Epoch], noise: Noise, *, comparable: bool) -> t
     if rise > max(noise.error, 3 * scatter) and train[-1] < train[lowest]:
         best = history[lowest]["epoch"]
         seen = f"the {split} loss rose from {watched[lowest]:.4f} in epoch {best} to {watched[-1]:.4f} in epoch {last}"
-        told = f"overfitting: {seen}, while the train loss fell from {train[lowest]:.4f} to {train[-1]:.4f}"
+        told = f"overfitting: {seen}, while the train {name} fell from {train[lowest]:.4f} to {train[-1]:.4f}"
         return (told if split == "validation" else f"{told}; with a validation split the best epoch is kept",)
     flat = abs(train[-3] - train[-1]) < FLAT * train[-1]
     alike = abs(watched[-1] - train[-1]) < 2 * noise.error
@@ -83,9 +84,19 @@ def find_trend(history: Sequence[Epoch], noise: Noise, *, comparable: bool) -> t
 
 
 def is_comparable(config: TrainConfig) -> bool:
-    """Tell whether the train loss of a run is the plain cross-entropy of images as they are."""
-    names = ("label_smoothing", "augment", "loss", "class_weights", "sampling")
-    return all(getattr(config, name, None) == getattr(TrainConfig, name, None) for name in names)
+    """Tell whether the train loss of a run is the plain cross-entropy of images as they are, of the evaluated weights."""
+    names = (
+        "label_smoothing",
+        "augment",
+        "erase",
+        "mixup",
+        "cutmix",
+        "loss",
+        "class_weights",
+        "balanced_sampling",
+        "ema",
+    )
+    return all(getattr(config, name) == getattr(TrainConfig, name) for name in names)
 
 
 def tell_trend(model: str, trend: Sequence[str]) -> None:

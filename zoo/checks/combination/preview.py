@@ -89,6 +89,8 @@ def dry_run(
     plugins: Sequence[str | Path | object] = (),
     registry: Registry | None = None,
     course_style: bool = False,
+    log: str | Sequence[str] | None = None,
+    log_params: Mapping[str, Mapping[str, Any]] | None = None,
     **settings: Unpack[Settings],
 ) -> Preview:
     """Return what `run` would do with these arguments; nothing is trained, fetched or written.
@@ -111,6 +113,8 @@ def dry_run(
         metric_params=metric_params,
         settings=settings,
         course_style=course_style,
+        log=log,
+        log_params=log_params,
     )
     wanted, places = gather(given, places, config, recipe)
     request = make_request(wanted, places)
@@ -146,6 +150,7 @@ def describe_request(request: Request, wanted: Wanted) -> tuple[dict[str, Any], 
         "init": _settle_init(request, wanted),
         "freeze": list(request.frozen) if request.frozen or init else None,
         "metrics": list(plan.metrics),
+        "log": list(plan.loggers) or None,
         "course_style": plan.course_style or None,
     }
     values = {key: value for key, value in names.items() if value is not None}
@@ -156,11 +161,10 @@ def describe_request(request: Request, wanted: Wanted) -> tuple[dict[str, Any], 
     ):
         otherwise = WEIGHTS if open_ else DEFAULT
         values[key], told[key] = table, {name: _find_source(wanted, key, name) or otherwise for name in table}
-    values["metric_params"] = plan.metric_params
-    told["metric_params"] = {
-        metric: {name: _find_source(wanted, "metric_params", metric, name) or DEFAULT for name in table}
-        for metric, table in plan.metric_params.items()
-    }
+    for key, tables in (("metric_params", plan.metric_params), ("log_params", plan.logger_params)):
+        values[key], told[key] = tables, {}
+        for name, table in tables.items():
+            told[key][name] = {param: _find_source(wanted, key, name, param) or DEFAULT for param in table}
     values["train"], told["train"] = asdict(plan.config), _find_settings(request, wanted)
     return values, told
 

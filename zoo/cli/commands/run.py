@@ -61,6 +61,7 @@ def run_command(
     registry = discover()
     settings |= {
         "freeze": None if not freeze else [] if freeze == ("none",) else freeze,
+        "log": settings["log"] or None,
         "registry": registry,
     }
     asked = seeds if seeds or not settings["config"] else read_config(settings["config"]).seeds
