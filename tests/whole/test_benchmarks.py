@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 
 SMALLEST = {
     "augment.py": ["--samples", "320"],
+    "features.py": ["--samples", "6400"],
     "gather.py": ["--samples", "320", "--epochs", "1"],
     "metrics.py": ["--train", "320", "--test", "320"],
     "precision.py": ["--steps", "1"],

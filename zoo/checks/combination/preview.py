@@ -122,8 +122,8 @@ def dry_run(
         check_expected(request.plan)
     plan = request.plan
     values, sources = describe_request(request, wanted)
-    if recipe is None and plan.recipe is not None:
-        sources["recipe"] = "config"
+    if plan.recipe is not None:
+        sources["recipe"] = "config" if recipe is None else GIVEN
     asked = read_config(config).seeds if seeds is None and config is not None else seeds
     if asked is not None:
         values["seeds"], sources["seeds"] = read_count(asked), "config" if seeds is None else GIVEN
