@@ -46,4 +46,4 @@ def test_each_command_of_the_page_runs(own_folder: Path, monkeypatch: pytest.Mon
         assert command.startswith("zoo "), command
         assert main(shorten(command)) == 0, command
     assert Path("augmented.png").is_file() and Path("rate.png").is_file()
-    assert sum((folder / "last.safetensors").is_file() for folder in Path("runs").iterdir()) == 12
+    assert sum((folder / "last.safetensors").is_file() for folder in Path("runs").iterdir()) == 13
