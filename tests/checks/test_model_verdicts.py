@@ -109,7 +109,7 @@ def test_right_model_is_certified(path: Path) -> None:
     assert skipped <= ({"devices"} if path.stem == "numbers_of_inputs" else set())
 
 
-@pytest.mark.parametrize("name", ["baseline", "relu-mlp", "tinyvgg"])
+@pytest.mark.parametrize("name", ["baseline", "relu-mlp", "small-resnet", "tinyvgg"])
 def test_first_party_model_is_certified(name: str) -> None:
     findings = check_plugin(f"zoo/{name}", offline=True).findings[f"model {name}"]
     assert [(found.check, found.status) for found in findings] == [(check, "passed") for check in MODEL_CHECKS]

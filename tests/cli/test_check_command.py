@@ -112,9 +112,9 @@ def find(diagnosis: zoo.Diagnosis, status: str) -> dict[str, zoo.Finding]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["baseline", "relu-mlp", "tinyvgg"])
+@pytest.mark.parametrize("model", ["baseline", "relu-mlp", "small-resnet", "tinyvgg"])
 def test_models_of_zoo_pass_and_learn_a_batch_by_heart(model):
-    diagnosis = zoo.check(model, "shapes", dataset_params=SMALL, overfit=True)
+    diagnosis = zoo.check(model, "shapes", dataset_params=SMALL, overfit=True, batch_size=32)
     assert [found.status for found in diagnosis.findings] == ["passed"] * len(diagnosis.findings)
     assert diagnosis.findings[-1].check == "overfit" and "all 32 samples" in diagnosis.findings[-1].seen
 

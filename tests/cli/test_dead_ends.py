@@ -322,10 +322,10 @@ def test_one_of_a_kind_is_a_kind(capsys):
 @pytest.mark.parametrize(
     ("key", "names", "values"),
     [
-        ("accuracy", ["tinyvgg", "relu-mlp", "baseline"], ["0.8780", "0.8398", "0.8341"]),
-        ("loss", ["tinyvgg", "relu-mlp", "baseline"], ["0.3276", "0.4577", "0.4769"]),
-        ("parameters", ["tinyvgg", "baseline", "relu-mlp"], ["7,740", "7,960", "7,960"]),
-        ("license", ["baseline", "relu-mlp", "tinyvgg"], ["MIT", "MIT", "MIT"]),
+        ("accuracy", ["small-resnet", "tinyvgg", "relu-mlp", "baseline"], ["0.9325", "0.8780", "0.8398", "0.8341"]),
+        ("loss", ["small-resnet", "tinyvgg", "relu-mlp", "baseline"], ["0.2242", "0.3276", "0.4577", "0.4769"]),
+        ("parameters", ["tinyvgg", "baseline", "relu-mlp", "small-resnet"], ["7,740", "7,960", "7,960", "275,312"]),
+        ("license", ["baseline", "relu-mlp", "small-resnet", "tinyvgg"], ["MIT"] * 4),
     ],
 )
 def test_weights_in_order(capsys, key, names, values):

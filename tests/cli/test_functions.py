@@ -63,7 +63,7 @@ def test_list_and_plugins_give_what_the_commands_print(capsys):
     assert main(["list", "models"]) == 0
     printed = capsys.readouterr().out
     listing = zoo.list("models")
-    assert set(listing.names) == {"baseline", "relu-mlp", "tinyvgg"}
+    assert set(listing.names) == {"baseline", "relu-mlp", "small-resnet", "tinyvgg"}
     assert all(f"  {name}" in printed for name in listing.names)
     assert [*listing.to_dict()["catalogues"]["models"]] == ["timm", "torchvision"]
     assert zoo.list(search="torchvision/resnet18").names == ("torchvision/resnet18",)

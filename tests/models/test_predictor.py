@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import struct
 import subprocess
@@ -229,9 +230,15 @@ def test_shipped_weights_are_as_good_as_they_say(entry, fashionmnist_root: Path,
     assert found.samples == 10_000
     assert {name: round(value, 4) for name, value in found.metrics.items()} == dict(entry.spec.metrics)
     assert f"{round(found.metrics['accuracy'] * 10_000)} of 10,000 right" in entry.spec.description
-    settings = zoo.load(reference).metadata["train_config"]
-    recommended = Registry.discover().get("model", entry.spec.model).spec.train
-    assert {name: settings[name] for name in recommended} == dict(recommended), "made by the command without options"
+    # Until there was `decay_all`, all parameters were decayed.
+    settings = {"decay_all": True, **zoo.load(reference).metadata["train_config"]}
+    registry = Registry.discover()
+    recipe = re.search(r"^zoo run --recipe (\S+): ", entry.spec.description)
+    maker = registry.get("recipe", recipe[1]) if recipe else registry.get("model", entry.spec.model)
+    assert {name: settings[name] for name in maker.spec.train} == dict(maker.spec.train), "made by this command"
+    if recipe:
+        assert {name: round(value, 4) for name, value in maker.spec.expect.items()} == dict(entry.spec.metrics)
+        assert (maker.spec.model, maker.spec.dataset) == (entry.spec.model, entry.spec.dataset)
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 PLUGINS = Path(__file__).resolve().parents[1] / "fixtures" / "plugins"
 CNN, DOTS, BESIDE = PLUGINS / "my_cnn.py", PLUGINS / "dots_by_hooks.py", PLUGINS / "beside" / "registry.toml"
 FIRST_PARTY = {
-    "models": ["baseline", "relu-mlp", "tinyvgg"],
+    "models": ["baseline", "relu-mlp", "small-resnet", "tinyvgg"],
     "datasets": ["cifar10", "cifar100", "fashionmnist", "kmnist", "mnist", "shapes"],
     "metrics": METRICS,
 }

@@ -115,7 +115,7 @@ def test_two_files_with_one_stem_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "names"),
     [
-        ("*", ["baseline", "relu-mlp", "tinyvgg", "local/base", "local/web"]),
+        ("*", ["baseline", "relu-mlp", "small-resnet", "tinyvgg", "local/base", "local/web"]),
         ("base", ["baseline", "local/base"]),
         ("base*", ["baseline", "local/base"]),
         ("local", ["local/base", "local/web"]),
@@ -222,7 +222,7 @@ def test_ctrl_c_and_memory_are_nobodys_fault() -> None:
 
 def test_first_party_entries_build() -> None:
     registry = Registry.discover(disabled=["all"])
-    assert len(registry.list_entries("model")) == 3 and len(registry.list_entries("metric")) == 14
+    assert len(registry.list_entries("model")) == 4 and len(registry.list_entries("metric")) == 14
     for found in registry.list_entries("model"):
         model = build_model(found, input_shape=(1, 28, 28), num_classes=10, params={})
         assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 10)

@@ -6,6 +6,7 @@ from torch import nn
 
 from zoo_plugins.models.baseline import Baseline
 from zoo_plugins.models.relu_mlp import ReluMLP
+from zoo_plugins.models.small_resnet import SmallResNet
 from zoo_plugins.models.tinyvgg import TinyVGG
 
 MODELS = [Baseline, ReluMLP, TinyVGG]
@@ -141,3 +142,53 @@ def test_refuses_no_hidden_units(factory, hidden_units):
 def test_everything_is_passed_by_name(factory):
     with pytest.raises(TypeError):
         factory((1, 28, 28), 10)
+
+
+@pytest.mark.parametrize("input_shape", [(1, 28, 28), (3, 32, 32), (2, 8, 19), (1, 8, 8)])
+@pytest.mark.parametrize("width", [12, 1])
+def test_small_resnet_takes_images_of_its_shape_and_of_others(input_shape, width):
+    model = SmallResNet(input_shape=input_shape, num_classes=4, width=width)
+    logits = model(torch.rand(3, *input_shape))
+    assert logits.shape == (3, 4)
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert model.eval()(torch.rand(2, input_shape[0], 40, 33)).shape == (2, 4)
+
+
+def test_small_resnet_has_ten_convolutions_and_grows_with_the_square_of_its_width():
+    counts = {}
+    for width in (8, 12, 16):
+        model = SmallResNet(input_shape=(1, 28, 28), num_classes=10, width=width)
+        shapes = [module.weight.shape for module in model.modules() if isinstance(module, nn.Conv2d)]
+        assert [outputs // width for outputs, *_ in shapes] == [1, 2, 2, 2, 4, 4, 4, 8, 8, 8]
+        # Kernels of 3 x 3, two numbers for each normalised channel, a linear layer.
+        kernels = 9 * (width + 2 * width**2 * (1 + 4 + 16) + 8 * width**2 * (1 + 4 + 16))
+        counts[width] = sum(parameter.numel() for parameter in model.parameters())
+        assert counts[width] == kernels + 2 * width * (1 + 3 * (2 + 4 + 8)) + 10 * (8 * width + 1)
+    assert counts[12] < 750_000
+
+
+def test_small_resnet_adds_what_a_block_finds():
+    torch.manual_seed(0)
+    model = SmallResNet(input_shape=(1, 28, 28), num_classes=10).eval()
+    stage = model.stages[1]
+    inputs = torch.rand(2, 24, 14, 14)
+    halved = stage.halve(inputs)
+    assert halved.shape == (2, 48, 7, 7)
+    assert torch.equal(stage(inputs), halved + stage.residual(halved))
+    for parameter in stage.residual.parameters():
+        nn.init.zeros_(parameter)
+    assert torch.equal(stage(inputs), halved)
+
+
+@pytest.mark.parametrize("input_shape", [(784,), (28, 28), (1, 1, 28, 28), (1, 7, 28), (1, 28, 7), (0, 28, 28)])
+def test_small_resnet_refuses_what_is_no_image(input_shape):
+    with pytest.raises(ValueError, match=r"input_shape: expected \(channels, height, width\) .* at least 8, got"):
+        SmallResNet(input_shape=input_shape, num_classes=10)
+
+
+def test_small_resnet_refuses_no_width():
+    with pytest.raises(ValueError, match="width: expected at least 1, got 0"):
+        SmallResNet(input_shape=(1, 28, 28), num_classes=10, width=0)
+    with pytest.raises(TypeError):
+        SmallResNet((1, 28, 28), 10)

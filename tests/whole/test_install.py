@@ -22,7 +22,7 @@ LISTING = """
     print(json.dumps([zoo.__file__, str(zoo.registry.manifest.first_party_path()), names, heavy + foreign]))
 """
 FIRST_PARTY = [
-    ["baseline", "relu-mlp", "tinyvgg"],
+    ["baseline", "relu-mlp", "small-resnet", "tinyvgg"],
     ["cifar10", "cifar100", "fashionmnist", "kmnist", "mnist", "shapes"],
     METRICS,
 ]
@@ -82,7 +82,7 @@ def test_shipped_weights_predict_right_after_installation(installed: Environment
         row = predictor(numpy.zeros((1, 28, 28), dtype=numpy.uint8))[0]
         print(json.dumps([zoo.list_weights(), row.label in predictor.class_names]))
     """
-    names = [f"{model}-fashionmnist" for model in ("baseline", "relu-mlp", "tinyvgg")]
+    names = [f"{model}-fashionmnist" for model in ("baseline", "relu-mlp", "small-resnet", "tinyvgg")]
     assert installed.evaluate(code, ZOO_OFFLINE="1") == [names, True]
 
 
