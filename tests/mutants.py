@@ -49,8 +49,8 @@ MUTANTS = (
     Mutant(
         "no update of the parameters",
         "zoo/training/step.py",
-        "        self.optimizer.step()\n",
-        "",
+        'then the learning rate."""\n        self.optimizer.step()\n',
+        'then the learning rate."""\n',
         "tests/training/test_trainer.py::test_training_is_the_loop_one_writes_by_hand",
     ),
     Mutant(
@@ -91,15 +91,15 @@ MUTANTS = (
     Mutant(
         "a loss that is not finite goes on",
         "zoo/training/losses.py",
-        "        if not isfinite(value):\n",
-        "        if value == float('inf'):\n",
+        "        self.steps += 1\n        if not isfinite(value):\n",
+        "        self.steps += 1\n        if value == float('inf'):\n",
         "tests/training/test_trainer.py::test_a_loss_that_is_not_finite_stops_at_its_step",
     ),
     Mutant(
         "each epoch has the order of the first",
         "zoo/data/batches.py",
-        "order = epoch_order(self.samples, self.shuffle_seed, epoch)\n",
-        "order = epoch_order(self.samples, self.shuffle_seed, 0)\n",
+        "epoch, self.classes)\n            targets = self.targets[order]",
+        "0, self.classes)\n            targets = self.targets[order]",
         "tests/data/test_batches.py::test_batches_from_memory_are_those_of_the_course",
     ),
     Mutant(
@@ -246,8 +246,8 @@ MUTANTS = (
     Mutant(
         "an image is augmented by its place in the batch",
         "zoo/data/batches.py",
-        "images = augment(raw, indices, epoch, self.seed)",
-        "images = augment(raw, range(len(raw)), epoch, self.seed)",
+        "return augment(raw, indices, epoch, self.seed)",
+        "return augment(raw, range(len(raw)), epoch, self.seed)",
         "tests/data/test_augment.py::test_batches_are_those_of_a_loop_by_hand",
     ),
     Mutant(

@@ -62,7 +62,11 @@ NO_SUCH_OPTION = [
     ("run --resume", "run", REPEAT),
     ("run --amp", "run", "Did you mean '--precision'?"),
     ("run --scheduler cosine", "run", "Did you mean '--schedule'?"),
-    ("run --wandb", "run", "zoo writes run.json and history to each run's folder; zoo report makes a page of them"),
+    (
+        "run --wandb",
+        "run",
+        "zoo has no logger of that name; zoo list loggers shows them, and a plugin can bring one",
+    ),
     ("run --learning-rate 1", "run", "Did you mean '--lr'?"),
     ("run --batchsize 1", "run", "Did you mean '--batch-size'?"),
     ("run --batch_size 1", "run", "Did you mean '--batch-size'?"),
@@ -179,7 +183,7 @@ OTHERS = [
         "evaluate fashionmnist",
         2,
         "no weights named 'fashionmnist'. 'fashionmnist' is a dataset; its weights: baseline@fashionmnist, "
-        "relu-mlp@fashionmnist, tinyvgg@fashionmnist",
+        "relu-mlp@fashionmnist, small-resnet@fashionmnist, tinyvgg@fashionmnist",
     ),
     (
         "verify shapes",

@@ -62,7 +62,7 @@ def test_every_argument_of_every_function_is_refused_by_name(name, own_folder):
         (lambda: zoo.load(None), "reference: expected a text or a path, got None"),
         (lambda: zoo.load_model(None), "reference: expected a text or a path, got None"),
         (lambda: zoo.compare("@last"), "references: expected a list, got '@last'"),
-        (lambda: zoo.plot("@last", kind="x"), "no kind of picture named 'x'. Use one of: curves, confusion"),
+        (lambda: zoo.plot("@last", kind="x"), "no kind of picture named 'x'. Use one of: curves, schedule, confusion"),
         (lambda: zoo.plot("@last", grid=3), "grid: expected a tuple of 2, got 3"),
         (lambda: zoo.save_figure(3, "x.png"), "figure: expected a figure of matplotlib, got 3"),
         (lambda: zoo.verify(3), "reference: expected a text or a path, got 3"),

@@ -95,8 +95,11 @@ def test_every_entry_of_zoo_itself_has_a_certificate(fashionmnist_root):
         for entry in Registry.discover(disabled=["all"]).list_entries(kind, "*")
     }
     assert set(certificate.findings) == {"plugin", *own} and len(own) >= 9
-    assert certificate.list_findings("failed", "warning", "untried") == []
-    assert certificate.verdict == "certified" and certificate.whole
+    assert certificate.list_findings("failed", "warning") == []
+    # Their files are not here.
+    absent = {f"dataset {name}" for name in ("mnist", "kmnist", "cifar10", "cifar100")}
+    assert {entry for entry, _ in certificate.list_findings("untried")} == absent
+    assert certificate.verdict == "incomplete" and certificate.whole
 
 
 @pytest.mark.parametrize("name", ["zoo-sample-model", "zoo-sample-dataset", "zoo-sample-metric", "zoo-twin-red"])

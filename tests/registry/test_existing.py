@@ -351,7 +351,7 @@ def test_nothing_that_exists_is_overwritten(own_folder: Path) -> None:
         plugin_new(source=file)
     assert plugin_new(source=file, output="other").path == Path("other")
     assert plugin_new("mine", source=file).path == Path("zoo-mine")
-    with pytest.raises(zoo.SettingError, match="kind: expected model or dataset or metric, got 'modle'"):
+    with pytest.raises(zoo.SettingError, match="kind: expected model or dataset or metric or loss, got 'modle'"):
         plugin_new("mine", "modle")
 
 

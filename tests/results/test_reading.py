@@ -20,7 +20,7 @@ from zoo.training.confusion import list_confusions
 from zoo.training.predictions import read_outcomes
 
 SMALL = {"train_size": 64, "test_size": 40}
-FILES = ["predictions.safetensors", "run.json", "weights.safetensors"]
+FILES = ["history.csv", "predictions.safetensors", "run.json", "weights.safetensors"]
 
 
 def make_run(folder: Path, **arguments: Any) -> RunResult:

@@ -20,7 +20,7 @@ from zoo.errors import UsageError
 from zoo.models.device import use_threads
 from zoo.models.freezing import freeze
 from zoo.models.head import find_head
-from zoo.records.repeat import write_recipe
+from zoo.records.repeat import write_command
 from zoo.records.runs import read_record
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
@@ -310,7 +310,7 @@ def test_a_run_is_repeated_by_the_command_that_show_prints(tmp_path: Path, capsy
     assert config["optimizer_params"] == {"betas": [0.8, 0.9], "amsgrad": True} and config["decay_all"] is False
     assert [epoch["lr"] for epoch in first["history"]] == [0.001, 0.001]
     record = read_record(Path(first["run"]) / "run.json")
-    recipe = write_recipe(record)
+    recipe = write_command(record)
     assert recipe is not None and "--optimizer-param betas=0.8,0.9" in recipe and record.steps == 5
     assert main([*shlex.split(recipe)[1:], "--runs-dir", str(tmp_path), "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
@@ -324,10 +324,10 @@ def test_a_record_without_a_word_on_decay_decayed_all(tmp_path: Path) -> None:
     decayed = zoo.run(dataset_params=SMALL, epochs=1, runs_dir=tmp_path, weight_decay=0.1, decay_all=True)
     for result, said in ((plain, False), (decayed, True)):
         path, table = result.run / "run.json", read_run(result.run)
-        assert write_recipe(read_record(path)).split().count("--decay-all") == said  # type: ignore[union-attr]
+        assert write_command(read_record(path)).split().count("--decay-all") == said  # type: ignore[union-attr]
         del table["train_config"]["decay_all"]
         path.write_text(json.dumps(table), encoding="utf-8")
-        assert write_recipe(read_record(path)).split().count("--decay-all") == said  # type: ignore[union-attr]
+        assert write_command(read_record(path)).split().count("--decay-all") == said  # type: ignore[union-attr]
 
 
 def test_weights_say_what_is_frozen_in_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -353,7 +353,7 @@ def test_weights_say_what_is_frozen_in_them(tmp_path: Path, capsys: pytest.Captu
     # A training that starts from what was trained whole freezes nothing, and its command says so.
     following = run_command(f"--init {folder / 'last.safetensors'} --epochs 1", tmp_path, capsys)
     assert "frozen" not in read_run(Path(following["run"]))
-    recipe = write_recipe(read_record(folder / "run.json"))
+    recipe = write_command(read_record(folder / "run.json"))
     assert recipe is not None and "--freeze 'block_1.*'" in recipe and "--unfreeze-at 2" in recipe
 
 

@@ -175,8 +175,8 @@ def test_gradients_that_no_scale_helps_are_a_divergence() -> None:
         ("--precision fp16", ["precision: fp16 is for accelerators, got 'fp16'. On a CPU use bf16"]),
         ("--tf32", ["tf32: is for CUDA devices, not for cpu"]),
         (
-            "--precision fp16 --tf32 --augment mixup",
-            ["precision: fp16 is for", "tf32: is for CUDA", "augment: must not mix images in a run"],
+            "--precision fp16 --tf32 --unfreeze-at 9",
+            ["precision: fp16 is for", "tf32: is for CUDA", "unfreeze_at: must be at most 3"],
         ),
         ("--precision half", ["precision: must be one of 'fp32', 'bf16' or 'fp16', got 'half'"]),
     ],

@@ -103,6 +103,7 @@ def test_the_record_says_what_was_run(tmp_path):
     assert len(record["dataset"]["digest"]) == 64
     assert result.dataset_params == {**SMALL, "difficulty": 4, "seed": 0}
     assert sorted(path.name for path in result.run.iterdir()) == [
+        "history.csv",
         "predictions.safetensors",
         "run.json",
         "weights.safetensors",
@@ -213,7 +214,7 @@ def test_a_run_that_diverges_leaves_no_weights(tmp_path):
     with pytest.raises(zoo.DivergedError, match=r"the loss became (nan|inf) at step \d+ of epoch 1"):
         run_small(tmp_path, lr=1e10)
     (folder,) = tmp_path.iterdir()
-    assert [path.name for path in folder.iterdir()] == ["run.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["history.csv", "run.json"]
     assert json.loads((folder / "run.json").read_text())["status"] == "diverged"
 
 

@@ -362,7 +362,7 @@ def test_writing_plugins_can_be_followed_literally(make_environment, start_warm,
     environment.install(wheels["zoo-torch"])
     reader = Reader(environment, start_warm(environment.python))
     printed = reader.follow(ROOT / "docs" / "guide" / "writing-plugins.md")
-    assert sum("weights: " in text for text in printed) == 13
+    assert sum("weights: " in text for text in printed) == 14
     for expected in ("zoo-my-cnn/my-cnn", "hooks/my-cnn-32", "torchvision/resnet18", "factroy: unknown key"):
         assert any(expected in text for text in printed), expected
 

@@ -84,7 +84,7 @@ def find_trend(history: Sequence[Epoch], noise: Noise, *, comparable: bool) -> t
 
 
 def is_comparable(config: TrainConfig) -> bool:
-    """Tell whether the train loss is the plain cross-entropy of images as they are, by the weights that are evaluated."""
+    """Tell whether the train loss is the cross-entropy of images as they are, by the weights that are evaluated."""
     names = (
         "label_smoothing",
         "augment",
