@@ -345,7 +345,7 @@ def test_what_is_printed_reads_as_the_same_plan(tmp_path, told, stronger, units,
     weaker = {key: list(value) if isinstance(value, tuple) else value for key, value in told.items()}
     path.write_text(write_config({"train": weaker}, {}), encoding="utf-8")
     asked = Wanted(
-        settings=stronger,
+        settings={"validation": 0.2, **stronger},
         params=units and {"hidden_units": units},
         metrics=["top-k"],
         metric_params={"top-k": {"k": k}},

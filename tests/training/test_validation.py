@@ -287,3 +287,19 @@ def one(*, root):
     images = torch.arange(40).to(torch.uint8).view(-1, 1, 1, 1).repeat(1, 1, 8, 8)
     return zoo.DataSplits(train=(images, targets), test=(images, targets), class_names=["a", "b"])
 """
+
+
+def test_what_the_declared_samples_leave_no_room_for_is_told_before_anything_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The files of the data set are not here: had it been loaded, that would be the error."""
+    asked = ["--patience", "5", "--schedule", "plateau", "--accumulate", "5000", "--warmup", "99999"]
+    nowhere = ["--data-dir", str(tmp_path), "--offline", "--runs-dir", str(tmp_path / "runs")]
+    assert main(["run", "--dataset", "fashionmnist", *nowhere, *asked]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    starts = ("patience: needs", "schedule: needs", "accumulate: must be at most 1875", "warmup: must be less than 3")
+    assert len(lines) == len(starts) and all(
+        f"Error: {start}" in line for start, line in zip(starts, lines, strict=True)
+    )
+    assert main(["run", "--dataset", "fashionmnist", *nowhere, "--validation", "0.1", "--monitor", "recall"]) == 2
+    assert "must be a score of this run, loss, accuracy, got 'recall'" in capsys.readouterr().err

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
+from zoo.errors import ErrorCollector, SettingError
 from zoo.records.history import Epoch
+from zoo.registry.entries import Entry
+from zoo.registry.settings import TrainConfig
+from zoo.registry.specs import MetricSpec
+
+LOSS = "loss"
+"""What the records call the cross-entropy. Another loss goes by its own name: nobody shall take one for the other."""
+NEEDS_VALIDATION = ("needs a validation split to see a plateau", "plateau", "Add validation=0.1")
+"""What is said of a plateau schedule without one, as parts of a SettingError."""
 
 
 @dataclass
@@ -39,3 +49,29 @@ class Choice:
     def is_over(self, epoch: int) -> bool:
         """Tell whether no epoch has been better for so long that the training ends after this one."""
         return self.patience is not None and epoch - self.epoch >= self.patience
+
+
+def make_choice(config: TrainConfig, objective: str, metrics: Mapping[str, Entry[MetricSpec]]) -> Choice:
+    """Return what chooses the best epoch; `objective` is what the records call the loss that is minimised.
+
+    Raises:
+        SettingError: the run has no such score.
+    """
+    losses = list(dict.fromkeys([LOSS, objective]))
+    owners = [name for name in metrics if f"{config.monitor}.".startswith(f"{name}.")]
+    if config.monitor not in losses and not owners:
+        known = ", ".join([*losses, *metrics])
+        raise SettingError("monitor", f"must be a score of this run, {known}", config.monitor)
+    higher = config.monitor not in losses and metrics[max(owners, key=len)].spec.higher_is_better
+    return Choice(config.monitor, higher, config.patience, config.min_delta)
+
+
+def check_unvalidated(config: TrainConfig) -> None:
+    """Refuse settings that are for a validation split where there is none; raise SettingError or SeveralErrors."""
+    errors, default = ErrorCollector(), TrainConfig()
+    for name in ("split_seed", "monitor", "patience", "min_delta"):
+        if (value := getattr(config, name)) != getattr(default, name):
+            errors.errors.append(SettingError(name, "needs a validation split", value, "Add validation=0.1"))
+    if config.schedule == "plateau":
+        errors.errors.append(SettingError("schedule", *NEEDS_VALIDATION))
+    errors.raise_any()

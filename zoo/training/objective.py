@@ -16,10 +16,8 @@ from zoo.registry.factories import build_loss, refuse_params
 from zoo.registry.settings import CROSS_ENTROPY, TrainConfig
 from zoo.registry.specs import LossSpec
 from zoo.training.augmentation import find_augment
+from zoo.training.choice import LOSS
 from zoo.training.step import LossFunction
-
-LOSS = "loss"
-"""What the records call the cross-entropy. Another loss goes by its own name: nobody shall take one for the other."""
 
 TRIED = 64
 """Classes that a loss is tried on before a training."""

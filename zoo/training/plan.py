@@ -22,10 +22,11 @@ from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import CROSS_ENTROPY, TrainConfig, resolve_config
 from zoo.registry.specs import DatasetSpec, LoggerSpec, LossSpec, MetricSpec, ModelSpec, RecipeSpec
 from zoo.training import course
-from zoo.training.objective import check_loss
+from zoo.training.choice import check_unvalidated, make_choice
+from zoo.training.objective import check_loss, name_objective
 from zoo.training.optimizers import check_optimizer
 from zoo.training.precision import check_precision
-from zoo.training.schedules import check_schedule
+from zoo.training.schedules import check_schedule, check_steps
 
 log = logging.getLogger("zoo")
 
@@ -137,6 +138,9 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
             with errors.catch():
                 size = found["config"].input_size if "config" in found else None
                 adapt_preprocess(found["model"].spec, found["dataset"].name, declared, Preprocess(), size)
+    if "config" in found and "dataset_params" in found and wanted.trains and not _is_other(found, "dataset"):
+        with errors.catch():
+            _check_declared(found)
     if wanted.course_style and course.NAME in metrics:
         errors.errors.append(SettingError("course_style", f"a metric of this run is called {course.NAME!r} already"))
     errors.raise_any()
@@ -147,6 +151,26 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
         recipe=wanted.recipe,
         **found,
     )
+
+
+def _check_declared(found: Mapping[str, Any]) -> None:
+    """Check by the samples that the data set declares what else is found only when they are loaded.
+
+    Raises:
+        SettingError, SeveralErrors: settings for a validation split and none, or more steps than there can be.
+    """
+    config, samples = found["config"], found["dataset"].spec.samples
+    if "train" not in samples:
+        return
+    errors = ErrorCollector()
+    with errors.catch():
+        if config.validation or "validation" in samples:
+            make_choice(config, name_objective(found.get("loss"), found["metrics"]), found["metrics"])
+        else:
+            check_unvalidated(config)
+    with errors.catch():
+        check_steps(config, -(-samples["train"] // config.batch_size))
+    errors.raise_any()
 
 
 def _find_loggers(wanted: Wanted, registry: Registry, found: dict[str, Any], errors: ErrorCollector) -> None:

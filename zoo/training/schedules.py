@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import (
 
 from zoo.errors import ErrorCollector, SettingError
 from zoo.registry.settings import TrainConfig
-from zoo.training.choice import Choice
+from zoo.training.choice import NEEDS_VALIDATION, Choice
 
 
 class Schedule:
@@ -77,10 +77,6 @@ def check_schedule(config: TrainConfig) -> None:
         why = f"must be at most {config.epochs}, the epochs of the training"
         errors.errors.append(SettingError("unfreeze_at", why, config.unfreeze_at))
     errors.raise_any()
-
-
-NEEDS_VALIDATION = ("needs a validation split to see a plateau", "plateau", "Add validation=0.1")
-"""What is said of a plateau schedule without one, as parts of a SettingError."""
 
 
 def check_steps(config: TrainConfig, batches: int) -> None:

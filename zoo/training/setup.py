@@ -13,7 +13,7 @@ from zoo.data.batches import Batches
 from zoo.data.loading import find_false_claims, prepare_dataset
 from zoo.data.splits import DataSplits, find_input_shape, hash_splits
 from zoo.data.validation import hold_back
-from zoo.errors import ErrorCollector, SettingError, quote
+from zoo.errors import quote
 from zoo.models.device import choose_threads, use_seed
 from zoo.models.freezing import freeze
 from zoo.models.head import find_head
@@ -23,15 +23,14 @@ from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.factories import build_metric, build_model, refuse_params
 from zoo.registry.metric import Metric
 from zoo.registry.preprocess import Preprocess
-from zoo.registry.settings import TrainConfig
 from zoo.training import course
-from zoo.training.choice import Choice
+from zoo.training.choice import Choice, check_unvalidated, make_choice
 from zoo.training.inputs import make_test_batches, make_train_batches, warn_of_overlaps
 from zoo.training.metrics import check_metrics, move_metrics, share_counts
-from zoo.training.objective import LOSS, MeanLoss, find_class_weights, make_objective, name_objective
+from zoo.training.objective import MeanLoss, find_class_weights, make_objective, name_objective
 from zoo.training.plan import Plan
 from zoo.training.request import Request
-from zoo.training.schedules import NEEDS_VALIDATION, check_steps
+from zoo.training.schedules import check_steps
 from zoo.training.step import LossFunction
 
 log = logging.getLogger("zoo")
@@ -85,7 +84,7 @@ def prepare(request: Request) -> Preparation:
     digest = hash_splits(splits)
     if plan.config.validation:
         splits = hold_back(plan.dataset.name, splits, plan.config.validation, plan.config.split_seed, digest)
-    choice = make_choice(plan, splits)
+    choice = _find_choice(plan, splits)
     warn_of_overlaps(plan, splits)
     declared = splits.preprocess or Preprocess()
     if pretrained is not None:
@@ -151,29 +150,12 @@ def prepare(request: Request) -> Preparation:
     )
 
 
-def make_choice(plan: Plan, splits: DataSplits) -> Choice | None:
-    """Return what chooses the best epoch by the validation split, None without one.
-
-    Raises:
-        SettingError, SeveralErrors: there is none, and settings that are for it were given.
-    """
-    config, default = plan.config, TrainConfig()
+def _find_choice(plan: Plan, splits: DataSplits) -> Choice | None:
+    """Return what chooses the best epoch by the validation split, None without one; the errors are those of both."""
     if splits.validation is None:
-        errors = ErrorCollector()
-        for name in ("split_seed", "monitor", "patience", "min_delta"):
-            if (value := getattr(config, name)) != getattr(default, name):
-                errors.errors.append(SettingError(name, "needs a validation split", value, "Add validation=0.1"))
-        if config.schedule == "plateau":
-            errors.errors.append(SettingError("schedule", *NEEDS_VALIDATION))
-        errors.raise_any()
+        check_unvalidated(plan.config)
         return None
-    losses = list(dict.fromkeys([LOSS, name_objective(plan.loss, plan.metrics)]))
-    owners = [name for name in plan.metrics if f"{config.monitor}.".startswith(f"{name}.")]
-    if config.monitor not in losses and not owners:
-        known = ", ".join([*losses, *plan.metrics])
-        raise SettingError("monitor", f"must be a score of this run, {known}", config.monitor)
-    higher = config.monitor not in losses and plan.metrics[max(owners, key=len)].spec.higher_is_better
-    return Choice(config.monitor, higher, config.patience, config.min_delta)
+    return make_choice(plan.config, name_objective(plan.loss, plan.metrics), plan.metrics)
 
 
 def build_objective(plan: Plan, splits: DataSplits) -> LossFunction:
