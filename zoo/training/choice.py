@@ -8,9 +8,7 @@ from math import inf
 
 from zoo.errors import ErrorCollector, SettingError
 from zoo.records.history import Epoch
-from zoo.registry.entries import Entry
 from zoo.registry.settings import TrainConfig
-from zoo.registry.specs import MetricSpec
 
 LOSS = "loss"
 """What the records call the cross-entropy. Another loss goes by its own name: nobody shall take one for the other."""
@@ -51,8 +49,10 @@ class Choice:
         return self.patience is not None and epoch - self.epoch >= self.patience
 
 
-def make_choice(config: TrainConfig, objective: str, metrics: Mapping[str, Entry[MetricSpec]]) -> Choice:
+def make_choice(config: TrainConfig, objective: str, metrics: Mapping[str, bool]) -> Choice:
     """Return what chooses the best epoch; `objective` is what the records call the loss that is minimised.
+
+    `metrics` tells of each metric whether more of it is better.
 
     Raises:
         SettingError: the run has no such score.
@@ -62,7 +62,7 @@ def make_choice(config: TrainConfig, objective: str, metrics: Mapping[str, Entry
     if config.monitor not in losses and not owners:
         known = ", ".join([*losses, *metrics])
         raise SettingError("monitor", f"must be a score of this run, {known}", config.monitor)
-    higher = config.monitor not in losses and metrics[max(owners, key=len)].spec.higher_is_better
+    higher = config.monitor not in losses and metrics[max(owners, key=len)]
     return Choice(config.monitor, higher, config.patience, config.min_delta)
 
 

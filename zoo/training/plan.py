@@ -165,12 +165,17 @@ def _check_declared(found: Mapping[str, Any]) -> None:
     errors = ErrorCollector()
     with errors.catch():
         if config.validation or "validation" in samples:
-            make_choice(config, name_objective(found.get("loss"), found["metrics"]), found["metrics"])
+            make_choice(config, name_objective(found.get("loss"), found["metrics"]), list_directions(found["metrics"]))
         else:
             check_unvalidated(config)
     with errors.catch():
         check_steps(config, -(-samples["train"] // config.batch_size))
     errors.raise_any()
+
+
+def list_directions(metrics: Mapping[str, Entry[MetricSpec]]) -> dict[str, bool]:
+    """Return of each metric whether more of it is better."""
+    return {name: entry.spec.higher_is_better for name, entry in metrics.items()}
 
 
 def _find_loggers(wanted: Wanted, registry: Registry, found: dict[str, Any], errors: ErrorCollector) -> None:

@@ -28,7 +28,7 @@ from zoo.training.choice import Choice, check_unvalidated, make_choice
 from zoo.training.inputs import make_test_batches, make_train_batches, warn_of_overlaps
 from zoo.training.metrics import check_metrics, move_metrics, share_counts
 from zoo.training.objective import MeanLoss, find_class_weights, make_objective, name_objective
-from zoo.training.plan import Plan
+from zoo.training.plan import Plan, list_directions
 from zoo.training.request import Request
 from zoo.training.schedules import check_steps
 from zoo.training.step import LossFunction
@@ -155,7 +155,7 @@ def _find_choice(plan: Plan, splits: DataSplits) -> Choice | None:
     if splits.validation is None:
         check_unvalidated(plan.config)
         return None
-    return make_choice(plan.config, name_objective(plan.loss, plan.metrics), plan.metrics)
+    return make_choice(plan.config, name_objective(plan.loss, plan.metrics), list_directions(plan.metrics))
 
 
 def build_objective(plan: Plan, splits: DataSplits) -> LossFunction:
