@@ -111,3 +111,30 @@ def test_the_largest_batch_follows_the_free_memory(monkeypatch):
         monkeypatch.setattr(tuning, "_find_free_memory", lambda free=free: free)
         sizes.append(zoo.check("tinyvgg", tune=True, dataset_params=SMALL, threads=1).tuning.batch_size)
     assert sizes[0] < sizes[1] < sizes[2] == 1024  # the largest power of two in 2000 samples
+
+
+AUXILIARY = """
+from torch import nn
+
+import zoo
+
+
+@zoo.model(name="two-heads", aux_weights=[0.3])
+class TwoHeads(nn.Module):
+    def __init__(self, *, input_shape, num_classes):
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(784, num_classes) for _ in range(2))
+
+    def forward(self, inputs):
+        logits = [head(inputs.flatten(1)) for head in self.heads]
+        return tuple(logits) if self.training else logits[0]
+"""
+
+
+def test_it_trains_what_the_run_would(tmp_path):
+    (tmp_path / "two.py").write_text(AUXILIARY, encoding="utf-8")
+    where = {"tune": True, "dataset_params": SMALL, "threads": 1}
+    assert zoo.check("two-heads", plugins=[tmp_path / "two.py"], **where).tuning.lr
+    settings = [{}, {"class_weights": [9, *[1] * 9]}, {"head_lr": 0.2}]
+    losses = [tuple(zoo.check("relu-mlp", **where, **each).tuning.losses) for each in settings]
+    assert len({*losses}) == len(settings)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.batches import BatchSettings, TensorBatches
-from zoo.errors import UsageError
+from zoo.errors import DivergedError, UsageError
 from zoo.models.device import read_generators, use_seed, use_threads
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
+from zoo.training import collapse
 from zoo.training.choice import Choice
 from zoo.training.optimizers import OPTIMIZERS
 from zoo.training.trainer import Trainer
@@ -140,6 +141,28 @@ def test_a_state_is_tensors_and_plain_data() -> None:
     assert json.loads(json.dumps(strip(state))).keys() == state.keys()
     assert state["parts"].keys() == {"model", "optimizer", "schedule", "average"}
     assert state["parts"]["average"]["n_averaged"] == state["parts"]["schedule"]["each_step"]["last_epoch"] == 8
+
+
+def test_that_it_was_stuck_at_chance_belongs_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights of 0 at a tiny rate: seen after epoch 1, and again after epoch 2, where the settings say to stop."""
+    monkeypatch.setattr(collapse, "PATIENCE", 10)
+    config, states = TrainConfig(epochs=4, batch_size=10, lr=1e-9, on_collapse="stop"), list[Any]()
+
+    def go_on(state: Any = None) -> Trainer:
+        model = build()
+        for parameter in model.parameters():
+            nn.init.zeros_(parameter)
+        trainer = Trainer(model, config, CPU)
+        trainer.on_epoch = lambda _: states.append(trainer.state())
+        if state is not None:
+            trainer.load_state(state)
+        with pytest.raises(DivergedError, match="stuck at chance after 2 epochs"):
+            trainer.fit(make_batches(93, 10), make_batches(40, 20, None))
+        return trainer
+
+    whole, again = go_on(), go_on(states[0])
+    assert len(whole.history) == len(again.history) == 2
+    assert [state["stuck"] for state in states] == [1, 2, 2]
 
 
 def test_the_generators_belong_to_it() -> None:

@@ -24,6 +24,9 @@ class Average:
     def __init__(self, trained: nn.Module, decay: float) -> None:
         self.trained, self.decay = trained, decay
         self.averaged = AveragedModel(trained, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        norms = [module for module in self.module.modules() if isinstance(module, _NormBase)]
+        found = [statistic for module in norms for statistic in (module.running_mean, module.running_var)]
+        self.statistics = [statistic for statistic in found if statistic is not None]
 
     @property
     def module(self) -> nn.Module:
@@ -33,18 +36,13 @@ class Average:
     @torch.no_grad()
     def update(self) -> None:
         """Take in the weights as they are now; the first ones are the average as they are."""
-        statistics = [
-            statistic
-            for module in self.module.modules()
-            if isinstance(module, _NormBase)
-            for statistic in (module.running_mean, module.running_var)
-            if statistic is not None
-        ]
-        before: list[Tensor] = [statistic.clone() for statistic in statistics] if self.averaged.n_averaged else []
+        before: list[Tensor] = []
+        if self.statistics and self.averaged.n_averaged:
+            before = [statistic.clone() for statistic in self.statistics]
         self.averaged.update_parameters(self.trained)
         if before:
-            torch._foreach_lerp_(before, statistics, 1 - self.decay)
-            torch._foreach_copy_(statistics, before)
+            torch._foreach_lerp_(before, self.statistics, 1 - self.decay)
+            torch._foreach_copy_(self.statistics, before)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the averaged state, and how many updates it has had."""

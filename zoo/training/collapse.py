@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 
+import numpy
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.errors import DivergedError
@@ -37,9 +39,9 @@ class ClassPairs:
         """Take in one batch of logits `(N, C)` and targets `(N,)`."""
         self.batches.append(torch.stack([targets.to(torch.int64), logits.argmax(dim=1)]))
 
-    def read(self) -> tuple[Tensor, Tensor]:
-        """Return targets and predictions `(N,)` on the CPU."""
-        targets, predictions = torch.cat(self.batches, dim=1).cpu()
+    def read(self) -> tuple[NDArray[numpy.int64], NDArray[numpy.int64]]:
+        """Return targets and predictions `(N,)`."""
+        targets, predictions = torch.cat(self.batches, dim=1).cpu().numpy()
         return targets, predictions
 
 
@@ -48,7 +50,7 @@ class CollapseWatch:
 
     A model that predicts one class for all samples there, with the loss of guessing or a higher one, is warned of. With
     `on_collapse="stop"` it is looked at again as many steps later, and the training ends if nothing has changed. The
-    last epoch is not looked at: the verdict on the trained model says the same.
+    last epoch is not looked at: the verdict on the trained model says the same. `stuck` is how often in a row it was.
     """
 
     def __init__(self, config: TrainConfig, batches: int) -> None:
@@ -56,7 +58,7 @@ class CollapseWatch:
         first = -(-(config.warmup + PATIENCE) // steps)
         second = max(first + 1, -(-(config.warmup + 2 * PATIENCE) // steps))
         self.epochs, self.last, self.stops = [first, second], config.epochs, config.on_collapse == "stop"
-        self.stuck = False
+        self.stuck = 0
 
     def collector(self, epoch: int) -> ClassPairs | None:
         """Return what is to collect the predictions after an epoch, numbered from 1 on; None for most."""
@@ -64,36 +66,44 @@ class CollapseWatch:
         looks = epoch == first or (epoch == second and self.stuck and self.stops)
         return ClassPairs() if looks and epoch < self.last else None
 
-    def judge(self, epoch: Epoch, collected: ClassPairs | None) -> None:
-        """Warn of a collapse, or end the training.
+    def look(self, epoch: Epoch, collected: ClassPairs | None) -> str:
+        """Take in the evaluation of an epoch; return what is wrong with it, for `tell`, "" where nothing is."""
+        if collected is None:
+            return ""
+        loss, split = watched_scores(epoch)["loss"], watched_split(epoch)
+        self.stuck = self.stuck + 1 if is_stuck(collected, loss) else 0
+        seen = f"it predicts one class for all {split} samples, and its loss of {loss:.4f} is that of guessing"
+        return seen if self.stuck else ""
+
+    def tell(self, epoch: Epoch, seen: str) -> None:
+        """Warn of what was seen after an epoch, or end the training.
 
         Raises:
             DivergedError: the model is stuck, was so before, and the settings say to stop.
         """
-        if collected is None:
+        if not seen:
             return
-        loss, split, number = watched_scores(epoch)["loss"], watched_split(epoch), epoch["epoch"]
-        again, self.stuck = self.stuck, is_stuck(collected, loss)
-        if not self.stuck:
-            return
-        after = f"after {number} epoch{'' if number == 1 else 's'}"
-        seen = f"it predicts one class for all {split} samples, and its loss of {loss:.4f} is that of guessing"
-        if again:
-            fix = "Give lr=... a lower value, or take another seed"
-            raise DivergedError(f"the training is stuck at chance {after}", seen, fix)
-        advice = "It may recover; if not, try a smaller learning rate or another seed"
-        log.warning("the training is stuck at chance %s: %s. %s", after, seen, advice)
+        number = epoch["epoch"]
+        what = f"the training is stuck at chance after {number} epoch{'' if number == 1 else 's'}"
+        if self.stuck > 1:
+            raise DivergedError(what, seen, "Give lr=... a lower value, or take another seed")
+        log.warning("%s: %s. It may recover; if not, try a smaller learning rate or another seed", what, seen)
 
 
 def is_stuck(collected: ClassPairs, loss: float) -> bool:
     """Tell whether all predictions are of one class, and the mean cross-entropy `loss` is no better than guessing.
 
-    Guessing knows how frequent the classes are: its loss is the entropy of the targets, in nats.
+    Of few samples, or of one class, nothing is said.
     """
     targets, predictions = collected.read()
-    counts = targets.bincount().double()
-    shares = counts[counts > 0] / len(targets)
-    guessing = -float((shares * shares.log()).sum())
-    if len(targets) < FEW or len(shares) < 2:
+    guessing = find_guessing_loss(targets)
+    if len(targets) < FEW or not guessing:
         return False
     return bool((predictions == predictions[0]).all()) and loss >= NEAR * guessing
+
+
+def find_guessing_loss(targets: NDArray[numpy.integer]) -> float:
+    """Return the loss of guessing, in nats: the entropy of the targets, whose frequencies it knows; 0 of one class."""
+    counts = numpy.bincount(targets)
+    shares = counts[counts > 0] / len(targets)
+    return -float((shares * numpy.log(shares)).sum())

@@ -84,6 +84,7 @@ class Trainer:
             self.step = build_step(
                 self.model, self.loss_function, self.optimizer, self.schedule, self.config, average=self.average
             )
+            self.watch = CollapseWatch(self.config, batches)
             self.batches = batches
         elif self.batches != batches:
             raise UsageError(f"an epoch has {batches} batches", f"the training was begun with {self.batches}")
@@ -106,6 +107,7 @@ class Trainer:
             "batches": self.batches,
             "history": self.history,
             "snapshot": None if self.choice is None else self.snapshot.state,
+            "stuck": self.watch.stuck,
             "generators": read_generators(),
         }
         return {name: copy_state(value) for name, value in state.items()}
@@ -125,7 +127,7 @@ class Trainer:
         for name, part in parts.items():
             found = state["parts"][name]
             part.load_state_dict(as_state_dict(found, part) if isinstance(part, nn.Module) else found)
-        self.history = state["history"]
+        self.history, self.watch.stuck = state["history"], state["stuck"]
         if state["snapshot"] is None:
             self.snapshot.take(self.evaluated)
         else:
@@ -147,7 +149,7 @@ class Trainer:
                 choice.note(done)
         split: Literal["validation", "test"] = "validation" if choice else "test"
         step = self.prepare(len(train))
-        losses, watch = Losses(self.device), CollapseWatch(self.config, len(train))
+        losses, watch = Losses(self.device), self.watch
         for epoch in range(len(self.history), self.config.epochs):
             if choice is not None and choice.is_over(epoch):
                 break
@@ -169,10 +171,11 @@ class Trainer:
             told[split] = scores
             if self.schedule is not None:
                 self.schedule.finish_epoch(scores)
+            stuck = watch.look(told, watched)
             self.finish_epoch(told)
             if self.on_epoch is not None:
                 self.on_epoch(self.history[-1])
-            watch.judge(told, watched)
+            watch.tell(told, stuck)
         return self.history
 
     def finish_epoch(self, epoch: Epoch) -> None:

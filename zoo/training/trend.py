@@ -11,7 +11,7 @@ import numpy
 from zoo.errors import quote
 from zoo.records.history import Epoch, watched_scores, watched_split
 from zoo.registry.settings import TrainConfig
-from zoo.training.collapse import FEW, NEAR
+from zoo.training.collapse import FEW, NEAR, find_guessing_loss
 from zoo.training.predictions import Outcomes
 
 log = logging.getLogger("zoo")
@@ -40,9 +40,8 @@ def measure_noise(outcomes: Outcomes, watched: int) -> Noise | None:
     if len(outcomes) < FEW or watched < FEW:
         return None
     losses = -numpy.log(numpy.maximum(outcomes.arrays["target_probabilities"], 1e-30).astype(numpy.float64))
-    counts = numpy.bincount(outcomes.arrays["targets"])
-    shares = counts[counts > 0] / len(outcomes)
-    return Noise(error=float(losses.std()) / watched**0.5, guessing=-float((shares * numpy.log(shares)).sum()))
+    error = float(losses.std()) / watched**0.5
+    return Noise(error=error, guessing=find_guessing_loss(outcomes.arrays["targets"]))
 
 
 def find_trend(history: Sequence[Epoch], noise: Noise, *, comparable: bool) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ from zoo.training.precision import lower
 from zoo.training.request import make_request
 from zoo.training.setup import build_metrics
 from zoo.training.sources import gather
-from zoo.training.step import TrainStep
+from zoo.training.step import LossFunction, TrainStep
 
 OVERFIT_STEPS, OVERFIT_SECONDS = 500, 30.0
 """Limits of `--overfit`: optimizer steps at each learning rate, and seconds for both."""
@@ -274,7 +274,9 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     return estimates
 
 
-def measure_saved(model: nn.Module, inputs: Tensor, targets: Tensor) -> int:
+def measure_saved(
+    model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: LossFunction = nn.functional.cross_entropy
+) -> int:
     """Return the bytes that a step saves for its backward pass, each piece of memory counted once."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     saved: dict[int, int] = {}
@@ -286,7 +288,7 @@ def measure_saved(model: nn.Module, inputs: Tensor, targets: Tensor) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        nn.functional.cross_entropy(model(inputs), targets).backward()
+        loss_function(model(inputs), targets).backward()
     return sum(saved.values())
 
 

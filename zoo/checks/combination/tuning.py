@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
 
@@ -101,9 +102,9 @@ def tune(plan: Plan, places: Places) -> Tuning:
 def try_rates(plan: Plan, ready: Preparation) -> tuple[list[float], list[float]]:
     """Train with a rate that rises with each step; return the rates and the loss at each, up to a divergence."""
     config, model = plan.config, ready.model.train()
-    optimizer = build_optimizer(model, config)
+    optimizer = build_optimizer(model, config, head=ready.head, later=ready.later)
     own = [group["lr"] / config.lr for group in optimizer.param_groups]  # groups may have rates of their own
-    step = build_step(model, nn.functional.cross_entropy, optimizer, None, config)
+    step = build_step(model, ready.objective, optimizer, None, config)
     batches, rates, losses = _go_on(ready.train), list[float](), list[float]()
     for number in range(STEPS):
         rate = LOWEST * (HIGHEST / LOWEST) ** (number / (STEPS - 1))
@@ -161,13 +162,13 @@ def _measure(plan: Plan, ready: Preparation, samples: int) -> int:
 
     inputs = torch.zeros(samples, *ready.input_shape, device=plan.device)
     targets = torch.zeros(samples, dtype=torch.int64, device=plan.device)
-    return measure_saved(_copy(ready.model), inputs, targets) + inputs.nbytes
+    return measure_saved(_copy(ready.model), inputs, targets, ready.objective) + inputs.nbytes
 
 
 def _fits(plan: Plan, ready: Preparation, samples: int) -> bool:
     """Tell whether the device has memory for a step on so many samples."""
     model = _copy(ready.model)
-    step = build_step(model, nn.functional.cross_entropy, build_optimizer(model, plan.config), None, plan.config)
+    step = build_step(model, ready.objective, build_optimizer(model, plan.config), None, plan.config)
     try:
         inputs = torch.zeros(samples, *ready.input_shape, device=plan.device)
         float(step(inputs, torch.zeros(samples, dtype=torch.int64, device=plan.device)))
@@ -184,8 +185,6 @@ def _fits(plan: Plan, ready: Preparation, samples: int) -> bool:
 
 
 def _copy(model: nn.Module) -> nn.Module:
-    from copy import deepcopy
-
     return deepcopy(model).train()
 
 
