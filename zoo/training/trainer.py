@@ -28,7 +28,7 @@ from zoo.training.metrics import compute_metrics, reset_metrics, update_metrics
 from zoo.training.optimizers import build_optimizer
 from zoo.training.precision import use_tf32
 from zoo.training.progress import Progress, no_progress
-from zoo.training.schedules import Schedule, build_schedule
+from zoo.training.schedules import build_schedule
 from zoo.training.signals import defer_signals
 from zoo.training.snapshot import Snapshot
 from zoo.training.step import LossFunction, TrainStep, build_step
@@ -62,7 +62,6 @@ class Trainer:
     def __post_init__(self) -> None:
         self.optimizer = build_optimizer(self.model, self.config, head=self.head, later=self.later)
         self.average = None if self.config.ema is None else Average(self.model, self.config.ema)
-        self.schedule: Schedule | None = None
         self.step: TrainStep | None = None
         self.batches = 0
         self.history: list[Epoch] = []
@@ -80,10 +79,8 @@ class Trainer:
             UsageError: the training was begun with other batches.
         """
         if self.step is None:
-            self.schedule = build_schedule(self.optimizer, self.config, batches, self.choice)
-            self.step = build_step(
-                self.model, self.loss_function, self.optimizer, self.schedule, self.config, average=self.average
-            )
+            schedule = build_schedule(self.optimizer, self.config, batches, self.choice)
+            self.step = build_step(self.model, self.loss_function, self.optimizer, schedule, self.config, self.average)
             self.watch = CollapseWatch(self.config, batches)
             self.batches = batches
         elif self.batches != batches:
@@ -149,7 +146,7 @@ class Trainer:
                 choice.note(done)
         split: Literal["validation", "test"] = "validation" if choice else "test"
         step = self.prepare(len(train))
-        losses, watch = Losses(self.device), self.watch
+        losses = Losses(self.device)
         for epoch in range(len(self.history), self.config.epochs):
             if choice is not None and choice.is_over(epoch):
                 break
@@ -159,23 +156,23 @@ class Trainer:
             with use_tf32(self.config.tf32):
                 loss = train_one_epoch(self.model, step, train, losses, epoch, self.show)
             trained = time.perf_counter()
-            watched = watch.collector(epoch + 1)
+            watched = self.watch.collector(epoch + 1)
             outcomes = self.outcomes if choice is None and epoch + 1 == self.config.epochs else watched
             scores = evaluate(self.evaluated, test, self.metrics, epoch=epoch, show=self.show, outcomes=outcomes)
             seconds = {"train": trained - started, split: time.perf_counter() - trained}
             losses_told = {self.objective: loss}
             if course.NAME in self.metrics:
                 losses_told[course.LOSS] = losses.mean_over_batches()
-            rate = self.schedule.rate if self.schedule else float(self.optimizer.param_groups[0]["lr"])
+            rate = step.schedule.rate if step.schedule else float(self.optimizer.param_groups[0]["lr"])
             told: Epoch = {"epoch": epoch + 1, "lr": rate, "train": losses_told, "seconds": seconds}
             told[split] = scores
-            if self.schedule is not None:
-                self.schedule.finish_epoch(scores)
-            stuck = watch.look(told, watched)
+            if step.schedule is not None:
+                step.schedule.finish_epoch(scores)
+            stuck = self.watch.look(told, watched)
             self.finish_epoch(told)
             if self.on_epoch is not None:
                 self.on_epoch(self.history[-1])
-            watch.tell(told, stuck)
+            self.watch.tell(told, stuck)
         return self.history
 
     def finish_epoch(self, epoch: Epoch) -> None:
