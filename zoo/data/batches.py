@@ -150,7 +150,7 @@ class TensorBatches:
         self.preprocess: Preprocess | None = preprocess
         self.images, self.targets = images, targets.to(torch.int64)
         shape = preprocess.output_shape(images.shape[1:])
-        worthwhile = not self.augment and (self.device.type != "cpu" or preprocess.resize is not None)
+        worthwhile = not self.augment and (self.device.type != "cpu" or preprocess.resizes(images.shape[1:]))
         if worthwhile and 4 * self.samples * torch.Size(shape).numel() <= MEMORY_BUDGET:
             self.images = make_inputs(images, preprocess, self.device)
             self.preprocess = None

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.data.fitted import fit_splits
 from zoo.data.loading import open_dataset
 from zoo.data.order import split_sizes
 from zoo.data.reader import BatchReader, Failure
@@ -98,7 +99,8 @@ def describe_dataset(
     size = resolve_config({}, {"batch_size": batch_size}).batch_size
     places = open_places(registry, plugins, data_dir=data_dir, offline=offline)
     entry, splits = open_dataset(dataset, dataset_params, places)
-    raw_shape = find_input_shape(entry.name, splits)
+    declared = splits.preprocess or Preprocess()
+    splits, raw_shape = fit_splits(splits, declared, find_input_shape(entry.name, splits))
     described = {}
     for name, split in splits.items():
         counts = torch.zeros(len(splits.class_names), dtype=torch.int64)
@@ -110,7 +112,7 @@ def describe_dataset(
             per_class=tuple(counts.tolist()),
             batches=len(sizes),
             batch_size=size,
-            inputs=(sizes[0], *(splits.preprocess or Preprocess()).output_shape(raw_shape)),
+            inputs=(sizes[0], *declared.output_shape(raw_shape)),
             targets=(sizes[0],),
         )
     return DatasetDescription(dataset=entry.name, class_names=tuple(splits.class_names), splits=described)

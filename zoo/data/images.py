@@ -99,6 +99,21 @@ def fit_image(image: Tensor, shape: tuple[int, ...]) -> Tensor:
     return pixels.to(image.dtype)
 
 
+def to_form(images: Tensor, channels: int, dtype: torch.dtype = torch.uint8) -> Tensor:
+    """Return integer images `(N, C, H, W)` with these channels; from 16 bits to 8 the range stays, values are rounded.
+
+    Raises:
+        DataError: their channels cannot become these.
+    """
+    if images.dtype == torch.uint16 and dtype == torch.uint8:
+        images = (images.to(torch.float32) / 257).round_().to(torch.uint8)  # 257 * 255 = 65535
+    if images.shape[1] != channels:
+        if channels not in (1, 3):
+            raise DataError(f"images with {images.shape[1]} channels cannot become {channels}")
+        images = Preprocess(scale=1, channels=channels)(images).round_().to(images.dtype)
+    return images
+
+
 def check_resize(preprocess: Preprocess, shape: Sequence[int]) -> None:
     """Raise DataError where images `(C, H, W)` of a shape would take too much on their way to their new size."""
     if preprocess.resize is None:

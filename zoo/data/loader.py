@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from zoo.data.augment import Augment, parse
 from zoo.data.batches import Batches, BatchSettings, make_batches
+from zoo.data.fitted import fit_split
 from zoo.data.splits import NamedDataset, check_split
 from zoo.display import say
 from zoo.limits import MAX_CLASSES
@@ -85,6 +86,9 @@ def make_loader(
     """
     config = resolve_config({}, {"batch_size": batch_size, "seed": seed, "workers": workers})
     check_split("the split", split)
+    preprocess = preprocess or Preprocess()
+    if preprocess.rounded and not isinstance(split, tuple):
+        split = fit_split(split, preprocess)
     named = split.origin if isinstance(split, NamedDataset) else None
     settings = BatchSettings(
         batch_size=config.batch_size,
@@ -96,7 +100,7 @@ def make_loader(
     )
     batches = make_batches(
         split,
-        preprocess or Preprocess(),
+        preprocess,
         settings,
         name=named.dataset if named else type(split).__name__,
         num_classes=named.num_classes if named else MAX_CLASSES,

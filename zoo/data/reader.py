@@ -75,7 +75,9 @@ class BatchReader(Dataset[Any]):
 
 def _check_image(image: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     if tuple(image.shape) != shape:
-        raise ValueError(f"the image is {tuple(image.shape)}, expected {shape}")
+        advice = " (for pictures of many sizes declare a Preprocess with resize and rounded=True)"
+        sized = image.ndim == len(shape) == 3 and image.shape[0] == shape[0]
+        raise ValueError(f"the image is {tuple(image.shape)}, expected {shape}{advice if sized else ''}")
     if image.dtype != dtype:
         raise ValueError(f"the image is of dtype {image.dtype}, those before it {dtype}")
     if image.is_complex():

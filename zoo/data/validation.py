@@ -62,7 +62,7 @@ def read_targets(split: Split) -> NDArray[numpy.int64]:
         return numpy.asarray(split[1].cpu(), dtype=numpy.int64)
     count = count_samples(split)
     inner = split.dataset if isinstance(split, NamedDataset) else split
-    known: Any = _list_targets(inner)
+    known: Any = list_targets(inner)
     some = range(0, count, max(1, count // COMPARED))
     listed = isinstance(known, list | tuple | torch.Tensor | numpy.ndarray) and len(known) == count
     if listed and all(int(split[index][1]) == known[index] for index in some):
@@ -71,11 +71,11 @@ def read_targets(split: Split) -> NDArray[numpy.int64]:
     return numpy.asarray([int(split[index][1]) for index in range(count)], dtype=numpy.int64)
 
 
-def _list_targets(dataset: Any) -> Any:
+def list_targets(dataset: Any) -> Any:
     """Return what a Dataset calls its targets; of a part of one those of its samples."""
     if isinstance(dataset, Subset):
         whole = dataset.dataset.dataset if isinstance(dataset.dataset, NamedDataset) else dataset.dataset
-        known = _list_targets(whole)
+        known = list_targets(whole)
         try:
             return None if known is None else [known[index] for index in dataset.indices]
         except (IndexError, TypeError, KeyError):

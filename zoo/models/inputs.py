@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.data.images import check_resize, fit_image, read_image
+from zoo.data.images import check_resize, fit_image, read_image, to_form
 from zoo.errors import DataError, show
 from zoo.records.metadata import WeightsMetadata
 from zoo.registry.arguments import is_of
@@ -44,7 +44,8 @@ class InputMaker:
         self, images: Images, value_range: tuple[float, float] | None = None, *, channels_last: bool = False
     ) -> Iterator[Tensor]:
         """Yield inputs `(N, *input_shape)`, some at a time; the arguments and errors are those of a `Predictor`."""
-        for raw in merge(self._read(images, value_range, channels_last)):
+        for given in merge(self._read(images, value_range, channels_last)):
+            raw = self._fit_integers(given)
             fit = self._choose_fit(raw.shape[1:])
             most = max(steps.count_values(raw.shape[1:]) for steps in (fit or self.preprocess, self.preprocess))
             for part in raw.split(max(1, AT_ONCE // max(1, most))):
@@ -53,6 +54,13 @@ class InputMaker:
     def fit_picture(self, pixels: Tensor) -> Tensor:
         """Return the pixels `(C, H, W)` of a picture as the raw image that `make` takes."""
         return fit_image(pixels, self.shape) if self.fits_pictures_first else pixels
+
+    def _fit_integers(self, raw: Tensor) -> Tensor:
+        """Return raw images in the form of the training's, where those were rounded too: the same pixels, same bits."""
+        widths = (torch.uint8, torch.uint16)
+        if self.preprocess.rounded and self.dtype == torch.uint8 and raw.dtype in widths and raw.ndim == 4:
+            return to_form(raw, self.shape[0])
+        return raw
 
     def _read(self, images: Images, value_range: tuple[float, float] | None, channels_last: bool) -> Iterator[Tensor]:
         """Yield raw images as batches `(N, C, H, W)`, each of one dtype."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +100,11 @@ class Pretrained:
         trained = self.metadata.dataset
         # Float images have no range of their own: those of another data set may have been scaled in another way.
         same = (trained is not None and trained.name == dataset) or not dtype.is_floating_point
-        made = saved.output_shape(raw_shape)
-        like_the_file = name_dtype(dtype) == self.metadata.raw_image.dtype and made == self.metadata.input_shape
-        if not (self.is_of(entry) and same and like_the_file):
+        if not (self.is_of(entry) and same and name_dtype(dtype) == self.metadata.raw_image.dtype):
+            return declared
+        if (declared.rounded or saved.rounded) and len(raw_shape) == 3:
+            saved = _make_for_pictures(saved, raw_shape[0], self.metadata.input_shape, rounded=declared.rounded)
+        if saved.output_shape(raw_shape) != self.metadata.input_shape:
             return declared
         if saved != declared:
             log.info("inputs are made as for %s: %s", self.path, saved)
@@ -118,6 +120,19 @@ class Pretrained:
             for name in {**saved, **asked}
             if saved.get(name) != asked.get(name)
         ]
+
+
+def _make_for_pictures(saved: Preprocess, channels: int, wanted: Sequence[int], *, rounded: bool) -> Preprocess:
+    """Return a file's preprocess for pictures with these channels; where it resizes nothing, they get the file's size.
+
+    `wanted` is the file's input shape; pictures that are `rounded` may be of any size.
+    """
+    if rounded and saved.resize is None:
+        size = (wanted[1], wanted[2])
+        saved = replace(saved, resize=max(size), crop=size)
+    if saved.channels is None and {channels, wanted[0]} == {1, 3}:
+        saved = replace(saved, channels=wanted[0])
+    return replace(saved, rounded=saved.rounded or rounded)
 
 
 def read_pretrained(path: Path) -> Pretrained:

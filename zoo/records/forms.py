@@ -215,7 +215,7 @@ is_file = partial(is_table, path=is_text, digest=is_text)
 _is_origin = partial(is_table, name=_is_name)
 is_recipe = partial(is_table, name=_is_name, plugin=_is_origin, changed=_or_none(are_all(is_text)))
 STEPS = ("scale", "channels", "resize", "mean", "std")
-LATER_STEPS = ("interpolation", "crop")
+LATER_STEPS = ("interpolation", "crop", "rounded")
 """Steps that files of format 1 do not have, and others need not have."""
 PLAIN = "a table, its whole numbers of at most 64 bits"
 SHAPE = f"a list of sizes of at least 1, at most {MAX_IMAGE_VALUES} values"

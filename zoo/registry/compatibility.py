@@ -42,7 +42,7 @@ def adapt_preprocess(
         allowed = tuple(each for each in allowed if each != "resize")
         if shape[1:] != input_size:
             notes.append(f"size {show_shape(shape[1:])} -> {show_shape(input_size)}")
-            preprocess = replace(preprocess, resize=input_size)
+            preprocess = _scale(preprocess, raw_shape[1:], input_size)
             shape = preprocess.output_shape(raw_shape)
             if preprocess.count_values(raw_shape) > MAX_IMAGE_VALUES:
                 most = f"an input of {show_shape(shape)} has too many values, at most {MAX_IMAGE_VALUES} are made"
@@ -73,6 +73,9 @@ def _scale(preprocess: Preprocess, raw: Sequence[int], size: tuple[int, int]) ->
     """Return a preprocess whose images have this size; a crop keeps the part of the image that it kept."""
     if preprocess.crop is None:
         return replace(preprocess, resize=size)
+    if isinstance(preprocess.resize, int) and preprocess.rounded:  # other images may have other sides
+        shares = [asked / had for asked, had in zip(size, preprocess.crop, strict=True)]
+        return replace(preprocess, resize=max(round(preprocess.resize * max(shares)), *size), crop=size)
     sides = zip(preprocess.resized(raw), preprocess.crop, size, strict=True)
     height, width = (round(whole * wanted / kept) for whole, kept, wanted in sides)
     return replace(preprocess, resize=(height, width), crop=size)

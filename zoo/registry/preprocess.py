@@ -35,6 +35,8 @@ class Preprocess:
         crop: `(height, width)` of the middle of an image that is kept; half a pixel is rounded to the even one.
         mean: Subtracted, per channel.
         std: The result is divided by it, per channel.
+        rounded: Integer images are resized as they are, and rounded to whole values, before all other steps. Images of
+            a Dataset may then differ in size: each is resized by itself when it is read, see `fit`.
     """
 
     scale: float | None = None
@@ -44,6 +46,7 @@ class Preprocess:
     crop: tuple[int, int] | None = field(default=None, kw_only=True)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    rounded: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.scale is not None and not (self.scale > 0 and isfinite(self.scale)):
@@ -66,6 +69,8 @@ class Preprocess:
         if len(self.mean) != len(self.std) or not all(map(isfinite, values)) or min(self.std, default=1) <= 0:
             expected = "expected as many of each, finite and std above 0"
             raise ValueError(f"mean and std: {expected}, got {self.mean}, {self.std}")
+        if type(self.rounded) is not bool:
+            raise ValueError(f"rounded: expected true or false, got {self.rounded!r}")
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Turn raw images `(N, C, H, W)`, or other samples, of any supported dtype into float32 inputs.
@@ -78,6 +83,8 @@ class Preprocess:
 
         # Torch takes no integer of more than 64 bits.
         scale = default_scale(images.dtype) if self.scale is None else float(self.scale)
+        if self.rounded and not images.is_floating_point():
+            images = self.fit(images)
         inputs = images.to(torch.float32)
         if scale != 1:
             # Dividing a copy in place is faster: a second copy of a whole split costs more than the division.
@@ -85,7 +92,7 @@ class Preprocess:
         if self.channels is not None and inputs.shape[1] != self.channels:
             inputs = _convert_channels(inputs, self.channels)
         if self.is_for_images:
-            inputs = self._fit(inputs)
+            inputs = self._crop(self._resize(inputs))
         if self.mean:
             if inputs.shape[1] != len(self.mean):
                 raise DataError(f"mean and std are for {len(self.mean)} channels", f"the images have {inputs.shape[1]}")
@@ -99,28 +106,68 @@ class Preprocess:
         """Whether there is a step that only images have: a resize or a crop."""
         return self.resize is not None or self.crop is not None
 
-    def _fit(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Resize and crop images."""
+    def fit(self, images: torch.Tensor) -> torch.Tensor:
+        """Return raw images `(N, C, H, W)` resized, in their own dtype, and cut to the shape that `fitted_shape` tells.
+
+        These steps do the same to what it returns as to the images themselves, where they are `rounded`.
+
+        Raises:
+            DataError: an image is smaller than the crop, or is no image.
+        """
+        import torch
+
+        size = self.fitted_shape(images.shape[1:])[1:]
+        if not self.is_for_images or tuple(images.shape[2:]) == size:
+            return images
+        if self.resize is None:
+            return self._crop(images).contiguous()
+        resized = self._resize(images.to(torch.float32))
+        if not images.is_floating_point():
+            most = torch.iinfo(images.dtype).max if images.dtype != torch.bool else 1
+            resized = resized.round_().clamp_(0 if images.dtype == torch.bool else torch.iinfo(images.dtype).min, most)
+        return self._cut(resized, size).to(images.dtype).contiguous()
+
+    def fitted_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape to which `fit` brings raw images of `shape`: of one length of a side, a square."""
+        if isinstance(self.resize, int):
+            return (*shape[:1], self.resize, self.resize)
+        size = self.resize or self.crop
+        return tuple(shape) if size is None else (*shape[:1], *size)
+
+    def _resize(self, inputs: torch.Tensor) -> torch.Tensor:
         if inputs.ndim != 4:
             step = "resized" if self.resize is not None else "cropped"
             raise DataError(f"samples of {tuple(inputs.shape[1:])} cannot be {step}", "they are no images (C, H, W)")
         size = self.resized(inputs.shape[2:])
-        if tuple(inputs.shape[2:]) != size:
-            inputs = _resize(inputs, size, self.interpolation)
+        return inputs if tuple(inputs.shape[2:]) == size else _resize(inputs, size, self.interpolation)
+
+    def _crop(self, inputs: torch.Tensor) -> torch.Tensor:
         if self.crop is None:
             return inputs
+        size = inputs.shape[2:]
         if any(map(operator.gt, self.crop, size)):
             raise DataError(
                 f"images of {size[0]}x{size[1]}", f"are smaller than the crop {self.crop[0]}x{self.crop[1]}"
             )
-        top, left = (round((has - keeps) / 2) for has, keeps in zip(size, self.crop, strict=True))
+        top, left = (_find_start(has, keeps) for has, keeps in zip(size, self.crop, strict=True))
         return inputs[..., top : top + self.crop[0], left : left + self.crop[1]]
+
+    def _cut(self, resized: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        """Return the part of this size of whose middle the crop is the middle of the whole, to the pixel."""
+        keeps = self.crop or size
+        sides = zip(resized.shape[2:], size, keeps, strict=True)
+        top, left = (_find_start(has, kept) - _find_start(part, kept) for has, part, kept in sides)
+        return resized[..., top : top + size[0], left : left + size[1]]
 
     def resized(self, size: Sequence[int]) -> tuple[int, ...]:
         """Return `(height, width)` after the resize of an image that has this size."""
         if not isinstance(self.resize, int):
             return tuple(size) if self.resize is None else self.resize
         return tuple(self.resize * side // min(size) for side in size)
+
+    def resizes(self, shape: Sequence[int]) -> bool:
+        """Tell whether a raw image of `shape` has another size after the resize."""
+        return self.resize is not None and tuple(shape[1:]) != self.resized(shape[1:])
 
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of the input that a raw image of `shape` becomes (channels first, no batch axis)."""
@@ -139,14 +186,19 @@ class Preprocess:
         """
         sizes = [prod(shape), prod(self.output_shape(shape))]
         if self.resize is not None and len(shape) > 2:
-            converted = self._convert(shape)
+            converted = shape if self.rounded else self._convert(shape)
             height, width = self.resized(shape[1:])
             sizes += [prod(converted), prod(converted[:-1]) * width, converted[0] * height * width]
         return max(sizes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON data."""
-        return asdict(self)
+        """Return plain JSON data; `rounded` only where it is so."""
+        steps = asdict(self)
+        if not self.rounded:
+            del steps["rounded"]
+        return steps
+
+    to_json = to_dict
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Preprocess:
@@ -186,6 +238,11 @@ def _along_channels(values: Sequence[float], inputs: torch.Tensor) -> torch.Tens
 
     numbers = [float(value) for value in values]  # torch takes no integer of more than 64 bits
     return torch.tensor(numbers, dtype=torch.float32, device=inputs.device).view(-1, *[1] * (inputs.ndim - 2))
+
+
+def _find_start(has: int, keeps: int) -> int:
+    """Return where the middle begins that is kept of a side; half a pixel is rounded to the even one."""
+    return round((has - keeps) / 2)
 
 
 def _is_size(value: Any) -> bool:

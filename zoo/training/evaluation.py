@@ -6,11 +6,12 @@ import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from zoo.data.splits import count_samples, find_input_shape, hash_splits
+from zoo.data.fitted import fit_splits
+from zoo.data.splits import DataSplits, count_samples, find_input_shape, hash_splits
 from zoo.data.workers import name_dead_worker
 from zoo.display import make_table, say, say_scores
 from zoo.errors import DivergedError, IncompatibleError, UsageError, quote
@@ -24,6 +25,7 @@ from zoo.registry.compatibility import show_shape
 from zoo.registry.entries import Registry
 from zoo.registry.global_state import restore_after_errors
 from zoo.registry.places import open_places
+from zoo.registry.preprocess import Preprocess
 from zoo.training.blame import blame_plugin, watching
 from zoo.training.confusion import ClassScore, score_predictions
 from zoo.training.inputs import make_test_batches
@@ -136,12 +138,14 @@ def evaluate(
     with restore_after_errors(), use_seed(config.seed), use_threads(config.threads), blamed:
         splits = load_splits(plan, places.data_dir, offline=places.offline)
         shape = find_input_shape(plan.dataset.name, splits)
-        _check_fit(predictor, plan.dataset.name, tuple(splits.class_names), shape)
+        preprocess = _choose_preprocess(predictor, splits, shape)
+        fitted, shape = fit_splits(splits, preprocess, shape)
+        _check_fit(predictor, plan.dataset.name, tuple(splits.class_names), preprocess.output_shape(shape))
         predictor.model.to(plan.device)
         built = build_metrics(plan, len(splits.class_names))
         with blame_model(predictor.weights):
             find_threads(plan, predictor.model, predictor.input_shape)
-        batches = make_test_batches(plan, splits, splits.test, predictor.preprocess, shape)
+        batches = make_test_batches(plan, fitted, fitted.test, preprocess, shape)
         collector = OutcomeCollector()
         show = watching(bar if progress else no_progress, plan)
         started = time.perf_counter()
@@ -174,8 +178,20 @@ def evaluate(
     )
 
 
-def _check_fit(predictor: Predictor, dataset: str, theirs: tuple[str, ...], shape: tuple[int, ...]) -> None:
-    """Refuse a data set that these weights cannot be measured on."""
+def _choose_preprocess(predictor: Predictor, splits: DataSplits, shape: tuple[int, ...]) -> Preprocess:
+    """Return how inputs are made of a data set: as the weights say, of pictures of any size as those are predicted."""
+    own, wanted = predictor.preprocess, predictor.input_shape
+    if splits.preprocess is None or not splits.preprocess.rounded or len(shape) != 3 or len(wanted) != 3:
+        return own
+    if own.resize is None:
+        own = replace(own, resize=(wanted[1], wanted[2]), crop=None)
+    if own.channels is None and {shape[0], wanted[0]} == {1, 3}:
+        own = replace(own, channels=wanted[0])
+    return replace(own, rounded=True)
+
+
+def _check_fit(predictor: Predictor, dataset: str, theirs: tuple[str, ...], made: tuple[int, ...]) -> None:
+    """Refuse a data set that these weights cannot be measured on; `made` is the shape of the inputs made of it."""
     model, ours = predictor.weights.model, predictor.class_names
     if theirs != ours:
         if len(ours) != len(theirs):
@@ -184,6 +200,5 @@ def _check_fit(predictor: Predictor, dataset: str, theirs: tuple[str, ...], shap
             first = next(index for index, name in enumerate(ours) if name != theirs[index])
             why = f"class {first} is {ours[first]!r} in the weights, {theirs[first]!r} in the data set"
         raise UsageError(f"weights of {quote(model)} do not fit dataset {quote(dataset)}", why)
-    made = predictor.preprocess.output_shape(shape)
     if made != predictor.input_shape:
         raise IncompatibleError(model, dataset, f"inputs of {show_shape(predictor.input_shape)}", show_shape(made))

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from zoo.data.batches import Batches
+from zoo.data.fitted import fit_splits
 from zoo.data.loading import find_false_claims, prepare_dataset
 from zoo.data.splits import DataSplits, find_input_shape, hash_splits
 from zoo.data.validation import hold_back
@@ -85,7 +86,6 @@ def prepare(request: Request) -> Preparation:
     if plan.config.validation:
         splits = hold_back(plan.dataset.name, splits, plan.config.validation, plan.config.split_seed, digest)
     choice = _find_choice(plan, splits)
-    warn_of_overlaps(plan, splits)
     declared = splits.preprocess or Preprocess()
     if pretrained is not None:
         declared = pretrained.choose_preprocess(plan.model, plan.dataset.name, splits, raw_shape, declared)
@@ -94,6 +94,8 @@ def prepare(request: Request) -> Preparation:
     )
     for note in adapted:
         log.info("adapted the data to %s: %s", plan.model.name, note)
+    splits, raw_shape = fit_splits(splits, preprocess, raw_shape)
+    warn_of_overlaps(plan, splits)
     input_shape = preprocess.output_shape(raw_shape)
     classes = len(splits.class_names)
 
