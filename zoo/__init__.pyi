@@ -65,6 +65,7 @@ from zoo.registry.decorators import logger as logger
 from zoo.registry.decorators import loss as loss
 from zoo.registry.decorators import metric as metric
 from zoo.registry.decorators import model as model
+from zoo.registry.decorators import weights as weights
 from zoo.registry.entries import Entry as Entry
 from zoo.registry.entries import Registry as Registry
 from zoo.registry.entries import list_datasets as list_datasets
@@ -78,6 +79,7 @@ from zoo.registry.listing import PluginState as PluginState
 from zoo.registry.listing import list as list
 from zoo.registry.listing import plugins as plugins
 from zoo.registry.preprocess import Preprocess as Preprocess
+from zoo.registry.pretrained import PretrainedWeights as PretrainedWeights
 from zoo.registry.settings import TrainConfig as TrainConfig
 from zoo.registry.specs import DatasetSpec as DatasetSpec
 from zoo.registry.specs import FileSpec as FileSpec

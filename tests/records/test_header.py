@@ -422,6 +422,10 @@ GOOD = make_metadata(
     init={"path": "/a/b.safetensors", "digest": "0" * 64},
     adapted_from={"path": "/a/b.safetensors", "digest": "0" * 64},
     converted_from={"path": "/a/b.safetensors", "digest": "0" * 64, "model": "plugin/net"},
+    published={
+        **{"name": "net.one", "plugin": {"name": "plugin"}, "license": "MIT", "homepage": "https://x.org"},
+        **{"source": "https://x.org/net.bin", "sha256": "0" * 64, "metrics": {"accuracy": 0.5}},
+    },
     frozen=["layer_stack.0.*"],
 )
 
@@ -478,6 +482,7 @@ WRONG = {
     "class_names": [[1], ["a", None], "ab", {"a": 0}],
     "init": ["x", {}, {"path": "x"}, {"path": 1, "digest": ""}],
     "adapted_from": ["x", {}, {"digest": "x"}],
+    "published": ["x", {}, {"name": "n"}, {"name": "n", "plugin": {"name": "p"}, "license": 3}],
     "converted_from": ["x", {}, {"path": "x", "digest": "x"}, {"path": "x", "digest": "x", "model": 1}],
     "frozen": ["*", {}, [1], [None]],
     "recipe": ["short", {}, [1], {"name": "short"}, {"name": "../x", "plugin": {"name": "p"}}],

@@ -32,7 +32,10 @@ FLAWED: dict[str, tuple[Entry, str]] = {
     "shape": (("model", {"name": "net", "input_shape": [0]}), "input_shape: expected a whole number"),
     "dataset": (("dataset", {"name": "aux"}), f"name: 'aux' {DEVICE}"),
     "metric": (("metric", {"name": "m", "bounds": [1, 0]}), "bounds: expected lowest and highest value"),
-    "weights": (("weights", {"name": "w", "model": "first", "dataset": "shapes"}), "file, url: expected one of them"),
+    "weights": (
+        ("weights", {"name": "w", "model": "first", "dataset": "shapes"}),
+        "file, url, loader: expected one of them",
+    ),
     "twice": (("model", {"name": "net", "aliases": ["net"]}), "declared twice"),
 }
 

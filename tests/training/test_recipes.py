@@ -10,8 +10,8 @@ import pytest
 
 import zoo
 from zoo.cli.main import main
+from zoo.models.references import find_weights
 from zoo.records.header import read_header
-from zoo.records.references import find_weights
 from zoo.records.runs import read_record
 from zoo.registry.manifest import first_party_path, read_manifest
 from zoo.registry.places import open_places

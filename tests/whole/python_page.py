@@ -59,14 +59,16 @@ GROUPS = {
     "Checks": ("check", "Diagnosis", "plugin_test", "certify", "Certificate", "Finding"),
     "Plugins": (
         *("plugin_new", "NewPlugin", "Registry", "Entry", "model", "dataset", "metric", "loss"),
-        *("logger", "hookimpl"),
+        *("logger", "weights", "hookimpl"),
         *("ModelSpec", "DatasetSpec", "MetricSpec", "LossSpec", "LoggerSpec", "RecipeSpec", "WeightsSpec", "FileSpec"),
+        "PretrainedWeights",
     ),
     "Errors": (),
 }
 """The names under their headings, in the order of the page; errors are found by their class."""
 IN_CONTRACT = (
     *("ModelSpec", "DatasetSpec", "MetricSpec", "LossSpec", "LoggerSpec", "RecipeSpec", "WeightsSpec", "FileSpec"),
+    "PretrainedWeights",
 )
 PAGES = {"augment": "augmentation.md"}
 """The page of each public module."""

@@ -144,6 +144,7 @@ def make_contract_page() -> str:
         "`RecipeSpec`": describe_fields(zoo.RecipeSpec),
         "`LossSpec`": describe_fields(LossSpec, Spec),
         "`WeightsSpec`": describe_fields(zoo.WeightsSpec),
+        "`PretrainedWeights`": describe_fields(zoo.PretrainedWeights),
         "A metric object": f"{inspect.getdoc(Metric)}\n\n{describe_methods(Metric)}\n\n{optional}",
         "Manifests": inspect.getdoc(manifest),
         "Decorators": describe_calls(decorators),

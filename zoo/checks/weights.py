@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zoo.checks.base import Check, Fault, Untried
 from zoo.errors import DownloadError, PluginError, ZooError
 from zoo.models.predictor import verify
-from zoo.records.references import resolve_file
+from zoo.models.references import resolve_file
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.specs import WeightsSpec
 
@@ -30,7 +30,8 @@ def check_proof(subject: WeightsSubject) -> str:
     """
     fix = "Save them anew with zoo run or zoo.save, with the model of this plugin"
     try:
-        checks = verify(resolve_file(subject.entry, offline=subject.offline), registry=subject.registry).checks
+        path = resolve_file(subject.entry, subject.registry, offline=subject.offline)
+        checks = verify(path, registry=subject.registry).checks
     except DownloadError as error:
         raise Untried(f"the file is not here and cannot be fetched: {error}") from error
     except PluginError as error:

@@ -83,11 +83,14 @@ def _is_higher_better(metric: str, registry: Registry) -> bool:
 
 def count_values(entry: Entry[Any]) -> int | None:
     """Return the number of values in the tensors of registered weights, None where their file is not here."""
+    from zoo.models.references import find_file
     from zoo.records.header import read_header
-    from zoo.records.references import resolve_file
 
     try:
-        header = read_header(resolve_file(entry, offline=True))
+        path = find_file(entry)
+        header = read_header(path) if path is not None else None
     except ZooError:
+        return None
+    if header is None:
         return None
     return sum(prod(tensor.shape) for tensor in header.tensors.values())

@@ -20,10 +20,10 @@ from zoo.models.freezing import freeze as freeze_parameters
 from zoo.models.golden import MAX_SAMPLES, make_golden
 from zoo.models.predictor import load_path
 from zoo.models.pretrained import read_pretrained
+from zoo.models.references import find_weights
 from zoo.models.saving import save_proven
 from zoo.records.metadata import DatasetOrigin, ImageForm, WeightsMetadata
 from zoo.records.plain import to_json_table
-from zoo.records.references import find_weights
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.factories import build_model, load_factory

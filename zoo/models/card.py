@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.display import align, make_table
-from zoo.errors import DownloadError, UnknownNameError, UsageError, quote, suggest
+from zoo.errors import UnknownNameError, UsageError, quote, suggest
+from zoo.models.references import find_file, find_reference
 from zoo.records.facts import Facts, describe_entry, describe_weights, is_reference
-from zoo.records.references import find_entries, find_weights
 from zoo.registry.arguments import checked
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.entries import Entry, Registry, choose_registry
@@ -90,14 +90,12 @@ def show(
         if layers or counts:
             asked, kind = ("layers", "model") if layers else ("counts", "data set")
             raise UsageError(f"{asked} and weights were both given", fix=f"Give the name of the {kind}")
-        try:
-            path = find_weights(name, open_places(chosen, runs_dir=runs_dir, offline=True))
-        except DownloadError:
-            # Registered weights are shown from their declaration: showing them must not fetch them.
-            model, _, dataset_name = text.rpartition("@")
-            entries = find_entries(model, dataset_name, chosen)
-        else:
+        found = find_reference(name, open_places(chosen, runs_dir=runs_dir, offline=True))
+        # Registered weights that are not here are shown from their declaration: showing them must not fetch them.
+        path = found if isinstance(found, Path) else find_file(found)
+        if path is not None:
             return Card(facts=(describe_weights(path, chosen),), is_weights=True)
+        entries = [found] if isinstance(found, Entry) else []
     else:
         entries = _find_entries(chosen, text)
     table = _build_layers(chosen, text, dataset, params or {}) if layers else None

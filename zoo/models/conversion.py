@@ -12,11 +12,11 @@ from zoo.display import make_table, say
 from zoo.errors import StorageError, UsageError, WeightsError, quote
 from zoo.models.blame import blame_model
 from zoo.models.golden import check_golden
+from zoo.models.references import find_weights
 from zoo.models.saving import save_proven
 from zoo.models.weights import check_digests, hash_tensors, read_model
 from zoo.records.header import read_header
 from zoo.records.metadata import ModelOrigin, read_metadata
-from zoo.records.references import find_weights
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.factories import load_factory

@@ -23,10 +23,10 @@ from zoo.models.drift import find_oddity
 from zoo.models.golden import TOLERANCE, check_golden
 from zoo.models.inputs import Images, InputMaker, merge
 from zoo.models.predictions import Predictions
+from zoo.models.references import find_weights
 from zoo.models.weights import check_digests, read_model
 from zoo.records.header import read_header
 from zoo.records.metadata import WeightsMetadata, read_metadata
-from zoo.records.references import find_weights
 from zoo.registry.arguments import checked
 from zoo.registry.compatibility import show_shape
 from zoo.registry.entries import Registry

@@ -12,7 +12,14 @@ from typing import Any
 
 from zoo.errors import ZooError
 from zoo.records.header import read_header
-from zoo.records.metadata import DatasetOrigin, InputStatistics, RecipeOrigin, WeightsMetadata, read_metadata
+from zoo.records.metadata import (
+    DatasetOrigin,
+    InputStatistics,
+    Publication,
+    RecipeOrigin,
+    WeightsMetadata,
+    read_metadata,
+)
 from zoo.records.plain import to_json_data
 from zoo.records.repeat import follow_recipe, write_command
 from zoo.records.runs import FINISHED, RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
@@ -132,6 +139,7 @@ def _weights_rows(spec: WeightsSpec) -> list[tuple[str, str]]:
         ("license", spec.license),
         ("source", spec.homepage),
         ("file", spec.file),
+        ("loader", _name_factory(spec.loader) if spec.loader else ""),
         ("download", f"{_show_download(spec.size, 1)}: {spec.url}" if spec.size else ""),
         ("sha256", spec.sha256),
     ]
@@ -224,6 +232,7 @@ def _list_rows(metadata: WeightsMetadata, settings: Mapping[str, Any]) -> list[t
         ("started from", metadata.init.path if metadata.init else ""),
         ("adapted from", metadata.adapted_from.path if metadata.adapted_from else ""),
         ("converted from", f"{origin.path}, weights of {origin.model}" if origin else ""),
+        *_list_publication(metadata.published),
         ("frozen", _show(list(metadata.frozen))),
         ("dataset", dataset.name),
         ("dataset params", _show(dataset.params)),
@@ -231,11 +240,28 @@ def _list_rows(metadata: WeightsMetadata, settings: Mapping[str, Any]) -> list[t
         ("metrics", _show(metadata.metrics)),
         ("recipe", _show_recipe(metadata.recipe)),
         ("averaged", _show_average(metadata.train_config)),
-        ("trained with", "; ".join(filter(None, [_show(dict(settings)), "else zoo's defaults"]))),
+        ("trained with", _show_settings(settings) if metadata.train_config else ""),
         *((fact, _show(getattr(metadata, fact))) for fact in ("seed", "device", "threads", "versions", "format")),
         ("odd images", _show_warned(metadata.statistics)),
         ("golden samples", str(len(golden.labels)) if golden else "none: zoo verify cannot prove its predictions"),
     ]
+
+
+def _list_publication(published: Publication | None) -> list[tuple[str, str]]:
+    """Return what is said of registered weights that a file was made of."""
+    if published is None:
+        return []
+    return [
+        ("published as", published.qualified_name),
+        ("license", published.license),
+        ("source", published.homepage or published.source),
+        ("sha256", published.sha256),
+        ("stated scores", _show(dict(published.metrics))),
+    ]
+
+
+def _show_settings(unusual: Mapping[str, Any]) -> str:
+    return "; ".join(filter(None, [_show(dict(unusual)), "else zoo's defaults"]))
 
 
 def _show_average(config: Any) -> str:

@@ -214,6 +214,14 @@ are_scores = are_values(_or_none(is_number))
 is_file = partial(is_table, path=is_text, digest=is_text)
 _is_origin = partial(is_table, name=_is_name)
 is_recipe = partial(is_table, name=_is_name, plugin=_is_origin, changed=_or_none(are_all(is_text)))
+_or_text = _or_none(is_text)
+_is_publication = partial(
+    is_table,
+    name=_is_name,
+    plugin=_is_origin,
+    metrics=_or_none(are_scores),
+    **dict.fromkeys(("license", "homepage", "source", "sha256"), _or_text),
+)
 STEPS = ("scale", "channels", "resize", "mean", "std")
 LATER_STEPS = ("interpolation", "crop", "rounded")
 """Steps that files of format 1 do not have, and others need not have."""
@@ -237,6 +245,7 @@ OPTIONAL: dict[str, tuple[str, Form]] = {
     "init": ("a path and a digest", is_file),
     "adapted_from": ("a path and a digest", is_file),
     "converted_from": ("a path, a digest and a model", partial(is_file, model=is_text)),
+    "published": ("a name, a plugin and texts", _is_publication),
     "frozen": ("a list of texts", are_all(is_text)),
     "dataset": (
         "a table with a name, a plugin and params",

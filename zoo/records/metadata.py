@@ -105,6 +105,49 @@ class ModelOrigin(FileOrigin):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Publication:
+    """The registered weights that a file was made of, and what is said of them there.
+
+    Fields:
+        name: Their name without their plugin.
+        plugin: The plugin that provides them.
+        license: Under which terms they may be used.
+        homepage: Where they come from.
+        source: The address or path that their tensors were read from, of this machine the name alone.
+        sha256: The SHA-256 of the file there.
+        metrics: Their scores as the plugin states them; nothing here has measured these.
+    """
+
+    name: str
+    plugin: Origin
+    license: str = ""
+    homepage: str = ""
+    source: str = ""
+    sha256: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def qualified_name(self) -> str:
+        """`plugin/name`."""
+        return self.plugin.qualify(self.name)
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> Publication:
+        """Read a table that has its form."""
+        said = {part.name: table[part.name] for part in fields(cls) if table.get(part.name)}
+        return cls(**{**said, "plugin": Origin.from_json(table["plugin"])})
+
+    def without_folder(self) -> Publication:
+        """Return it with the names of local files alone."""
+        source = Path(self.source).name if Path(self.source).is_absolute() else self.source
+        return replace(self, plugin=self.plugin.without_folder(), source=source)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table that files hold; what is not known is left out."""
+        return to_json_table({key: value for key, value in vars(self).items() if value})
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecipeOrigin:
     """The recipe that a training followed.
 
@@ -196,6 +239,7 @@ class WeightsMetadata:
     init: FileOrigin | None = None
     adapted_from: FileOrigin | None = None
     converted_from: ModelOrigin | None = None
+    published: Publication | None = None
     frozen: tuple[str, ...] = ()
     input_shape: tuple[int, ...]
     class_names: tuple[str, ...]
@@ -244,7 +288,9 @@ class WeightsMetadata:
         files = {key: getattr(self, key) for key in ("init", "adapted_from", "converted_from")}
         origins = {key: origin and origin.without_folder() for key, origin in files.items()}
         recipe = self.recipe and replace(self.recipe, plugin=self.recipe.plugin.without_folder())
-        return replace(self, plugin=self.plugin.without_folder(), dataset=dataset, recipe=recipe, **origins)
+        published = self.published and self.published.without_folder()
+        plugin = self.plugin.without_folder()
+        return replace(self, plugin=plugin, dataset=dataset, recipe=recipe, published=published, **origins)
 
     def to_json(self) -> dict[str, Any]:
         """Return the table that a file holds; what is not known is left out."""
@@ -296,6 +342,7 @@ PARTS: dict[str, Callable[[Any], Any]] = {
     "dataset": DatasetOrigin.from_json,
     "process": ProcessOrigin.from_json,
     "recipe": RecipeOrigin.from_json,
+    "published": Publication.from_json,
     "preprocess": Preprocess.from_dict,
     "image": partial(_read_fields, ImageForm),
     "statistics": _read_statistics,

@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args, overload
 from zoo.display import say
 from zoo.errors import AmbiguousNameError, UnknownNameError, UsageError, ZooError, ask, closest, find_variants, quote
 from zoo.registry.arguments import checked
-from zoo.registry.index import ensure_indexed, find_names, find_specs
+from zoo.registry.index import ensure_indexed, find_names, find_specs, find_weights_of
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import (
     FIRST_PARTY,
@@ -201,6 +201,15 @@ class Registry:
             pattern = f"*{pattern}*"
         entries = [entry for plugin in plugins for entry in _find_matching(plugin, kind, pattern)]
         return sorted(entries, key=lambda entry: (not entry.is_first_party, entry.qualified_name))
+
+    def list_weights_of(self, model: Entry[ModelSpec]) -> list[Entry[WeightsSpec]]:
+        """Return the weights, of all plugins, that name a model by its bare name or an alias of it, zoo's own first.
+
+        A name that several plugins have may mean another one's model.
+        """
+        names = {model.name, *model.spec.aliases}
+        entries = [Entry(spec, plugin) for plugin in self.plugins for spec in find_weights_of(plugin, names)]
+        return sorted(entries, key=lambda entry: not entry.is_first_party)
 
     @overload
     def get(self, kind: Literal["model"], name: str) -> Entry[ModelSpec]: ...

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -26,7 +26,7 @@ from zoo.registry.flaws import Flaw
 from zoo.registry.imports import import_object, is_imported, list_imported
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import Plugin
-from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, Spec
+from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, WeightsSpec
 from zoo.storage import processes
 from zoo.storage.files import FileState, describe_file, digest, write_file
 from zoo.storage.folders import zoo_home
@@ -108,6 +108,19 @@ def find_specs(plugin: Plugin, kind: str, is_wanted: Callable[..., bool]) -> lis
     return [_to_spec(kind, row) for row in rows if is_wanted(row["name"], *row.get("aliases", ()))]
 
 
+def find_weights_of(plugin: Plugin, models: Collection[str]) -> list[WeightsSpec]:
+    """Return the specs of weights whose model goes by one of these bare names; no others are made from the index."""
+
+    def is_wanted(model: str) -> bool:
+        return model.rpartition("/")[2] in models
+
+    ensure_indexed(plugin)
+    if plugin.specs is not None:
+        return [spec for spec in plugin.specs if isinstance(spec, WeightsSpec) and is_wanted(spec.model)]
+    rows = [row for kind, row in plugin.indexed or () if kind == "weights" and is_wanted(row["model"])]
+    return [WeightsSpec(**row) for row in rows]
+
+
 def _apply_listing(plugin: Plugin, listing: Listing) -> None:
     plugin.problem = plugin.broken(*listing.problem) if listing.problem else None
     plugin.seconds, plugin.warnings = listing.seconds, list(listing.warnings)
@@ -145,14 +158,15 @@ def _find_cache(plugin: Plugin) -> tuple[Path, dict[str, Any]]:
 
     Those are versions, and the manifest or the file of the module, which is found without importing it.
     """
-    file = plugin.source if isinstance(plugin.source, Path) else _find_module(str(plugin.source))
+    file = plugin.source if isinstance(plugin.source, Path) else find_module(str(plugin.source))
     state = asdict(describe_file(file)) if file else None
     source = {"zoo": __version__, "version": plugin.version, "needs": list(plugin.requires), "file": state}
     place = digest(f"{plugin.source}\0{file}")[:16]
     return zoo_home() / "cache" / f"index-{plugin.name}-{place}.json", source
 
 
-def _find_module(name: str) -> Path | None:
+def find_module(name: str) -> Path | None:
+    """Return the file of a module, which is not imported; None where there is none."""
     top, *rest = name.split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -279,24 +293,31 @@ def _to_row(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
 
 
 def _to_fields(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
-    declared = {each.name: getattr(spec, each.name) for each in fields(SPEC_CLASSES[spec.kind])}
-    row = {name: value for name, value in declared.items() if value not in (None, "", (), {})}
-    if isinstance(spec, Spec):
-        row["factory"] = name_factory(plugin, spec)
+    declared = {each: getattr(spec, each.name) for each in fields(SPEC_CLASSES[spec.kind])}
+    said = {each: value for each, value in declared.items() if value is not each.default}
+    row = {each.name: value for each, value in said.items() if value not in (None, "", (), {})}
+    for key in ("factory", "loader"):
+        if key in row:
+            row[key] = name_callable(plugin, spec, key)
     return row
 
 
-def name_factory(plugin: Plugin, spec: Spec) -> str:
-    """Return `"package.module:object"` of a spec's factory; raise PluginError where it cannot be found by that."""
-    if isinstance(spec.factory, str):
-        return spec.factory
-    reference = f"{getattr(spec.factory, '__module__', None)}:{getattr(spec.factory, '__qualname__', None)}"
+def name_callable(plugin: Plugin, spec: AnySpec, key: str = "factory") -> str:
+    """Return `"package.module:object"` of a spec's factory or loader.
+
+    Raises:
+        PluginError: it cannot be found by that.
+    """
+    named = getattr(spec, key)
+    if isinstance(named, str):
+        return named
+    reference = f"{getattr(named, '__module__', None)}:{getattr(named, '__qualname__', None)}"
     try:
         found = import_object(reference)
     except Exception:  # noqa: BLE001 whatever it is, the factory cannot be found again by name
         found = None
-    if found != spec.factory:
-        cause = "its factory cannot be imported by its name; expected a function or class of a module"
+    if found != named:
+        cause = f"its {key} cannot be imported by its name; expected a function or class of a module"
         raise plugin.broken(f"{spec.kind} {quote(spec.name)}", cause)
     return reference
 

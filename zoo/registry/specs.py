@@ -314,7 +314,8 @@ class RecipeSpec:
 class WeightsSpec:
     """Trained weights that a plugin ships or points to.
 
-    They are in a file that `zoo run` or `zoo.save` wrote. Declare either `file`, or `url` with `size` and `sha256`.
+    They are in a file that `zoo run` or `zoo.save` wrote, or another library has them. Declare one of three: `file`,
+    `url` with `size` and `sha256`, or `loader`.
 
     Fields:
         name: What users type, as for models; `MODEL@DATASET` finds them too.
@@ -324,8 +325,12 @@ class WeightsSpec:
         aliases: Further names for the same thing.
         file: Where they are, `"package:path/in/it.safetensors"`; in a manifest given by path also a path beside it.
         url: Address to fetch them from when they are used: https, or http on this very machine.
+        loader: A function that gives them, `"package.module:function"`; in code also the function itself. It is called
+            as `loader(*, name, offline)` when they are first used, and gives `PretrainedWeights`. zoo checks these
+            against the model and keeps them as a weights file, which is used from then on.
         size: Size of the file there, in bytes.
         sha256: Its SHA-256, 64 lower-case hexadecimal digits.
+        default: Whether `MODEL@DATASET` means these where there are several.
         metrics: The value of each metric on the test split, by the name of the metric.
         homepage: Where they come from.
         license: Under which terms they may be used.
@@ -343,6 +348,8 @@ class WeightsSpec:
     url: str = ""
     size: int | None = None
     sha256: str = ""
+    loader: str | Factory = ""
+    default: bool = False
     metrics: Mapping[str, float] = field(default_factory=dict)
     homepage: str = ""
     license: str = ""
@@ -353,16 +360,20 @@ class WeightsSpec:
         fields.check_reference("model", self.model)
         fields.check_reference("dataset", self.dataset)
         fields.freeze_names(self, "aliases")
-        if bool(self.file) == bool(self.url):
-            raise ValueError("file, url: expected one of them")
-        if self.file:
-            fields.check_package_path("file", self.file)
-            if self.size is not None or self.sha256:
-                raise ValueError("size, sha256: only together with url")
-        else:
+        if [self.file, self.url, self.loader].count("") != 2:
+            raise ValueError("file, url, loader: expected one of them")
+        if self.url:
             fields.check_url("url", self.url)
             fields.check_int("size", self.size, 1)
             fields.check_sha256("sha256", self.sha256)
+        elif self.size is not None or self.sha256:
+            raise ValueError("size, sha256: only together with url")
+        if self.file:
+            fields.check_package_path("file", self.file)
+        if self.loader:
+            fields.check_factory("loader", self.loader)
+        if not isinstance(self.default, bool):
+            raise ValueError(f"default: expected true or false, got {show(self.default)}")
         fields.freeze_map(self, "metrics")
         fields.check_numbers("metrics", self.metrics)
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.display import say
 from zoo.errors import DataError, UsageError, one_line, quote, shorten
+from zoo.models.references import find_weights
 from zoo.records.header import read_header
 from zoo.records.history import Epoch
 from zoo.records.metadata import WeightsMetadata, read_metadata
-from zoo.records.references import find_weights
 from zoo.records.runs import FINISHED, PREDICTIONS_FILE, RECORD_FILE, UNKNOWN, WEIGHTS_FILE, RunRecord, read_record
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry

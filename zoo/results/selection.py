@@ -23,9 +23,9 @@ from zoo.errors import (
     shorten,
     suggest,
 )
+from zoo.models.references import find_weights
 from zoo.records.header import read_header
 from zoo.records.metadata import DatasetOrigin, read_metadata
-from zoo.records.references import find_weights
 from zoo.records.runs import RECORD_FILE, RUNNING, UNKNOWN, WEIGHTS_FILE, read_record
 from zoo.registry.places import Places
 from zoo.results.names import name_results

@@ -18,8 +18,8 @@ from zoo.errors import DivergedError, IncompatibleError, UsageError, quote
 from zoo.models.blame import blame_model
 from zoo.models.device import use_seed, use_threads
 from zoo.models.predictor import Predictor, load_path
+from zoo.models.references import find_weights
 from zoo.records.plain import to_json_table
-from zoo.records.references import find_weights
 from zoo.registry.arguments import checked
 from zoo.registry.compatibility import show_shape
 from zoo.registry.entries import Registry

@@ -9,7 +9,7 @@ from zoo.errors import ErrorCollector, SettingError, UsageError, ZooError
 from zoo.models.freezing import check_patterns
 from zoo.models.pretrained import Pretrained, read_pretrained
 from zoo.models.provider import find_model
-from zoo.records.references import find_weights
+from zoo.models.references import find_weights
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places
 from zoo.training.plan import Plan, Wanted, make_plan

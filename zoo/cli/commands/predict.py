@@ -17,7 +17,6 @@ from zoo.cli.grid import MAX_CELLS, make_thumbnail, save_grid
 from zoo.cli.options import Discover, debug_option, place_options, plugin_options, prepare_for_torch
 from zoo.cli.output import escape, write_error, write_json, write_note, write_result, write_table
 from zoo.errors import DataError, ErrorCollector, SettingError, UsageError, ZooError, quote
-from zoo.records.references import find_weights
 from zoo.registry.places import open_places
 
 if TYPE_CHECKING:
@@ -75,6 +74,7 @@ def predict_command(
     from zoo.models.device import choose_threads, use_threads
     from zoo.models.predictor import load
     from zoo.models.probe import count_flop
+    from zoo.models.references import find_weights
 
     registry, errors = discover(), ErrorCollector()
     # What is wrong with either is said together: who mixed them up is told more by both.

@@ -14,7 +14,7 @@ from zoo.errors import IncompatibleError, UsageError, quote
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.distributions import normalize_name
 from zoo.registry.imports import find_beside
-from zoo.registry.index import ensure_indexed, name_factory
+from zoo.registry.index import ensure_indexed, name_callable
 from zoo.registry.manifest import first_party_path, read_manifest
 from zoo.registry.plugins import DISTRIBUTION, Plugin, plugin_from_path
 from zoo.registry.preprocess import Preprocess
@@ -102,7 +102,7 @@ def _list_specs(plugin: Plugin, path: Path) -> list[Spec]:
             raise plugin.broken(
                 f"weights {quote(spec.name)}", why, "Take them out, and make them anew with zoo.convert"
             )
-        name_factory(plugin, spec)
+        name_callable(plugin, spec)
         found.append(spec)
     return found
 

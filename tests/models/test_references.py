@@ -25,7 +25,7 @@ from zoo.errors import (
     WeightsError,
     ZooError,
 )
-from zoo.records.references import find_weights
+from zoo.models.references import find_weights
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
 from zoo.storage.folders import zoo_home
@@ -302,8 +302,11 @@ def test_weights_elsewhere_are_fetched_once_and_verified(server: Server, runs: P
 @pytest.mark.parametrize(
     ("table", "why"),
     [
-        ("", "file, url: expected one of them"),
-        (f'file = "a:b"\nurl = "https://x.org/w"\nsize = 3\nsha256 = "{SHA}"', "file, url: expected one of them"),
+        ("", "file, url, loader: expected one of them"),
+        (
+            f'file = "a:b"\nurl = "https://x.org/w"\nsize = 3\nsha256 = "{SHA}"',
+            "file, url, loader: expected one of them",
+        ),
         ('url = "https://x.org/w"', "size: expected a whole number"),
         ('url = "https://x.org/w"\nsize = 3', "sha256: expected a SHA-256"),
         (f'url = "ftp://x.org/w"\nsize = 3\nsha256 = "{SHA}"', "url: expected an https:// address"),

@@ -13,10 +13,11 @@ from typing import Literal
 from zoo.errors import DownloadError, StorageError, UnknownNameError, WeightsError, ZooError, describe, quote
 from zoo.records.runs import RECORD_FILE, UNKNOWN, WEIGHTS_FILE, RunRecord, list_runs, read_record
 from zoo.registry.entries import Entry, Registry
-from zoo.registry.index import find_names
+from zoo.registry.index import find_module, find_names
 from zoo.registry.places import Places
 from zoo.registry.specs import FileSpec, WeightsSpec
 from zoo.storage import folders
+from zoo.storage.files import digest
 
 REFERENCE = re.compile(r"[\w.-]*(/[\w.-]+)?(@[\w.-]*(/[\w.-]+)?)?", re.ASCII)
 
@@ -24,12 +25,22 @@ REFERENCE = re.compile(r"[\w.-]*(/[\w.-]+)?(@[\w.-]*(/[\w.-]+)?)?", re.ASCII)
 def find_weights(reference: str | os.PathLike[str], places: Places) -> Path:
     """Return the weights file that a reference means; registered weights that lie elsewhere are fetched.
 
+    Raises:
+        WeightsError, UnknownNameError, AmbiguousNameError: see `find_reference`.
+        PluginError, DownloadError, StorageError: registered weights cannot be had.
+    """
+    found = find_reference(reference, places)
+    return found if isinstance(found, Path) else resolve_file(found, places.registry, offline=places.offline)
+
+
+def find_reference(reference: str | os.PathLike[str], places: Places) -> Path | Entry[WeightsSpec]:
+    """Return the weights file or the registered weights that a reference means; nothing is imported or fetched.
+
     A path that exists wins. `MODEL`, `DATASET` and the name of an entry may be `plugin/name`.
 
     Raises:
-        WeightsError: there is no such file or run.
+        WeightsError: there is no such file or run, or several weights and none of them is the default.
         UnknownNameError, AmbiguousNameError: no registered weights of that name, or several.
-        PluginError, DownloadError: registered weights cannot be had.
     """
     text = os.fspath(reference)
     fix = "Give a .safetensors file or a run folder"
@@ -64,7 +75,7 @@ def find_weights(reference: str | os.PathLike[str], places: Places) -> Path:
     if at:
         raise WeightsError(f"no weights are called {quote(text)}", fix="Give @last, @best or MODEL@DATASET")
     try:
-        return resolve_file(registry.get("weights", text), offline=places.offline)
+        return registry.get("weights", text)
     except UnknownNameError:
         if "/" in text:  # it may well have been meant as a path
             raise missing from None
@@ -90,28 +101,80 @@ def _miss_weights(run: Path, places: Places) -> WeightsError:
     return WeightsError(f"no weights at {quote(run)}", f"{why}; {record.error}" if record.error else why)
 
 
-def resolve_file(entry: Entry[WeightsSpec], *, offline: bool) -> Path:
-    """Return the file of registered weights, fetched and verified where the entry has an address.
+def resolve_file(entry: Entry[WeightsSpec], registry: Registry, *, offline: bool) -> Path:
+    """Return the file of registered weights, fetched and verified where they lie elsewhere.
+
+    Raises:
+        PluginError: the file that the plugin ships is not there, or what its loader gives is not right.
+        DownloadError: it cannot be fetched.
+        StorageError: it cannot be kept.
+    """
+    if entry.spec.url:
+        return _fetch(entry, offline=offline)
+    if found := find_file(entry):
+        return found
+    from zoo.models.published import fetch_published
+
+    model = registry.get("model", _resolve("model", entry, registry))
+    return fetch_published(entry, model, _place_published(entry), offline=offline)
+
+
+def find_file(entry: Entry[WeightsSpec]) -> Path | None:
+    """Return the file of registered weights where it is here, or None; nothing is imported, fetched or verified.
 
     Raises:
         PluginError: the file that the plugin ships is not there.
-        DownloadError: it cannot be fetched.
+    """
+    spec = entry.spec
+    if spec.file:
+        return _find_shipped(entry)
+    path = _place_published(entry) if spec.loader else _place_fetched(spec)
+    return path if path.is_file() else None
+
+
+def _fetch(entry: Entry[WeightsSpec], *, offline: bool) -> Path:
+    from zoo.registry.downloads import fetch_files
+
+    spec, path = entry.spec, _place_fetched(entry.spec)
+    file = FileSpec(path=path.name, size=spec.size or 0, sha256=spec.sha256, urls=(spec.url,))
+    try:
+        fetch_files([file], path.parent, offline=offline, name=entry.name)
+    except DownloadError as error:
+        by_hand = f"save {spec.url} as {path} yourself"
+        fix = f"Run with offline=False, or {by_hand}" if offline else f"Try again, or {by_hand}"
+        raise DownloadError(error.what, error.why, fix) from error
+    except StorageError as error:
+        raise StorageError(error.what, error.why, "Choose another place with ZOO_HOME") from error
+    return path
+
+
+def _place_fetched(spec: WeightsSpec) -> Path:
+    return folders.zoo_home() / "weights" / f"{spec.sha256}.safetensors"
+
+
+def _place_published(entry: Entry[WeightsSpec]) -> Path:
+    """Return the place of the file that is made of what a loader gives.
+
+    Another version of the plugin has another, and so has a loader whose file has changed: it may give other tensors.
     """
     spec, plugin = entry.spec, entry.plugin
-    if spec.url:
-        from zoo.registry.downloads import fetch_files
+    loader = spec.loader
+    if isinstance(loader, str):
+        module, source = loader.partition(":")[0], plugin.source
+        beside = source.with_name(f"{module}.py") if isinstance(source, Path) and not plugin.installed else None
+        code = beside if beside is not None and beside.is_file() else find_module(module)
+    else:
+        loader = f"{getattr(loader, '__module__', '')}:{getattr(loader, '__qualname__', '')}"
+        code = Path(getattr(getattr(spec.loader, "__code__", None), "co_filename", ""))
+    text = ""
+    with suppress(OSError, ValueError):
+        text = code.read_text(encoding="utf-8") if code is not None else ""
+    key = digest("\0".join([plugin.version, spec.model, spec.dataset, loader, text]))[:16]
+    return folders.zoo_home() / "weights" / plugin.name / f"{entry.name}-{key}.safetensors"
 
-        folder = folders.zoo_home() / "weights"
-        file = FileSpec(path=f"{spec.sha256}.safetensors", size=spec.size or 0, sha256=spec.sha256, urls=(spec.url,))
-        try:
-            fetch_files([file], folder, offline=offline, name=entry.name)
-        except DownloadError as error:
-            by_hand = f"save {spec.url} as {folder / file.path} yourself"
-            fix = f"Run with offline=False, or {by_hand}" if offline else f"Try again, or {by_hand}"
-            raise DownloadError(error.what, error.why, fix) from error
-        except StorageError as error:
-            raise StorageError(error.what, error.why, "Choose another place with ZOO_HOME") from error
-        return folder / file.path
+
+def _find_shipped(entry: Entry[WeightsSpec]) -> Path:
+    spec, plugin = entry.spec, entry.plugin
     package, colon, path = spec.file.partition(":")
     try:
         if colon:
@@ -184,7 +247,7 @@ def find_entries(model: str, dataset: str, registry: Registry) -> list[Entry[Wei
         UnknownNameError, AmbiguousNameError: there is no such model, and no such data set that any weights name; or
             there are several.
     """
-    wanted = registry.get("model", model).qualified_name
+    wanted = registry.get("model", model)
     unknown: UnknownNameError | None = None
     trained = dataset
     try:
@@ -192,9 +255,10 @@ def find_entries(model: str, dataset: str, registry: Registry) -> list[Entry[Wei
     except UnknownNameError as error:
         unknown = error
     found = []
-    for entry in registry.list_entries("weights", "*"):
-        with suppress(ZooError):  # raised for weights whose model is not installed
-            if _resolve("model", entry, registry) == wanted and _is_trained_on(trained, entry, registry):
+    for entry in registry.list_weights_of(wanted):
+        with suppress(ZooError):  # raised where several plugins have the bare name that it says
+            same = _resolve("model", entry, registry) == wanted.qualified_name
+            if same and _is_trained_on(trained, entry, registry):
                 found.append(entry)
     if unknown is not None and not found:
         raise unknown
@@ -219,7 +283,7 @@ def _resolve(kind: Literal["model", "dataset"], entry: Entry[WeightsSpec], regis
     return registry.get(kind, name).qualified_name
 
 
-def _find_pair(model: str, dataset: str, places: Places) -> Path:
+def _find_pair(model: str, dataset: str, places: Places) -> Path | Entry[WeightsSpec]:
     """Return registered weights of a model trained on a data set, else those of the newest finished run of both."""
     registry, runs_dir = places.registry, places.runs_dir
     entries, trained = list[Entry[WeightsSpec]](), dataset
@@ -233,10 +297,12 @@ def _find_pair(model: str, dataset: str, places: Places) -> Path:
         unknown = error
     chosen = [entry for entry in entries if entry.is_first_party] or entries
     if len(chosen) > 1:
+        chosen = [entry for entry in chosen if entry.spec.default] or chosen
+    if len(chosen) > 1:
         names = ", ".join(entry.short_name for entry in chosen)
         raise WeightsError(f"several weights are {model}@{dataset}", fix=f"Use one of: {names}")
     if chosen:
-        return resolve_file(chosen[0], offline=places.offline)
+        return chosen[0]
     wanted = registry.get("model", model).qualified_name
     for folder, record in reversed(list_runs(runs_dir)):
         model_name, dataset_name = record.trained or ("", "")
