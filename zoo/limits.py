@@ -30,6 +30,9 @@ MAX_METADATA = 1_000_000
 """Bytes of zoo's own JSON in that header."""
 MAX_TENSORS, MAX_TENSOR_NAME, MAX_AXES = 100_000, 1_000, 64
 """Tensors of a weights file, characters of a tensor's name, and axes of a shape, which is the most that torch has."""
+MAX_PICKLE = 64_000_000
+"""Bytes of the pickle in a file of torch, beside its tensors: the names of a million tensors. Reading it takes about
+thirty times that."""
 MAX_CLASSES = 100_000
 """Classes of a weights file. ImageNet-21k has 21,841; a batch of 1024 rows of probabilities takes 400 MB."""
 MAX_GOLDEN = 256 * 1024

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
 import subprocess
@@ -48,6 +49,10 @@ def test_a_command_is_a_function_of_its_name(name, command):
         assert given <= {*inspect.signature(zoo.dry_run).parameters, *list_settings()}
     if name == "samples":
         given = given - {"grid"} | {"count"}
+    if name == "convert":
+        steps = {field.name for field in dataclasses.fields(zoo.Preprocess)}
+        assert len(given & steps) > 5
+        given = given - steps | {"preprocess"}
     # `--plugin` and `--no-plugin` make the registry; functions take both forms.
     assert given <= takes, f"zoo.{name} lacks {given - takes}"
     assert {"plugins", "registry"} <= takes or name in ("plugin_new", "plugin_test")

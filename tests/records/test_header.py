@@ -270,7 +270,10 @@ def make_foreign(folder, trap):
         ("it is empty", b""),
         ("it has only 7 bytes", b"\x02\0\0\0\0\0\0"),
         ("it is a PyTorch pickle archive, which can run code; zoo does not load it", (folder / "new.pt").read_bytes()),
-        ("it is a Python pickle, which can run code; zoo does not load it", (folder / "old.pt").read_bytes()),
+        (
+            "it is a PyTorch pickle of the old form, which can run code; zoo does not load it",
+            (folder / "old.pt").read_bytes(),
+        ),
         ("it is a zip archive", (folder / "a.zip").read_bytes()),
         ("it is a zip archive", b"PK\x05\x06" + bytes(18)),
         ("it is a web page: a failed download?", b"<!DOCTYPE html>\n<html><title>Not found</title></html>"),

@@ -296,7 +296,7 @@ def test_weights_of_another_model_are_refused_in_words(own_folder: Path) -> None
     damaged[-1] ^= 1
     Path("old.safetensors").write_bytes(damaged)
     with pytest.raises(zoo.WeightsError, match="has changed since it was saved"):
-        zoo.convert("old.safetensors", "old/net", output="new.safetensors", plugins=["old.py"])
+        zoo.convert("old.safetensors", "old/net", output="newer.safetensors", plugins=["old.py"])
 
 
 @pytest.mark.parametrize(

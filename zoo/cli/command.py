@@ -22,7 +22,7 @@ SECTIONS = {
     "What": (
         "config recipe expect model dataset init freeze metric param dataset-param metric-param kind layers counts "
         "batch-size-of-show split index grid seed-of-plot seed-of-samples augmented augment-of-samples overfit tune "
-        "num-classes"
+        "num-classes class-names input-shape key rename drop"
     ),
     "Training": (
         "epochs batch-size lr head-lr optimizer optimizer-param momentum weight-decay decay-all schedule warmup "
@@ -30,6 +30,7 @@ SECTIONS = {
         "class-weights balanced-sampling memory-format precision tf32 augment erase mixup cutmix augmented validation "
         "split-seed monitor patience min-delta on-collapse input-size seed seeds"
     ),
+    "Preprocess": "scale resize interpolation crop mean std",
     "Where": "device threads workers data-dir runs-dir offline",
     "Plugins": "plugin no-plugin",
     "Output": "dry-run log log-param top per-class course-style output verbose csv markdown json debug help",

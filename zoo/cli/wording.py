@@ -43,6 +43,11 @@ NAMES = (
         "precision",
         "loss",
         "class_weights",
+        "class_names",
+        "input_shape",
+        "key",
+        "rename",
+        "drop",
     ),
 )
 """The arguments that messages name and that are options; all other text stays as it is."""

@@ -15,6 +15,7 @@ from zoo.records.header import read_header
 from zoo.records.metadata import (
     DatasetOrigin,
     InputStatistics,
+    ModelOrigin,
     Publication,
     RecipeOrigin,
     WeightsMetadata,
@@ -231,7 +232,7 @@ def _list_rows(metadata: WeightsMetadata, settings: Mapping[str, Any]) -> list[t
         ("classes", f"{len(names):,}: {_show(list(names[:SHOWN]))}{more}"),
         ("started from", metadata.init.path if metadata.init else ""),
         ("adapted from", metadata.adapted_from.path if metadata.adapted_from else ""),
-        ("converted from", f"{origin.path}, weights of {origin.model}" if origin else ""),
+        ("converted from", f"{origin.path}, {_tell_origin(origin)}" if origin else ""),
         *_list_publication(metadata.published),
         ("frozen", _show(list(metadata.frozen))),
         ("dataset", dataset.name),
@@ -245,6 +246,10 @@ def _list_rows(metadata: WeightsMetadata, settings: Mapping[str, Any]) -> list[t
         ("odd images", _show_warned(metadata.statistics)),
         ("golden samples", str(len(golden.labels)) if golden else "none: zoo verify cannot prove its predictions"),
     ]
+
+
+def _tell_origin(origin: ModelOrigin) -> str:
+    return f"weights of {origin.model}" if origin.model else f"the file of another program with SHA-256 {origin.digest}"
 
 
 def _list_publication(published: Publication | None) -> list[tuple[str, str]]:

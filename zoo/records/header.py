@@ -42,10 +42,14 @@ BITS |= {"I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32
 
 AGAIN = "Copy or download it again"
 SAVE = "Load it where it comes from and save it with zoo.save"
+CONVERT = "Make zoo weights of the state dict in it: zoo.convert('FILE', model='MODEL', output='NEW.safetensors')"
 CODE = "which can run code; zoo does not load it"
+TORCH_LEGACY = rb"\x80[\2-\5](\x95.{8})?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\."
+"""How files of torch before 1.6 begin: a pickle of a number of theirs."""
 # How files of other kinds begin: the pattern, what the file is, what to do about it.
 FOREIGN = (
-    (rb"PK\x03\x04.{26}[^\0]{0,255}?data\.pkl", f"it is a PyTorch pickle archive, {CODE}", SAVE),
+    (rb"PK\x03\x04.{26}[^\0]{0,255}?data\.pkl", f"it is a PyTorch pickle archive, {CODE}", CONVERT),
+    (TORCH_LEGACY, f"it is a PyTorch pickle of the old form, {CODE}", CONVERT),
     (rb"PK(\x03\x04|\x05\x06|\x07\x08)", "it is a zip archive", "Give the .safetensors file in it"),
     (rb"\x80[\0-\x05]|c[\w.]+\n[\w.]+\n[(pq]|\([dl]p\d+\n|[]}]q\0", f"it is a Python pickle, {CODE}", SAVE),
     (rb"(\xef\xbb\xbf)?\s*<[!?A-Za-z]", "it is a web page: a failed download?", "Download it again"),
@@ -135,10 +139,8 @@ def _check_start(path: Path, start: bytes, size: int) -> int:
         raise WeightsError(what, f"it has only {size} bytes" if size else "it is empty", AGAIN)
     # A header length below 2 ** 24 leaves zeros before the `{`. No other kind of file begins so, whatever its first
     # bytes look like.
-    if not (length < 2**24 and start[8:9] == b"{"):
-        for pattern, why, fix in FOREIGN:
-            if re.match(pattern, start, re.DOTALL):
-                raise WeightsError(what, why, fix)
+    if not (length < 2**24 and start[8:9] == b"{") and (kind := find_kind(start)):
+        raise WeightsError(what, *kind)
     if not 2 <= length <= MAX_HEADER:
         raise WeightsError(what, f"its header would be {length} bytes, expected 2 to {MAX_HEADER}", AGAIN)
     if start[8:9] not in (b"{", b""):
@@ -146,6 +148,11 @@ def _check_start(path: Path, start: bytes, size: int) -> int:
     if 8 + length > size:
         raise WeightsError(f"{path} is incomplete", f"has {size} of at least {8 + length} bytes", AGAIN)
     return length
+
+
+def find_kind(start: bytes) -> tuple[str, str] | None:
+    """Return what a file of another kind is, told by its first 1024 bytes, and what to do about it."""
+    return next(((why, fix) for pattern, why, fix in FOREIGN if re.match(pattern, start, re.DOTALL)), None)
 
 
 def parse_json(raw: bytes, bounds: Bounds) -> Any:

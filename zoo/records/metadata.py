@@ -99,7 +99,10 @@ class FileOrigin:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOrigin(FileOrigin):
-    """The weights file that was handed on to another model; `model` is the one it was of, as `plugin/name`."""
+    """The file that was handed on to another model; `model` is the one it was of, as `plugin/name`.
+
+    For a state dict of another program `model` is empty, and `digest` is the SHA-256 of the whole file.
+    """
 
     model: str
 

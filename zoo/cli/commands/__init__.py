@@ -18,7 +18,7 @@ GROUPS = {
         "predict": "Predict the classes of images.",
         "evaluate": "Evaluate weights on a data set.",
         "verify": "Prove that weights still mean what they meant.",
-        "convert": "Make weights those of a model that has moved to another plugin.",
+        "convert": "Make zoo weights of a state dict, or of weights whose model has moved to another plugin.",
     },
     "Plugins": {
         "plugins": "List the plugins, or show one, and what is wrong with broken ones.",
@@ -47,7 +47,7 @@ EXAMPLES = {
     "predict": "zoo predict @last photo.png",
     "evaluate": "zoo evaluate @last",
     "verify": "zoo verify @last",
-    "convert": "zoo convert @last --as zoo-my-model/my-model --output weights.safetensors",
+    "convert": "zoo convert resnet18.pth --model torchvision/resnet18 --crop 224 --output resnet18.safetensors",
     "plugins": "zoo plugins",
     "plugin": "zoo plugin new my-model --kind model",
     "plugin new": "zoo plugin new my-model --kind model",
