@@ -384,7 +384,7 @@ def make_strange(state):
     Path("parts/.metadata").touch()
     add(
         "parts",
-        "it is a checkpoint of torch.distributed in parts. Convert what this makes: python -m torch.distributed.checkpoint",
+        "it is a checkpoint of torch.distributed in parts. Convert what this makes: python -m torch.dist",
     )
     Path("hub").mkdir()
     Path("hub/pytorch_model.bin").touch()

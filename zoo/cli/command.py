@@ -30,7 +30,7 @@ SECTIONS = {
         "class-weights balanced-sampling memory-format precision tf32 augment erase mixup cutmix augmented validation "
         "split-seed monitor patience min-delta on-collapse input-size seed seeds"
     ),
-    "Preprocess": "scale resize interpolation crop mean std",
+    "Preprocess": "scale resize interpolation rounded crop mean std",
     "Where": "device threads workers data-dir runs-dir offline",
     "Plugins": "plugin no-plugin",
     "Output": "dry-run log log-param top per-class course-style output verbose csv markdown json debug help",

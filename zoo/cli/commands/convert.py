@@ -35,6 +35,7 @@ from zoo.registry.preprocess import INTERPOLATIONS, Preprocess
 @click.option("--scale", type=float, metavar="X", help="What pixels are divided by.  [the range of their dtype]")
 @click.option("--resize", metavar="N|HxW", help="The shorter side after resizing, or both sides.")
 @click.option("--interpolation", metavar="NAME", help=f"{', '.join(INTERPOLATIONS)}.  [bilinear]")
+@click.option("--rounded", is_flag=True, help="Round pixels after the resize, as Pillow and torchvision do.")
 @click.option("--crop", metavar="N|HxW", help="The middle of an image that is kept.")
 @click.option("--mean", metavar="X,X,X", help="Subtracted, by channel.")
 @click.option("--std", metavar="X,X,X", help="What the rest is divided by, by channel.")
@@ -50,6 +51,7 @@ def convert_command(
     scale: float | None,
     resize: str | None,
     interpolation: str | None,
+    rounded: bool,
     crop: str | None,
     mean: str | None,
     std: str | None,
@@ -67,6 +69,7 @@ def convert_command(
         "scale": scale,
         "resize": _read_size("--resize", resize),
         "interpolation": interpolation,
+        "rounded": rounded or None,
         "crop": _read_size("--crop", crop),
         "mean": _read_numbers("--mean", mean),
         "std": _read_numbers("--std", std),
