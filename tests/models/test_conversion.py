@@ -154,6 +154,7 @@ def test_a_key_says_which_state_dict_is_meant(net):
         ("net", "module.", ("module.", "")),
         ("net", "_orig_mod.module.model.", ("_orig_mod.module.model.", "")),
         ("wrapped", "", ("", "net.")),
+        ("wrapped", "net.", ("", "")),
         ("wrapped", "backbone.", ("backbone.", "net.")),
     ],
 )

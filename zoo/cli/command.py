@@ -20,7 +20,7 @@ NARROW = 60
 """Columns of a page below which an option stands on a line of its own, above its help."""
 SECTIONS = {
     "What": (
-        "config recipe expect model dataset init freeze metric param dataset-param metric-param kind layers counts "
+        "config recipe expect model as dataset init freeze metric param dataset-param metric-param kind layers counts "
         "batch-size-of-show split index grid seed-of-plot seed-of-samples augmented augment-of-samples overfit tune "
         "num-classes class-names input-shape key rename drop"
     ),
@@ -33,7 +33,7 @@ SECTIONS = {
     "Preprocess": "scale resize interpolation rounded crop mean std",
     "Where": "device threads workers data-dir runs-dir offline",
     "Plugins": "plugin no-plugin",
-    "Output": "dry-run log log-param top per-class course-style output verbose csv markdown json debug help",
+    "Output": "dry-run log log-param top per-class course-style output overwrite verbose csv markdown json debug help",
 }
 """The sections of long help pages, with the options of each, also those of one command; what is in none comes first."""
 

@@ -57,7 +57,7 @@ def match_names(
     for part in (*drop, *rename):
         _check_part("drop" if part in drop else "rename", part, tensors)
     named = rename_all({name: tensor for name, tensor in tensors.items() if name not in left_out}, rename)
-    counters = [name for name in named if name.rpartition(".")[2] in COUNTERS and name not in expected]
+    counters = [name for name in named if name.rpartition(".")[2] in COUNTERS]
     left_out += counters
     named = {name: tensor for name, tensor in named.items() if name not in counters}
     ours = find_beginning(expected)
@@ -159,10 +159,8 @@ def _list(names: Sequence[str], count: int) -> str:
 
 
 def _find_nearest(name: str, wanted: Tensor, names: Sequence[str], tensors: Mapping[str, Tensor]) -> str | None:
-    """Return the name most like `name`, of a tensor of the shape that is wanted where there is one."""
-    end = name.rpartition(".")[2]
-    same = [each for each in names if tensors[each].shape == wanted.shape and each.rpartition(".")[2] == end]
-    near = same or [each for each in names if tensors[each].shape[1:] == wanted.shape[1:]]
+    """Return the name most like `name` of a tensor that has the shape wanted, but for the number of classes."""
+    near = [each for each in names if tensors[each].shape[1:] == wanted.shape[1:]]
     return max(near[:200], key=lambda each: SequenceMatcher(None, each, name).ratio(), default=None)
 
 

@@ -33,8 +33,8 @@ KEYS = (
 )
 """Under which names checkpoints hold a state dict; the first one there counts, an average of the weights before them:
 it is what such trainings are evaluated by."""
-DEPTH = 3
-"""Tables in tables that are looked into."""
+DEPTH = 4
+"""Tables in tables in which a state dict may be."""
 SHARD = re.compile(r".*-\d{5}-of-\d{5}\.\w+")
 WHY = "whoever wrote the file would choose what it does here. zoo reads tensors and plain data only"
 FIX = "In a program that trusts it, load it with torch.load(..., weights_only=False) and save its state dict alone"
@@ -220,18 +220,23 @@ def _has_tensors(value: Any) -> bool:
 
 def _list_tables(value: Any) -> list[str]:
     """Return the names under which a table has tables with tensors in them."""
-    seen = {id(value)}
     parts = value.items() if isinstance(value, Mapping) else ()
-    return [name for name, part in parts if isinstance(name, str) and _leads_to_tensors(part, DEPTH, seen)]
+    return [name for name, part in parts if isinstance(name, str) and _leads_to_tensors(part)]
 
 
-def _leads_to_tensors(value: Any, depth: int, seen: set[int]) -> bool:
+def _leads_to_tensors(value: Any) -> bool:
     """Tell whether a table has tensors under texts, itself or in tables in it: an optimizer's have numbers."""
-    if not isinstance(value, Mapping) or depth == 0 or id(value) in seen:
-        return False
-    seen.add(id(value))  # a pickle may hold a table that holds itself
-    named = {name: part for name, part in value.items() if isinstance(name, str)}
-    return _has_tensors(named) or any(_leads_to_tensors(part, depth - 1, seen) for part in named.values())
+    waiting, seen = [value], set[int]()
+    while waiting:
+        table = waiting.pop()
+        if not isinstance(table, Mapping) or id(table) in seen:
+            continue
+        seen.add(id(table))  # a pickle may hold a table that holds itself
+        named = {name: part for name, part in table.items() if isinstance(name, str)}
+        if _has_tensors(named):
+            return True
+        waiting += named.values()
+    return False
 
 
 def _refuse_content(path: Path, content: Any, tables: Sequence[str]) -> NoReturn:
