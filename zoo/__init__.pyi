@@ -41,6 +41,9 @@ from zoo.models.card import show as show
 from zoo.models.conversion import Conversion as Conversion
 from zoo.models.conversion import convert as convert
 from zoo.models.creation import create_model as create_model
+from zoo.models.embedding import EmbeddingOrigin as EmbeddingOrigin
+from zoo.models.embedding import Embeddings as Embeddings
+from zoo.models.embedding import embed as embed
 from zoo.models.layers import Layer as Layer
 from zoo.models.layers import LayerTable as LayerTable
 from zoo.models.layers import list_layers as list_layers

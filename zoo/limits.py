@@ -46,6 +46,10 @@ MODEL_FACTOR, MODEL_SPARE = 4, 512 * 1024 * 1024
 """Bytes that a model may ask for while it is rebuilt from a file: this many times the tensors of the file, and spare
 ones for what it computes and does not keep. What it keeps has to be in the file, or the file does not fit."""
 
+MAX_PATHS = 12_000_000
+"""Bytes of the names of the images in an embeddings file, as JSON: with the rest of its header they stay below
+MAX_HEADER."""
+
 MAX_INT = 2**63 - 1
 """The largest whole number in params, as a file has them or a user gives them: what 64 bits with a sign hold, and so
 the largest that torch, numpy and other readers of a file can take."""

@@ -22,6 +22,7 @@ GROUPS = {
     "Weights": (
         *("load", "load_model", "Predictor", "predict", "Predictions", "Prediction"),
         *("save", "verify", "Verification", "adapt", "Adaptation"),
+        *("embed", "Embeddings", "EmbeddingOrigin"),
         *("convert", "Conversion"),
     ),
     "Results": (

@@ -258,7 +258,7 @@ def test_foreign_weights_can_be_brought_as_the_page_shows(own_folder, warm_pytho
             Path(name).write_text(text, encoding="utf-8")
         else:
             (program if language == "python" else commands).append(text)
-    assert len(program) == 11 and len(commands) == 2
+    assert len(program) == 12 and len(commands) == 2
     Path("program.py").write_text("\n".join(program), encoding="utf-8")
     shell = f'zoo() {{ "{warm_python}" -m zoo "$@"; }}\n{"".join(commands)}'
     printed = []

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zoo.data.images import find_images
@@ -20,6 +22,7 @@ from zoo.errors import OutOfMemoryError, WeightsError, quote
 from zoo.models.blame import blame_model
 from zoo.models.device import resolve_device, use_threads
 from zoo.models.drift import find_oddity
+from zoo.models.features import FeatureExtractor
 from zoo.models.golden import TOLERANCE, check_golden
 from zoo.models.inputs import Images, InputMaker, merge
 from zoo.models.predictions import Predictions
@@ -52,6 +55,7 @@ class Predictor:
         self.preprocess, self.input_shape = weights.preprocess, weights.input_shape
         self.inputs = InputMaker(weights, device)
         self._called = False
+        self._features: FeatureExtractor | None = None
 
     def __repr__(self) -> str:
         trained = self.weights.dataset.name if self.weights.dataset else None
@@ -101,8 +105,47 @@ class Predictor:
         """
         return self.predict(self.inputs.make(images, value_range, channels_last=channels_last))
 
+    def embed(
+        self, images: Images, *, value_range: tuple[float, float] | None = None, channels_last: bool = False
+    ) -> NDArray[numpy.float32]:
+        """Return the features of raw images, float32 `(N, D)`: what the model makes of them before its head.
+
+        Arguments are those of a call. A model with the methods `forward_features(inputs)` and
+        `forward_head(features, pre_logits=True)`, as timm's have them, says itself what its features are. Of any other
+        they are the input of its last linear layer, which gives the logits; of a 1x1 convolution and of tokens it is
+        the mean over all places.
+
+        Raises:
+            DataError: an image cannot be read, or its form is not clear.
+            UsageError: the model has no such layer.
+            WeightsError: the features are not finite.
+        """
+        return self.extract(self.inputs.make(images, value_range, channels_last=channels_last)).numpy()
+
+    @property
+    def features(self) -> FeatureExtractor:
+        """Where the features of the model are: its `layer` and their `width`; raises what `embed` raises."""
+        if self._features is None:
+            with blame_model(self.weights):
+                self._features = FeatureExtractor(self.model, self.input_shape, self.device)
+        return self._features
+
     def predict(self, inputs: Iterable[Tensor]) -> Predictions:
         """Predict the classes of batches of inputs, as `inputs.make` gives them."""
+        probabilities = self._run(inputs, lambda batch: self.model(batch).softmax(dim=1), len(self.class_names))
+        if not bool(torch.isfinite(probabilities).all()):
+            raise WeightsError(f"model {quote(self.weights.model)}", "it gives probabilities that are not finite")
+        return Predictions(probabilities.numpy(), self.class_names)
+
+    def extract(self, inputs: Iterable[Tensor]) -> Tensor:
+        """Return the features of batches of inputs, as `inputs.make` gives them."""
+        features = self._run(inputs, self.features, self.features.width)
+        if not bool(torch.isfinite(features).all()):
+            raise WeightsError(f"model {quote(self.weights.model)}", "it gives features that are not finite")
+        return features
+
+    def _run(self, inputs: Iterable[Tensor], compute: Callable[[Tensor], Tensor], width: int) -> Tensor:
+        """Return what is computed of batches of inputs, as float32 `(N, width)` on the CPU."""
         results: list[Tensor] = []
         # Looking after the global state takes as long as a small model's prediction, so it is done in the first call.
         guard = nullcontext() if self._called else self.weights.plugin.guarded("during a prediction")
@@ -111,13 +154,8 @@ class Predictor:
             for batch in merge(inputs):
                 if not results:
                     self._warn(batch[:: max(1, len(batch) // CHECKED)][:CHECKED])
-                results.append(self.model(batch).softmax(dim=1).to("cpu", torch.float32))
-        if not results:
-            results.append(torch.zeros(0, len(self.class_names)))
-        probabilities = torch.cat(results)
-        if not bool(torch.isfinite(probabilities).all()):
-            raise WeightsError(f"model {quote(self.weights.model)}", "it gives probabilities that are not finite")
-        return Predictions(probabilities.numpy(), self.class_names)
+                results.append(compute(batch).to("cpu", torch.float32))
+        return torch.cat(results) if results else torch.zeros(0, width)
 
     def _warn(self, inputs: Tensor) -> None:
         statistics = self.weights.statistics
@@ -245,15 +283,15 @@ def predict(
         threads = resolve_config({}, {"threads": threads}).threads
     predictor = load(reference, registry=registry, plugins=plugins, runs_dir=runs_dir, offline=offline, device=device)
     with use_threads(threads):
-        return predictor(_list_images(images), value_range=value_range, channels_last=channels_last)
+        return predictor(list_images(images), value_range=value_range, channels_last=channels_last)
 
 
-def _list_images(images: Images) -> Images:
+def list_images(images: Images) -> Images:
     """Return images with each folder replaced by what is in it."""
     if isinstance(images, str | os.PathLike) and Path(images).expanduser().is_dir():
         return list(find_images([os.fspath(images)]))
     if isinstance(images, list | tuple):
-        return [part for image in images for part in _as_list(_list_images(image), image)]
+        return [part for image in images for part in _as_list(list_images(image), image)]
     return images
 
 

@@ -39,7 +39,7 @@ def check_model(model: nn.Module, inputs: torch.Tensor, *, name: str, dataset: s
     needed = f"float logits of {count}x{num_classes} for inputs of {count}x{show_shape(shape)}"
     before = _describe_state(model)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), _modes(model, training=False):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), modes(model, training=False):
             logits = model(inputs)
     except KeyboardInterrupt:
         raise
@@ -71,7 +71,7 @@ def check_training_pass(
     """
     before = _describe_state(model)
     try:
-        with _modes(model, training=True):
+        with modes(model, training=True):
             outputs = model(inputs)
     except Exception as error:
         if is_out_of_memory(error):
@@ -126,7 +126,7 @@ def _describe_state(model: nn.Module) -> dict[str, str]:
 
 
 @contextmanager
-def _modes(model: nn.Module, *, training: bool) -> Iterator[None]:
+def modes(model: nn.Module, *, training: bool) -> Iterator[None]:
     """Run the body with the model in a mode, then give each of its modules back its own."""
     modes = [(module, module.training) for module in model.modules()]
     model.train(training)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from zoo.data.splits import Split, count_samples, read_image
 from zoo.errors import DataError, SettingError, UsageError, WeightsError, describe
 from zoo.models.drift import ENOUGH, SAMPLES, measure_inputs
+from zoo.models.features import FeatureExtractor
 from zoo.models.golden import MAX_SAMPLES, check_golden, make_golden
 from zoo.models.probe import check_model
 from zoo.models.weights import read_model, save_weights
 from zoo.records.header import read_header
-from zoo.records.metadata import ImageForm, InputStatistics, WeightsMetadata, read_metadata
+from zoo.records.metadata import FeatureForm, ImageForm, InputStatistics, WeightsMetadata, read_metadata
 from zoo.records.plain import to_json_data
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Entry, Registry, choose_registry
@@ -60,7 +61,19 @@ def save_proven(path: Path, model: nn.Module, entry: Entry[Any], metadata: Weigh
             why = f"the model {OUTSIDE}, is random in eval mode, or another than named"
             raise WeightsError(what, why) from error
 
+    metadata = replace(metadata, features=describe_features(model, metadata.input_shape))
     save_weights(path, model, metadata, check=check if metadata.golden else None)
+
+
+def describe_features(model: nn.Module, input_shape: tuple[int, ...]) -> FeatureForm | None:
+    """Return which features a model has of an input; None where it has none that are clear."""
+    device = next(iter(model.state_dict().values())).device
+    try:
+        found = FeatureExtractor(model, input_shape, device)
+    except Exception as error:  # noqa: BLE001 they are for reading; a model without them is saved all the same
+        log.debug("the model has no features: %s", describe(error))
+        return None
+    return FeatureForm(layer=found.layer, width=found.width)
 
 
 OUTSIDE = "keeps something outside its state dict"

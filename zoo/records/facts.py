@@ -217,7 +217,7 @@ def _keep_unusual(metadata: WeightsMetadata, registry: Registry | None) -> dict[
 def _list_rows(metadata: WeightsMetadata, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what metadata say. Foreign, and checked only as far as loading needs it: any value can be shown."""
     names, golden, image = metadata.class_names, metadata.golden, metadata.image
-    origin = metadata.converted_from
+    origin, features = metadata.converted_from, metadata.features
     dataset = metadata.dataset or DatasetOrigin(name="")
     form = f"{show_shape(image.shape)} {image.dtype}, {image.range[0]:g} to {image.range[1]:g}" if image else ""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
@@ -230,6 +230,7 @@ def _list_rows(metadata: WeightsMetadata, settings: Mapping[str, Any]) -> list[t
         ("images", form),
         ("preprocess", _show(steps) or "divided by the range of their dtype"),
         ("classes", f"{len(names):,}: {_show(list(names[:SHOWN]))}{more}"),
+        ("features", f"{features.width:,} from {features.layer}" if features else ""),
         ("started from", metadata.init.path if metadata.init else ""),
         ("adapted from", metadata.adapted_from.path if metadata.adapted_from else ""),
         ("converted from", f"{origin.path}, {_tell_origin(origin)}" if origin else ""),

@@ -241,6 +241,7 @@ OPTIONAL: dict[str, tuple[str, Form]] = {
         f"a dtype, a range, and as shape {SHAPE}",
         partial(is_table, shape=_is_shape, dtype=_is_dtype, range=_is_range),
     ),
+    "features": ("a layer and a width of at least 1", partial(is_table, layer=is_text, width=_is_positive)),
     "recipe": ("a name, a plugin and a list of texts", is_recipe),
     "init": ("a path and a digest", is_file),
     "adapted_from": ("a path and a digest", is_file),

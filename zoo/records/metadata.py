@@ -27,6 +27,14 @@ class ImageForm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FeatureForm:
+    """The features that the model has of an input: the layer or method that they are from, and how many there are."""
+
+    layer: str
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class GoldenSamples:
     """A few raw images and what the model made of them when it was saved.
 
@@ -248,6 +256,7 @@ class WeightsMetadata:
     class_names: tuple[str, ...]
     preprocess: Preprocess
     image: ImageForm | None = None
+    features: FeatureForm | None = None
     statistics: InputStatistics | None = None
     golden: GoldenSamples | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -309,6 +318,10 @@ def read_metadata(path: Path, table: Mapping[str, Any]) -> WeightsMetadata:
     """Read the metadata in a file's header; raise WeightsError for another program's file or one changed by hand."""
     if "predictions" in table:
         raise WeightsError(f"{path} holds predictions, not weights", fix="Give the weights file beside it")
+    if "embeddings" in table:
+        raise WeightsError(
+            f"{path} holds embeddings, not weights", fix="Give the weights file that they were made with"
+        )
     if "model" not in table:
         raise WeightsError(f"{path} was not written by zoo", "its metadata names no model")
     try:
@@ -348,6 +361,7 @@ PARTS: dict[str, Callable[[Any], Any]] = {
     "published": Publication.from_json,
     "preprocess": Preprocess.from_dict,
     "image": partial(_read_fields, ImageForm),
+    "features": partial(_read_fields, FeatureForm),
     "statistics": _read_statistics,
     "golden": partial(_read_fields, GoldenSamples),
     **dict.fromkeys(("init", "adapted_from"), partial(_read_fields, FileOrigin)),

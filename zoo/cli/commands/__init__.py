@@ -16,6 +16,7 @@ GROUPS = {
     },
     "Use": {
         "predict": "Predict the classes of images.",
+        "embed": "Write the features of images: what the model makes of them before it tells the classes apart.",
         "evaluate": "Evaluate weights on a data set.",
         "verify": "Prove that weights still mean what they meant.",
         "convert": "Make zoo weights of a state dict, or of weights whose model has moved to another plugin.",
@@ -45,6 +46,7 @@ EXAMPLES = {
     "compare": "zoo compare @last tinyvgg@fashionmnist",
     "report": "zoo report @last --output report.html",
     "predict": "zoo predict @last photo.png",
+    "embed": "zoo embed @last photos --output features.safetensors",
     "evaluate": "zoo evaluate @last",
     "verify": "zoo verify @last",
     "convert": "zoo convert resnet18.pth --model torchvision/resnet18 --crop 224 --output resnet18.safetensors",
