@@ -10,6 +10,7 @@ from zoo.data import augment as augment
 from zoo.data.description import DatasetDescription as DatasetDescription
 from zoo.data.description import SplitDescription as SplitDescription
 from zoo.data.description import describe_dataset as describe_dataset
+from zoo.data.files import ImageFiles as ImageFiles
 from zoo.data.loader import Loader as Loader
 from zoo.data.loader import make_loader as make_loader
 from zoo.data.loading import fetch as fetch

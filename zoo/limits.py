@@ -62,5 +62,7 @@ MAX_MANIFEST = 4_000_000
 """Bytes of a manifest: a catalogue of 10,000 entries."""
 MAX_CONFIG = 1_000_000
 """Bytes of a config file: far more than anybody writes by hand."""
+MAX_PICTURE_INDEX = 256_000_000
+"""Bytes of what zoo keeps in ZOO_HOME of the pictures of a folder beside the pixels: two million files."""
 MAX_KEPT = 64_000_000
 """Bytes of what zoo keeps for itself in ZOO_HOME: the index or the certificate of one plugin."""

@@ -16,7 +16,7 @@ GROUPS = {
     ),
     "Data": (
         *("load_dataset", "DataSplits", "make_loader", "Loader", "samples", "load_samples", "Samples", "fetch"),
-        *("augment", "describe_dataset", "DatasetDescription", "SplitDescription", "Preprocess"),
+        *("augment", "ImageFiles", "describe_dataset", "DatasetDescription", "SplitDescription", "Preprocess"),
     ),
     "Models": ("create_model", "list_layers", "LayerTable", "Layer"),
     "Weights": (

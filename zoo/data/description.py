@@ -15,6 +15,7 @@ from zoo.data.loading import open_dataset
 from zoo.data.order import split_sizes
 from zoo.data.reader import BatchReader, Failure
 from zoo.data.splits import Split, count_samples, find_input_shape
+from zoo.data.survey import find_files
 from zoo.display import align, make_table
 from zoo.errors import DataError, one_line, quote
 from zoo.registry.arguments import checked
@@ -122,6 +123,9 @@ def _read_targets(split: Split, name: str, num_classes: int, shape: tuple[int, .
     """Yield the targets of a split, some at a time."""
     if isinstance(split, tuple):
         yield split[1]
+        return
+    if (listed := find_files(split)) is not None:
+        yield torch.tensor(listed.targets, dtype=torch.int64)
         return
     reader = BatchReader(split, name, num_classes, shape)
     for indices in torch.arange(len(reader)).split(READ_AT_ONCE):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from zoo.data.files import TriedFiles
 from zoo.data.images import check_resize
 from zoo.data.splits import DataSplits, NamedDataset, Split, to_image
 from zoo.data.validation import list_targets
@@ -57,7 +58,10 @@ def fit_splits(splits: DataSplits, preprocess: Preprocess, shape: Shape) -> tupl
 
 
 def fit_split(split: Split, preprocess: Preprocess) -> Split:
-    """Return one split whose raw images are all of `preprocess.fitted_shape`."""
+    """Return one split whose raw images are all of `preprocess.fitted_shape`; pictures kept decoded become tensors."""
+    inner = split.dataset if isinstance(split, NamedDataset) else split
+    if isinstance(inner, TriedFiles) and (kept := inner.to_tensors(preprocess)) is not None:
+        return kept
     if isinstance(split, tuple):
         return torch.cat([preprocess.fit(part) for part in split[0].split(AT_ONCE)]), split[1]
     if isinstance(split, NamedDataset):  # the name belongs outside, where errors are told

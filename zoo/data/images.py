@@ -20,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TILELENGTH, TILEWIDTH, TiffImageFile
 from torch import Tensor
 
+from zoo.data import jpeg
 from zoo.errors import DataError, ErrorCollector, UsageError, describe, one_line, quote
 from zoo.limits import MAX_IMAGE_BYTES, MAX_PIXELS, MAX_RESIZE_VALUES, MAX_SIDE
 from zoo.registry.preprocess import Preprocess
@@ -41,12 +42,21 @@ def read_image(source: str | os.PathLike[str] | bytes | BinaryIO | Image.Image) 
         DataError: names the file and what is wrong.
     """
     name, data = ("image", source) if isinstance(source, Image.Image) else _read_source(source)
+    notes: list[str] = []
+    pixels = decode_image(name, data, notes)
+    for note in notes:
+        _log.info("%s: %s", name, note)
+    return pixels
+
+
+def decode_image(name: str, data: BytesIO | Image.Image, notes: list[str]) -> Tensor:
+    """Return the content of a file, or a PIL image, as `read_image` does; what is odd about it is put on a list."""
     # Pillow warns of files that are odd but readable. Warning filters belong to the whole process, so one thread at a
     # time may change them.
-    with _filters, warnings.catch_warnings(record=True) as notes:
+    with _filters, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
-            pixels = to_pixels(data) if isinstance(data, Image.Image) else _decode(name, data)
+            pixels = to_pixels(data) if isinstance(data, Image.Image) else _decode(data, notes)
         except DataError as error:
             raise DataError(name, error.what, error.fix) from error
         except UnidentifiedImageError as error:
@@ -57,8 +67,7 @@ def read_image(source: str | os.PathLike[str] | bytes | BinaryIO | Image.Image) 
             raise DataError(name, f"an image of {count} pixels, at most {MAX_PIXELS} are read") from error
         except Exception as error:
             raise DataError(name, f"a damaged image: {describe(error)}") from error
-    for text in dict.fromkeys(one_line(str(note.message)) for note in notes[:10]):
-        _log.info("%s: %s", name, text)
+    notes += dict.fromkeys(one_line(str(each.message)) for each in warned[:10])
     return pixels
 
 
@@ -69,7 +78,8 @@ def to_pixels(image: Image.Image) -> Tensor:
     wide = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
     if image.mode in ("I", "F") and not wide:
         raise DataError(f"images of mode {image.mode!r} have no range", fix="Save it with 8 or 16 bits.")
-    image = ImageOps.exif_transpose(image)
+    if image.format != "JPEG" or image.info.keys() & {"exif", "xmp"}:  # else there is no orientation to look for
+        image = ImageOps.exif_transpose(image)
     if wide:
         grey = numpy.array(image).astype(numpy.uint16)
         if "transparency" in image.info:
@@ -80,8 +90,11 @@ def to_pixels(image: Image.Image) -> Tensor:
         layer = image.convert("LA" if mode == "L" else "RGBA")
         image = Image.new(mode, image.size, "white")
         image.paste(layer.convert(mode), mask=layer.getchannel("A"))
-    pixels = torch.from_numpy(numpy.array(image if image.mode == mode else image.convert(mode)))
-    return pixels.unsqueeze(0) if mode == "L" else pixels.permute(2, 0, 1).contiguous()
+    image = image if image.mode == mode else image.convert(mode)
+    pixels = numpy.empty((len(mode), image.height, image.width), dtype=numpy.uint8)
+    for plane, band in zip(pixels, mode, strict=True):  # Pillow itself takes a band out faster than others turn axes
+        plane[...] = numpy.frombuffer(image.tobytes("raw", band), dtype=numpy.uint8).reshape(plane.shape)
+    return torch.from_numpy(pixels)
 
 
 def fit_image(image: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -150,20 +163,39 @@ def find_images(paths: Iterable[str]) -> Iterator[Path | str]:
     return _walk(paths)
 
 
+def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the files with an image's suffix in a folder, as `find_images` does; raise OSError where one cannot."""
+    unlisted = list[OSError]()
+    found = list(_walk_folder(folder, unlisted))
+    if unlisted:
+        raise unlisted[0]
+    return found
+
+
+def _walk_folder(path: str | os.PathLike[str], unlisted: list[OSError]) -> Iterator[Path]:
+    """Yield the images of a folder; what cannot be listed is put on a list."""
+    for folder, folders, files in os.walk(path, onerror=unlisted.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and is_picture(name):
+                yield Path(folder, name)
+
+
+def is_picture(name: str) -> bool:
+    """Tell whether a file is an image that is read, by the end of its name."""
+    return Image.registered_extensions().get(Path(name).suffix.lower()) in (*FORMATS, "MPO")
+
+
 def _walk(paths: Iterable[str]) -> Iterator[Path | str]:
-    suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in (*FORMATS, "MPO")}
     errors, unlisted = ErrorCollector(), list[OSError]()
     for path in paths:
         if path == "-" or not Path(path).is_dir():
             yield path if path == "-" else Path(path)
             continue
         known, found = len(unlisted), False
-        for folder, folders, files in os.walk(path, onerror=unlisted.append):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(files):
-                if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
-                    found = True
-                    yield Path(folder, name)
+        for picture in _walk_folder(path, unlisted):
+            found = True
+            yield picture
         if not found and len(unlisted) == known:
             errors.errors.append(DataError(quote(Path(path)), "a folder without images"))
     errors.errors += [DataError(quote(Path(error.filename)), _reason(error)) for error in unlisted]
@@ -210,7 +242,7 @@ def _check_size(width: int, height: int) -> None:
         raise DataError(f"an image of {width} x {height} pixels, at most {MAX_PIXELS} are read")
 
 
-def _decode(name: str, data: BytesIO) -> Tensor:
+def _decode(data: BytesIO, notes: list[str]) -> Tensor:
     Image.init()
     with Image.open(data, formats=[name for name in FORMATS if name in Image.OPEN]) as image:
         if isinstance(image, TiffImageFile):
@@ -226,5 +258,7 @@ def _decode(name: str, data: BytesIO) -> Tensor:
             narrow = tuple(band >> 8 for band in value) if stored == "RGB;16B" else value
             image.info["transparency"] = narrow * {"L;2": 85, "L;4": 17}.get(stored, 1)
         if getattr(image, "is_animated", False):
-            _log.info("%s: has several frames, the first is read", name)
-        return to_pixels(image)
+            notes.append("has several frames, the first is read")
+        _check_size(*image.size)
+        quick = jpeg.decode(image, data)
+        return to_pixels(image) if quick is None else quick

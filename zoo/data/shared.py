@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from zoo.data.reader import Batch, BatchReader, Failure
+from zoo.data.workers import count_cores
 from zoo.errors import WorkerError, quote
 
 FOLDER = Path("/dev/shm")
@@ -42,6 +43,17 @@ def find_free() -> int | None:
     except (OSError, AttributeError):
         return None
     return there.f_bavail * there.f_frsize
+
+
+def choose_workers(size: int) -> int:
+    """Return how many processes are to read batches of so many bytes: one for each core, as far as memory is shared.
+
+    One core reads for itself.
+    """
+    cores, free = count_cores(), find_free()
+    if free is not None:
+        cores = min(cores, free // max(1, size) // AHEAD - 2)
+    return cores if cores > 1 else 0
 
 
 class SharedReader(Dataset[Any]):

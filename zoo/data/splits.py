@@ -85,6 +85,19 @@ class SplitOrigin:
     num_classes: int
 
 
+class FilesDataset(Dataset[Any]):
+    """A Dataset of files of strangers, some of which may not be readable."""
+
+    @property
+    def digest(self) -> str | None:
+        """A digest of all that it gives; None until each file was tried."""
+        return None
+
+    def read_example(self) -> Tensor:
+        """Return the first raw image `(C, H, W)` that can be read; raise DataError where none can."""
+        raise NotImplementedError
+
+
 class NamedDataset(Dataset[Any]):
     """A Dataset of a plugin that knows where it is from: what reading a sample raises becomes a DataError that says so.
 
@@ -265,13 +278,19 @@ def read_image(split: Split, index: int) -> Tensor:
     return split[0][index] if isinstance(split, tuple) else to_image(split[index][0])
 
 
+def read_example(split: Split) -> Tensor:
+    """Return a raw image `(C, H, W)` of a split: the first, of picture files the first that can be read."""
+    inner = split.dataset if isinstance(split, NamedDataset) else split
+    return inner.read_example() if isinstance(inner, FilesDataset) else read_image(split, 0)
+
+
 def find_input_shape(name: str, splits: DataSplits) -> tuple[int, ...]:
     """Return the shape of one raw image, channels first; a Dataset is asked for its first sample.
 
     Raises:
         DataError: the first sample cannot be read, or its dtype has no stated range.
     """
-    image = read_image(name_splits(name, splits).train, 0)
+    image = read_example(name_splits(name, splits).train)
     if not image.ndim or not image.numel():
         why = f"expected at least one axis and one value, got a sample of {tuple(image.shape)}"
         raise DataError(f"dataset {quote(name)}", why)
@@ -283,12 +302,17 @@ def find_input_shape(name: str, splits: DataSplits) -> tuple[int, ...]:
 def hash_splits(splits: DataSplits) -> str | None:
     """Return the SHA-256 of everything a run computes from: dtypes, shapes and bytes of each split, class names.
 
-    None when a split is a Dataset: reading all of it once more would cost as much as an epoch.
+    Of picture files that were tried the SHA-256 of each file stands for its pixels. None when a split is another
+    Dataset: reading all of it once more would cost as much as an epoch.
     """
     digest = hashlib.sha256()
     for name in splits.class_names:
         digest.update(f"{len(name)}:{name}".encode())
     for split_name, split in splits.items():
+        inner = split.dataset if isinstance(split, NamedDataset) else split
+        if isinstance(inner, FilesDataset) and inner.digest is not None:
+            digest.update(f"{split_name} {inner.digest}".encode())
+            continue
         if not isinstance(split, tuple):
             return None
         for part in split:

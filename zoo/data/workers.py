@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Iterable, Iterator
@@ -90,3 +91,8 @@ def name_dead_worker(dataset: str) -> Iterator[None]:
             raise
         fix = "Use workers=0, or free memory"
         raise WorkerError(f"dataset {quote(dataset)}: a data worker died", str(error), fix) from error
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

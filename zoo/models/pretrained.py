@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zoo.data.splits import DataSplits, read_image
+from zoo.data.splits import DataSplits, read_example
 from zoo.errors import OutOfMemoryError, PluginError, quote
 from zoo.models.device import use_seed
 from zoo.models.transfer import Transfer, transfer_tensors
@@ -96,7 +96,7 @@ class Pretrained:
         Tensors are of use for inputs like those they were trained on.
         """
         saved = self.metadata.preprocess
-        dtype = read_image(splits.train, 0).dtype
+        dtype = read_example(splits.train).dtype
         trained = self.metadata.dataset
         # Float images have no range of their own: those of another data set may have been scaled in another way.
         same = (trained is not None and trained.name == dataset) or not dtype.is_floating_point

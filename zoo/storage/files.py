@@ -59,7 +59,7 @@ def write_file(
                 with _note_errors(foreign):
                     check(part)
             _replace(part, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
     except (OSError, ValueError) as error:
         if error in foreign:
             raise
@@ -127,7 +127,7 @@ def create_folder(parent: str | Path, name: str) -> Path:
                 folder.mkdir()
                 made = folder
                 break
-        _sync_folder(parent)
+        sync_folder(parent)
     except (OSError, ValueError) as error:
         if made is not None:
             with suppress(OSError):
@@ -218,7 +218,7 @@ def _replace(part: Path, target: Path) -> None:
     part.replace(target)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable, where a folder can be opened (not on Windows) and synced."""
     try:
         opened = os.open(folder, os.O_RDONLY)

@@ -12,7 +12,9 @@ from torch import nn
 
 from zoo.data.batches import Batches, BatchSettings, LoaderBatches, make_batches
 from zoo.data.overlap import find_overlaps
+from zoo.data.shared import choose_workers
 from zoo.data.splits import DataSplits, Split, count_samples
+from zoo.data.survey import find_files
 from zoo.data.validation import read_targets
 from zoo.errors import DataError, quote
 from zoo.limits import BATCH_VALUES
@@ -58,7 +60,7 @@ def make_train_batches(
         log.info("the last training batch would hold one sample; it joins the batch before")
     if config.epochs and config.batch_size > samples:
         log.warning("dataset %s has %d training samples, so a batch holds %d", name, samples, samples)
-    settings = _choose_settings(plan, config.batch_size)
+    settings = _choose_settings(plan, config.batch_size, splits.train, raw_shape)
     settings = replace(settings, shuffle_seed=config.seed, merge_single=normalised)
     settings = replace(settings, augment=find_augment(config))
     if config.balanced_sampling:
@@ -73,12 +75,16 @@ def make_test_batches(
     values = max(1, preprocess.count_values(raw_shape))
     asked = min(plan.config.batch_size, BATCH_VALUES // values)
     size = max(1, asked, min(MAX_TEST_BATCH, TEST_BATCH_VALUES // values))
-    return make_batches(split, preprocess, _choose_settings(plan, size), **_describe_samples(plan, splits, raw_shape))
+    settings = _choose_settings(plan, size, split, raw_shape)
+    return make_batches(split, preprocess, settings, **_describe_samples(plan, splits, raw_shape))
 
 
-def _choose_settings(plan: Plan, batch_size: int) -> BatchSettings:
-    config = plan.config
-    return BatchSettings(batch_size=batch_size, device=plan.device, loader_seed=config.seed, workers=config.workers)
+def _choose_settings(plan: Plan, batch_size: int, split: Split, raw_shape: tuple[int, ...]) -> BatchSettings:
+    """Return the settings of batches; picture files that are decoded in each epoch are read by all cores."""
+    config, workers = plan.config, plan.config.workers
+    if not workers and find_files(split) is not None:
+        workers = choose_workers(batch_size * torch.Size(raw_shape).numel())
+    return BatchSettings(batch_size=batch_size, device=plan.device, loader_seed=config.seed, workers=workers)
 
 
 def _describe_samples(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> dict[str, Any]:

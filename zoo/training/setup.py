@@ -13,6 +13,7 @@ from zoo.data.batches import Batches
 from zoo.data.fitted import fit_splits
 from zoo.data.loading import find_false_claims, prepare_dataset
 from zoo.data.splits import DataSplits, find_input_shape, hash_splits
+from zoo.data.survey import survey
 from zoo.data.validation import hold_back
 from zoo.errors import quote
 from zoo.models.device import choose_threads, use_seed
@@ -82,9 +83,6 @@ def prepare(request: Request) -> Preparation:
     splits = load_splits(plan, request.places.data_dir, offline=request.places.offline)
     raw_shape = find_input_shape(plan.dataset.name, splits)
     check_claims(plan, splits, raw_shape)
-    digest = hash_splits(splits)
-    if plan.config.validation:
-        splits = hold_back(plan.dataset.name, splits, plan.config.validation, plan.config.split_seed, digest)
     choice = _find_choice(plan, splits)
     declared = splits.preprocess or Preprocess()
     if pretrained is not None:
@@ -94,6 +92,10 @@ def prepare(request: Request) -> Preparation:
     )
     for note in adapted:
         log.info("adapted the data to %s: %s", plan.model.name, note)
+    splits = survey(plan.dataset.name, splits, preprocess, raw_shape)
+    digest = hash_splits(splits)
+    if plan.config.validation:
+        splits = hold_back(plan.dataset.name, splits, plan.config.validation, plan.config.split_seed, digest)
     splits, raw_shape = fit_splits(splits, preprocess, raw_shape)
     warn_of_overlaps(plan, splits)
     input_shape = preprocess.output_shape(raw_shape)
@@ -154,7 +156,7 @@ def prepare(request: Request) -> Preparation:
 
 def _find_choice(plan: Plan, splits: DataSplits) -> Choice | None:
     """Return what chooses the best epoch by the validation split, None without one; the errors are those of both."""
-    if splits.validation is None:
+    if splits.validation is None and not plan.config.validation:
         check_unvalidated(plan.config)
         return None
     return make_choice(plan.config, name_objective(plan.loss, plan.metrics), list_directions(plan.metrics))

@@ -13,6 +13,7 @@ from zoo.checks.model.subject import SAMPLES, ModelSubject
 from zoo.data.batches import BatchSettings, make_batches
 from zoo.data.fitted import fit_splits
 from zoo.data.splits import DataSplits, count_samples, find_input_shape
+from zoo.data.survey import survey
 from zoo.errors import DownloadError, UsageError, quote
 from zoo.registry.compatibility import adapt_preprocess, show_shape
 from zoo.registry.preprocess import Preprocess
@@ -81,7 +82,7 @@ def make_subject(plan: Plan, root: Path) -> CombinationSubject:
     declared = (splits and splits.preprocess) or Preprocess()
     preprocess, _ = adapt_preprocess(plan.model.spec, name, raw, declared, plan.config.input_size)
     if splits is not None:
-        splits, raw = fit_splits(splits, preprocess, raw)
+        splits, raw = fit_splits(survey(name, splits, preprocess, raw), preprocess, raw)
     shape = preprocess.output_shape(raw)
     if splits is None:
         images = torch.rand(INSPECTED, *shape, generator=torch.Generator().manual_seed(plan.config.seed))

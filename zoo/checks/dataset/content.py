@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import torch
 
@@ -65,8 +66,9 @@ def check_claims(subject: DatasetSubject) -> str:
 def check_images(subject: DatasetSubject) -> str:
     """Images are of one shape, channels first, and of one dtype.
 
-    A batch is one tensor, so a run refuses images that differ, also where the preprocess resizes them. A last axis of 3
-    or 4, or of 1 behind a square, means channels last: to a model that is as many channels as the picture is high.
+    A batch is one tensor, so a run refuses images that differ, unless the preprocess is `rounded`, which resizes each
+    by itself; then they have as many channels. A last axis of 3 or 4, or of 1 behind a square, means channels last: to
+    a model that is as many channels as the picture is high.
     """
     for name, samples in subject.read.items():
         where = subject.locate(dict(subject.splits.items())[name])
@@ -75,9 +77,9 @@ def check_images(subject: DatasetSubject) -> str:
             raise Fault(f"{name} images of {len(samples.dtypes)} dtypes: {shown}", "Give all as uint8", where)
     shapes = sum((samples.shapes for samples in subject.read.values()), Counter[tuple[int, ...]]())
     where = subject.locate(subject.splits.train)
-    if len(shapes) > 1:
+    if len(shapes) > 1 and not _is_fitted(subject, shapes):
         shown = ", ".join(f"{count} {show_shape(shape)}" for shape, count in shapes.most_common(4))
-        fix = "Resize the images to one size, convert all to RGB, before they are given"
+        fix = "Convert all to RGB, and resize them to one size, or declare a Preprocess(resize=..., rounded=True)"
         raise Fault(f"images of {len(shapes)} shapes: {shown}", fix, where)
     shape = next(iter(shapes))
     if len(shape) == 3 and min(shape[:2]) >= 8 and (shape[2] in (3, 4) or (shape[2] == 1 and shape[0] == shape[1])):
@@ -90,7 +92,15 @@ def check_images(subject: DatasetSubject) -> str:
     if len(dtypes) > 1:
         shown = " and ".join(sorted(map(name_dtype, dtypes)))
         raise Fault(f"splits of {shown}", "Give all splits as uint8, which zoo scales", where, "warning")
-    return f"images are {show_shape(shape)}, {name_dtype(dtypes.pop())}"
+    told = show_shape(shape) if len(shapes) == 1 else f"of {len(shapes)} sizes and {shape[0]} channels"
+    return f"images are {told}, {name_dtype(dtypes.pop())}"
+
+
+def _is_fitted(subject: DatasetSubject, shapes: Iterable[tuple[int, ...]]) -> bool:
+    """Tell whether images may differ in size: each is resized by itself, and all have as many channels."""
+    preprocess = subject.splits.preprocess
+    fitted = preprocess is not None and preprocess.rounded and preprocess.resize is not None
+    return fitted and all(len(shape) == 3 for shape in shapes) and len({shape[0] for shape in shapes}) == 1
 
 
 def check_range(subject: DatasetSubject) -> str:
@@ -102,7 +112,8 @@ def check_range(subject: DatasetSubject) -> str:
     lie 3 deviations off, had another preparation. 64 samples of each split are looked at.
     """
     preprocess = subject.splits.preprocess or Preprocess()
-    if len({shape for samples in subject.read.values() for shape in samples.shapes}) > 1:
+    shapes = {shape for samples in subject.read.values() for shape in samples.shapes}
+    if len(shapes) > 1 and not _is_fitted(subject, shapes):
         raise Skip("images differ in shape")
     inputs_of: dict[str, torch.Tensor] = {}
     for name, split in subject.splits.items():
