@@ -13,7 +13,10 @@ from zoo.cli.commands import COMMANDS
 from zoo.cli.main import main
 from zoo.cli.words import OPTIONS, SUBCOMMANDS, WORDS
 
-OWN = "Data of your own, a folder of images say, take a plugin of a few lines: zoo plugin new NAME --kind dataset"
+OWN = (
+    "Pictures of your own are given by the path of their folder, ./photos say; other data take a plugin of a few "
+    "lines: zoo plugin new NAME --kind dataset"
+)
 REPEAT = "zoo starts each run anew: zoo run --init @last starts one from the weights of the last run"
 FILES = (
     "Weights are plain safetensors: zoo.load_model(WEIGHTS) or safetensors in a program reads them; zoo show WEIGHTS "
@@ -105,7 +108,7 @@ OTHERS = [
     ),
     ("run @last", 2, "Got unexpected extra argument (@last). Did you mean 'zoo run --init @last'?"),
     ("run my.py", 2, "Got unexpected extra argument (my.py). Did you mean 'zoo run --plugin my.py'?"),
-    ("run photos", 2, f"Got unexpected extra argument (photos). {OWN}"),
+    ("run photos", 2, "Got unexpected extra argument (photos). Did you mean 'zoo run --dataset ./photos'?"),
     (
         "run what",
         2,
@@ -130,13 +133,13 @@ OTHERS = [
         "no metric named 'bleu'. One of your own takes a plugin of a few lines: zoo plugin new NAME --kind metric",
     ),
     ("run --metric f1", 2, "no metric named 'f1'. Did you mean 'f1-macro', 'f1-micro' or 'f1-weighted'? "),
-    ("show ./photos", 2, f"no entry named './photos'. A bare folder is no data set. {OWN}"),
+    ("show ./photos", 2, "no entry named './photos'. To count the pictures of a folder: zoo show ./photos --counts"),
     ("check baseline", 2, "Got unexpected extra argument (baseline). Did you mean 'zoo check --model baseline'?"),
     ("run --dataset fashonmnist", 2, f"no dataset named 'fashonmnist'. Did you mean 'fashionmnist'? {OWN}"),
     ("run --dataset food101", 2, f"no dataset named 'food101'. {OWN}"),
-    ("run --dataset ./photos", 2, f"no dataset named './photos'. A bare folder is no data set. {OWN}"),
-    ("run --dataset photos", 2, f"no dataset named 'photos'. A bare folder is no data set. {OWN}"),
-    ("samples photos/", 2, f"no dataset named 'photos/'. A bare folder is no data set. {OWN}"),
+    ("run --dataset ./photos", 3, "photos: class 'cats' has no pictures. Remove the folder, or put pictures into it"),
+    ("run --dataset photos", 2, "no dataset named 'photos'. Did you mean './photos', the folder?"),
+    ("samples photos/", 3, "photos: class 'cats' has no pictures. Remove the folder, or put pictures into it"),
     ("samples tinyvgg", 2, "no dataset named 'tinyvgg'. 'tinyvgg' is a model"),
     ("run --model shapes", 2, "no model named 'shapes'. 'shapes' is a dataset"),
     ("run --metric tinyvgg", 2, "no metric named 'tinyvgg'. 'tinyvgg' is a model"),
@@ -366,6 +369,6 @@ def test_weights_of_a_data_set_that_is_not_registered(capsys, of_imagenet, comma
 
 def test_only_what_needs_that_data_set_says_so(capsys, of_imagenet):
     assert main(["evaluate", "tinyvgg@imagenet", "--dataset", "imagenet", *of_imagenet]) == 2
-    assert capsys.readouterr().err == f"Error: no dataset named 'imagenet'. {OWN}\n"
+    assert capsys.readouterr().err == f"Error: no dataset named 'imagenet'. Did you mean 'image-folder'? {OWN}\n"
     assert main(["show", "baseline@imagenet", *of_imagenet]) == 2
-    assert capsys.readouterr().err == "Error: no dataset named 'imagenet'. See: zoo list datasets\n"
+    assert capsys.readouterr().err == "Error: no dataset named 'imagenet'. Did you mean 'image-folder'?\n"

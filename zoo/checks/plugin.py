@@ -157,7 +157,10 @@ def choose_checks(
         from zoo.checks.dataset import contract as datasets
         from zoo.checks.dataset.subject import DatasetSubject
 
-        return datasets.DATASET_CHECKS, DatasetSubject(entry=entry, root=data_dir, offline=offline), datasets.GATES
+        subject = DatasetSubject(entry=entry, root=data_dir, offline=offline)
+        if entry.spec.path_param and not entry.spec.params.get(entry.spec.path_param):
+            return datasets.PATH_CHECKS, subject, ()
+        return datasets.DATASET_CHECKS, subject, datasets.GATES
     if kind == "metric":
         from zoo.checks.metric import contract as metrics
         from zoo.checks.metric.subject import MetricSubject

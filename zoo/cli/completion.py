@@ -91,6 +91,11 @@ def _offer_entries(*kinds: Kind) -> Offer:
     return find
 
 
+def _offer_datasets(ctx: click.Context, typed: str) -> list[CompletionItem[str]]:
+    """Offer names of data sets, and files where a path is begun."""
+    return _offer_files(ctx, typed) if typed.startswith((".", "~", "/")) else _offer_entries("dataset")(ctx, typed)
+
+
 def _offer_plugins(ctx: click.Context, typed: str) -> list[CompletionItem[str]]:
     return _make_items([plugin.name for plugin in _discover(ctx).plugins], typed)
 
@@ -141,7 +146,7 @@ def _discover(ctx: click.Context) -> Registry:
 
 
 OFFERS: dict[str, Offer] = {
-    "dataset": _offer_entries("dataset"),
+    "dataset": _offer_datasets,
     **dict.fromkeys(("reference", "references", "init"), _offer_weights),
     **dict.fromkeys(("images", "output", "plugins", "config"), _offer_files),
     **dict.fromkeys(("data_dir", "runs_dir"), _offer_folders),

@@ -19,7 +19,10 @@ from zoo.records.facts import is_reference
 from zoo.registry.params import ALIASES
 from zoo.registry.settings import list_settings
 
-OWN_DATA = "Data of your own, a folder of images say, take a plugin of a few lines: zoo plugin new NAME --kind dataset"
+OWN_DATA = (
+    "Pictures of your own are given by the path of their folder, ./photos say; other data take a plugin of a few "
+    "lines: zoo plugin new NAME --kind dataset"
+)
 IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 SEVERAL = ("compare", "report", "plot")
 """Commands that take the weights of several runs."""
@@ -122,8 +125,10 @@ def advise_call(error: click.ClickException, ctx: click.Context, arguments: Sequ
             return f"{lacking} has no value"
         if where == "plugins":
             return f"Did you mean {quote(shlex.join(['zoo', 'plugin', *rest]))}?"
-        if any(map(_is_folder, words)) and "--dataset" in own:
-            return OWN_DATA
+        if len(folders := [word for word in words if _is_folder(word)]) == 1 and "--dataset" in own:
+            path = folders[0] if folders[0].startswith((".", "/", "~")) else f"./{folders[0]}"
+            others = [word for word in rest if word not in folders]
+            return f"Did you mean {quote(shlex.join(['zoo', where, '--dataset', path, *others]))}?"
         if spelled := spell_words(words, own):
             others = [word for word in rest if word not in words]
             return f"Did you mean {quote(shlex.join(['zoo', where, *spelled, *others]))}?"
@@ -201,7 +206,9 @@ def _advise_kind(error: UnknownNameError, command: str) -> str:
         start = f"; to start from them: zoo run --init {name}" if command == "run" else ""
         return f"{name} means weights: zoo show {name}{start}"
     if kind in ("dataset", "entry") and _is_folder(name):
-        return f"A bare folder is no data set. {OWN_DATA}"
+        if kind == "entry":
+            return f"To count the pictures of a folder: zoo show {shlex.quote(name)} --counts"
+        return f"Did you mean {quote(f'./{name}')}, the folder?"
     if kind == "entry":
         return _look_up(name, WORDS) or ""
     if kind == "plugin" and name in ("new", "test"):

@@ -8,12 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zoo.data.splits import DataSplits, check_splits, copy_splits, count_samples, name_splits
+from zoo.data.survey import survey
 from zoo.errors import SettingError, quote
 from zoo.registry.arguments import checked
 from zoo.registry.downloads import fetch_files
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.factories import call_factory, load_factory, refuse_params
 from zoo.registry.params import resolve_params
+from zoo.registry.paths import read_path
 from zoo.registry.places import Places, open_places
 from zoo.registry.specs import DatasetSpec
 
@@ -83,9 +85,11 @@ def open_dataset(name: str, params: Mapping[str, Any] | None, places: Places) ->
         UnknownNameError, UsageError: no such data set, or a param that it cannot have.
         DataError, DownloadError, PluginError: the data cannot be had or used.
     """
+    name, params = read_path(name, params, places.registry)
     entry = places.registry.get("dataset", name)
     values = resolve_params(entry.spec, load_factory(entry), params or {})
-    return entry, prepare_dataset(entry, places.data_dir, values, given=bool(params), offline=places.offline)
+    splits = prepare_dataset(entry, places.data_dir, values, given=bool(params), offline=places.offline)
+    return entry, survey(entry.name, splits)
 
 
 def find_false_claims(spec: DatasetSpec, splits: DataSplits, raw_shape: tuple[int, ...]) -> list[str]:

@@ -16,6 +16,7 @@ from zoo.registry.arguments import checked
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.entries import Entry, Registry, choose_registry
 from zoo.registry.listing import KINDS
+from zoo.registry.paths import read_path
 from zoo.registry.places import open_places
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def show(
             return Card(facts=(describe_weights(path, chosen),), is_weights=True)
         entries = [found] if isinstance(found, Entry) else []
     else:
+        if counts:
+            text, dataset_params = read_path(text, dataset_params, chosen)
         entries = _find_entries(chosen, text)
     table = _build_layers(chosen, text, dataset, params or {}) if layers else None
     description = None

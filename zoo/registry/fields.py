@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -181,3 +184,10 @@ def check_numbers(key: str, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{key}.{name}: expected a number, got {show(value)}")
+
+
+def make_absolute(path: str | os.PathLike[str], folder: str | Path = "") -> str:
+    """Return a path from a folder, the current one unless another is given, with the home folder in place of `~`."""
+    with suppress(RuntimeError):  # there is no such user, and so no such file either
+        path = Path(path).expanduser()
+    return os.path.abspath(Path(folder, path))  # noqa: PTH100 it folds `..` too, and follows no links

@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 
 from zoo.errors import ManifestError, closest, quote, show
 from zoo.limits import MAX_MANIFEST
-from zoo.registry.fields import MAX_SHOWN
+from zoo.registry.fields import MAX_SHOWN, make_absolute
 from zoo.registry.flaws import Flaw
-from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, RecipeSpec, WeightsSpec
+from zoo.registry.specs import SPEC_CLASSES, AnySpec, DatasetSpec, FileSpec, RecipeSpec, WeightsSpec
 from zoo.storage.toml import read_toml
 
 MANIFEST_FILE = "registry.toml"
@@ -129,7 +129,19 @@ def _declare(wanted: type[D], path: Path, table: str, entry: object, **given: An
         files = enumerate(entry["files"])
         read = tuple(_declare(FileSpec, path, f"{table}.files.{number}", file) for number, file in files)
         entry = {**entry, "files": read}
+    if wanted is DatasetSpec:
+        entry = _find_beside(path.parent, entry)
     try:
         return wanted(**given, **entry)
     except ValueError as error:
         raise ManifestError(path, table, str(error)) from error
+
+
+def _find_beside(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what a data set declares, with the path that it gives as a param from the folder of the manifest."""
+    name, params = entry.get("path_param"), entry.get("params")
+    if not isinstance(name, str) or not isinstance(params, dict) or not isinstance(params.get(name), str):
+        return entry
+    if not params[name]:
+        return entry
+    return {**entry, "params": {**params, name: make_absolute(params[name], folder)}}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from zoo.errors import SettingError, SeveralErrors, UnknownSettingError, ZooError
-from zoo.registry.fields import is_int64
+from zoo.registry.fields import is_int64, make_absolute
 from zoo.registry.specs import Spec
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class Expected:
 def resolve_params(spec: Spec, factory: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all params of the factory: given ones over the spec's over the signature's defaults.
 
-    Text is converted to the annotated type; a param without annotation takes the type of its default.
+    Text is converted to the annotated type; a param without annotation takes the type of its default. A given path of a
+    data set becomes absolute.
 
     Raises:
         SettingError, UnknownSettingError, SeveralErrors: every problem at once.
@@ -61,6 +63,9 @@ def resolve_params(spec: Spec, factory: Callable[..., Any], given: Mapping[str, 
     for name in FIXED[spec.kind]:
         expected.pop(name, None)
     where = f"{spec.kind} {spec.name!r}"
+    path = getattr(spec, "path_param", "")
+    if path and isinstance(given.get(path), str | os.PathLike) and os.fspath(given[path]):
+        given = {**given, path: make_absolute(given[path])}
     return read_values(expected, {**spec.params, **given}, where=where, takes_others=takes_others)
 
 

@@ -158,6 +158,9 @@ class DatasetSpec(Spec):
             they are there, no network is needed.
         homepage: Where it comes from.
         license: Under which terms it may be used.
+        path_param: The name of a param that is a path, if one is. A relative one is from the folder of the manifest
+            where that gives it in `params`, else from the current folder. A path in the place of the name of a data
+            set means zoo's own data set that has such a param, with that path.
     """
 
     kind: ClassVar[Kind] = "dataset"
@@ -169,6 +172,7 @@ class DatasetSpec(Spec):
     files: tuple[FileSpec, ...] = ()
     homepage: str = ""
     license: str = ""
+    path_param: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -192,7 +196,9 @@ class DatasetSpec(Spec):
             if file.flaw:
                 raise ValueError(f"files: {file.flaw}")
         object.__setattr__(self, "files", files)
-        fields.check_text(self, "homepage", "license")
+        fields.check_text(self, "homepage", "license", "path_param")
+        if self.path_param and not self.path_param.isidentifier():
+            raise ValueError(f"path_param: expected the name of a param, got {show(self.path_param)}")
 
 
 @may_be_flawed

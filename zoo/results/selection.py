@@ -27,6 +27,7 @@ from zoo.models.references import find_weights
 from zoo.records.header import read_header
 from zoo.records.metadata import DatasetOrigin, read_metadata
 from zoo.records.runs import RECORD_FILE, RUNNING, UNKNOWN, WEIGHTS_FILE, read_record
+from zoo.registry.fields import make_absolute
 from zoo.registry.places import Places
 from zoo.results.names import name_results
 from zoo.results.reading import Result, gather_result, require_history
@@ -66,8 +67,8 @@ def select_results(
     """Read the results of references, each file once, and leave out paths that cannot take part, with a warning.
 
     A name, as MODEL@DATASET, and a path where nothing is must be right; they are never left out. With `datasets`, each
-    `name` or `plugin/name`, only results on those take part, and others are not looked at further. For `curves` a
-    result needs recorded epochs, and no outcomes.
+    `name`, `plugin/name` or a path, only results on those take part, and others are not looked at further. For `curves`
+    a result needs recorded epochs, and no outcomes.
 
     Raises:
         UsageError: no reference, or no result on these data sets.
@@ -155,7 +156,11 @@ def _exists(text: str) -> bool:
 
 
 def _is_wanted(dataset: DatasetOrigin | None, wanted: Sequence[str]) -> bool:
-    return dataset is not None and not {dataset.name, dataset.qualified_name}.isdisjoint(wanted)
+    """Tell whether a data set is one of those that were asked for, by name or by the path that it reads."""
+    if dataset is None:
+        return False
+    paths = set(map(str, (dataset.params or {}).values()))
+    return any(name in (dataset.name, dataset.qualified_name) or make_absolute(name) in paths for name in wanted)
 
 
 def _explain(path: Path, error: ZooError) -> tuple[str, DatasetOrigin | None]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from zoo.data.fitted import fit_splits
 from zoo.data.splits import DataSplits, count_samples, find_input_shape, hash_splits
+from zoo.data.survey import survey
 from zoo.data.workers import name_dead_worker
 from zoo.display import make_table, say, say_scores
 from zoo.errors import DivergedError, IncompatibleError, UsageError, quote
@@ -24,6 +25,7 @@ from zoo.registry.arguments import checked
 from zoo.registry.compatibility import show_shape
 from zoo.registry.entries import Registry
 from zoo.registry.global_state import restore_after_errors
+from zoo.registry.paths import read_path
 from zoo.registry.places import open_places
 from zoo.registry.preprocess import Preprocess
 from zoo.training.blame import blame_plugin, watching
@@ -119,6 +121,7 @@ def evaluate(
         if trained is None:
             raise UsageError(f"{path} names no data set", fix="Give one with dataset=...")
         dataset = trained.qualified_name
+    dataset, dataset_params = read_path(dataset, dataset_params, places.registry)
     entry = places.registry.get("dataset", dataset)
     own_params = trained.params if trained and trained.qualified_name == entry.qualified_name else None
     wanted = Wanted(
@@ -139,6 +142,7 @@ def evaluate(
         splits = load_splits(plan, places.data_dir, offline=places.offline)
         shape = find_input_shape(plan.dataset.name, splits)
         preprocess = _choose_preprocess(predictor, splits, shape)
+        splits = survey(plan.dataset.name, splits, preprocess, shape)
         fitted, shape = fit_splits(splits, preprocess, shape)
         _check_fit(predictor, plan.dataset.name, tuple(splits.class_names), preprocess.output_shape(shape))
         predictor.model.to(plan.device)

@@ -15,7 +15,9 @@ from typing import Any, Literal
 from zoo.errors import UsageError, ZooError, quote
 from zoo.records.config import RunConfig, read_config
 from zoo.registry.entries import Entry, Registry
+from zoo.registry.fields import make_absolute
 from zoo.registry.index import find_names
+from zoo.registry.paths import read_path
 from zoo.registry.places import Places
 from zoo.registry.specs import RecipeSpec
 from zoo.training.plan import Wanted
@@ -40,8 +42,19 @@ def gather(
     if entry is not None:
         sources.append(read_recipe(entry, registry))
     if config is not None:
-        sources.append(_from_config(told))
-    return combine([*sources, given], registry, entry), places
+        sources.append(_read_path(_from_config(told), registry, make_absolute(Path(config).parent)))
+    return combine([*sources, _read_path(given, registry)], registry, entry), places
+
+
+def _read_path(wanted: Wanted, registry: Registry, folder: str = "") -> Wanted:
+    """Return what is wanted with the name of a data set and a param in the place of a path.
+
+    Relative paths are from the `folder`, the current one unless another is given.
+    """
+    if wanted.dataset is None:
+        return wanted
+    dataset, params = read_path(wanted.dataset, wanted.dataset_params, registry, folder)
+    return replace(wanted, dataset=dataset, dataset_params=params)
 
 
 def combine(sources: Sequence[Wanted], registry: Registry, recipe: Entry[RecipeSpec] | None = None) -> Wanted:

@@ -210,6 +210,16 @@ def _read_some(splits: DataSplits) -> None:
             read_sample(split, place, f"{name} sample {place}")
 
 
+def check_path(subject: DatasetSubject) -> str:
+    """It reads what a path leads to.
+
+    Without one there is nothing to check; an entry that gives the path in its `params` is checked like any other.
+    """
+    raise Skip(f"it reads what {subject.entry.spec.path_param!r} leads to, and it gives none itself")
+
+
+PATH_CHECKS: Mapping[str, Check[DatasetSubject]] = {"path": check_path}
+"""The checks of a data set that has to be told where its data are."""
 GATES = ("files", "builds")
 DATASET_CHECKS: Mapping[str, Check[DatasetSubject]] = {
     "files": check_files,
