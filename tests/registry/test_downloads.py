@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from zoo.errors import DataError, DownloadError, StorageError, ZooError
-from zoo.registry import downloads, pace, unpacking
+from zoo.registry import downloads, pace, unpacking, verification
 from zoo.registry.downloads import fetch_files
 from zoo.registry.specs import FileSpec
 
@@ -377,7 +377,8 @@ def redirect(target: str) -> None:
         close=lambda: None,
     )
     with tempfile.TemporaryFile() as spool:
-        downloads._Transfer(spec("https://a.org/a.bin"), spool).check_response(response, timeout=1)
+        transfer = downloads._Transfer(spec("https://a.org/a.bin"), spool, Path(tempfile.gettempdir(), "a.bin"))
+        transfer.check_response(response, timeout=1)
 
 
 def test_the_next_source_is_used_and_told(server: Server, root: Path) -> None:
@@ -399,6 +400,74 @@ def test_one_error_names_every_source_and_every_file_to_get(server: Server, root
 
 def test_a_file_without_a_source(root: Path) -> None:
     assert "things/a.bin: no source is declared" in fail(DownloadError, root, spec())
+    message = fail(DownloadError, root, spec(), homepage="https://a.org/b")
+    assert f"Get things/a.bin from https://a.org/b, put these files into {root} under these names" in message
+    message = fail(DownloadError, root, spec(), offline=True)
+    assert f"offline and not there: things/a.bin. Put these files into {root} " in message
+
+
+def unsized(*urls: str, data: bytes = DATA) -> FileSpec:
+    return FileSpec(path="things/a.bin", urls=urls, md5=hashlib.md5(data).hexdigest())
+
+
+def test_a_file_of_which_only_the_md5_is_known(server: Server, root: Path) -> None:
+    lines = list[str]()
+    fetch(root, unsized(server.url("ok")), report=lines.append)
+    assert (root / "things/a.bin").read_bytes() == DATA
+    assert lines == [f"downloading a.bin from 127.0.0.1:{server.server_port}"]
+    fetch(root, unsized(), offline=True)
+    assert server.asked == ["ok"]
+    target = place(root, DATA[:-1])
+    message = fail(DataError, root, unsized(server.url("ok")))
+    expected = f"expected MD5 {hashlib.md5(DATA).hexdigest()}"
+    assert message.startswith(f"{target} is not the file that things needs: {expected}, got ")
+    assert target.read_bytes() == DATA[:-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("cut", "the connection was cut"),
+        ("cut-unannounced", "expected MD5 "),
+        ("wrong-byte", "expected MD5 "),
+        ("page", "it looks like a web page"),
+    ],
+)
+def test_a_file_of_unknown_size_that_is_not_whole(server: Server, root: Path, name: str, cause: str) -> None:
+    assert cause in fail(DownloadError, root, unsized(server.url(name)))
+    assert found(root) == []
+
+
+def test_a_file_of_unknown_size_ends_where_the_disk_would(
+    server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(free=2 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    message = fail(DownloadError, root, unsized(server.url("endless")))
+    assert f"sent more than the {1 << 20} bytes there is room for" in message
+    assert server.sent < ENDLESS and found(root) == []
+
+
+def test_a_large_file_is_hashed_again_only_when_it_changed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = list[str]()
+    digest = hashlib.file_digest
+    monkeypatch.setattr(verification, "LARGE", len(DATA))
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: hashed.append("file") or digest(*given))
+    target = place(root, DATA)
+    fetch(root, spec())
+    fetch(root, spec())
+    assert len(hashed) == 2  # just written: another change could have the same time
+    an_hour_ago = time.time_ns() - 3600 * 10**9
+    os.utime(target, ns=(an_hour_ago, an_hour_ago))
+    for _ in range(3):
+        fetch(root, spec())
+    assert len(hashed) == 3
+    with pytest.raises(DataError, match="expected MD5"):  # what is declared changed
+        fetch(root, unsized(data=b"another file"))
+    target.write_bytes(DATA[:-1] + b"x")
+    assert "expected SHA-256" in fail(DataError, root, spec())
+    os.utime(target, ns=(an_hour_ago + 1, an_hour_ago + 1))
+    assert "expected SHA-256" in fail(DataError, root, spec())
 
 
 def test_a_host_that_is_down_is_asked_once(server: Server, root: Path) -> None:
@@ -565,7 +634,7 @@ import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from zoo.registry import downloads, pace, unpacking
+from zoo.registry import downloads, pace, unpacking, verification
 from zoo.registry.specs import FileSpec
 
 root, url, size, sha256, how = sys.argv[1:]

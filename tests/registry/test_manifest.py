@@ -104,13 +104,15 @@ def test_a_byte_order_mark_and_windows_lines_are_fine(tmp_path: Path) -> None:
         (DATASET.replace('"a"\n', '"/etc/passwd"\n'), "[datasets.d.files.0] path: expected a relative path"),
         (DATASET.replace("https", "http"), "[datasets.d.files.0] urls: expected an https:// address"),
         (DATASET.replace("https://example.org", "file:///etc"), "[datasets.d.files.0] urls: expected an https://"),
-        (DATASET.replace("sha256", "md5"), "[datasets.d.files.0] md5: unknown key"),
+        (DATASET.replace("sha256", "md5"), "[datasets.d.files.0] md5: expected an MD5 of 32 lower-case"),
+            (DATASET.replace("sha256", "sha1"), "[datasets.d.files.0] sha1: unknown key"),
+            (DATASET + 'md5 = "' + 32 * "0" + '"', "[datasets.d.files.0] md5: declare sha256 alone"),
         (DATASET.replace("sha256 = ", "# "), "[datasets.d.files.0] sha256: missing"),
         (DATASET + "[[datasets.d.files]]\n", "[datasets.d.files.1] path: missing"),
         ('schema = 1\n[datasets.d]\nfactory = "a:b"\nfiles = [3]', "[datasets.d.files.0] expected a table, got 3"),
         ('schema = 1\n[datasets.d]\nfactory = "a:b"\nfiles = 3', "[datasets.d] files: expected a list"),
     ],
-    ids=range(50),
+    ids=range(52),
 )  # fmt: skip
 def test_what_is_wrong_is_named(tmp_path: Path, content: str | bytes, why: str) -> None:
     assert why in refuse(tmp_path, content)

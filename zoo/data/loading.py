@@ -48,7 +48,8 @@ def fetch_dataset(entry: Entry[DatasetSpec], root: Path, *, offline: bool) -> No
         if outer := _find_outer_root(entry.spec.files[0].path, root):
             expected = f"expected the folder in which {entry.spec.files[0].path} lies"
             raise SettingError("data_dir", expected, str(root), f"Give {outer}")
-        fetch_files(entry.spec.files, root, offline=offline, name=entry.name, report=log.info)
+        where = entry.spec.homepage
+        fetch_files(entry.spec.files, root, offline=offline, name=entry.name, homepage=where, report=log.info)
 
 
 def _find_outer_root(path: str, root: Path) -> Path | None:

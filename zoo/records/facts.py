@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from math import prod
@@ -28,7 +28,7 @@ from zoo.registry.compatibility import show_shape
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.plugins import FIRST_PARTY
 from zoo.registry.settings import DEFAULT_LR, TrainConfig, list_settings
-from zoo.registry.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec, RecipeSpec, Spec, WeightsSpec
+from zoo.registry.specs import DatasetSpec, FileSpec, LossSpec, MetricSpec, ModelSpec, RecipeSpec, Spec, WeightsSpec
 
 FILES = (WEIGHTS_FILE, RECORD_FILE)
 """What a run folder has at least one of: a folder of data may be called like an entry."""
@@ -97,9 +97,21 @@ def _dataset_rows(spec: DatasetSpec) -> list[tuple[str, str]]:
         ("params", _show_values(spec.params) or "none"),
         ("license", spec.license),
         ("source", spec.homepage),
-        ("download", _show_download(sum(file.size for file in spec.files), len(spec.files)) if spec.files else "none"),
+        ("download", _describe_files(spec.files)),
         ("factory", _name_factory(spec.factory)),
     ]
+
+
+def _describe_files(files: Sequence[FileSpec]) -> str:
+    """Return how much there is to fetch, as far as that is known, and what has to be got by hand."""
+    if not files:
+        return "none"
+    sizes = [file.size for file in files]
+    known, unknown = [size for size in sizes if size is not None], sizes.count(None)
+    told = [_show_download(sum(known), len(known))] if known else []
+    told += [f"{unknown} file{'' if unknown == 1 else 's'} of unknown size"] if unknown else []
+    by_hand = sum(not file.urls for file in files)
+    return ", ".join(told + ([f"{by_hand} to be got by hand"] if by_hand else []))
 
 
 def _show_download(size: int, files: int) -> str:

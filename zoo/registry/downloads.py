@@ -1,9 +1,8 @@
-"""Downloads: the files of a data set, from several sources, checked by size and SHA-256 before they appear."""
+"""Downloads: the files of a data set, from several sources, checked by size and checksum before they appear."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import socket
 import time
@@ -14,13 +13,13 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
 
-from zoo.errors import DataError, DownloadError, StorageError, describe
+from zoo.errors import DownloadError, StorageError, describe
 from zoo.registry.pace import TooSlow, keep_pace
 from zoo.registry.specs import FileSpec
 from zoo.registry.unpacking import check_unpacked
+from zoo.registry.verification import ELSEWHERE, NAMES, check_file, new_digest
 from zoo.storage.files import check_writable, lock, write_file
 from zoo.storage.folders import zoo_home
-from zoo.storage.reading import explain, open_regular
 
 # In seconds. A server may pause for READ_TIMEOUT at most; the whole download may take as long as it needs at the pace
 # that zoo.registry.pace asks for.
@@ -30,17 +29,23 @@ TRIES, BACK_OFF = 3, 1.0
 # In bytes. Up to SPOOL a download waits in memory until it is checked, beyond in a nameless file beside its target. The
 # pace of a download is counted by chunks, so several of them have to fit into its window at the lowest rate.
 CHUNK, SPOOL = 1 << 13, 32 << 20
-ELSEWHERE = "Use data_dir=... for another data folder."
 BY_HAND = "put these files into {} under these names and run again, or use data_dir=... for a folder that has them."
 Report = Callable[[str], None]
 
 
 def fetch_files(
-    files: Sequence[FileSpec], root: Path, *, offline: bool = False, name: str, report: Report | None = None
+    files: Sequence[FileSpec],
+    root: Path,
+    *,
+    offline: bool = False,
+    name: str,
+    homepage: str = "",
+    report: Report | None = None,
 ) -> None:
     """Fetch the missing files of data set `name` into `root`, and verify those that are there.
 
-    Files that are there are only read. `report` gets one line when a download starts.
+    Files that are there are only read. `report` gets one line when a download starts. `homepage` is where an error
+    tells people to get what cannot be fetched.
 
     Raises:
         DataError: a file is there but is not the one declared, or does not unpack to what is; it is never replaced.
@@ -51,7 +56,8 @@ def fetch_files(
     missing = [file for file in files if not _is_there(file, root, name)]
     what, paths, by_hand = f"cannot download {name}", [file.path for file in missing], BY_HAND.format(root)
     if offline and missing:
-        raise DownloadError(what, f"offline and not there: {', '.join(paths)}", f"Run with offline=False, or {by_hand}")
+        fix = f"Run with offline=False, or {by_hand}" if any(file.urls for file in missing) else f"P{by_hand[1:]}"
+        raise DownloadError(what, f"offline and not there: {', '.join(paths)}", fix)
     _check_space(missing, root)
     useless: dict[str, _SourceError] = {}
     for number, file in enumerate(missing):
@@ -62,38 +68,26 @@ def fetch_files(
             causes = [] if _is_there(file, root, name) else _try_sources(file, path, useless, report)
         if causes:
             why = f"{file.path}: {'; '.join(causes)}"
-            raise DownloadError(what, why, f"Get {', '.join(paths[number:])} elsewhere, {by_hand}")
+            where = "elsewhere" if file.urls or not homepage else f"from {homepage}"
+            raise DownloadError(what, why, f"Get {', '.join(paths[number:])} {where}, {by_hand}")
         check_unpacked(path, file, name)
 
 
 def _is_there(file: FileSpec, root: Path, name: str) -> bool:
     """Tell whether the file or its unpacked form is there; each one that is there must be right, as it may be read."""
-    found = _is_right(root / file.path, file.size, file.sha256, name)
+    found = check_file(root / file.path, file.size, file.digest, name, file.algorithm)
     if found:
         check_unpacked(root / file.path, file, name)
     if file.unpacked_size is not None and file.unpacked_sha256 is not None:
-        found |= _is_right(root / file.path.removesuffix(".gz"), file.unpacked_size, file.unpacked_sha256, name)
+        unpacked = root / file.path.removesuffix(".gz")
+        found |= check_file(unpacked, file.unpacked_size, file.unpacked_sha256, name)
     return found
 
 
-def _is_right(path: Path, size: int, sha256: str, name: str) -> bool:
-    try:
-        with open_regular(path) as stream:
-            got_size = os.fstat(stream.fileno()).st_size
-            got = hashlib.file_digest(stream, "sha256").hexdigest() if got_size == size else ""
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise StorageError(f"cannot read {path}", explain(error), ELSEWHERE) from error
-    if got == sha256:
-        return True
-    why = f"expected SHA-256 {sha256}, got {got}" if got else f"expected {size} bytes, got {got_size}"
-    raise DataError(f"{path} is not the file that {name} needs", why, "Delete it to have it fetched again.")
-
-
 def _check_space(files: Sequence[FileSpec], root: Path) -> None:
-    # The largest file needs twice its size while it is checked and moved to its place.
-    needed = sum(file.size for file in files) + max((file.size for file in files), default=0)
+    # The largest file needs twice its size while it is checked and moved to its place. Of some the size is not known.
+    sizes = [file.size or 0 for file in files]
+    needed = sum(sizes) + max(sizes, default=0)
     folder = next(folder for folder in (root, *root.parents) if folder.exists())
     if (free := shutil.disk_usage(folder).free) < needed:
         why = f"expected {needed / 1e6:.1f} MB of free space, got {free / 1e6:.1f} MB"
@@ -118,7 +112,8 @@ def _try_sources(file: FileSpec, path: Path, useless: dict[str, _SourceError], r
             if host in useless:
                 raise useless[host]
             if report:
-                report(f"downloading {path.name} ({file.size / 1e6:.1f} MB) from {host}")
+                size = "" if file.size is None else f" ({file.size / 1e6:.1f} MB)"
+                report(f"downloading {path.name}{size} from {host}")
             _download_patiently(url, file, path)
             return []
         except _SourceError as error:
@@ -144,7 +139,7 @@ def _download(url: str, file: FileSpec, path: Path) -> None:
     from requests import RequestException
     from urllib3.exceptions import HTTPError
 
-    with SpooledTemporaryFile(SPOOL, dir=str(path.parent)) as spool, closing(_Transfer(file, spool)) as transfer:
+    with SpooledTemporaryFile(SPOOL, dir=str(path.parent)) as spool, closing(_Transfer(file, spool, path)) as transfer:
         options = {"headers": {"Accept-Encoding": "identity"}, "hooks": {"response": transfer.check_response}}
         try:
             get = HTTPDownloader(False, CHUNK, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), **options)
@@ -171,9 +166,11 @@ def _borrow_socket(response: Any) -> socket.socket:
 class _Transfer:
     """One download: requests passes each response before it follows a redirect, pooch writes the bytes."""
 
-    def __init__(self, file: FileSpec, spool: IO[bytes]) -> None:
+    def __init__(self, file: FileSpec, spool: IO[bytes], path: Path) -> None:
         self.file, self.spool = file, spool
-        self.size, self.head, self.digest = 0, b"", hashlib.sha256()
+        self.size, self.head, self.digest = 0, b"", new_digest(file.algorithm)
+        # Of a file of unknown size, as much is taken as the disk has room for: while it is checked it is there twice.
+        self.most = shutil.disk_usage(path.parent).free // 2 if file.size is None else file.size
         self.response: Any = None
 
     def flush(self) -> None:
@@ -200,20 +197,21 @@ class _Transfer:
                 raise _SourceError(f"refused a redirect to {there.scheme}://{there.hostname or ''}")
 
     def write(self, chunk: bytes) -> None:
-        """Take the next bytes; raise _SourceError when there are more than declared."""
+        """Take the next bytes; raise _SourceError when there are more than declared, or than there is room for."""
         self.head = self.head or chunk[:512].lower()
         self.size += len(chunk)
-        if self.size > self.file.size:
-            raise self._wrong(f"sent more than the {self.file.size} bytes expected")
+        if self.size > self.most:
+            limit = "there is room for" if self.file.size is None else "expected"
+            raise self._wrong(f"sent more than the {self.most} bytes {limit}")
         self.digest.update(chunk)
         self.spool.write(chunk)
 
     def check_whole(self) -> None:
         """Raise _SourceError when the bytes are not those declared."""
-        if self.size < self.file.size:
+        if self.file.size is not None and self.size < self.file.size:
             raise self._wrong(f"sent {self.size} of {self.file.size} bytes", again=True)
-        if (got := self.digest.hexdigest()) != self.file.sha256:
-            raise self._wrong(f"expected SHA-256 {self.file.sha256}, got {got}")
+        if (got := self.digest.hexdigest()) != self.file.digest:
+            raise self._wrong(f"expected {NAMES[self.file.algorithm]} {self.file.digest}, got {got}")
 
     def _wrong(self, cause: str, again: bool = False) -> _SourceError:
         if b"<!doctype html" in self.head or b"<html" in self.head:

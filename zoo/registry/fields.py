@@ -20,6 +20,7 @@ MAX_NAME = 64
 DEVICE_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
 DOTTED = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+MD5_PATTERN = re.compile(r"[0-9a-f]{32}")
 # http is for this very machine only, where tests and local mirrors need it. Addresses are shown, so they are printable.
 URL_PATTERN = re.compile(r"(https://[!-~]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?/[!-~]*)")
 # Nested deeper than this, data are refused before Python runs out of stack.
@@ -168,6 +169,12 @@ def check_sha256(name: str, value: object) -> None:
     """Check for a SHA-256 in lower-case hexadecimal."""
     if not isinstance(value, str) or not SHA256_PATTERN.fullmatch(value):
         raise ValueError(f"{name}: expected a SHA-256 of 64 lower-case hexadecimal digits, got {show(value)}")
+
+
+def check_md5(name: str, value: object) -> None:
+    """Check for an MD5 in lower-case hexadecimal."""
+    if not isinstance(value, str) or not MD5_PATTERN.fullmatch(value):
+        raise ValueError(f"{name}: expected an MD5 of 32 lower-case hexadecimal digits, got {show(value)}")
 
 
 def check_reference(key: str, value: object) -> None:

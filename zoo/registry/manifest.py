@@ -34,7 +34,7 @@ TABLES = {
 SINCE = {"losses": 2, "loggers": 2, "recipes": 2}
 """The schema from which on there are these tables; an older zoo refuses its number."""
 NEEDED: dict[type, dict[str, str]] = {
-    FileSpec: dict.fromkeys(("path", "size", "sha256", "urls"), ""),
+    FileSpec: dict.fromkeys(("path", "urls"), ""),
     **dict.fromkeys((RecipeSpec, WeightsSpec), dict.fromkeys(("model", "dataset"), "; expected a name")),
 }
 

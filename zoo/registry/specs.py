@@ -31,9 +31,12 @@ class FileSpec:
 
     Fields:
         path: Its place under the data folder: plain names joined by `/`.
-        size: Its size in bytes.
+        urls: Addresses to fetch it from, tried in this order: https, or http on this very machine. An empty list is for
+            a file that people have to get themselves, from the homepage of the data set.
+        size: Its size in bytes; None where nobody tells it.
         sha256: Its SHA-256, 64 lower-case hexadecimal digits.
-        urls: Addresses to fetch it from, tried in this order: https, or http on this very machine.
+        md5: Its MD5, 32 lower-case hexadecimal digits, for a file of which no SHA-256 is published: it finds damage,
+            but a file made to have a given MD5 passes. Declare one of the two.
         unpacked_size: For a `.gz` file: the size of the unpacked file. The unpacked file, at the same path without
             `.gz`, can then replace the packed one and is checked as strictly. Declare both fields or none.
         unpacked_sha256: The SHA-256 of the unpacked file.
@@ -42,16 +45,25 @@ class FileSpec:
     flaw: ClassVar[str] = ""
 
     path: str
-    size: int
-    sha256: str
     urls: tuple[str, ...]
+    size: int | None = None
+    sha256: str = ""
+    md5: str = ""
     unpacked_size: int | None = None
     unpacked_sha256: str | None = None
 
     def __post_init__(self) -> None:
         fields.check_relative("path", self.path)
-        fields.check_int("size", self.size, 0)
-        fields.check_sha256("sha256", self.sha256)
+        if self.size is not None:
+            fields.check_int("size", self.size, 0)
+        if self.md5 and self.sha256:
+            raise ValueError("md5: declare sha256 alone, which is the better of the two")
+        if self.sha256 == self.md5 == "":
+            raise ValueError("sha256: missing; or md5, where no SHA-256 is published")
+        if self.md5:
+            fields.check_md5("md5", self.md5)
+        else:
+            fields.check_sha256("sha256", self.sha256)
         fields.freeze_texts(self, "urls")
         for url in self.urls:
             fields.check_url("urls", url)
@@ -62,6 +74,16 @@ class FileSpec:
             fields.check_sha256("unpacked_sha256", self.unpacked_sha256)
             if not self.path.endswith(".gz"):
                 raise ValueError(f"unpacked_sha256: only for a path that ends in .gz, got {show(self.path)}")
+
+    @property
+    def algorithm(self) -> str:
+        """What its content is checked by, as `hashlib` names it."""
+        return "md5" if self.md5 else "sha256"
+
+    @property
+    def digest(self) -> str:
+        """The hexadecimal digits that its content must have."""
+        return self.md5 or self.sha256
 
 
 @dataclass(frozen=True, kw_only=True)

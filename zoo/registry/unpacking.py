@@ -24,7 +24,7 @@ CHUNK = 1 << 20
 def check_unpacked(path: Path, file: FileSpec, name: str) -> None:
     """Check that a packed file, which is the one that data set `name` declares, unpacks to what is declared as well.
 
-    Its own SHA-256 is known to be right, so what it unpacks to is remembered by that in ZOO_HOME.
+    Its own checksum is known to be right, so what it unpacks to is remembered by that in ZOO_HOME.
 
     Raises:
         DataError: it cannot be unpacked, or holds other bytes, more or fewer.
@@ -32,7 +32,7 @@ def check_unpacked(path: Path, file: FileSpec, name: str) -> None:
     if file.unpacked_size is None:
         return
     expected = f"{file.unpacked_size} {file.unpacked_sha256}"
-    memory = zoo_home() / "cache" / f"unpacked-{file.sha256}.txt"
+    memory = zoo_home() / "cache" / f"unpacked-{file.digest}.txt"
     with suppress(OSError):
         if read_file(memory, 200) == expected.encode():
             return

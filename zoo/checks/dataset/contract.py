@@ -31,7 +31,7 @@ from zoo.registry.params import resolve_params
 def check_files(subject: DatasetSubject) -> str:
     """The files that it declares can be had, and are what it declares.
 
-    They are fetched from the declared addresses unless they are there, and compared with size and SHA-256.
+    They are fetched from the declared addresses unless they are there, and compared with size and checksum.
     """
     spec = subject.entry.spec
     subject.params = resolve_params(spec, load_factory(subject.entry), {})
