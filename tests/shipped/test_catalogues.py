@@ -1,7 +1,8 @@
-"""The catalogues: `torchvision/NAME` and `timm/NAME`. Run as a script, this writes their manifests anew.
+"""The catalogues: `torchvision/NAME` and `timm/NAME`. Run as a script, this writes the models of their manifests anew.
 
 The script builds every model and runs it on two images, in training and in evaluation, on torch's meta device: shapes
-are computed as in earnest, values are not. For timm that takes the better part of an hour on two cores.
+are computed as in earnest, values are not. For timm that takes the better part of an hour on two cores. The data sets
+that follow the models stay as they are.
 """
 
 from __future__ import annotations
@@ -196,7 +197,8 @@ def models_of(library: str) -> Any:
 
 
 def read_specs(library: str) -> dict[str, ModelSpec]:
-    return {spec.name: spec for spec in read_manifest(manifest_path(library)).specs}
+    specs = read_manifest(manifest_path(library)).specs
+    return {spec.name: spec for spec in specs if isinstance(spec, ModelSpec)}
 
 
 def build(name: str, shape: tuple[int, ...], **params: Any) -> nn.Module:
@@ -434,5 +436,6 @@ def test_resnet18_trains_on_clothes_and_comes_back(fashionmnist_root, saved, tmp
 
 if __name__ == "__main__":
     for wanted in sys.argv[1:] or LIBRARIES:
-        text = make_manifest(wanted)
+        _, data_sets, kept = manifest_path(wanted).read_text(encoding="utf-8").partition("\n# The data sets of ")
+        text = make_manifest(wanted) + data_sets + kept
         manifest_path(wanted).write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,77 @@
+"""Reading: torchvision's data sets as splits of zoo, tensors of the small ones and pictures of the large ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from zoo import DataError, ZooError
+
+EVERY = 5
+"""One sample in so many is for the test where a data set has no test split of its own."""
+
+
+class Pictures(Dataset[tuple[Image.Image, int]]):
+    """A split of a data set of torchvision: pictures of one mode, and the numbers of their classes.
+
+    `source[index]` gives a picture and anything else; its class is `targets[index]`. `chosen` are the indices of the
+    samples that make up the split, all of them where it is None.
+    """
+
+    def __init__(
+        self, source: Any, targets: Sequence[int], chosen: Sequence[int] | None = None, mode: str = "RGB"
+    ) -> None:
+        self.source, self.mode = source, mode
+        self.indices = numpy.arange(len(targets)) if chosen is None else numpy.asarray(chosen, dtype=numpy.int64)
+        self.targets: list[int] = numpy.asarray(targets, dtype=numpy.int64)[self.indices].tolist()
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        """Return the picture and the class of a sample; what torchvision raises goes through."""
+        return self.source[int(self.indices[index])][0].convert(self.mode), self.targets[index]
+
+
+def divide(targets: Sequence[int]) -> tuple[NDArray[numpy.int64], NDArray[numpy.int64]]:
+    """Return the indices of the samples to train on and of those to test on, one in EVERY, the same at each call.
+
+    The samples are shuffled, sorted by their classes, and every fifth is taken: each class gives a fifth of its own, up
+    to one more or less.
+    """
+    random = numpy.random.RandomState(0)  # numpy has promised never to change its stream
+    shuffled = random.permutation(len(targets))
+    ordered = shuffled[numpy.argsort(numpy.asarray(targets, dtype=numpy.int64)[shuffled], kind="stable")]
+    test = numpy.zeros(len(targets), dtype=bool)
+    test[ordered[EVERY - 1 :: EVERY]] = True
+    return numpy.flatnonzero(~test), numpy.flatnonzero(test)
+
+
+def make_tensors(images: Tensor | NDArray[numpy.uint8], targets: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
+    """Return images `(N, C, H, W)` and targets `(N,)`; grey images may lack the axis of their one channel."""
+    pixels = images if isinstance(images, Tensor) else torch.from_numpy(numpy.ascontiguousarray(images))
+    if pixels.ndim == 3:
+        pixels = pixels.unsqueeze(1)
+    numbers = targets if isinstance(targets, Tensor) else torch.from_numpy(numpy.array(targets, dtype=numpy.int64))
+    return pixels.contiguous(), numbers.to(torch.int64)
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn what torchvision's readers raise into a DataError that names the folder they read."""
+    try:
+        yield
+    except ZooError:
+        raise
+    except Exception as error:
+        fix = f"Delete {folder} to have it made anew"
+        raise DataError(f"torchvision cannot read {folder}", f"{type(error).__name__}: {error}", fix) from error
