@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import io
+import multiprocessing
 import pickle
 import re
 import socket
@@ -99,7 +100,7 @@ def offer(served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPa
             size = None if file.size is None else len(data)
             files.append(FileSpec(path=file.path, urls=(f"{address}/{short}",), size=size, **known))
         registry = zoo.Registry.discover()
-        unclaimed = {"samples": {}, "class_names": (), "num_classes": None, "input_shape": None}
+        unclaimed = {"samples": {}, "class_names": (), "num_classes": None}
         registry.add(replace(SPECS[name], files=tuple(files), **unclaimed), plugin="small")
         return {"registry": registry, "data_dir": tmp_path / "data"}
 
@@ -136,12 +137,19 @@ def test_it_is_fetched_and_read(name: str, offer: Offer, tmp_path: Path, monkeyp
             path.write_bytes(source.files[path.name])
     splits = zoo.load_dataset(f"small/{name}", **places)
     check_splits(name, splits)
+    described = zoo.describe_dataset(f"small/{name}", **places).splits["train"]
+    assert described.inputs[1:] == splits_shape(name)
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was touched"))
     again = zoo.load_dataset(f"small/{name}", offline=True, **places)
     assert [len(split[1]) if isinstance(split, tuple) else len(split) for _, split in again.items()] == [
         len(split[1]) if isinstance(split, tuple) else len(split) for _, split in splits.items()
     ]
     assert not list((tmp_path / "data").rglob("*.part"))
+
+
+def splits_shape(name: str) -> tuple[int, ...] | None:
+    """Return the shape of the inputs of a data set: what it declares, but for the one that is cut without a resize."""
+    return (3, 224, 224) if name == "places365" else SPECS[name].input_shape
 
 
 def check_splits(name: str, splits: zoo.DataSplits) -> None:
@@ -320,10 +328,23 @@ def test_a_torchvision_that_lacks_a_data_set(tmp_path: Path, monkeypatch: pytest
         zoo.load_dataset("torchvision/food101", data_dir=tmp_path)
 
 
-def test_pictures_of_many_sizes_train_and_predict_with_workers(offer: Offer, tmp_path: Path) -> None:
+@pytest.fixture
+def unsettled() -> Iterator[None]:
+    """Let this process not have settled on a way to start others, as it is when a command begins."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method(None, force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.usefixtures("unsettled")
+def test_pictures_of_many_sizes_train_and_predict_with_workers(
+    offer: Offer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     places = offer("flowers102", MAKERS["flowers102"]())
     result = zoo.run("baseline", "small/flowers102", epochs=1, workers=2, batch_size=4, runs_dir=tmp_path, **places)
     assert result.history[0]["train"]["loss"] > 0
+    assert "start method" not in caplog.text  # that workers are started is no change by a plugin
     path = tmp_path / "new.jpg"
     path.write_bytes(draw(1, 150, size=(500, 333)))
     assert zoo.predict(result.weights, path, registry=places["registry"]).probabilities.shape == (1, 102)

@@ -96,8 +96,11 @@ def open_dataset(name: str, params: Mapping[str, Any] | None, places: Places) ->
 def find_false_claims(spec: DatasetSpec, splits: DataSplits, raw_shape: tuple[int, ...]) -> list[str]:
     """Return in words which facts that the spec declares are not those of the loaded data."""
     loaded = {name: count_samples(split) for name, split in splits.items()}
+    # Raw images of many sizes have no shape in common; what becomes of them has.
+    preprocess = splits.preprocess
+    shape = preprocess.output_shape(raw_shape) if preprocess is not None and preprocess.rounded else raw_shape
     claims: dict[str, tuple[Any, Any]] = {
-        "input_shape": (spec.input_shape, raw_shape),
+        "input_shape": (spec.input_shape, shape),
         "num_classes": (spec.num_classes, len(splits.class_names)),
         "class_names": (spec.class_names or None, tuple(splits.class_names)),
         **{f"samples.{name}": (count, loaded.get(name, "no such split")) for name, count in spec.samples.items()},

@@ -109,8 +109,9 @@ def _list_locale() -> dict[str, Part]:
 def _list_multiprocessing() -> dict[str, Part]:
     import multiprocessing
 
-    def read() -> str | None:
-        return multiprocessing.get_start_method(allow_none=True)
+    def read() -> str:
+        # Starting workers settles on the default for good, which changes nothing.
+        return multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
 
     return {"start method of processes": (read, lambda value: multiprocessing.set_start_method(value, force=True))}
 

@@ -172,7 +172,8 @@ class DatasetSpec(Spec):
     against what the factory gives when a user gives no params.
 
     Fields:
-        input_shape: Shape of one raw image, channels first.
+        input_shape: Shape of one raw image, channels first. Where images of many sizes are resized by a `rounded`
+            preprocess, that of the inputs it makes of them.
         num_classes: Number of classes; follows from `class_names` where those are given.
         class_names: Their names, in the order of the targets.
         samples: Number of samples by split: `train`, `validation`, `test`.
