@@ -41,8 +41,6 @@ from zoo_plugins.torchvision.reading import divide
 
 MANIFEST = Path(catalogue.__file__).parent / "registry.toml"
 SPECS = {spec.name: spec for spec in read_manifest(MANIFEST).specs if isinstance(spec, DatasetSpec)}
-DIVIDED = ("caltech101", "caltech256", "eurosat", "lfw", "omniglot", "semeion", "sun397")
-"""Those that have no test split of their own."""
 LEFT_OUT = {
     **dict.fromkeys(("CocoCaptions", "Flickr30k", "Flickr8k", "SBU"), "captions"),
     **dict.fromkeys(("CocoDetection", "Kitti", "VOCDetection", "WIDERFace"), "boxes"),
@@ -176,7 +174,7 @@ def check_splits(name: str, splits: zoo.DataSplits) -> None:
             assert [target for _, target in pairs] == [target for target, _ in seen[part]]
             assert list(split.dataset.targets) == [target for _, target in pairs]
             assert {image.shape[0] for image, _ in pairs} == {spec.input_shape[0]}
-    if name in DIVIDED:
+    if name in (*catalogue.DIVIDED, "semeion"):
         check_shares(seen["train"], seen["test"])
     elif name not in catalogue.RESIDENT:
         greens = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
@@ -355,7 +353,7 @@ def test_pictures_of_many_sizes_train_and_predict_with_workers(
 def test_every_class_of_torchvision_is_in_the_catalogue_or_left_out_for_a_reason() -> None:
     made_from = re.search(r"# The data sets of torchvision ([\d.]+) ", MANIFEST.read_text(encoding="utf-8"))
     assert made_from is not None
-    readers = {**catalogue.RESIDENT, **catalogue.STREAMS}
+    readers = catalogue.READERS
     assert {name.replace("-", "_") for name in SPECS} == set(readers)
     assert list(SPECS) == sorted(SPECS)
     assert not set(LEFT_OUT) & set(readers.values())
@@ -367,7 +365,7 @@ def test_every_class_of_torchvision_is_in_the_catalogue_or_left_out_for_a_reason
 
 @pytest.mark.parametrize("name", sorted(SPECS))
 def test_the_files_are_those_of_torchvision(name: str) -> None:
-    reader = {**catalogue.RESIDENT, **catalogue.STREAMS}[name.replace("-", "_")]
+    reader = catalogue.READERS[name.replace("-", "_")]
     source = Path(inspect.getsourcefile(getattr(torchvision.datasets, reader)) or "").read_text(encoding="utf-8")
     for file in SPECS[name].files:
         short = file.path.rpartition("/")[2]

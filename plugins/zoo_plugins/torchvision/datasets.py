@@ -19,15 +19,19 @@ RESIDENT = {
     **{"stl10": "STL10", "svhn": "SVHN", "usps": "USPS"},
 }
 STREAMS = {
-    **{"caltech101": "Caltech101", "caltech256": "Caltech256", "clevr": "CLEVRClassification"},
-    **{"country211": "Country211", "dtd": "DTD", "eurosat": "EuroSAT", "fgvc_aircraft": "FGVCAircraft"},
+    **{"clevr": "CLEVRClassification", "country211": "Country211", "dtd": "DTD", "fgvc_aircraft": "FGVCAircraft"},
     **{"flowers102": "Flowers102", "food101": "Food101", "gtsrb": "GTSRB", "imagenet": "ImageNet"},
     **dict.fromkeys(("imagenette", "imagenette_160", "imagenette_320"), "Imagenette"),
     **dict.fromkeys(("inaturalist", "inaturalist_mini"), "INaturalist"),
-    **{"lfw": "LFWPeople", "omniglot": "Omniglot", "oxford_iiit_pet": "OxfordIIITPet", "pcam": "PCAM"},
-    **{"places365": "Places365", "rendered_sst2": "RenderedSST2", "stanford_cars": "StanfordCars", "sun397": "SUN397"},
+    **{"oxford_iiit_pet": "OxfordIIITPet", "pcam": "PCAM", "places365": "Places365"},
+    **{"rendered_sst2": "RenderedSST2", "stanford_cars": "StanfordCars"},
 }
-"""Names of factories, and of the classes of torchvision that read the data sets."""
+DIVIDED = {
+    **{"caltech101": "Caltech101", "caltech256": "Caltech256", "eurosat": "EuroSAT", "lfw": "LFWPeople"},
+    **{"omniglot": "Omniglot", "sun397": "SUN397"},
+}
+READERS = {**RESIDENT, **STREAMS, **DIVIDED}
+"""Names of factories, and of the classes of torchvision that read the data sets; each part has a module of its name."""
 NEEDS = {
     **dict.fromkeys(("caltech101", "flowers102", "imagenet", "stanford_cars", "svhn"), "scipy"),
     "pcam": "h5py",
@@ -41,7 +45,7 @@ def __getattr__(name: str) -> Callable[..., DataSplits]:
     Raises:
         UsageError: the installed torchvision has no such data set, or another package is not installed.
     """
-    reader = RESIDENT.get(name) or STREAMS.get(name)
+    reader = READERS.get(name)
     if reader is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     what = f"data set {name.replace('_', '-')!r}"
@@ -50,6 +54,7 @@ def __getattr__(name: str) -> Callable[..., DataSplits]:
         raise UsageError(f"torchvision {torchvision.__version__} cannot read {what}", f"it has no {reader}", fix)
     if name in NEEDS and find_spec(NEEDS[name]) is None:
         raise UsageError(f"{what} needs {NEEDS[name]}", "it is not installed", f"pip install {NEEDS[name]}")
-    module = import_module(f"zoo_plugins.torchvision.{'resident' if name in RESIDENT else 'streams'}")
+    part = "resident" if name in RESIDENT else "streams" if name in STREAMS else "divided"
+    module = import_module(f"zoo_plugins.torchvision.{part}")
     factory: Callable[..., DataSplits] = getattr(module, name)
     return factory

@@ -14,10 +14,17 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zoo import DataError, ZooError
+from zoo import DataError, Preprocess, ZooError
 
+PHOTOGRAPHS = Preprocess(resize=256, crop=(224, 224), rounded=True)
+"""What photographs of any size become, one at a time."""
 EVERY = 5
 """One sample in so many is for the test where a data set has no test split of its own."""
+
+
+def files_of(root: Path, name: str) -> Path:
+    """Return the folder in which the files of a data set are."""
+    return Path(root, "torchvision", name)
 
 
 class Pictures(Dataset[tuple[Image.Image, int]]):
@@ -70,7 +77,7 @@ def explained(folder: Path) -> Iterator[None]:
     """Turn what torchvision's readers raise into a DataError that names the folder they read."""
     try:
         yield
-    except ZooError:
+    except (ZooError, MemoryError):
         raise
     except Exception as error:
         fix = f"Delete {folder} to have it made anew"

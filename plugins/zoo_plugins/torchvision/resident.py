@@ -10,7 +10,7 @@ from torchvision import datasets
 
 from zoo import DataSplits
 from zoo_plugins.torchvision.archives import lay_out, place, unpack
-from zoo_plugins.torchvision.reading import divide, explained, make_tensors
+from zoo_plugins.torchvision.reading import divide, explained, files_of, make_tensors
 
 DIGITS = tuple("0123456789")
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -40,7 +40,7 @@ def fashionmnist(*, root: Path) -> DataSplits:
 
 def qmnist(*, root: Path) -> DataSplits:
     """Read QMNIST, MNIST with all 60,000 test images."""
-    folder = lay_out(Path(root, "torchvision", "qmnist"), dict.fromkeys(QMNIST_FILES, "QMNIST/raw"))
+    folder = lay_out(files_of(root, "qmnist"), dict.fromkeys(QMNIST_FILES, "QMNIST/raw"))
     with explained(folder):
         parts = [datasets.QMNIST(folder, what=what) for what in ("train", "test")]
         train, test = (make_tensors(part.data, part.targets[:, 0]) for part in parts)
@@ -49,7 +49,7 @@ def qmnist(*, root: Path) -> DataSplits:
 
 def _read_mnist(reader: Any, root: Path, class_names: Any) -> DataSplits:
     raw = f"{reader.__name__}/raw"
-    folder = lay_out(Path(root, "torchvision", reader.__name__.lower()), dict.fromkeys(MNIST_FILES, raw))
+    folder = lay_out(files_of(root, reader.__name__.lower()), dict.fromkeys(MNIST_FILES, raw))
     with explained(folder):
         parts = [reader(folder, train=train) for train in (True, False)]
         train, test = (make_tensors(part.data, part.targets) for part in parts)
@@ -71,7 +71,7 @@ def emnist(*, root: Path, split: EmnistSplit = "balanced") -> DataSplits:
         for file in (stage / "gzip").iterdir():
             place(file, stage / "EMNIST" / "raw")
 
-    files = Path(root, "torchvision", "emnist")
+    files = files_of(root, "emnist")
     folder = lay_out(files, {"gzip.zip": None}, finish, variant=split)
     with explained(folder):
         parts = [datasets.EMNIST(folder, split=split, train=train) for train in (True, False)]
@@ -91,7 +91,7 @@ def cifar100(*, root: Path) -> DataSplits:
 
 
 def _read_cifar(reader: Any, root: Path) -> DataSplits:
-    folder = lay_out(Path(root, "torchvision", reader.__name__.lower()), {reader.filename: ""})
+    folder = lay_out(files_of(root, reader.__name__.lower()), {reader.filename: ""})
     with explained(folder):
         parts = [reader(folder, train=train) for train in (True, False)]
         train, test = (make_tensors(part.data.transpose(0, 3, 1, 2), part.targets) for part in parts)
@@ -100,7 +100,7 @@ def _read_cifar(reader: Any, root: Path) -> DataSplits:
 
 def svhn(*, root: Path) -> DataSplits:
     """Read SVHN, house numbers, without its extra training images."""
-    folder = Path(root, "torchvision", "svhn")
+    folder = files_of(root, "svhn")
     with explained(folder):
         parts = [datasets.SVHN(folder, split=split) for split in ("train", "test")]
         train, test = (make_tensors(part.data, part.labels) for part in parts)
@@ -109,7 +109,7 @@ def svhn(*, root: Path) -> DataSplits:
 
 def stl10(*, root: Path) -> DataSplits:
     """Read STL-10, its labelled images."""
-    folder = lay_out(Path(root, "torchvision", "stl10"), {datasets.STL10.filename: ""})
+    folder = lay_out(files_of(root, "stl10"), {datasets.STL10.filename: ""})
     with explained(folder):
         parts = [datasets.STL10(folder, split=split) for split in ("train", "test")]
         train, test = (make_tensors(part.data, part.labels) for part in parts)
@@ -118,7 +118,7 @@ def stl10(*, root: Path) -> DataSplits:
 
 def usps(*, root: Path) -> DataSplits:
     """Read USPS, digits of postal codes."""
-    folder = Path(root, "torchvision", "usps")
+    folder = files_of(root, "usps")
     with explained(folder):
         parts = [datasets.USPS(folder, train=train) for train in (True, False)]
         train, test = (make_tensors(part.data, part.targets) for part in parts)
@@ -127,7 +127,7 @@ def usps(*, root: Path) -> DataSplits:
 
 def semeion(*, root: Path) -> DataSplits:
     """Read SEMEION, handwritten digits; a fifth of each is for the test."""
-    folder = Path(root, "torchvision", "semeion")
+    folder = files_of(root, "semeion")
     with explained(folder):
         images, targets = make_tensors((part := datasets.SEMEION(folder, download=False)).data, part.labels)
         train, test = ((images[chosen], targets[chosen]) for chosen in divide(part.labels))

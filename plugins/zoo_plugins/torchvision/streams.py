@@ -1,32 +1,27 @@
-"""The large data sets of torchvision, read picture by picture; those of many sizes are resized one at a time.
+"""The large data sets of torchvision that come in splits, read picture by picture.
 
-Where torchvision gives no test split whose classes are known, the validation split is the test, as in what is published
-on the set; where it gives no split at all, a fifth of each class is (`divide`).
+Where torchvision knows no classes of a test split, the validation split is the test, as in what is published on it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from torch.utils.data import ConcatDataset
 from torchvision import datasets
 from torchvision.datasets import imagenet as imagenet_archives
 
 from zoo import DataSplits, Preprocess
-from zoo_plugins.torchvision.archives import lay_out, link, place, unpack
-from zoo_plugins.torchvision.reading import Pictures, divide, explained
+from zoo_plugins.torchvision.archives import lay_out, link, unpack
+from zoo_plugins.torchvision.reading import PHOTOGRAPHS, Pictures, explained, files_of
 
-PHOTOGRAPHS = Preprocess(resize=256, crop=(224, 224), rounded=True)
-"""What photographs of any size become."""
 AircraftLevel = Literal["variant", "family", "manufacturer"]
 
 
 def food101(*, root: Path) -> DataSplits:
     """Read Food-101."""
-    folder = lay_out(_find(root, "food101"), {"food-101.tar.gz": ""})
+    folder = lay_out(files_of(root, "food101"), {"food-101.tar.gz": ""})
     with explained(folder):
         train, test = (datasets.Food101(folder, split=split) for split in ("train", "test"))
         return _join(train, test, train._labels, test._labels, train.classes)
@@ -35,7 +30,7 @@ def food101(*, root: Path) -> DataSplits:
 def flowers102(*, root: Path) -> DataSplits:
     """Read Oxford 102 Flower."""
     files = ("102flowers.tgz", "imagelabels.mat", "setid.mat")
-    folder = lay_out(_find(root, "flowers102"), dict.fromkeys(files, "flowers-102"))
+    folder = lay_out(files_of(root, "flowers102"), dict.fromkeys(files, "flowers-102"))
     with explained(folder):
         parts = [datasets.Flowers102(folder, split=split) for split in ("train", "val", "test")]
         train, validation, test = (Pictures(part, part._labels) for part in parts)
@@ -51,7 +46,7 @@ def oxford_iiit_pet(*, root: Path, target: Literal["breed", "species"] = "breed"
         target: The 37 breeds, or cat and dog.
     """
     files = dict.fromkeys(("images.tar.gz", "annotations.tar.gz"), "oxford-iiit-pet")
-    folder = lay_out(_find(root, "oxford-iiit-pet"), files)
+    folder = lay_out(files_of(root, "oxford-iiit-pet"), files)
     with explained(folder):
         train, test = (datasets.OxfordIIITPet(folder, split=split) for split in ("trainval", "test"))
         if target == "species":
@@ -62,7 +57,7 @@ def oxford_iiit_pet(*, root: Path, target: Literal["breed", "species"] = "breed"
 def gtsrb(*, root: Path) -> DataSplits:
     """Read the German traffic signs; classes have the numbers that the benchmark gives them."""
     files = ("GTSRB-Training_fixed.zip", "GTSRB_Final_Test_Images.zip", "GTSRB_Final_Test_GT.zip")
-    folder = lay_out(_find(root, "gtsrb"), dict.fromkeys(files, "gtsrb"))
+    folder = lay_out(files_of(root, "gtsrb"), dict.fromkeys(files, "gtsrb"))
     with explained(folder):
         train, test = (datasets.GTSRB(folder, split=split) for split in ("train", "test"))
         names = sorted(path.name for path in Path(folder, "gtsrb", "GTSRB", "Training").iterdir() if path.is_dir())
@@ -77,43 +72,12 @@ def dtd(*, root: Path, partition: Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10] = 1) ->
         root: The data folder.
         partition: Which of its ten ways to split the pictures.
     """
-    folder = lay_out(_find(root, "dtd"), {"dtd-r1.0.1.tar.gz": "dtd"})
+    folder = lay_out(files_of(root, "dtd"), {"dtd-r1.0.1.tar.gz": "dtd"})
     with explained(folder):
         parts = [datasets.DTD(folder, split=split, partition=partition) for split in ("train", "val", "test")]
         train, validation, test = (Pictures(part, part._labels) for part in parts)
         names = parts[0].classes
         return DataSplits(train=train, validation=validation, test=test, class_names=names, preprocess=PHOTOGRAPHS)
-
-
-def caltech101(*, root: Path) -> DataSplits:
-    """Read Caltech 101 without its background pictures; a fifth of each class is for the test."""
-    files = _find(root, "caltech101")
-
-    def finish(stage: Path) -> None:
-        unpack(files / "caltech-101.zip", stage, lambda name: name.endswith("/101_ObjectCategories.tar.gz"))
-        place(stage / "caltech-101" / "101_ObjectCategories.tar.gz", stage / "caltech101")
-        (stage / "caltech-101" / "101_ObjectCategories.tar.gz").unlink()
-
-    folder = lay_out(files, {"caltech-101.zip": None}, finish)
-    with explained(folder):
-        source = datasets.Caltech101(folder)
-        return _divide(source, source.y, source.categories)
-
-
-def caltech256(*, root: Path) -> DataSplits:
-    """Read Caltech 256 with its class of clutter; a fifth of each class is for the test."""
-    folder = lay_out(_find(root, "caltech256"), {"256_ObjectCategories.tar": "caltech256"})
-    with explained(folder):
-        source = datasets.Caltech256(folder)
-        return _divide(source, source.y, source.categories)
-
-
-def eurosat(*, root: Path) -> DataSplits:
-    """Read EuroSAT, land seen by a satellite in red, green and blue; a fifth of each class is for the test."""
-    folder = lay_out(_find(root, "eurosat"), {"EuroSAT.zip": "eurosat"})
-    with explained(folder):
-        source = datasets.EuroSAT(folder)
-        return _divide(source, source.targets, source.classes, preprocess=None)
 
 
 def fgvc_aircraft(*, root: Path, level: AircraftLevel = "variant") -> DataSplits:
@@ -123,7 +87,7 @@ def fgvc_aircraft(*, root: Path, level: AircraftLevel = "variant") -> DataSplits
         root: The data folder.
         level: What the classes are: 100 variants, 70 families or 30 manufacturers.
     """
-    folder = lay_out(_find(root, "fgvc-aircraft"), {"fgvc-aircraft-2013b.tar.gz": ""})
+    folder = lay_out(files_of(root, "fgvc-aircraft"), {"fgvc-aircraft-2013b.tar.gz": ""})
     with explained(folder):
         splits = ("train", "val", "test")
         parts = [datasets.FGVCAircraft(folder, split=split, annotation_level=level) for split in splits]
@@ -135,20 +99,11 @@ def fgvc_aircraft(*, root: Path, level: AircraftLevel = "variant") -> DataSplits
 def stanford_cars(*, root: Path) -> DataSplits:
     """Read Stanford Cars."""
     files = ("cars_train.tgz", "cars_test.tgz", "car_devkit.tgz", "cars_test_annos_withlabels.mat")
-    folder = lay_out(_find(root, "stanford-cars"), dict.fromkeys(files, "stanford_cars"))
+    folder = lay_out(files_of(root, "stanford-cars"), dict.fromkeys(files, "stanford_cars"))
     with explained(folder):
         train, test = (datasets.StanfordCars(folder, split=split) for split in ("train", "test"))
         targets = [[int(target) for _, target in part._samples] for part in (train, test)]
         return _join(train, test, *targets, train.classes)
-
-
-def sun397(*, root: Path) -> DataSplits:
-    """Read SUN397, scenes; a fifth of each class is for the test."""
-    folder = lay_out(_find(root, "sun397"), {"SUN397.tar.gz": ""})
-    with explained(folder):
-        source = datasets.SUN397(folder)
-        order = sorted(range(len(source)), key=lambda index: source._image_files[index].as_posix())
-        return _divide(source, source._labels, source.classes, order)
 
 
 def places365(*, root: Path) -> DataSplits:
@@ -158,7 +113,7 @@ def places365(*, root: Path) -> DataSplits:
     def finish(stage: Path) -> None:
         (stage / "data_256").rename(stage / "data_256_standard")
 
-    folder = lay_out(_find(root, "places365"), dict.fromkeys(files, ""), finish)
+    folder = lay_out(files_of(root, "places365"), dict.fromkeys(files, ""), finish)
     with explained(folder):
         train, test = (datasets.Places365(folder, split=split, small=True) for split in ("train-standard", "val"))
         names = sorted(train.class_to_idx, key=train.class_to_idx.__getitem__)
@@ -167,7 +122,7 @@ def places365(*, root: Path) -> DataSplits:
 
 def country211(*, root: Path) -> DataSplits:
     """Read Country211."""
-    folder = lay_out(_find(root, "country211"), {"country211.tgz": ""})
+    folder = lay_out(files_of(root, "country211"), {"country211.tgz": ""})
     with explained(folder):
         parts = [datasets.Country211(folder, split=split) for split in ("train", "valid", "test")]
         train, validation, test = (Pictures(part, part.targets) for part in parts)
@@ -177,7 +132,7 @@ def country211(*, root: Path) -> DataSplits:
 
 def rendered_sst2(*, root: Path) -> DataSplits:
     """Read Rendered SST2, sentences as pictures."""
-    folder = lay_out(_find(root, "rendered-sst2"), {"rendered-sst2.tgz": ""})
+    folder = lay_out(files_of(root, "rendered-sst2"), {"rendered-sst2.tgz": ""})
     with explained(folder):
         parts = [datasets.RenderedSST2(folder, split=split) for split in ("train", "val", "test")]
         train, validation, test = (Pictures(part, [target for _, target in part._samples]) for part in parts)
@@ -203,7 +158,7 @@ def imagenette_160(*, root: Path) -> DataSplits:
 
 def _read_imagenette(root: Path, name: str, size: str, preprocess: Preprocess) -> DataSplits:
     archive = datasets.Imagenette._ARCHIVES[size][0].rpartition("/")[2]
-    folder = lay_out(_find(root, name), {archive: ""})
+    folder = lay_out(files_of(root, name), {archive: ""})
     with explained(folder):
         train, test = (datasets.Imagenette(folder, split=split, size=size) for split in ("train", "val"))
         targets = [[target for _, target in part._samples] for part in (train, test)]
@@ -225,7 +180,7 @@ def _read_inaturalist(root: Path, name: str, archive: str) -> DataSplits:
         (stage / archive).rename(stage / f"2021_{archive}")
         (stage / "val").rename(stage / "2021_valid")
 
-    folder = lay_out(_find(root, name), {f"{archive}.tar.gz": "", "val.tar.gz": ""}, finish)
+    folder = lay_out(files_of(root, name), {f"{archive}.tar.gz": "", "val.tar.gz": ""}, finish)
     with explained(folder):
         parts = [datasets.INaturalist(folder, version=f"2021_{part}") for part in (archive, "valid")]
         orders = [sorted(range(len(part)), key=part.index.__getitem__) for part in parts]
@@ -238,7 +193,7 @@ def _read_inaturalist(root: Path, name: str, archive: str) -> DataSplits:
 
 def imagenet(*, root: Path) -> DataSplits:
     """Read ImageNet of 2012; the validation split is the test. Classes are called by the first of their names."""
-    files = _find(root, "imagenet")
+    files = files_of(root, "imagenet")
 
     def finish(stage: Path) -> None:
         archives = {part: files / name for part, (name, _) in imagenet_archives.ARCHIVE_META.items()}
@@ -269,62 +224,15 @@ def _tell_apart(names: Sequence[str], identifiers: Sequence[str]) -> list[str]:
     ]
 
 
-def lfw(*, root: Path, min_images: int = 20) -> DataSplits:
-    """Read the faces of Labeled Faces in the Wild, funneled; a fifth of each person's is for the test.
-
-    Args:
-        root: The data folder.
-        min_images: Only people with at least so many pictures are classes.
-    """
-    if min_images < 2:
-        raise ValueError(f"min_images: expected at least 2, got {min_images}")
-    files = _find(root, "lfw")
-
-    def finish(stage: Path) -> None:
-        unpack(files / "lfw-funneled.tgz", stage / "lfw-py")
-        link(files / "lfw-funneled.tgz", stage / "lfw-py")  # torchvision compares its MD5 each time
-
-    layout = {"lfw-funneled.tgz": None, "people.txt": "lfw-py", "lfw-names.txt": "lfw-py"}
-    folder = lay_out(files, layout, finish)
-    with explained(folder):
-        source = datasets.LFWPeople(str(folder), split="10fold", image_set="funneled")
-        counts = Counter(source.targets)
-        people = [(name, number) for name, number in source.class_to_idx.items() if counts[number] >= min_images]
-        numbers = {number: index for index, (_, number) in enumerate(people)}
-        chosen = [index for index, number in enumerate(source.targets) if number in numbers]
-        targets = [numbers.get(number, 0) for number in source.targets]
-        return _divide(source, targets, [name for name, _ in people], chosen, preprocess=None)
-
-
 def clevr(*, root: Path) -> DataSplits:
     """Read CLEVR as a data set of how many objects are in a scene; the validation split is the test."""
-    folder = lay_out(_find(root, "clevr"), {"CLEVR_v1.0.zip": "clevr"})
+    folder = lay_out(files_of(root, "clevr"), {"CLEVR_v1.0.zip": "clevr"})
     with explained(folder):
         train, test = (datasets.CLEVRClassification(folder, split=split) for split in ("train", "val"))
         least, most = min(train._labels), max(train._labels)
         targets = [[label - least for label in part._labels] for part in (train, test)]
         names = [str(number) for number in range(least, most + 1)]
         return _join(train, test, *targets, names, Preprocess(resize=(160, 240), rounded=True))
-
-
-def omniglot(*, root: Path) -> DataSplits:
-    """Read Omniglot, all 1,623 characters of fifty alphabets; four of the twenty drawings of each are for the test."""
-    files, archives = _find(root, "omniglot"), ("images_background.zip", "images_evaluation.zip")
-
-    def finish(stage: Path) -> None:
-        for archive in archives:
-            unpack(files / archive, stage / "omniglot-py")
-            link(files / archive, stage / "omniglot-py")  # torchvision compares its MD5 each time
-
-    folder = lay_out(files, dict.fromkeys(archives, None), finish)
-    with explained(folder):
-        parts = [datasets.Omniglot(folder, background=background) for background in (True, False)]
-        drawn = [(part._characters[at], image) for part in parts for image, at in part._flat_character_images]
-        names = sorted({name for name, _ in drawn})
-        numbers = {name: index for index, name in enumerate(names)}
-        order = sorted(range(len(drawn)), key=drawn.__getitem__)
-        targets = [numbers[name] for name, _ in drawn]
-        return _divide(ConcatDataset(parts), targets, names, order, preprocess=None, mode="L")
 
 
 class _Patches:
@@ -353,15 +261,11 @@ class _Patches:
 def pcam(*, root: Path) -> DataSplits:
     """Read PatchCamelyon, patches of tissue with and without metastases."""
     files = [f"{name}.gz" for split in datasets.PCAM._FILES.values() for name, *_ in split.values()]
-    folder = lay_out(_find(root, "pcam"), dict.fromkeys(files, "pcam"))
+    folder = lay_out(files_of(root, "pcam"), dict.fromkeys(files, "pcam"))
     with explained(folder):
         parts = [_Patches(folder, split) for split in ("train", "val", "test")]
         train, validation, test = (Pictures(part, part.read_targets()) for part in parts)
         return DataSplits(train=train, validation=validation, test=test, class_names=("normal", "metastasis"))
-
-
-def _find(root: Path, name: str) -> Path:
-    return Path(root, "torchvision", name)
 
 
 def _join(
@@ -374,18 +278,3 @@ def _join(
 ) -> DataSplits:
     splits = {"train": Pictures(train, train_targets), "test": Pictures(test, test_targets)}
     return DataSplits(**splits, class_names=class_names, preprocess=preprocess)
-
-
-def _divide(
-    source: Any,
-    targets: Sequence[int],
-    class_names: Sequence[str],
-    order: Sequence[int] | None = None,
-    preprocess: Preprocess | None = PHOTOGRAPHS,
-    mode: str = "RGB",
-) -> DataSplits:
-    """Return splits of a data set that has none, see `divide`; `order` is that of its samples, by their files."""
-    order = range(len(targets)) if order is None else order
-    parts = divide([targets[index] for index in order])
-    train, test = (Pictures(source, targets, [order[index] for index in chosen], mode) for chosen in parts)
-    return DataSplits(train=train, test=test, class_names=class_names, preprocess=preprocess)
