@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import click
 import pytest
 from click.testing import CliRunner
+from datasets_page import make_datasets_page
 from python_page import GROUPS, find_errors, find_public, make_python_page
 
 import zoo
@@ -187,6 +188,7 @@ MADE = {
     "guide/cli.md": make_cli_page,
     "guide/checks.md": make_checks_page,
     "reference/contract.md": make_contract_page,
+    "reference/datasets.md": make_datasets_page,
     "reference/python.md": make_python_page,
     "reference/run-record.md": make_record_page,
 }
