@@ -32,6 +32,7 @@ from torchvision_files import CLASSES, MAKERS, TEST, TRAIN, VALIDATION, Source, 
 
 import zoo
 from zoo.cli.main import main
+from zoo.data.loading import find_false_claims
 from zoo.registry.manifest import read_manifest
 from zoo.registry.specs import DatasetSpec, FileSpec
 from zoo_plugins.torchvision import archives
@@ -194,6 +195,21 @@ def test_a_test_split_is_made_of_a_fifth_of_each_class_the_same_each_time() -> N
     assert sorted([*train, *test]) == list(range(len(targets)))
     assert [sum(targets[index] == target for index in test) for target in range(4)] == [12, 18, 6, 6]
     assert test[:6].tolist() == [2, 3, 21, 22, 24, 34]
+
+
+@pytest.mark.slow
+def test_the_real_clothes_are_those_of_zoos_own_reader(fashionmnist_root: Path, tmp_path: Path) -> None:
+    for file in SPECS["fashionmnist"].files:
+        path = tmp_path / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(fashionmnist_root / "FashionMNIST" / "raw" / path.name)
+    registry = zoo.Registry.discover()
+    theirs = zoo.load_dataset("torchvision/fashionmnist", data_dir=tmp_path, offline=True, registry=registry)
+    ours = zoo.load_dataset("fashionmnist", data_dir=fashionmnist_root, offline=True)
+    for mine, its in ((ours.train, theirs.train), (ours.test, theirs.test)):
+        assert all(torch.equal(*pair) for pair in zip(mine, its, strict=True))
+    assert find_false_claims(SPECS["fashionmnist"], theirs, (1, 28, 28)) == []
+    assert tuple(ours.class_names) == tuple(theirs.class_names)
 
 
 @pytest.mark.parametrize(
