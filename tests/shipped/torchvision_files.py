@@ -57,6 +57,12 @@ def draw(target: int, green: int, form: str = "JPEG", size: tuple[int, int] | No
     return stream.getvalue()
 
 
+def grey(target: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("L", (60, 52), red(target)).save(stream, "JPEG", quality=95)
+    return stream.getvalue()
+
+
 def tar(files: Files, mode: str = "w:gz") -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode=mode) as archive:
@@ -310,7 +316,7 @@ def caltech101() -> Source:
     files = {"101_ObjectCategories/BACKGROUND_Google/image_0001.jpg": draw(9, 0)}
     for target, number in whole():
         path = f"101_ObjectCategories/{names[target]}/image_{number + 1:04d}.jpg"
-        files[path] = draw(target, 10 * number)
+        files[path] = draw(target, 10 * number) if number else grey(target)  # some of the real ones are grey
     inner = {
         "caltech-101/101_ObjectCategories.tar.gz": tar(files),
         "caltech-101/Annotations.tar": tar({"Annotations/show_annotation.m": b""}, "w"),
