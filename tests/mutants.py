@@ -182,7 +182,7 @@ MUTANTS = (
     Mutant(
         "a download may hold anything of the right size",
         "zoo/registry/downloads.py",
-        "if (got := self.digest.hexdigest()) != self.file.sha256:",
+        "if (got := self.digest.hexdigest()) != self.file.digest:",
         "if (got := self.digest.hexdigest()) == self.file.path:",
         "tests/registry/test_downloads.py::test_refuses",
     ),
