@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import io
 import multiprocessing
+import os
 import pickle
 import re
 import socket
@@ -195,6 +196,40 @@ def test_a_test_split_is_made_of_a_fifth_of_each_class_the_same_each_time() -> N
     assert sorted([*train, *test]) == list(range(len(targets)))
     assert [sum(targets[index] == target for index in test) for target in range(4)] == [12, 18, 6, 6]
     assert test[:6].tolist() == [2, 3, 21, 22, 24, 34]
+
+
+@pytest.mark.parametrize("name", ["caltech256", "eurosat", "gtsrb", "inaturalist-mini", "omniglot", "sun397"])
+def test_samples_have_one_order_whatever_the_order_of_a_folder(
+    name: str, offer: Offer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places, listdir, scandir = offer(name, MAKERS[name]()), os.listdir, os.scandir
+
+    class Scan(list[Any]):
+        def __init__(self, *given: Any, forward: bool) -> None:
+            with scandir(*given) as entries:
+                super().__init__(sorted(entries, key=lambda entry: entry.name, reverse=not forward))
+
+        def __enter__(self) -> Iterator[Any]:
+            return iter(self)
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def __next__(self) -> Any:
+            if not self:
+                raise StopIteration
+            return self.pop(0)
+
+    def read(forward: bool) -> list[Any]:
+        with monkeypatch.context() as changed:
+            changed.setattr(os, "listdir", lambda *given: sorted(listdir(*given), reverse=not forward))
+            changed.setattr(os, "scandir", lambda *given: Scan(*given, forward=forward))
+            splits = zoo.load_dataset(f"small/{name}", **places)
+            pairs = [split[index] for _, split in splits.items() for index in range(len(split))]
+        return [(image.tolist(), target) for image, target in pairs]
+
+    zoo.load_dataset(f"small/{name}", **places)
+    assert read(forward=True) == read(forward=False)
 
 
 @pytest.mark.slow
