@@ -451,9 +451,8 @@ def inaturalist(archive: str) -> Callable[[], Source]:
         parts: dict[str, Files] = {archive: {}, "val": {}}
         for (folder, files), part in zip(parts.items(), (TRAIN, TEST), strict=True):
             for _, target, number in reversed(list(samples(part))):
-                files[f"{folder}/{target:05d}_{names[target]}/{number:03d}-uuid.jpg"] = draw(
-                    target, part, size=SIZES[number % 3]
-                )
+                path = f"{folder}/{target:05d}_{names[target]}/{number:03d}-uuid.jpg"
+                files[path] = draw(target, part, size=SIZES[number // CLASSES % len(SIZES)])
         return Source({f"{folder}.tar.gz": tar(files) for folder, files in parts.items()})
 
     return make
