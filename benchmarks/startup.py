@@ -1,4 +1,4 @@
-"""The start: what a listing costs with many plugins or many models, and `zoo` beside a bare click program."""
+"""The start: what a listing costs with many plugins, models or weights, and `zoo` beside a bare click program."""
 
 from __future__ import annotations
 
@@ -18,10 +18,21 @@ import zoo
 
 PLUGINS_LIMIT = 1.5
 MODELS_LIMIT = 2
+WEIGHTS_LIMIT = 1.5
 HELP_LIMIT = 2
 MODELS_EACH = 3
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: zoo-torch>=0.1\n"
 MODEL = '\n[models.model-{number}]\nfactory = "{name}.model:Net"\ndescription = "A model"\nparams = {{ width = 64 }}\n'
+WEIGHTS = """
+[weights."net-{model}.tag-{number}"]
+model = "net-{model}"
+dataset = "imagenet"
+loader = "{name}.weights:load"
+description = "1,000 classes, inputs 224x224"
+license = "apache-2.0"
+homepage = "https://huggingface.co/owner/net-{model}.tag-{number}"
+"""
+WEIGHTS_EACH = 3
 HOOKS = """
 import zoo
 
@@ -76,6 +87,18 @@ class Setting:
         (info / "METADATA").write_text(METADATA.format(name=name))
         (info / "entry_points.txt").write_text(f"[zoo]\nmodels = {name}{'.hooks' if hooks else ':registry.toml'}\n")
 
+    def install_weights(self, name: str, weights: int) -> None:
+        """Leave a catalogue of models with so many weights, a few of each; of these the first is the default."""
+        self.install(name, 0, hooks=False)
+        places = [divmod(number, WEIGHTS_EACH) for number in range(weights)]
+        models = (f'\n[models.net-{model}]\nfactory = "{name}.model:Net"\n' for model, tag in places if not tag)
+        tables = (
+            WEIGHTS.format(name=name, model=model, number=tag) + ("" if tag else "default = true\n")
+            for model, tag in places
+        )
+        text = "".join(["schema = 1\nqualified_only = true\n", *models, *tables])
+        (self.packages / name / "registry.toml").write_text(text)
+
     def call(self, *arguments: str | Path) -> tuple[float, str]:
         """Return the seconds that a Python process takes, and what it printed."""
         started = perf_counter()
@@ -110,6 +133,7 @@ def main() -> int:
     parser = make_parser(__doc__, rounds=15)
     parser.add_argument("--plugins", type=int, nargs="+", default=[0, 10, 50], help="how many, half of them manifests")
     parser.add_argument("--models", type=int, nargs="+", default=[10, 1000], help="how many in one plugin")
+    parser.add_argument("--weights", type=int, nargs="+", default=[10, 3000], help="how many in one catalogue")
     options = parser.parse_args()
     # Without it each process may compile again what has no .pyc or a stale one.
     compileall.compile_dir(Path(zoo.__file__).parent, quiet=1)
@@ -124,6 +148,14 @@ def main() -> int:
                 sys.exit(f"{name}: expected {expected} models in\n{printed}")
             print(f"{name:<24} {seconds:7.3f} s the first time, when the index is made")
             contenders[name] = partial(setting.time, folder / "zoo", "list")
+        for number in options.weights:
+            setting = Setting(folder / f"weights-{number}")
+            setting.install_weights("plugin", number)
+            for command, expected in (("list", f"{number} weights"), ("show", "plugin/net-0.tag-0: weights")):
+                arguments = (folder / "zoo", command, *(["plugin/net-0@imagenet"] if command == "show" else []))
+                if expected not in setting.call(*arguments)[1]:
+                    sys.exit(f"zoo {command} says nothing of {expected}")
+                contenders[f"{command}, {number} weights"] = partial(setting.time, *arguments)
         plain = Setting(folder / "plain")
         contenders["zoo --help"] = partial(plain.time, folder / "zoo", "--help")
         contenders["bare --help"] = partial(plain.time, folder / "bare", "--help")
@@ -137,6 +169,9 @@ def main() -> int:
     few, *more = options.models
     for form in ("manifest", "hooks"):
         pairs += [(f"{form}, {number} models", f"{form}, {few} models", MODELS_LIMIT) for number in more]
+    few, *more = options.weights
+    for command in ("list", "show"):
+        pairs += [(f"{command}, {n} weights", f"{command}, {few} weights", WEIGHTS_LIMIT) for n in more]
     pairs.append(("zoo --help", "bare --help", HELP_LIMIT))
     kept = [check_ratio(f"{name} / {other}", find_ratio(times, name, other), limit) for name, other, limit in pairs]
     print(f"{'import zoo / pass':<44} {find_ratio(times, 'import zoo', 'pass'):7.3f}")

@@ -2,7 +2,7 @@
 
 The script builds every model and runs it on two images, in training and in evaluation, on torch's meta device: shapes
 are computed as in earnest, values are not. For timm that takes the better part of an hour on two cores. The data sets
-that follow the models stay as they are.
+and weights that follow the models stay as they are; weights_index.py writes the weights.
 """
 
 from __future__ import annotations
@@ -436,6 +436,7 @@ def test_resnet18_trains_on_clothes_and_comes_back(fashionmnist_root, saved, tmp
 
 if __name__ == "__main__":
     for wanted in sys.argv[1:] or LIBRARIES:
-        _, data_sets, kept = manifest_path(wanted).read_text(encoding="utf-8").partition("\n# The data sets of ")
-        text = make_manifest(wanted) + data_sets + kept
+        text = manifest_path(wanted).read_text(encoding="utf-8")
+        _, kept = re.split(r"\n(?=# (?:The data sets of|Weights:) )", text, maxsplit=1)
+        text = f"{make_manifest(wanted)}\n{kept}"
         manifest_path(wanted).write_text(text, encoding="utf-8", newline="\n")

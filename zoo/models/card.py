@@ -112,7 +112,10 @@ def show(
 
 
 def _find_entries(registry: Registry, name: str) -> list[Entry[Any]]:
-    found: list[Entry[Any]] = []
+    # First, because saying what is near an unknown name looks at all names there are.
+    found = [registry.get(kind, name) for kind in registry.find_kinds(name)]
+    if found:
+        return found
     unknown: list[UnknownNameError] = []
     for kind in KINDS.values():
         try:

@@ -52,7 +52,7 @@ log = logging.getLogger("zoo")
 LOCK_TIMEOUT = 3600.0
 """Seconds to wait while another process fetches the same weights."""
 ELSEWHERE = "Choose another place with ZOO_HOME"
-NETWORK = ("urllib", "http", "socket", "ssl", "requests", "urllib3", "httpx", "httpcore", "huggingface_hub")
+NETWORK = ("urllib", "http", "socket", "ssl", "requests", "urllib3", "httpx", "httpx2", "httpcore", "huggingface_hub")
 """Packages whose errors say that something could not be fetched."""
 WRONG_HASH = "invalid hash value"
 """What torch.hub says, in a plain error, of a file that is not the one expected."""

@@ -94,10 +94,7 @@ class PretrainedWeights:
     @property
     def raw_shape(self) -> tuple[int, ...]:
         """Shape of a raw image that `preprocess` has the least to do with: of the size that it resizes to."""
-        resize, crop = self.preprocess.resize, self.preprocess.crop
-        if resize is None:
-            return self.input_shape if crop is None else (self.input_shape[0], *crop)
-        return (self.input_shape[0], *((resize, resize) if isinstance(resize, int) else resize))
+        return self.preprocess.fitted_shape(self.input_shape)
 
     @property
     def names(self) -> tuple[str, ...]:
