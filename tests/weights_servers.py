@@ -58,8 +58,8 @@ class _Handler(BaseHTTPRequestHandler):
         content, fault = self.server.files.get(path), self.server.faults.get(path, "")
         if content is None or fault == "gone":
             self.send_response(404)
-            code = "EntryNotFound" if any(path.startswith(f[: f.rfind("/")]) for f in self.server.files) else "RepoNotFound"
-            self.send_header("X-Error-Code", code)
+            known = any(file.rpartition("/")[0] == path.rpartition("/")[0] for file in self.server.files)
+            self.send_header("X-Error-Code", "EntryNotFound" if known else "RepoNotFound")
             self.send_header("X-Repo-Commit", COMMIT)
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import URLError
 from urllib.parse import urlsplit
 
 from torch import hub
 
 from zoo import DownloadError, WeightsError
 
+NOT_TENSORS = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError)
+"""What torch raises for a file that is no state dict, or for one that would run code."""
+FETCH_ERRORS = (URLError, TimeoutError, ConnectionError, HTTPException, RuntimeError)
+"""What torch.hub raises where a server gives nothing, or another file than the one expected."""
 TIMEOUT = 30.0
 """Seconds that a server may say nothing; torch.hub itself would wait for ever."""
 
@@ -36,11 +43,8 @@ def fetch(url: str, *, offline: bool) -> tuple[Path, str]:
         try:
             with _limit_silence():
                 hub.download_url_to_file(url, str(path), start or None, progress=False)
-        except (OSError, RuntimeError) as error:
-            # An error of the disk is one as well, and is told as it is.
-            if isinstance(error, RuntimeError) or error.filename is None:
-                raise DownloadError(f"cannot fetch {url}", str(error), f"Try again, or {by_hand}") from error
-            raise
+        except FETCH_ERRORS as error:
+            raise DownloadError(f"cannot fetch {url}", str(error), f"Try again, or {by_hand}") from error
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(start):

@@ -29,6 +29,7 @@ def load(*, name: str, offline: bool) -> PretrainedWeights:
     """
     config = find_config(name)
     import timm
+    from safetensors import SafetensorError
     from timm.data import ImageNetInfo, infer_imagenet_subset
 
     if config.hf_hub_id:
@@ -37,8 +38,8 @@ def load(*, name: str, offline: bool) -> PretrainedWeights:
         (path, digest), source = torch_hub.fetch(config.url, offline=offline), config.url
     try:
         model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
-    except RuntimeError as error:
-        if "weights_only" not in str(error):
+    except (*torch_hub.NOT_TENSORS, SafetensorError) as error:
+        if "Error(s) in loading state_dict" in str(error):  # they are tensors, of another model
             raise
         raise WeightsError(f"{path} holds something else than tensors, so it is not read", str(error)) from error
     subset = infer_imagenet_subset({"num_classes": config.num_classes})
@@ -134,13 +135,22 @@ def _find_in_cache(repository: str) -> Path | None:
 
 
 def _download(repository: str) -> Path:
+    """Return the file of weights of a repository, which is fetched; raise DownloadError where that fails."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    first, second = FILES
-    try:
-        return Path(hf_hub_download(repository, first, library_name="timm"))
-    except LocalEntryNotFoundError:  # the hub cannot be reached
-        raise
-    except EntryNotFoundError:
-        return Path(hf_hub_download(repository, second, library_name="timm"))
+    problem: OSError | None = None
+    for file in FILES:
+        try:
+            return Path(hf_hub_download(repository, file, library_name="timm"))
+        except EntryNotFoundError as error:
+            problem = error
+            if isinstance(error, LocalEntryNotFoundError):  # the hub cannot be reached
+                break
+        except OSError as error:
+            problem = error
+            break
+    if problem is not None and problem.errno is not None:  # it is one of the disk
+        raise problem
+    fix = "Look at the network and try again"
+    raise DownloadError(f"cannot fetch the weights of {repository}", str(problem), fix) from problem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -90,7 +89,7 @@ def _read_tensors(path: Path, model: str, params: Mapping[str, Any]) -> dict[str
     """Return the tensors of a file as today's model has them: its layers read those of older versions."""
     try:
         read = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except torch_hub.NOT_TENSORS as error:
         what = f"{path} holds something else than tensors, so it is not read"
         raise WeightsError(what, str(error).partition("\n")[0]) from error
     if model.startswith("densenet"):  # saved before its layers had names that they can have in torch today
