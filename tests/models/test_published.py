@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import urllib.error
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -368,3 +369,20 @@ def test_what_cannot_be_kept_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "file"))
     with pytest.raises(zoo.StorageError, match="Choose another place with ZOO_HOME"):
         find("lib/net.one", make_registry(Loader(make_weights)))
+
+
+def test_a_training_from_weights_for_larger_images_than_the_model_declares_keeps_their_size(tmp_path: Path) -> None:
+    registry = zoo.Registry.discover()
+    model = zoo.ModelSpec(name="net", factory=Net, input_shape=(3, 6, 6), adapt=("channels", "resize"))
+    steps = replace(STEPS, rounded=True)
+    weights: dict[str, Any] = {"name": "net.one", "model": "net", "dataset": "colours"}
+    weights["loader"] = lambda **_: make_weights(preprocess=steps)
+    registry.add(model, zoo.WeightsSpec(**weights), plugin="lib")
+    small = {"dataset_params": {"train_size": 20, "test_size": 10}, "epochs": 1, "runs_dir": tmp_path}
+    result = zoo.run(init="lib/net@colours", dataset="shapes", registry=registry, **small)
+    metadata = read_header(result.weights).metadata
+    assert metadata["input_shape"] == [3, 8, 10] and metadata["params"] == {"width": 6}
+    assert (metadata["preprocess"]["resize"], metadata["preprocess"]["mean"]) == (12, [0.5] * 3)
+    assert metadata["init"]["path"].startswith("lib/net.one-")
+    asked = zoo.run(init="lib/net@colours", dataset="shapes", registry=registry, input_size=6, **small)
+    assert read_header(asked.weights).metadata["input_shape"] == [3, 6, 6]

@@ -88,6 +88,13 @@ class Pretrained:
             causes.append("the classes are others" if refused else f"classes: file {len(ours)}, data {len(theirs)}")
         return transfer_tensors(model, self.tensors, where=self.path, refused=refused, causes=causes)
 
+    def shows(self, entry: Entry[ModelSpec], preprocess: Preprocess, raw_shape: Sequence[int]) -> bool:
+        """Tell whether raw images become inputs that the file is the proof of: its model takes these.
+
+        Weights may be for larger images than their model declares, as the one built with their params does.
+        """
+        return self.is_of(entry) and preprocess.output_shape(raw_shape) == self.metadata.input_shape
+
     def choose_preprocess(
         self, entry: Entry[ModelSpec], dataset: str, splits: DataSplits, raw_shape: Sequence[int], declared: Preprocess
     ) -> Preprocess:

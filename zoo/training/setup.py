@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -84,14 +84,7 @@ def prepare(request: Request) -> Preparation:
     raw_shape = find_input_shape(plan.dataset.name, splits)
     check_claims(plan, splits, raw_shape)
     choice = _find_choice(plan, splits)
-    declared = splits.preprocess or Preprocess()
-    if pretrained is not None:
-        declared = pretrained.choose_preprocess(plan.model, plan.dataset.name, splits, raw_shape, declared)
-    preprocess, adapted = adapt_preprocess(
-        plan.model.spec, plan.dataset.name, raw_shape, declared, plan.config.input_size
-    )
-    for note in adapted:
-        log.info("adapted the data to %s: %s", plan.model.name, note)
+    preprocess, adapted = _choose_preprocess(request, splits, raw_shape)
     splits = survey(plan.dataset.name, splits, preprocess, raw_shape)
     digest = hash_splits(splits)
     if plan.config.validation:
@@ -152,6 +145,26 @@ def prepare(request: Request) -> Preparation:
         later=later,
         head=head,
     )
+
+
+def _choose_preprocess(
+    request: Request, splits: DataSplits, raw_shape: tuple[int, ...]
+) -> tuple[Preprocess, list[str]]:
+    """Return how raw images become inputs of the model, and what was adapted, which is told.
+
+    Raises:
+        ZooError: what the data set gives does not fit the model, and cannot be made to.
+    """
+    plan, pretrained, spec = request.plan, request.pretrained, request.plan.model.spec
+    declared = splits.preprocess or Preprocess()
+    if pretrained is not None:
+        declared = pretrained.choose_preprocess(plan.model, plan.dataset.name, splits, raw_shape, declared)
+        if plan.config.input_size is None and pretrained.shows(plan.model, declared, raw_shape):
+            spec = replace(spec, input_shape=pretrained.metadata.input_shape)
+    preprocess, adapted = adapt_preprocess(spec, plan.dataset.name, raw_shape, declared, plan.config.input_size)
+    for note in adapted:
+        log.info("adapted the data to %s: %s", plan.model.name, note)
+    return preprocess, adapted
 
 
 def _find_choice(plan: Plan, splits: DataSplits) -> Choice | None:
