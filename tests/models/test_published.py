@@ -17,6 +17,7 @@ from conftest import Packages
 from torch import nn
 
 import zoo
+from zoo.checks.plugin import check_plugin
 from zoo.models.references import find_weights
 from zoo.records.header import read_header
 from zoo.registry.index import ensure_indexed
@@ -386,3 +387,24 @@ def test_a_training_from_weights_for_larger_images_than_the_model_declares_keeps
     assert metadata["init"]["path"].startswith("lib/net.one-")
     asked = zoo.run(init="lib/net@colours", dataset="shapes", registry=registry, input_size=6, **small)
     assert read_header(asked.weights).metadata["input_shape"] == [3, 6, 6]
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "seen"),
+    [
+        ({}, "passed", "8 replayed, probabilities within"),
+        ({"torch.manual_seed(1)": "raise ConnectionError('no route')"}, "untried", "no route"),
+        ({"num_classes=2, input": "num_classes=3, input"}, "failed", "'head.weight'"),
+        ({"torch.manual_seed(1)": "1 / 0"}, "failed", "ZeroDivisionError"),
+    ],
+)
+def test_a_certificate_has_what_became_of_a_loader_and_nothing_is_fetched_for_it(
+    changed: dict[str, str], status: str, seen: str, packages: Packages, tmp_path: Path
+) -> None:
+    hooks = HOOKS.replace("SEED", "1").replace('print("loading", name)', "assert offline")
+    for old, new in changed.items():
+        hooks = hooks.replace(old, new)
+    packages.add("lib", "lib = lib.hooks", lib____init__="", lib__net=NET, lib__hooks=hooks)
+    found = check_plugin("lib/net.mark", data_dir=tmp_path).findings["weights net.mark"]
+    assert [(finding.check, finding.status) for finding in found] == [("proof", status)]
+    assert seen in found[0].seen

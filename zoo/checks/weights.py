@@ -28,14 +28,18 @@ def check_proof(subject: WeightsSubject) -> str:
     Weights without that proof may be those of another version of the model, or of another order of classes, and predict
     something all the same.
     """
+    loads = bool(subject.entry.spec.loader)
     fix = "Save them anew with zoo run or zoo.save, with the model of this plugin"
+    if loads:
+        fix = "Let the loader give what the model takes; see PretrainedWeights in docs/reference/contract.md"
     try:
-        path = resolve_file(subject.entry, subject.registry, offline=subject.offline)
+        # A loader is asked for what its library has here: what it would fetch may be gigabytes.
+        path = resolve_file(subject.entry, subject.registry, offline=subject.offline or loads)
         checks = verify(path, registry=subject.registry).checks
     except DownloadError as error:
         raise Untried(f"the file is not here and cannot be fetched: {error}") from error
     except PluginError as error:
-        raise Fault(str(error), "Ship the file in the package, with its model") from error
+        raise Fault(str(error), fix if loads else "Ship the file in the package, with its model") from error
     except ZooError as error:
         raise Fault(str(error), fix) from error
     if "golden" not in checks["golden samples"] and "replayed" in checks["golden samples"]:
