@@ -425,6 +425,7 @@ GOOD = make_metadata(
     init={"path": "/a/b.safetensors", "digest": "0" * 64},
     adapted_from={"path": "/a/b.safetensors", "digest": "0" * 64},
     converted_from={"path": "/a/b.safetensors", "digest": "0" * 64, "model": "plugin/net"},
+    features={"layer": "head", "width": 4},
     published={
         **{"name": "net.one", "plugin": {"name": "plugin"}, "license": "MIT", "homepage": "https://x.org"},
         **{"source": "https://x.org/net.bin", "sha256": "0" * 64, "metrics": {"accuracy": 0.5}},
@@ -485,6 +486,7 @@ WRONG = {
     "class_names": [[1], ["a", None], "ab", {"a": 0}],
     "init": ["x", {}, {"path": "x"}, {"path": 1, "digest": ""}],
     "adapted_from": ["x", {}, {"digest": "x"}],
+    "features": ["x", {}, {"layer": "head"}, {"layer": 1, "width": 4}, {"layer": "head", "width": 0}],
     "published": ["x", {}, {"name": "n"}, {"name": "n", "plugin": {"name": "p"}, "license": 3}],
     "converted_from": ["x", {}, {"path": "x", "digest": "x"}, {"path": "x", "digest": "x", "model": 1}],
     "frozen": ["*", {}, [1], [None]],
