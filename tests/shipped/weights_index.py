@@ -158,8 +158,8 @@ def make_part(library: str) -> str:
     return "\n".join([*lines, "", *(f"{row.write(library)}\n" for row in rows)])
 
 
-def read_models(library: str) -> str:
-    """Return the part of a manifest that declares models."""
+def read_rest(library: str) -> str:
+    """Return what comes before the weights in a manifest."""
     text = (PLUGINS / library / "registry.toml").read_text(encoding="utf-8")
     return text.partition(START)[0].rstrip("\n") + "\n"
 
@@ -172,5 +172,5 @@ def read_weights(library: str) -> str:
 
 if __name__ == "__main__":
     for wanted in sys.argv[1:] or LIBRARIES:
-        whole = f"{read_models(wanted)}\n{make_part(wanted)}"
+        whole = f"{read_rest(wanted)}\n{make_part(wanted)}"
         (PLUGINS / wanted / "registry.toml").write_text(whole, encoding="utf-8", newline="\n")
