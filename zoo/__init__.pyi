@@ -122,6 +122,7 @@ from zoo.training.evaluation import Evaluation as Evaluation
 from zoo.training.evaluation import evaluate as evaluate
 from zoo.training.predictions import OutcomeOrigin as OutcomeOrigin
 from zoo.training.predictions import Outcomes as Outcomes
+from zoo.training.resume import resume as resume
 from zoo.training.run import run as run
 from zoo.training.seeds import run_seeds as run_seeds
 from zoo.training.seeds import summarise_runs as summarise_runs

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from torchvision.transforms.functional import to_tensor
 import zoo
 from zoo.data import batches as batches_module
 from zoo.data import workers as workers_module
+from zoo.data.augment import parse
 from zoo.data.batches import (
     BatchReader,
     BatchSettings,
@@ -35,7 +36,7 @@ from zoo.data.order import epoch_generator, epoch_order, split_sizes
 from zoo.data.splits import DataSplits
 from zoo.data.workers import name_dead_worker
 from zoo.errors import DataError, WorkerError
-from zoo.models.device import use_threads
+from zoo.models.device import use_seed, use_threads
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.specs import DatasetSpec, ModelSpec
 
@@ -503,3 +504,32 @@ def test_lengths_match_the_batches():
             counts = [len(targets) for _, targets in batches.epoch(0)]
             assert len(counts) == len(batches) == -(-size // batch_size)
             assert list(accumulate(counts))[-1] == batches.samples == size
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("start", [0, 1, 3, 4])
+def test_an_epoch_can_be_gone_on_with_in_its_middle(workers, start):
+    """The rest is the same to the bit, also of a Dataset that draws in its workers."""
+    settings = BatchSettings(batch_size=32, device=CPU, shuffle_seed=5, workers=workers, augment=parse("flip"))
+    for data in (Drawn(100), (torch.rand(100, 1, 4, 4), torch.arange(100) % CLASSES)):
+        batches = make_batches(data, Preprocess(), settings, name="d", num_classes=CLASSES)
+        with use_seed(1):
+            whole = list(batches.epoch(1))
+        with use_seed(1):
+            if not workers:  # in this process a Dataset draws from the global generators
+                list(islice(batches.epoch(1), start))
+            rest = list(batches.epoch(1, start))
+        assert_same(rest, whole[start:])
+
+
+class Drawn(Dataset):
+    """Images that are drawn whenever they are read."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __len__(self):
+        return self.samples
+
+    def __getitem__(self, index):
+        return torch.rand(1, 4, 4) + random.random() + float(np.random.rand()), index % CLASSES

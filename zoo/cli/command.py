@@ -28,10 +28,10 @@ SECTIONS = {
         "epochs batch-size lr head-lr optimizer optimizer-param momentum weight-decay decay-all schedule warmup "
         "step-epochs plateau-epochs gamma unfreeze-at accumulate clip clip-value ema loss loss-param label-smoothing "
         "class-weights balanced-sampling memory-format precision tf32 augment erase mixup cutmix augmented validation "
-        "split-seed monitor patience min-delta on-collapse input-size seed seeds"
+        "split-seed monitor patience min-delta on-collapse input-size seed seeds fork"
     ),
     "Preprocess": "scale resize interpolation rounded crop mean std",
-    "Where": "device threads workers data-dir runs-dir offline",
+    "Where": "device threads workers data-dir runs-dir checkpoint-every max-time offline",
     "Plugins": "plugin no-plugin",
     "Output": "dry-run log log-param top per-class course-style output overwrite verbose csv markdown json debug help",
 }

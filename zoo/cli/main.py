@@ -57,7 +57,7 @@ class Terminated(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         super().__init__()
-        self.number = number
+        self.exit_code = 128 + number
 
 
 class LazyGroup(Group):
@@ -283,4 +283,5 @@ def _is_debug(arguments: Sequence[str]) -> bool:
 def _stop(error: BaseException) -> int:
     """Say in one line that the work was stopped, and what is left of it."""
     write_note(" ".join(["Stopped.", *getattr(error, "__notes__", [])]))
-    return 128 + error.number if isinstance(error, Terminated) else INTERRUPTED
+    code: int = getattr(error, "exit_code", INTERRUPTED)
+    return code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -162,6 +163,37 @@ def source_options(command: F) -> F:
     told = "A TOML file with what is not given: names, params, settings."
     command = click.option("--recipe", metavar="NAME", help="A training to repeat: zoo list recipes.")(command)
     return click.option("--config", metavar="FILE", help=told)(command)
+
+
+def pace_options(command: F) -> F:
+    """Add how often a training is saved and how long it may take."""
+    told = "Save a checkpoint every 10m, '500 steps' or '2 epochs'.  [a minute or more]"
+    most = "Stop after 90s, 10m or 1h, so that zoo resume can go on."
+    command = click.option("--max-time", metavar="TIME", help=most)(command)
+    return click.option("--checkpoint-every", metavar="SPAN", help=told)(command)
+
+
+def leaving(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a second signal end the process of a command that trains at once: the first one is already seen to."""
+
+    @wraps(command)
+    def run(**options: Any) -> None:
+        prepare_for_torch()
+        from zoo.training import signals
+
+        signals.leave = _leave
+        try:
+            command(**options)
+        finally:
+            signals.leave = None
+
+    return run
+
+
+def _leave(number: int) -> None:
+    with suppress(OSError):
+        os.write(2, b"\nStopped at once. The newest checkpoint is whole: zoo resume\n")
+    os._exit(128 + number)
 
 
 def read_params(option: str, pairs: Sequence[str]) -> dict[str, str]:

@@ -48,6 +48,9 @@ NAMES = (
         "key",
         "rename",
         "drop",
+        "fork",
+        "checkpoint_every",
+        "max_time",
     ),
 )
 """The arguments that messages name and that are options; all other text stays as it is."""

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -25,7 +25,7 @@ from zoo.data.overlap import hash_rows
 from zoo.data.reader import Batch, BatchReader, Failure
 from zoo.data.shared import SharedReader, Shortage, find_free
 from zoo.data.splits import Split
-from zoo.data.workers import name_dead_worker, read_from
+from zoo.data.workers import leave_stops, name_dead_worker, read_from
 from zoo.errors import DataError, quote
 from zoo.limits import BATCH_VALUES
 from zoo.registry.preprocess import Preprocess
@@ -60,8 +60,8 @@ class Batches(Protocol):
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch, counted from 0."""
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch, counted from 0, from number `start` on."""
 
     def first(self) -> Batch:
         """Return the first batch of the first epoch, read in this process."""
@@ -160,18 +160,18 @@ class TensorBatches:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch, counted from 0."""
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch, counted from 0, from number `start` on."""
         if self.augment:
-            batches = self._augment(self.augment, epoch)
+            batches = self._augment(self.augment, epoch, start)
         elif self.shuffle_seed is None:
             # Each batch is a copy, so that a model that works in place on its inputs does not change the data.
-            parts = (images.clone() for images in self.images.split(self.sizes))
-            batches = zip(parts, self.targets.to(self.device).split(self.sizes), strict=True)
+            parts = (images.clone() for images in self.images.split(self.sizes)[start:])
+            batches = zip(parts, self.targets.to(self.device).split(self.sizes)[start:], strict=True)
         else:
             order = list_order(self.samples, self.shuffle_seed, epoch, self.classes)
-            targets = self.targets[order].to(self.device).split(self.sizes)
-            chosen = order.to(self.images.device).split(self.sizes)
+            targets = self.targets[order].to(self.device).split(self.sizes)[start:]
+            chosen = order.to(self.images.device).split(self.sizes)[start:]
             batches = zip((self.images.index_select(0, indices) for indices in chosen), targets, strict=True)
         for images, targets_of_batch in batches:
             if self.preprocess is None:
@@ -179,7 +179,7 @@ class TensorBatches:
             else:
                 yield self.preprocess(images.to(self.device, non_blocking=True)), targets_of_batch
 
-    def _augment(self, augment: Augment, epoch: int) -> Iterator[Batch]:
+    def _augment(self, augment: Augment, epoch: int, begun: int) -> Iterator[Batch]:
         """Yield augmented raw images and targets of the batches of an epoch; those of several batches are made at once.
 
         Each image has its own numbers, so it does not matter with which others it is augmented.
@@ -187,7 +187,7 @@ class TensorBatches:
         order = list_order(self.samples, self.shuffle_seed, epoch, self.classes)
         values = max(1, self.images.shape[1:].numel())
         count = max(1, min(MADE_AT_ONCE, BATCH_VALUES // values) // self.sizes[0])
-        for first in range(0, len(self.sizes), count):
+        for first in range(begun, len(self.sizes), count):
             sizes = self.sizes[first : first + count]
             start = self.sizes[0] * first
             indices = order[start : start + sum(sizes)]
@@ -217,7 +217,7 @@ class LoaderBatches:
     """
 
     def __init__(self, reader: BatchReader, preprocess: Preprocess, settings: BatchSettings) -> None:
-        self.samples = len(reader)
+        self.samples, self.workers = len(reader), settings.workers
         self.reader, self.preprocess, self.device = reader, preprocess, settings.device
         self.augment, seed = settings.augment, settings.shuffle_seed
         self.seed, self.draw = settings.seed, 2 if seed is None else 0
@@ -237,20 +237,23 @@ class LoaderBatches:
             collate_fn=_as_it_is,
             pin_memory=settings.device.type == "cuda",
             generator=self.generator,
+            worker_init_fn=leave_stops,
         )
 
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch, counted from 0.
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch, counted from 0, from number `start` on.
 
         Raises:
             DataError: a sample cannot be read; names it.
             WorkerError: a worker process died, or there is too little shared memory.
         """
-        first, self.kept = self.kept, None
-        self.sampler.epoch, self.sampler.start = epoch, 0 if first is None else 1
+        first, self.kept = self.kept if start == 0 else None, None
+        # What a Dataset draws in a worker follows from all that the worker has read in the epoch: it reads that again.
+        again = start if self.workers else 0
+        self.sampler.epoch, self.sampler.start = epoch, start - again if first is None else 1
         self.shared.free = find_free()
         if epoch == 0:
             self.hashes = []
@@ -264,7 +267,7 @@ class LoaderBatches:
         self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
         order: Iterable[Sequence[int]] = self.sampler if self.augment else repeat(())
         with name_dead_worker(self.reader.name):
-            for batch, indices in zip(read_from(self.loader), order, strict=False):
+            for batch, indices in islice(zip(read_from(self.loader), order, strict=False), again, None):
                 yield self._prepare(batch, indices, epoch, noted=epoch == 0)
 
     def first(self) -> Batch:

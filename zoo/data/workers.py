@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 import traceback
 from collections.abc import Iterable, Iterator
@@ -47,6 +48,13 @@ def read_from(loader: DataLoader[Any]) -> Iterator[Any]:
             # torch told of a worker that had died just while the others were being ended. It tells of it once.
             _end(batches, workers)
             raise
+
+
+def leave_stops(worker: int) -> None:
+    """Let a worker ignore what a terminal sends to all of its processes: the main one ends its workers itself."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _end(batches: Any, workers: Iterable[BaseProcess]) -> None:

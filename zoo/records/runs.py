@@ -45,6 +45,8 @@ WEIGHTS_FILE = "weights.safetensors"
 LAST_FILE = "last.safetensors"
 """The weights of the last epoch, where those of the best one are in WEIGHTS_FILE."""
 PREDICTIONS_FILE = "predictions.safetensors"
+CHECKPOINTS = "checkpoints"
+"""The folder of the checkpoints in that of a run."""
 RUNNING, FINISHED, KILLED, UNKNOWN = "running", "finished", "killed", "unknown"
 HEARTBEAT, SILENCE = 60.0, 600.0
 """Seconds after which a run touches its record again, and after which nothing is known of one that did not."""
@@ -164,6 +166,9 @@ class RunRecord:
         per_class: `name`, `support`, `precision`, `recall` and `f1` of each class on the test split. Left out likewise.
         verdict: What is wrong with the trained model as its predictions on the test split show it, in sentences.
         trend: Where the training was going, in sentences: still improving, overfitting or underfitting.
+        resumed: Where the run went on from a checkpoint, a table for each time: `step`, how many batches it had been
+            trained on, `at`, when, and `changed`, what was another environment. A run that began with the state of
+            another one has its folder as `of`.
         error: What ended a run that did not finish, in words.
     """
 
@@ -199,6 +204,7 @@ class RunRecord:
     per_class: Sequence[Mapping[str, Any]] = ()
     verdict: tuple[str, ...] = ()
     trend: tuple[str, ...] = ()
+    resumed: Sequence[Mapping[str, Any]] = ()
     error: str | None = None
 
     @property
@@ -334,7 +340,7 @@ OTHER_FORMS: dict[str, Form] = {
     **dict.fromkeys(("plugin", "loss_plugin"), partial(is_table, name=is_text)),
     "metric_params": are_values(is_table),
     "confusion": are_all(is_list),
-    "per_class": are_all(is_table),
+    **dict.fromkeys(("per_class", "resumed"), are_all(is_table)),
     **dict.fromkeys(("threads", "steps"), is_whole),
     "error": is_text,
     **dict.fromkeys(("frozen", "adapted", "verdict", "trend"), are_all(is_text)),
@@ -355,6 +361,7 @@ WHERE_KNOWN = (
     "per_class",
     "verdict",
     "trend",
+    "resumed",
     "error",
 )
 """What is left out where it is empty; the rest is written all the same, for people who read the file."""

@@ -136,6 +136,26 @@ def create_folder(parent: str | Path, name: str) -> Path:
     return folder
 
 
+def publish_folder(part: Path, name: str) -> Path:
+    """Give a folder whose files are safe on the disk the name `name`, or `name-2`, `name-3`, ... when taken; return it.
+
+    Raises:
+        StorageError: the disk fails.
+    """
+    try:
+        _sync_folder(part)
+        for number in itertools.count(1):
+            folder = part.with_name(name if number == 1 else f"{name}-{number}")
+            if not folder.exists():
+                part.rename(folder)
+                break
+        _sync_folder(folder.parent)
+    except OSError as error:
+        what = f"cannot create folder {quote(name)} in {part.parent}"
+        raise _describe_failure(what, error, part.parent, ELSEWHERE) from error
+    return folder
+
+
 @contextmanager
 def lock(path: str | Path, *, timeout: float) -> Iterator[None]:
     """Hold the lock file `path` while the body runs; raise StorageError after `timeout` seconds of waiting."""

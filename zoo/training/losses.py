@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.errors import DivergedError
+
+SUMS = ("epoch", "steps", "samples", "total", "means", "last")
+"""What is known of an epoch so far."""
 
 
 class Losses:
@@ -20,14 +25,35 @@ class Losses:
     READ_EVERY = 1000
 
     def __init__(self, device: torch.device) -> None:
-        self.waits = device.type != "cpu"
+        self.waits, self.resumed = device.type != "cpu", False
         self.start(0)
 
-    def start(self, epoch: int) -> None:
-        """Forget the former epoch."""
-        self.epoch, self.steps, self.samples, self.total, self.means, self.last = epoch, 0, 0, 0.0, 0.0, 0.0
+    def start(self, epoch: int) -> int:
+        """Forget the former epoch; return how many batches of this one are done: some, where a state was loaded."""
+        if self.resumed:
+            self.resumed = False
+            return self.batches
+        self.epoch, self.steps, self.samples = epoch, 0, 0
+        self.total, self.means, self.last = 0.0, 0.0, 0.0
         self.unread: list[tuple[Tensor, int]] = []
         self.norms: list[tuple[Tensor, int]] = []
+        return 0
+
+    @property
+    def batches(self) -> int:
+        """The batches of the epoch so far."""
+        return self.steps + len(self.unread)
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums of the epoch so far; raise DivergedError as `add` does."""
+        self._read()
+        return {name: getattr(self, name) for name in SUMS}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on with an epoch that is in the middle: its next `start` keeps the sums."""
+        self.start(0)
+        vars(self).update(state)
+        self.resumed = True
 
     def add(self, loss: Tensor, samples: int, norm: Tensor | None = None) -> None:
         """Take the mean loss of a batch, and the norm of the gradients where it is known.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import shlex
 import sys
 import threading
 import time
@@ -44,6 +45,7 @@ from zoo.records.runs import (
 )
 from zoo.registry.origin import find_origin
 from zoo.training.confusion import score_classes
+from zoo.training.pauses import Pauses
 from zoo.training.predictions import OutcomeCollector, OutcomeOrigin, Outcomes, save_outcomes
 from zoo.training.rehearsal import Rehearsal, describe_weights, make_samples
 from zoo.training.request import Request
@@ -74,19 +76,24 @@ class Recording:
         self.weights: Path | None = None
         self.table = HistoryFile()
         self.tried, self.written, self.done = False, -inf, threading.Event()
+        self.pauses: Pauses | None = None
 
-    def open(self) -> None:
-        """Make the folder and write the first record; raise StorageError, and leave nothing, when there is no room."""
+    def open(self, folder: Path | None = None) -> None:
+        """Make the folder and write the first record; raise StorageError, and leave nothing, when there is no room.
+
+        With `folder` the run goes on in that one.
+        """
         classes = len(self.ready.splits.class_names)
         listed = 4 * classes**2 if classes <= MAX_LISTED else 0
         check_space(self.folder, self.rehearsal.size + self.rehearsal.predictions + listed + RECORD_BYTES)
         with defer_signals():
-            self.folder = create_run(self.folder, self.plan.model.name, self.plan.dataset.name)
+            self.folder = folder or create_run(self.folder, self.plan.model.name, self.plan.dataset.name)
             try:
                 self.write()
             except StorageError:
-                with suppress(OSError):
-                    self.folder.rmdir()
+                if folder is None:
+                    with suppress(OSError):
+                        self.folder.rmdir()
                 raise
             threading.Thread(target=_beat, args=(self.folder, self.done), daemon=True).start()
 
@@ -152,11 +159,18 @@ class Recording:
         told = f"{finished} of {trainer.config.epochs} epochs are "
         place = self.write_anyhow()
         told += f"recorded in {place}; " if place else f"done, {self.folder / RECORD_FILE} cannot be written; "
+        going_on = self._describe_checkpoint()
         if self.weights is None:
-            return f"{told}no weights were saved{problem}"
+            return f"{told}no weights were saved{problem}{going_on}"
         kept = trainer.choice.epoch if trainer.choice is not None else finished
         epoch = f" of epoch {kept}" if kept else ""
-        return f"{told}weights{epoch}: {self.weights}"
+        return f"{told}weights{epoch}: {self.weights}{going_on}"
+
+    def _describe_checkpoint(self) -> str:
+        """Return how a run goes on that has a checkpoint, in words."""
+        if self.pauses is None or self.pauses.last is None or self.record.status == FINISHED:
+            return ""
+        return f". It goes on from step {self.pauses.saved:,} with: zoo resume {shlex.quote(str(self.folder))}"
 
     def write_anyhow(self, **parts: Any) -> Path | None:
         """Write the record into the run's folder or else beside the weights; return where, None for nowhere."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +19,13 @@ from zoo.registry.global_state import restore_after_errors
 from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
 from zoo.storage.files import check_writable
+from zoo.training.begun import Begun
 from zoo.training.blame import OnEpoch, blame_plugin, name_memory, note_errors, watching
 from zoo.training.callbacks import Callbacks, check_callbacks
 from zoo.training.inputs import warn_of_overlaps
+from zoo.training.interval import Pace, read_pace
 from zoo.training.objective import name_objective
+from zoo.training.pauses import Pauses
 from zoo.training.plan import Wanted
 from zoo.training.predictions import OutcomeCollector
 from zoo.training.progress import Progress, bar, no_progress
@@ -32,7 +34,7 @@ from zoo.training.recording import Recording, describe_progress, describe_run
 from zoo.training.rehearsal import rehearse
 from zoo.training.request import Request, make_request
 from zoo.training.setup import Preparation, prepare
-from zoo.training.signals import stop_once
+from zoo.training.signals import on_request, stop_once
 from zoo.training.sources import gather
 from zoo.training.trainer import Trainer, evaluate
 from zoo.training.trend import tell_trend
@@ -66,6 +68,8 @@ def run(
     callbacks: Sequence[object] = (),
     log: str | Sequence[str] | None = None,
     log_params: Mapping[str, Mapping[str, Any]] | None = None,
+    checkpoint_every: str | float | None = None,
+    max_time: str | float | None = None,
     **settings: Unpack[Settings],
 ) -> RunResult:
     """Train a registered model on a registered data set, evaluate it after each epoch and save its weights.
@@ -85,12 +89,18 @@ def run(
     keeps what is finished. `callbacks` are objects with any of the methods of `Callback`, which only watch. `log` names
     loggers, which are callbacks that plugins provide, and `log_params` has params of them by name.
 
+    A checkpoint of the training is saved every so often, so that `zoo.resume` goes on with the same bits: as
+    `checkpoint_every` says, `"10m"`, `"500 steps"` or `"2 epochs"`, by default once a minute or less often, so that it
+    costs a hundredth of the run at most. A signal, or the end of `max_time`, `"1h"` say, ends the training by
+    KeyboardInterrupt, between two steps and after a checkpoint.
+
     With `course_style` the scores have `course.loss` and `course.accuracy` too: the means over batches that the course
     prints, the accuracy in percent.
 
     Raises:
         ZooError: see `zoo.errors`; all problems with names, params and settings are found before anything is loaded.
     """
+    pace = read_pace(checkpoint_every, max_time)
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline).settle()
     given = Wanted(
         model=model,
@@ -114,23 +124,41 @@ def run(
     if expect:
         check_expected(request.plan)
     check_writable(places.runs_dir, fix="Choose another folder with runs_dir=...")
-    settled = request.plan.config
-    callers: list[BaseException] = []
+    result = carry_out(request, pace=pace, progress=progress, on_epoch=on_epoch, callbacks=callbacks)
+    return replace(result, expected=compare_expected(request.plan, result.metrics)) if expect else result
+
+
+def carry_out(
+    request: Request,
+    begun: Begun | None = None,
+    *,
+    pace: Pace,
+    progress: bool = False,
+    on_epoch: OnEpoch | None = None,
+    callbacks: Sequence[object] = (),
+) -> RunResult:
+    """Train what was asked for, or go on with what was begun, with the random state and the threads that it is to have.
+
+    Errors are told as those of whom they are.
+    """
+    settled, callers = request.plan.config, list[BaseException]()
     with (
         restore_after_errors(),
         use_seed(settled.seed),
         use_threads(settled.threads),
         name_memory(request.plan),
         blame_plugin(request.plan.model, request.plan.dataset.name, callers),
+        on_request(lambda: None),
     ):
         show, on_epoch = watching(bar if progress else no_progress, request.plan), note_errors(on_epoch, callers)
-        result = train(request, show=show, on_epoch=on_epoch, callers=callers, callbacks=callbacks)
-    return replace(result, expected=compare_expected(request.plan, result.metrics)) if expect else result
+        return train(request, begun, pace=pace, show=show, on_epoch=on_epoch, callers=callers, callbacks=callbacks)
 
 
 def train(
     request: Request,
+    begun: Begun | None = None,
     *,
+    pace: Pace,
     show: Progress,
     on_epoch: OnEpoch | None,
     callers: Sequence[BaseException] = (),
@@ -138,10 +166,13 @@ def train(
 ) -> RunResult:
     """Load and build what was asked for, rehearse and train it, and keep what comes of it in a folder of its own.
 
-    `callers` is where errors of `on_epoch` are noted: they are the caller's, not those of a plugin.
+    `begun` is a training that goes on, in its own folder unless it is a new run. `callers` is where errors of
+    `on_epoch` are noted: they are the caller's, not those of a plugin.
     """
     plan, ready = request.plan, prepare(request)
     record, outcomes = describe_run(request, ready), OutcomeCollector()
+    if begun is not None:
+        record = begun.check(record)
     log.debug("rehearsing %s", plan.model.name)
     rehearsal = rehearse(plan, ready, record)
     trainer = Trainer(
@@ -154,25 +185,31 @@ def train(
         outcomes=outcomes,
         head=ready.head,
         later=ready.later,
+        choice=ready.choice,
         objective=name_objective(plan.loss, plan.metrics),
     )
     ready = replace(ready, model=trainer.evaluated)
     recording = Recording(request, ready, rehearsal, record)
+    pauses = Pauses(trainer, recording, pace)
+    if begun is not None:
+        pauses.earlier, pauses.last = begun.checkpoint.seconds, begun.folder
     heard = Callbacks(callbacks)
-    trainer.on_epoch = recording.follow(trainer, heard.finish_epoch, on_epoch)
+    trainer.on_epoch = recording.follow(trainer, heard.finish_epoch, on_epoch, pauses.finish_epoch)
     with stop_once(), heard.hearing(recording), recording.keeping(trainer), name_memory(plan):
-        recording.open()
+        recording.open(None if begun is None else begun.folder)
         heard.start(plan, recording)
-        started = time.perf_counter()
         with blame_plugin(plan.model, plan.dataset.name, callers):
-            fit(trainer, ready)
+            if begun is not None:
+                begun.load(trainer)
+            with pauses.listening():
+                fit(trainer, ready)
             recording.note(history=trainer.history, **describe_progress(trainer))
             if trainer.history and ready.choice is not None:
                 recording.save_last()
                 trainer.restore()
                 recording.save_weights()  # nothing that comes now can cost them
             scores = score(trainer, ready)
-        recording.note(metrics=scores, seconds=time.perf_counter() - started)
+        recording.note(metrics=scores, seconds=pauses.seconds)
         recording.save(outcomes)
     warn_of_overlaps(plan, ready.splits, {"train": ready.train, "validation": ready.validation, "test": ready.test})
     tell_verdict(plan.model.name, recording.record.verdict)

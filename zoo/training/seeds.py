@@ -41,6 +41,8 @@ class RunArguments(Settings, total=False):
     callbacks: Sequence[object]
     log: str | Sequence[str] | None
     log_params: Mapping[str, Mapping[str, Any]] | None
+    checkpoint_every: str | float | None
+    max_time: str | float | None
 
 
 @checked

@@ -22,6 +22,15 @@ SIGHUP from more than one side."""
 
 Handle = Callable[[int, Any], Any]
 
+leave: Callable[[int], object] | None = None
+"""What a second signal does: the command line ends its process. Elsewhere a signal does what it always did."""
+
+
+class TimeIsUp(KeyboardInterrupt):
+    """A training has had the time that it was given, and ends as by a signal (exit 124, as timeout(1) has it)."""
+
+    exit_code = 124
+
 
 @contextmanager
 def defer_signals(*, again: bool = True) -> Iterator[None]:
@@ -36,6 +45,52 @@ def defer_signals(*, again: bool = True) -> Iterator[None]:
     finally:
         if noted and again:
             signal.raise_signal(noted[0])
+
+
+@contextmanager
+def note_stops(note: Callable[[int], None]) -> Iterator[None]:
+    """Let `note` know of the first signal that would stop the body, which is sent again after it; a second one does so.
+
+    A closed terminal sends SIGHUP from more than one side: that is one signal.
+    """
+    noted, owner = list[tuple[int, float]](), os.getpid()
+
+    def wrap(former: Any) -> Handle:
+        def handle(number: int, frame: Any) -> None:
+            if os.getpid() != owner:
+                _act(former, number, frame)
+            elif not noted:
+                noted.append((number, time.monotonic()))
+                note(number)
+            elif number == noted[0][0] == getattr(signal, "SIGHUP", 0) and time.monotonic() - noted[0][1] < SAME_STOP:
+                pass
+            else:
+                if leave is not None:
+                    leave(number)
+                _act(former, number, frame)
+
+        return handle
+
+    try:
+        with _handling(wrap):
+            yield
+    finally:
+        if noted:
+            signal.raise_signal(noted[0][0])
+
+
+@contextmanager
+def on_request(act: Callable[[], None]) -> Iterator[None]:
+    """Let SIGUSR1, which would end the process, call `act` while the body runs; Windows has no such signal."""
+    number = getattr(signal, "SIGUSR1", None)
+    if number is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(number, lambda *_: act())
+    try:
+        yield
+    finally:
+        signal.signal(number, former if former is not None else signal.SIG_DFL)
 
 
 @contextmanager

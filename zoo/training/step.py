@@ -42,6 +42,8 @@ class TrainStep:
     ) -> None:
         self.model, self.loss_function, self.optimizer, self.schedule = model, loss_function, optimizer, schedule
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self.batches, self.skipped = 0, 0
+        """Batches whose gradients wait for those of others, and steps in a row that fp16 had to leave out."""
         self.norm: Tensor | None = None
         """The norm of all gradients of the last update before they were clipped, where a setting clips it."""
 
@@ -89,7 +91,6 @@ class CarefulStep(TrainStep):
     ) -> None:
         super().__init__(model, loss_function, optimizer, schedule)
         self.config, self.average, self.weigh = config, average, weigh
-        self.batches, self.skipped = 0, 0
         self.samples: int | Tensor = 0
         device = self.parameters[0].device.type if self.parameters else "cpu"
         self.scaler = torch.amp.GradScaler(device, enabled=config.precision == "fp16")

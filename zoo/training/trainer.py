@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from zoo.data.batches import Batches
 from zoo.errors import DivergedError, UsageError
-from zoo.models.device import read_generators, set_generators
+from zoo.models.device import read_generators
 from zoo.models.freezing import unfreeze
-from zoo.models.state import as_state_dict, copy_state
 from zoo.records.history import Epoch
 from zoo.registry.metric import Metric
 from zoo.registry.settings import TrainConfig
@@ -31,6 +30,7 @@ from zoo.training.progress import Progress, no_progress
 from zoo.training.schedules import build_schedule
 from zoo.training.signals import defer_signals
 from zoo.training.snapshot import Snapshot
+from zoo.training.state import load_state, read_state
 from zoo.training.step import LossFunction, TrainStep, build_step
 
 if TYPE_CHECKING:
@@ -39,11 +39,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Trainer:
-    """Trains a model. `state` is all that a training is at the end of an epoch.
+    """Trains a model. `state` is all that a training is between two steps.
 
-    `head` and `later` are names of parameters: those that have a rate of their own, and those that are frozen until
-    the epoch in which the settings let them be trained. `choice` chooses the best epoch. `objective` is what the
-    history calls what is minimised.
+    `after` is called after each step of the training, and after each batch of an evaluation. `head` and `later` are
+    names of parameters: those that have a rate of their own, and those that are frozen until the epoch in which the
+    settings let them be trained. `choice` chooses the best epoch. `objective` is what the history calls what is
+    minimised.
     """
 
     model: nn.Module
@@ -53,6 +54,7 @@ class Trainer:
     loss_function: LossFunction = nn.functional.cross_entropy
     show: Progress = no_progress
     on_epoch: Callable[[Epoch], None] | None = None
+    after: Callable[[], None] | None = None
     outcomes: OutcomeCollector | None = None
     head: Collection[str] = ()
     later: Collection[str] = ()
@@ -66,6 +68,9 @@ class Trainer:
         self.batches = 0
         self.history: list[Epoch] = []
         self.snapshot = Snapshot()
+        self.losses = Losses(self.device)
+        self.generators: dict[str, Any] | None = None
+        """Those of the process when an evaluation began that may have to begin again."""
 
     @property
     def evaluated(self) -> nn.Module:
@@ -87,49 +92,18 @@ class Trainer:
             raise UsageError(f"an epoch has {batches} batches", f"the training was begun with {self.batches}")
         return self.step
 
+    @property
+    def is_between_steps(self) -> bool:
+        """Whether no gradients wait for those of further batches, so that `state` says all."""
+        return self.step is not None and not self.step.batches
+
     def state(self) -> dict[str, Any]:
-        """Return all that the training is at the end of an epoch: copies of tensors, on the CPU, and plain data.
-
-        A Trainer of the same model and settings that loads it goes on with the same bits. No batches wait for a step
-        then, and what the choice of the best epoch knows follows from the history.
-
-        Raises:
-            UsageError: the training has not begun.
-        """
-        if self.step is None:
-            raise UsageError("the training has no state", "it has not begun")
-        parts = {"model": self.model, **self.step.list_parts()}
-        state = {
-            "parts": {name: part.state_dict() for name, part in parts.items()},
-            "batches": self.batches,
-            "history": self.history,
-            "snapshot": None if self.choice is None else self.snapshot.state,
-            "stuck": self.watch.stuck,
-            "generators": read_generators(),
-        }
-        return {name: copy_state(value) for name, value in state.items()}
+        """Return all that the training is, see `zoo.training.state.read_state`."""
+        return read_state(self)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Become what a training was: `state` as `state` returned it, also after a file that held it.
-
-        The random generators of the process are set too, so nothing may draw from them between this and `fit`.
-
-        Raises:
-            UsageError: it is of a training with other settings.
-        """
-        state = {name: copy_state(value) for name, value in state.items()}
-        parts = {"model": self.model, **self.prepare(state["batches"]).list_parts()}
-        if different := parts.keys() ^ state["parts"].keys():
-            raise UsageError("the state is of other settings", f"only one has {', '.join(sorted(different))}")
-        for name, part in parts.items():
-            found = state["parts"][name]
-            part.load_state_dict(as_state_dict(found, part) if isinstance(part, nn.Module) else found)
-        self.history, self.watch.stuck = state["history"], state["stuck"]
-        if state["snapshot"] is None:
-            self.snapshot.take(self.evaluated)
-        else:
-            self.snapshot.state = state["snapshot"]
-        set_generators(state["generators"])
+        """Become what a training was, see `zoo.training.state.load_state`."""
+        load_state(self, state)
 
     def fit(self, train: Batches, test: Batches, choice: Choice | None = None) -> list[Epoch]:
         """Train for the epochs of the settings, evaluating on `test` after each; return the history.
@@ -145,8 +119,7 @@ class Trainer:
             for done in self.history:
                 choice.note(done)
         split: Literal["validation", "test"] = "validation" if choice else "test"
-        step = self.prepare(len(train))
-        losses = Losses(self.device)
+        step, losses = self.prepare(len(train)), self.losses
         for epoch in range(len(self.history), self.config.epochs):
             if choice is not None and choice.is_over(epoch):
                 break
@@ -154,11 +127,13 @@ class Trainer:
                 unfreeze(self.model, self.later)
             started = time.perf_counter()
             with use_tf32(self.config.tf32):
-                loss = train_one_epoch(self.model, step, train, losses, epoch, self.show)
+                loss = train_one_epoch(self.model, step, train, losses, epoch, self.show, self.after)
             trained = time.perf_counter()
+            self.generators = read_generators()
             watched = self.watch.collector(epoch + 1)
             outcomes = self.outcomes if choice is None and epoch + 1 == self.config.epochs else watched
-            scores = evaluate(self.evaluated, test, self.metrics, epoch=epoch, show=self.show, outcomes=outcomes)
+            options: dict[str, Any] = {"epoch": epoch, "show": self.show, "outcomes": outcomes, "after": self.after}
+            scores = evaluate(self.evaluated, test, self.metrics, **options)
             seconds = {"train": trained - started, split: time.perf_counter() - trained}
             losses_told = {self.objective: loss}
             if course.NAME in self.metrics:
@@ -178,6 +153,8 @@ class Trainer:
     def finish_epoch(self, epoch: Epoch) -> None:
         """Keep what an epoch came to, and the model as it is now where another epoch is to change it."""
         with defer_signals():
+            self.losses.start(len(self.history) + 1)
+            self.generators = None
             self.history.append(epoch)
             wanted = len(self.history) < self.config.epochs
             if self.choice is not None:
@@ -197,14 +174,22 @@ class Trainer:
 
 
 def train_one_epoch(
-    model: nn.Module, step: TrainStep, batches: Batches, losses: Losses, epoch: int, show: Progress
+    model: nn.Module,
+    step: TrainStep,
+    batches: Batches,
+    losses: Losses,
+    epoch: int,
+    show: Progress = no_progress,
+    after: Callable[[], None] | None = None,
 ) -> float:
-    """Train on every batch once; return the mean loss per sample."""
+    """Train on every batch once; return the mean loss per sample. `after` is called after each."""
     model.train()
-    losses.start(epoch)
-    shown = show(batches.epoch(epoch), total=len(batches), description=f"epoch {epoch + 1}", status=losses.status)
-    for inputs, targets in shown:
+    done = losses.start(epoch)
+    description, total = f"epoch {epoch + 1}", len(batches) - done
+    for inputs, targets in show(batches.epoch(epoch, done), total=total, description=description, status=losses.status):
         losses.add(step(inputs, targets), len(targets), step.norm)
+        if after is not None:
+            after()
     step.finish()
     losses.watch(step.norm)
     return losses.mean()
@@ -219,10 +204,11 @@ def evaluate(
     epoch: int = 0,
     show: Progress = no_progress,
     outcomes: OutcomeCollector | ClassPairs | None = None,
+    after: Callable[[], None] | None = None,
 ) -> dict[str, float]:
     """Return the mean cross-entropy per sample as `loss`, and the metrics; the same for any batch size.
 
-    `outcomes` collects what is predicted for each sample.
+    `outcomes` collects what is predicted for each sample; `after` is called after each batch.
 
     Raises:
         DivergedError: the loss is not finite, so that no metric means anything.
@@ -241,6 +227,8 @@ def evaluate(
         update_metrics(metrics, logits, targets)
         if outcomes is not None:
             outcomes.update(logits, targets)
+        if after is not None:
+            after()
     loss = float(total) / batches.samples
     if not isfinite(loss):
         raise DivergedError(

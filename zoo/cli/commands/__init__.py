@@ -3,6 +3,7 @@
 GROUPS = {
     "Train": {
         "run": "Train a model on a data set, evaluate it and save its weights.",
+        "resume": "Go on with a run that was stopped or killed.",
         "check": "Look at a model on a data set before training.",
         "adapt": "Rebuild a model for other classes and keep the weights that fit.",
     },
@@ -37,6 +38,7 @@ COMMANDS = {name: f"zoo.cli.commands.{name}:{name}_command" for name in LINES}
 """Where each command is."""
 EXAMPLES = {
     "run": "zoo run --model tinyvgg --dataset fashionmnist",
+    "resume": "zoo resume @last",
     "check": "zoo check --model tinyvgg --dataset fashionmnist",
     "adapt": "zoo adapt @last --num-classes 5 --output five.safetensors",
     "list": "zoo list models",

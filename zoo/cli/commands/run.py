@@ -41,11 +41,13 @@ from zoo.records.scores import EXACT, OFF
 @options.param_options("model", "dataset", "metric")
 @click.option("--log", multiple=True, metavar="NAME", help="A logger that is told of the run; repeatable.")
 @options.param_options("logger")
+@options.pace_options
 @click.option("--dry-run", is_flag=True, help="Print what would be done, as a config file, and what it takes.")
 @click.option("--course-style", is_flag=True, help="Show loss and accuracy as the course averages them, too.")
 @options.place_options()
 @options.plugin_options
 @options.output_options
+@options.leaving
 def run_command(
     freeze: tuple[str, ...], discover: Discover, seeds: str | None, dry_run: bool, as_json: bool, **settings: Any
 ) -> None:
@@ -54,10 +56,9 @@ def run_command(
     What is not given comes from --config, then from --recipe, then from the model's recommendation (see zoo show
     MODEL), then from the defaults in brackets.
     """
-    options.prepare_for_torch()
     from zoo.training import run
 
-    show = _make_shortener()
+    show = make_shortener()
     registry = discover()
     settings |= {
         "freeze": None if not freeze else [] if freeze == ("none",) else freeze,
@@ -70,7 +71,7 @@ def run_command(
     if dry_run:
         _show_plan({**settings, "seeds": seeds}, as_json=as_json)
         return
-    settings |= {"progress": True, "on_epoch": _write_epoch}
+    settings |= {"progress": True, "on_epoch": write_epoch}
     if asked is not None:
         del settings["expect"]
         _run_seeds(asked, settings, show, as_json=as_json)
@@ -80,14 +81,7 @@ def run_command(
         write_json(result.to_dict())
         _refuse_off(result)
         return
-    count, threads = len(result.history), result.threads
-    untrained = "evaluated as it starts" if settings["init"] else "evaluated untrained"
-    trained = f"trained {count} epoch{'' if count == 1 else 's'}" if count else untrained
-    where = f"{result.device}, {threads} thread{'' if threads == 1 else 's'}"
-    write_result(f"{_show_scores(result)}\n{trained} in {result.seconds:.2f} s on {where}")
-    write_result(f"weights: {escape(show(result.weights))}")
-    _tell_average(result)
-    _tell_choice(result)
+    show_result(result, show, untrained="evaluated as it starts" if settings["init"] else "evaluated untrained")
     _tell_expected(result)
     given = {**click.get_current_context().params, **settings}
     for command, purpose in suggest_next(Path(show(result.run)).parent, registry, given):
@@ -95,10 +89,23 @@ def run_command(
     _refuse_off(result)
 
 
+def show_result(result: RunResult, show: Callable[[Path], str], *, untrained: str = "evaluated untrained") -> None:
+    """Print what a run gave; `untrained` is what one of no epochs did."""
+    count, threads = len(result.history), result.threads
+    trained = f"trained {count} epoch{'' if count == 1 else 's'}" if count else untrained
+    where = f"{result.device}, {threads} thread{'' if threads == 1 else 's'}"
+    write_result(f"{_show_scores(result)}\n{trained} in {result.seconds:.2f} s on {where}")
+    write_result(f"weights: {escape(show(result.weights))}")
+    _tell_average(result)
+    _tell_choice(result)
+
+
 def _show_plan(settings: dict[str, Any], *, as_json: bool) -> None:
     """Print what a run would do, as a config file, and what it takes."""
     from zoo.checks.combination.preview import dry_run
+    from zoo.training.interval import read_pace
 
+    read_pace(settings.pop("checkpoint_every"), settings.pop("max_time"))
     preview = dry_run(**settings)
     if as_json:
         write_json(preview.to_dict())
@@ -126,7 +133,7 @@ def _refuse_off(result: RunResult) -> None:
         )
 
 
-def _make_shortener() -> Callable[[Path], str]:
+def make_shortener() -> Callable[[Path], str]:
     """Return how to show an absolute path: from the current folder, as that is now, where it lies below it."""
     try:
         start = Path.cwd()
@@ -167,7 +174,8 @@ def _show_scores(result: RunResult) -> str:
     return f"{scores}, test loss {result.metrics['loss']:.4f}"
 
 
-def _write_epoch(epoch: Epoch) -> None:
+def write_epoch(epoch: Epoch) -> None:
+    """Print what an epoch came to."""
     split, found, seconds = watched_split(epoch), watched_scores(epoch), sum(epoch["seconds"].values())
     train = epoch["train"]
     minimised = next(iter(train))  # another loss than cross-entropy goes by its own name

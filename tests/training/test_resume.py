@@ -1,0 +1,366 @@
+"""Resume: a run that was killed or stopped comes to the very bits of one that was not, and says what it cannot do."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import zoo
+from zoo.records.runs import read_record
+from zoo.training import pauses, resume
+from zoo.training.checkpoint import find_checkpoint, list_checkpoints
+from zoo.training.interval import Interval, read_interval
+
+SCRIPT = Path(__file__).with_name("kill_and_resume.py")
+OPTIONS = {"dataset_params": {"train_size": 200}, "epochs": 3, "batch_size": 20, "threads": 1, "momentum": 0.9}
+
+
+def run_script(folder: Path, *arguments: object) -> dict[str, list[object]]:
+    done = subprocess.run(
+        [sys.executable, SCRIPT, folder, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kills", "data", "workers"), [(40, "plain", 0), (10, "drawn", 0), (8, "drawn", 2)])
+def test_killed_anywhere_and_resumed_is_never_killed(tmp_path, kills, data, workers):
+    """Dropout, BatchNorm, augmentation, a schedule with warm-up, EMA, accumulation and early stopping are in play.
+
+    Kills come at steps, in evaluations, between epochs, and at each call that brings a checkpoint to the disk.
+    """
+    found = run_script(tmp_path, kills, data, workers)
+    whole = found.pop("whole")
+    assert len(found) >= kills // 3 and sum(len(json.loads(told)) - 1 for told in found) >= kills // 2
+    for told, came_to in found.items():
+        assert came_to == whole, told
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """Let trainings end as by a signal at the given step or batch of an evaluation, counted from 1 on."""
+
+    def choose(step):
+        seen, look = [0], pauses.Pauses.look
+
+        def stop(self):
+            seen[0] += 1
+            if seen[0] == step:
+                self.stopping = signal.SIGINT
+            look(self)
+
+        monkeypatch.setattr(pauses.Pauses, "look", stop)
+
+    yield choose
+
+
+def begin(runs, stop_at, step=14, **options):
+    """Return the folder of a run that was stopped."""
+    stop_at(step)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        zoo.run("relu-mlp", "shapes", runs_dir=runs, **{**OPTIONS, **options})
+    stop_at(0)
+    folder = max(runs.iterdir())
+    assert f"zoo resume {folder}" in " ".join(caught.value.__notes__)
+    return folder
+
+
+def drop_seconds(history):
+    return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in history]
+
+
+def test_a_stopped_run_says_how_it_goes_on_and_does(tmp_path, stop_at):
+    whole = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "whole", **OPTIONS)
+    folder = begin(tmp_path / "runs", stop_at)
+    assert read_record(folder / "run.json").status == "interrupted"
+    seen = []
+    found = zoo.resume(folder, on_epoch=lambda epoch: seen.append(epoch["epoch"]))
+    assert found.run == folder and found.metrics == whole.metrics
+    assert drop_seconds(found.history) == drop_seconds(whole.history)
+    assert (folder / "weights.safetensors").read_bytes() == whole.weights.read_bytes()
+    rows = [(path / "history.csv").read_text().splitlines() for path in (folder, whole.run)]
+    ours, theirs = ([line.rpartition(",")[0] for line in lines] for lines in rows)
+    assert ours == theirs
+    record = read_record(folder / "run.json")
+    assert record.status == "finished" and record.error is None
+    assert [entry["changed"] for entry in record.resumed] == [[]]
+    assert seen == [2, 3]
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path, caplog):
+    run = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path, **OPTIONS)
+    before = {path: path.stat().st_mtime_ns for path in run.run.iterdir()}
+    caplog.set_level("INFO", "zoo")
+    again = zoo.resume("@last", runs_dir=tmp_path)
+    assert "already finished: 3 of 3 epochs" in caplog.text
+    assert again.metrics == run.metrics and again.weights == run.weights
+    assert before == {path: path.stat().st_mtime_ns for path in run.run.iterdir() if path.name != ".lock"}
+
+
+def test_more_epochs_are_those_of_a_longer_run(tmp_path):
+    longer = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "longer", **{**OPTIONS, "epochs": 5})
+    short = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "runs", checkpoint_every="1 epoch", **OPTIONS)
+    grown = zoo.resume(short.run, epochs=5)
+    assert drop_seconds(grown.history) == drop_seconds(longer.history)
+    assert grown.weights.read_bytes() == longer.weights.read_bytes()
+    with pytest.raises(zoo.UsageError, match="at least the 5 that are done"):
+        zoo.resume(short.run, epochs=4)
+
+
+def test_epochs_do_not_grow_where_rates_depend_on_them(tmp_path, stop_at):
+    folder = begin(tmp_path, stop_at, schedule="cosine")
+    with pytest.raises(zoo.UsageError, match="cosine schedule belong to 3 epochs") as caught:
+        zoo.resume(folder, epochs=4)
+    assert "fork=True" in caught.value.fix
+
+
+def test_a_fork_is_a_new_run_from_the_state(tmp_path, stop_at):
+    whole = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "whole", **OPTIONS)
+    folder = begin(tmp_path / "runs", stop_at)
+    before = (folder / "run.json").read_bytes()
+    forked = zoo.resume(folder, fork=True, runs_dir=tmp_path / "runs")
+    assert forked.run != folder and (folder / "run.json").read_bytes() == before
+    assert forked.metrics == whole.metrics
+    assert read_record(forked.run / "run.json").resumed[0]["of"] == str(folder)
+
+
+def test_a_damaged_checkpoint_is_told_and_kept_and_the_one_before_is_taken(tmp_path, stop_at, caplog):
+    whole = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "whole", **OPTIONS)
+    folder = begin(tmp_path / "runs", stop_at, step=25, checkpoint_every="5 steps")
+    newest, older = list_checkpoints(folder)
+    damaged = newest / "state.safetensors"
+    data = bytearray(damaged.read_bytes())
+    data[-1] ^= 1
+    damaged.write_bytes(data)
+    found = zoo.resume(folder)
+    assert f"{newest.name} is damaged (state.safetensors is not what MANIFEST.json says)" in caplog.text
+    assert str(int(older.name[5:])) in caplog.text
+    assert found.weights.read_bytes() == whole.weights.read_bytes()
+
+
+def test_without_any_usable_checkpoint_nothing_is_changed(tmp_path, stop_at):
+    folder = begin(tmp_path, stop_at)
+    for checkpoint in list_checkpoints(folder):
+        (checkpoint / "state.json").write_text("{}")
+    before = sorted(path for path in folder.rglob("*"))
+    with pytest.raises(zoo.WeightsError, match="no usable checkpoint") as caught:
+        zoo.resume(folder)
+    assert caught.value.exit_code == 4 and "is damaged" in str(caught.value)
+    assert [path for path in sorted(folder.rglob("*")) if path.name != ".lock"] == before
+    shutil.rmtree(folder / "checkpoints")
+    with pytest.raises(zoo.WeightsError, match="it has none"):
+        zoo.resume(folder)
+    with pytest.raises(zoo.WeightsError, match="no run at"):
+        zoo.resume(tmp_path / "nowhere")
+
+
+def edit(folder, **changes):
+    path = folder / "run.json"
+    record = json.loads(path.read_text())
+    for name, value in changes.items():
+        table = record if name in record else record["train_config"]
+        table[name] = value
+    path.write_text(json.dumps(record))
+
+
+def test_what_changed_since_the_run_began_is_refused_by_name(tmp_path, stop_at, monkeypatch):
+    folder = begin(tmp_path, stop_at)
+    before = (folder / "run.json").read_text()
+    edit(folder, lr=0.5)
+    with pytest.raises(zoo.UsageError, match=r"lr differs \(.* -> 0.5\)") as caught:
+        zoo.resume(folder)
+    assert "fork=True" in caught.value.fix
+    (folder / "run.json").write_text(before)
+
+    checkpoint = list_checkpoints(folder)[0]
+
+    def pretend(**changes):
+        found = find_checkpoint(folder)
+        monkeypatch.setattr(
+            resume, "find_checkpoint", lambda _: resume.replace(found, record=resume.replace(found.record, **changes))
+        )
+
+    began = find_checkpoint(folder).record
+    pretend(dataset=resume.replace(began.dataset, digest="0" * 64))
+    with pytest.raises(zoo.DataError, match="dataset 'shapes' has changed since the run began"):
+        zoo.resume(folder)
+    pretend(plugin=resume.replace(began.plugin, version="0.0.1"))
+    with pytest.raises(zoo.UsageError, match=r"version of the plugin of model differs \(0.0.1 -> "):
+        zoo.resume(folder)
+    pretend(parameters=5)
+    with pytest.raises(zoo.UsageError, match="number of parameters differs"):
+        zoo.resume(folder)
+    assert (folder / "run.json").read_text() == before and checkpoint.is_dir()
+
+
+def test_another_environment_is_warned_of_and_recorded(tmp_path, stop_at, monkeypatch, caplog):
+    folder = begin(tmp_path, stop_at)
+    found = find_checkpoint(folder)
+    elsewhere = resume.replace(found.record, threads=64, versions={**found.record.versions, "torch": "1.0"})
+    monkeypatch.setattr(resume, "find_checkpoint", lambda _: resume.replace(found, record=elsewhere))
+    zoo.resume(folder)
+    assert f"torch 1.0 -> {torch.__version__}" in caplog.text and "threads 64 -> 1" in caplog.text
+    assert "differ in the last bits" in caplog.text
+    assert read_record(folder / "run.json").resumed[0]["changed"] == [
+        f"torch 1.0 -> {torch.__version__}",
+        "threads 64 -> 1",
+    ]
+
+
+def test_two_processes_cannot_train_one_run(tmp_path, stop_at):
+    folder = begin(tmp_path, stop_at)
+    held = "import sys; from zoo.storage.files import lock\nwith lock(sys.argv[1], timeout=1):"
+    held += " print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", held, folder / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(zoo.StorageError, match="is in use") as caught:
+            zoo.resume(folder)
+        assert caught.value.exit_code == 7
+        other.kill()  # the lock of a dead process holds nobody back
+    edit(folder, status="running")
+    with pytest.raises(zoo.StorageError, match=f"process {os.getpid()} on .* has trained it since"):
+        zoo.resume(folder)
+    edit(folder, status="interrupted")
+    assert zoo.resume(folder).run == folder
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (90, Interval(90.0)),
+        ("90s", Interval(90.0)),
+        ("10m", Interval(600.0)),
+        ("1.5 hours", Interval(5400.0)),
+        ("500 steps", Interval(500, "steps")),
+        ("1 epoch", Interval(1, "epochs")),
+    ],
+)
+def test_intervals(text, expected):
+    assert read_interval("checkpoint_every", text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "ten", "0s", "-5", "1.5 steps", "0 epochs", "5 weeks", float("nan"), 0])
+def test_what_is_no_interval_is_refused_before_anything_is_done(tmp_path, text):
+    with pytest.raises(zoo.UsageError, match="checkpoint_every: must be a time"):
+        zoo.run("relu-mlp", "shapes", checkpoint_every=text, runs_dir=tmp_path / "runs")
+    with pytest.raises(zoo.UsageError, match="max_time: must be a time"):
+        zoo.run("relu-mlp", "shapes", max_time="2 epochs", runs_dir=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_time_limit_stops_as_a_signal_does(tmp_path):
+    with pytest.raises(KeyboardInterrupt) as caught:
+        zoo.run("relu-mlp", "shapes", runs_dir=tmp_path, max_time="0.0001s", **OPTIONS)
+    assert caught.value.exit_code == 124
+    folder = next(tmp_path.iterdir())
+    assert find_checkpoint(folder).step == 1
+    assert zoo.resume(folder).history
+
+
+def test_checkpoints_come_as_often_as_was_asked_for(tmp_path):
+    run = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path, checkpoint_every="10 steps", **OPTIONS)
+    assert [path.name for path in list_checkpoints(run.run)] == ["step-00000030-2", "step-00000030"]
+    assert not list((run.run / "checkpoints").glob(".*"))
+    none = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path, **OPTIONS)
+    assert not (none.run / "checkpoints").exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_a_warning_not_the_run(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise zoo.StorageError("cannot save a checkpoint", "the disk is full")
+
+    monkeypatch.setattr(pauses, "save_checkpoint", refuse)
+    run = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path, checkpoint_every="5 steps", **OPTIONS)
+    assert run.metrics and "no checkpoint at step" in caplog.text and "the disk is full" in caplog.text
+
+
+CHILD = """
+import os, signal, sys, zoo
+from zoo.training import pauses
+look, seen = pauses.Pauses.look, [0]
+def send(self):
+    seen[0] += 1
+    for number in SIGNALS.get(seen[0], ()):
+        os.kill(os.getpid(), number)
+    look(self)
+pauses.Pauses.look = send
+"""
+
+
+def start_command(python, tmp_path, signals, *arguments):
+    numbers = {step: list(map(int, some)) for step, some in signals.items()}
+    code = f"SIGNALS = {numbers!r}\n{CHILD}\nfrom zoo.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    command = ["run", "--model", "relu-mlp", "--dataset", "shapes", "--dataset-param", "train_size=200"]
+    settings = ["--epochs", "3", "--batch-size", "20", "--threads", "1", "--runs-dir", str(tmp_path)]
+    return subprocess.run(
+        [python, "-c", code, *command, *settings, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["INT", "TERM", "HUP"]
+)
+def test_the_first_signal_finishes_the_step_saves_and_says_how_to_go_on(tmp_path, warm_python, number, code):
+    done = start_command(warm_python, tmp_path, {14: [number]})
+    assert done.returncode == code, done.stderr
+    folder = next(tmp_path.iterdir())
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Stopped. 1 of 3 epochs are recorded")
+    assert re.search(rf"It goes on from step \d+ with: zoo resume {re.escape(str(folder))}$", last)
+    assert "Traceback" not in done.stderr and find_checkpoint(folder).step == 13
+
+
+def test_the_second_signal_ends_at_once_and_leaves_whole_checkpoints(tmp_path, warm_python):
+    signals = {14: [signal.SIGINT, signal.SIGTERM]}
+    done = start_command(warm_python, tmp_path, signals, "--checkpoint-every", "5 steps")
+    assert done.returncode == 143
+    assert done.stderr.splitlines()[-1] == "Stopped at once. The newest checkpoint is whole: zoo resume"
+    folder = next(tmp_path.iterdir())
+    assert find_checkpoint(folder).step in (5, 10) and read_record(folder / "run.json").status == "killed"
+    assert zoo.resume(folder).history
+
+
+def test_a_terminal_that_closes_is_one_signal(tmp_path, warm_python):
+    done = start_command(warm_python, tmp_path, {14: [signal.SIGHUP, signal.SIGHUP]})
+    assert done.returncode == 129 and find_checkpoint(next(tmp_path.iterdir())).step == 13
+
+
+def test_a_request_saves_a_checkpoint_and_the_training_goes_on(tmp_path, warm_python):
+    done = start_command(warm_python, tmp_path, {14: [signal.SIGUSR1]})
+    assert done.returncode == 0, done.stderr
+    assert len(list_checkpoints(next(tmp_path.iterdir()))) == 2  # that one, and the end of the training
+
+
+def test_the_command_goes_on_and_prints_what_run_prints(tmp_path, warm_python):
+    stopped = start_command(warm_python, tmp_path, {14: [signal.SIGTERM]})
+    assert stopped.returncode == 143
+    done = subprocess.run(
+        [warm_python, "-m", "zoo", "resume", "--runs-dir", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "resumed at step 13 of 30" in done.stderr
+    assert re.search(r"^accuracy 0\.\d+, test loss \d", done.stdout) and "trained 3 epochs" in done.stdout
+    again = subprocess.run(
+        [warm_python, "-m", "zoo", "resume", str(next(tmp_path.iterdir())), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 0 and "already finished: 3 of 3 epochs" in again.stderr
+    assert len(json.loads(again.stdout)["history"]) == 3

@@ -1,0 +1,150 @@
+"""Begun: a training that has a checkpoint, what must be as it was for it to go on, and what it asks for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import DataError, SettingError, UsageError, quote, show
+from zoo.records.plain import to_json_data
+from zoo.records.runs import RunRecord
+from zoo.training.checkpoint import Checkpoint
+from zoo.training.plan import Wanted
+from zoo.training.trainer import Trainer
+
+log = logging.getLogger("zoo")
+
+FORK = "Start a new run from its state with fork=True"
+GROWS = ("constant", "step", "exponential", "plateau")
+"""Schedules in which no rate depends on the number of the epochs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A training that was begun: its checkpoint, and the folder of its run; None for a new run from its state."""
+
+    checkpoint: Checkpoint
+    folder: Path | None
+    origin: Path
+
+    def check(self, record: RunRecord) -> RunRecord:
+        """Compare what is about to be trained with what was begun; return the record that the run goes on with.
+
+        Another environment is warned of.
+
+        Raises:
+            DataError: the data set has changed.
+            UsageError: something else has: names it.
+        """
+        began = self.checkpoint.record
+        if self.folder is not None:
+            _refuse_changes(began, record)
+        told = [f"{name} {was} -> {now}" for name, was, now in _list_surroundings(began, record) if was != now]
+        if told:
+            log.warning("resumed elsewhere (%s): the results will differ in the last bits", ", ".join(told))
+        at = datetime.now().astimezone().isoformat(timespec="milliseconds")
+        entry = {"step": self.checkpoint.step, "at": at, "changed": told}
+        if self.folder is None:
+            return replace(record, recipe=began.recipe, resumed=({**entry, "of": str(self.origin.absolute())},))
+        return replace(record, recipe=began.recipe, started=began.started, resumed=(*began.resumed, entry))
+
+    def load(self, trainer: Trainer) -> None:
+        """Let a trainer become what the training was; raise UsageError where the model has changed."""
+        try:
+            trainer.load_state(self.checkpoint.state)
+        except (RuntimeError, KeyError, ValueError) as error:
+            what = f"the state of step {self.checkpoint.step} does not fit"
+            raise UsageError(what, f"the model or its settings have changed: {error}") from error
+        done, total = self.checkpoint.step, trainer.batches * trainer.config.epochs
+        log.info("resumed at step %s of %s", f"{done:,}", f"{total:,}")
+
+
+def want_again(checkpoint: Checkpoint, record: RunRecord, epochs: int | None = None) -> Wanted:
+    """Return what a run is asked for by its record, for more epochs where that is said.
+
+    Raises:
+        UsageError: the record does not say enough, or the number of epochs is no greater or would change a rate.
+    """
+    if not record.model or not record.plugin or not record.dataset or not record.train_config:
+        raise UsageError("the record of the run does not say what was trained")
+    settings = dict(record.train_config)
+    settings["epochs"] = epochs or settings["epochs"]
+    _check_growth(checkpoint, settings["epochs"])
+    return Wanted(
+        model=record.plugin.qualify(record.model),
+        dataset=record.dataset.qualified_name,
+        init=record.init.path if record.init else None,
+        freeze=list(record.frozen) if record.init or record.frozen else None,
+        metrics=list(record.metric_plugins),
+        params=record.params,
+        dataset_params=record.dataset.params,
+        metric_params=record.metric_params,
+        settings={name: value for name, value in settings.items() if value is not None},
+        course_style=checkpoint.course_style,
+    )
+
+
+def _check_growth(checkpoint: Checkpoint, epochs: int) -> None:
+    settings, done = checkpoint.record.train_config, len(checkpoint.state["history"])
+    schedule, planned = settings.get("schedule", "constant"), settings.get("epochs", 0)
+    if epochs < done:
+        raise SettingError("epochs", f"must be at least the {done} that are done", epochs)
+    if epochs != planned and schedule not in GROWS:
+        why = f"the rates of a {schedule} schedule belong to {planned} epochs"
+        raise UsageError(f"the run cannot go on for {epochs} epochs", why, FORK)
+
+
+def refuse_edits(began: RunRecord, now: RunRecord) -> None:
+    """Raise UsageError where what the record of a run asks for was changed by hand since the run began."""
+    for name in ("model", "params", "train_config", "metric_params", "frozen", "seed"):
+        was, found = (to_json_data(getattr(record, name)) for record in (began, now))
+        if isinstance(was, dict) and isinstance(found, dict):
+            changed = [key for key in {**was, **found} if was.get(key) != found.get(key) and key != "epochs"]
+            for key in changed:
+                raise UsageError(f"{key} differs ({show(was.get(key))} -> {show(found.get(key))})", fix=FORK)
+        elif was != found:
+            raise UsageError(f"{name} differs ({show(was)} -> {show(found)})", fix=FORK)
+
+
+def _refuse_changes(began: RunRecord, record: RunRecord) -> None:
+    old, new = began.dataset, record.dataset
+    if old and new and (old.digest != new.digest or old.samples != new.samples):
+        what = f"dataset {quote(new.name)} has changed since the run began"
+        why = f"its digest was {_shorten(old.digest)}, and is {_shorten(new.digest)}"
+        raise DataError(what, why if old.digest != new.digest else f"samples {old.samples} -> {new.samples}", FORK)
+    for what, was, now in _list_parts(began, record):
+        if was != now:
+            raise UsageError(f"{what} differs ({was} -> {now})", fix=FORK)
+
+
+def _list_parts(began: RunRecord, record: RunRecord) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what must be as it was: a name, what it was and what it is."""
+    plugins = [("model", began.plugin, record.plugin), ("loss", began.loss_plugin, record.loss_plugin)]
+    if began.dataset and record.dataset:
+        plugins.append(("dataset", began.dataset.plugin, record.dataset.plugin))
+    plugins += [(name, began.metric_plugins.get(name), plugin) for name, plugin in record.metric_plugins.items()]
+    for what, was, now in plugins:
+        yield f"the version of the plugin of {what}", was and was.version, now and now.version
+    yield "the number of parameters", began.parameters, record.parameters
+    yield "the number of steps in an epoch", began.steps, record.steps
+    yield (
+        "the digest of the weights that it started from",
+        began.init and began.init.digest,
+        (record.init and record.init.digest),
+    )
+
+
+def _list_surroundings(began: RunRecord, record: RunRecord) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what results depend on in the last bits: a name, what it was and what it is."""
+    for name in ("torch", "python", "zoo"):
+        yield name, began.versions.get(name), record.versions.get(name)
+    for name in ("threads", "device", "device_name"):
+        yield name.replace("_", " "), getattr(began, name), getattr(record, name)
+
+
+def _shorten(digest: str | None) -> str:
+    return "not known" if digest is None else digest[:12]

@@ -1,0 +1,156 @@
+"""Pauses: what happens between two steps of a training: a checkpoint that is due, a signal, the end of the time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import ZooError, describe
+from zoo.records.history import Epoch
+from zoo.training.checkpoint import Checkpoint, save_checkpoint
+from zoo.training.interval import Pace
+from zoo.training.signals import TimeIsUp, note_stops, on_request
+from zoo.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from zoo.training.recording import Recording
+
+log = logging.getLogger("zoo")
+
+USUAL = 60.0
+"""Seconds between checkpoints where nothing is asked for, at least."""
+SHARE = 100
+"""Then also at least so many times the seconds that the last one took: it costs a run a hundredth at most."""
+
+
+class Pauses:
+    """Called after each step: it saves a checkpoint where one is due, and ends the training where that is asked for.
+
+    The state is copied while the training waits, and written by a thread while it goes on. A checkpoint that falls due
+    while another is written comes after it: the training waits for that only where steps or epochs were asked for.
+    """
+
+    def __init__(self, trainer: Trainer, recording: Recording, pace: Pace) -> None:
+        self.trainer, self.recording, self.every = trainer, recording, pace.every
+        recording.pauses = self
+        self.started, self.earlier = time.monotonic(), 0.0
+        self.end = inf if pace.limit is None else self.started + pace.limit.count
+        self.last: Path | None = None
+        self.stopping: int | None = None
+        self.saved, self.asked, self.began = 0, False, 0.0
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.writing: Future[Path] | None = None
+        every = pace.every
+        self.wait = USUAL if every is None else every.count if every.unit == "seconds" else inf
+        self.due = self.started + self.wait
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Let signals be noted while the body runs, so that they end it between two steps."""
+        self.trainer.after = self.look
+        try:
+            with note_stops(self._note), on_request(self._request):
+                yield
+                self.finish()
+        finally:
+            self.trainer.after = None
+            self.settle()
+            self.pool.shutdown()
+
+    def look(self) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        if self.stopping is None and not self.asked and now < self.due and now < self.end and not self._counts():
+            return
+        if not self.trainer.is_between_steps:
+            return
+        if self.stopping is not None or now >= self.end:
+            self.stop()
+        self.save()
+
+    def finish_epoch(self, epoch: Epoch) -> None:
+        """Save a checkpoint where one is due after so many epochs."""
+        every = self.every
+        if every is not None and every.unit == "epochs" and epoch["epoch"] % every.count == 0:
+            self.save()
+
+    def save(self, *, wait: bool = False) -> None:
+        """Begin to write a checkpoint; with `wait`, return when it is written. One that fails is warned of."""
+        timed = self.every is None or self.every.unit == "seconds"
+        if timed and not wait and self.writing is not None and not self.writing.done():
+            return  # it is still due
+        self.settle()
+        self.asked, self.began = False, time.monotonic()
+        checkpoint = self.make()
+        self.saved = checkpoint.step
+        self.writing = self.pool.submit(save_checkpoint, self.recording.folder, checkpoint)
+        self.due = self.began + self.wait
+        if wait:
+            self.settle()
+        else:
+            self.writing.add_done_callback(lambda _: self._space(time.monotonic() - self.began))
+
+    def make(self) -> Checkpoint:
+        """Return the training as it is now."""
+        return Checkpoint(
+            step=self.count_steps(),
+            state=self.trainer.state(),
+            record=replace(self.recording.record, history=(), metrics={}, validation={}, best={}),
+            course_style=self.recording.plan.course_style,
+            seconds=self.seconds,
+        )
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken, before it was resumed too."""
+        return self.earlier + time.monotonic() - self.started
+
+    def count_steps(self) -> int:
+        """Return how many batches the model has been trained on."""
+        return len(self.trainer.history) * self.trainer.batches + self.trainer.losses.batches
+
+    def settle(self) -> None:
+        """Wait for the checkpoint that is being written; warn where it could not be."""
+        writing, self.writing = self.writing, None
+        if writing is None:
+            return
+        try:
+            self.last = writing.result()
+        except (ZooError, OSError, MemoryError) as error:
+            log.warning("no checkpoint at step %d: %s", self.count_steps(), describe(error))
+
+    def stop(self) -> None:
+        """Save a checkpoint and end the training; a signal that came is sent again when nobody notes it any more."""
+        self.save(wait=True)
+        raise TimeIsUp if self.stopping is None else KeyboardInterrupt
+
+    def finish(self) -> None:
+        """Save the end of a training that has checkpoints, so that it can go on for further epochs."""
+        if self.every is not None or self.last is not None or self.writing is not None:
+            self.save(wait=True)
+
+    def _counts(self) -> bool:
+        every = self.every
+        if every is None or every.unit != "steps":
+            return False
+        step = self.count_steps()
+        return step != self.saved and step % every.count == 0
+
+    def _note(self, number: int) -> None:
+        self.stopping = number
+
+    def _request(self) -> None:
+        self.asked = True
+
+    def _space(self, took: float) -> None:
+        """Let the next checkpoint wait until this one is a hundredth of the run, where nothing else is asked for."""
+        if self.every is None:
+            self.wait = max(USUAL, SHARE * took)
+            self.due = max(self.due, self.began + self.wait)

@@ -1,0 +1,150 @@
+"""Resume: a run that was stopped or killed goes on from its newest checkpoint, with the bits that it would have had."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import StorageError, WeightsError, quote
+from zoo.records.history import Epoch
+from zoo.records.runs import (
+    FINISHED,
+    RECORD_FILE,
+    RUNNING,
+    WEIGHTS_FILE,
+    RunRecord,
+    RunResult,
+    read_record,
+)
+from zoo.registry.arguments import checked
+from zoo.registry.entries import Registry
+from zoo.registry.places import open_places
+from zoo.storage.files import lock
+from zoo.training.begun import Begun, refuse_edits, want_again
+from zoo.training.callbacks import check_callbacks
+from zoo.training.checkpoint import find_checkpoint
+from zoo.training.interval import read_pace
+from zoo.training.request import make_request
+from zoo.training.run import carry_out
+
+logger = logging.getLogger("zoo")
+
+LOCK_FILE = ".lock"
+"""Held while a run is resumed, so that no second process trains it."""
+
+
+@checked
+def resume(
+    run: str | os.PathLike[str] = "@last",
+    *,
+    epochs: int | None = None,
+    fork: bool = False,
+    data_dir: str | Path | None = None,
+    runs_dir: str | Path | None = None,
+    offline: bool | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    registry: Registry | None = None,
+    progress: bool = False,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    callbacks: Sequence[object] = (),
+    log: str | Sequence[str] | None = None,
+    log_params: Mapping[str, Mapping[str, Any]] | None = None,
+    checkpoint_every: str | float | None = None,
+    max_time: str | float | None = None,
+) -> RunResult:
+    """Go on with a run from its newest checkpoint; weights and history are those of a run that was never stopped.
+
+    `run` is the folder of a run, its name in the runs folder, or `@last`, the newest. It goes on in its own folder,
+    with what it was asked for; `epochs` may be more where no learning rate depends on their number. What a run is made
+    of must be as it was; with `fork` a new run starts from the state all the same. The bits are the same where torch,
+    the threads and the device are; else a warning says what is not.
+
+    The other arguments are those of `zoo.run`. A run that is finished is returned as it is.
+
+    Raises:
+        WeightsError: there is no such run, or it has no checkpoint that can be used.
+        StorageError: another process trains the run.
+        DataError, UsageError: the data set or something else has changed since the run began.
+        ZooError: see `zoo.run`.
+    """
+    pace = read_pace(checkpoint_every, max_time)
+    check_callbacks(callbacks)
+    places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline).settle()
+    folder = find_run(run, places.runs_dir)
+    with ExitStack() as held:
+        if not fork:
+            held.enter_context(_lock(folder))
+        record = read_record(folder / RECORD_FILE)
+        if not fork:
+            _refuse_running(folder, record)
+            if record.status == FINISHED and epochs in (None, len(record.history)):
+                return _tell_finished(folder, record)
+        checkpoint = find_checkpoint(folder)
+        if not fork:
+            refuse_edits(checkpoint.record, record)
+        wanted = want_again(checkpoint, record, epochs)
+        request = make_request(replace(wanted, log=log, log_params=log_params), places)
+        begun = Begun(checkpoint=checkpoint, folder=None if fork else folder, origin=folder)
+        return carry_out(request, begun, pace=pace, progress=progress, on_epoch=on_epoch, callbacks=callbacks)
+
+
+def find_run(run: str | os.PathLike[str], runs_dir: Path) -> Path:
+    """Return the folder of a run: a path, the name of a folder in the runs folder, or `@last`, the newest one.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    text = os.fspath(run)
+    if text == "@last":
+        with suppress(OSError):
+            there = [folder for folder in runs_dir.iterdir() if (folder / RECORD_FILE).is_file()]
+            if there:
+                return max(there, key=lambda folder: (folder.name[:15], len(folder.name), folder.name))
+        raise WeightsError(f"no run in {runs_dir}", fix="Start one: zoo run")
+    for folder in (Path(text).expanduser(), runs_dir / text):
+        with suppress(OSError, ValueError):
+            if (folder / RECORD_FILE).is_file():
+                return folder
+    raise WeightsError(f"no run at {quote(text)}", f"it has no {RECORD_FILE}", "Give the folder of a run, or @last")
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run; raise StorageError at once where another process does."""
+    try:
+        held = lock(folder / LOCK_FILE, timeout=0)
+        held.__enter__()
+    except StorageError as error:
+        if "held" not in error.why:
+            raise
+        fix = "Wait for it, or start a new run from its state with fork=True"
+        raise StorageError(f"run {folder} is in use", "another process resumes it", fix) from error
+    try:
+        yield
+    finally:
+        held.__exit__(None, None, None)
+
+
+def _refuse_running(folder: Path, record: RunRecord) -> None:
+    if record.status != RUNNING:
+        return
+    process = record.process
+    who = f"process {process.pid} on {process.host}" if process else "a process"
+    fix = "Wait for it, stop it, or start a new run from its state with fork=True"
+    raise StorageError(f"run {folder} is in use", f"{who} has trained it since {record.started}", fix)
+
+
+def _tell_finished(folder: Path, record: RunRecord) -> RunResult:
+    """Return what a finished run gave."""
+    done = len(record.history)
+    logger.info("already finished: %d of %s epochs", done, record.train_config.get("epochs", done))
+    known = vars(record)
+    told: dict[str, Any] = {part.name: known[part.name] for part in fields(RunResult) if part.name in known}
+    data = record.dataset
+    told |= {"run": folder, "weights": folder / WEIGHTS_FILE, "dataset": data.name if data else ""}
+    return RunResult(**told, dataset_params=dict(data.params or {}) if data else {})

@@ -1,0 +1,69 @@
+"""State: all that a training is between two steps, as tensors and plain data, and a trainer that becomes it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from zoo.errors import UsageError
+from zoo.models.device import read_generators, set_generators
+from zoo.models.state import as_state_dict, copy_state
+
+if TYPE_CHECKING:
+    from zoo.training.trainer import Trainer
+
+
+def read_state(trainer: Trainer) -> dict[str, Any]:
+    """Return copies of tensors, on the CPU, and plain data.
+
+    A Trainer of the same model and settings that loads it goes on with the same bits. What the choice of the best epoch
+    knows follows from the history. An evaluation that was begun starts again.
+
+    Raises:
+        UsageError: the training has not begun, or gradients wait for those of further batches.
+    """
+    step, losses = trainer.step, trainer.losses
+    if step is None or not trainer.is_between_steps:
+        raise UsageError("the training has no state", "it has not begun, or is in the middle of a step")
+    parts = {"model": trainer.model, **step.list_parts()}
+    # At the end of an epoch without a choice the snapshot is the model as it is.
+    needed = trainer.choice is not None or losses.batches > 0
+    state = {
+        "parts": {name: part.state_dict() for name, part in parts.items()},
+        "batches": trainer.batches,
+        "skipped": step.skipped,
+        "history": trainer.history,
+        "losses": losses.state() if losses.batches else None,
+        "snapshot": trainer.snapshot.state if needed else None,
+        "stuck": trainer.watch.stuck,
+        "generators": trainer.generators or read_generators(),
+    }
+    return {name: copy_state(value) for name, value in state.items()}
+
+
+def load_state(trainer: Trainer, state: Mapping[str, Any]) -> None:
+    """Let a trainer become what `read_state` returned, also after a file that held it.
+
+    The random generators of the process are set too, so nothing may draw from them between this and `fit`.
+
+    Raises:
+        UsageError: it is of a training with other settings.
+    """
+    state = {name: copy_state(value) for name, value in state.items()}
+    step = trainer.prepare(state["batches"])
+    parts = {"model": trainer.model, **step.list_parts()}
+    if different := parts.keys() ^ state["parts"].keys():
+        raise UsageError("the state is of other settings", f"only one has {', '.join(sorted(different))}")
+    for name, part in parts.items():
+        found = state["parts"][name]
+        part.load_state_dict(as_state_dict(found, part) if isinstance(part, nn.Module) else found)
+    trainer.history, trainer.watch.stuck, step.skipped = state["history"], state["stuck"], state["skipped"]
+    if state["losses"] is not None:
+        trainer.losses.load_state(state["losses"])
+    if state["snapshot"] is None:
+        trainer.snapshot.take(trainer.evaluated)
+    else:
+        trainer.snapshot.state = state["snapshot"]
+    set_generators(state["generators"])
