@@ -17,7 +17,7 @@ OWN = (
     "Pictures of your own are given by the path of their folder, ./photos say; other data take a plugin of a few "
     "lines: zoo plugin new NAME --kind dataset"
 )
-REPEAT = "zoo starts each run anew: zoo run --init @last starts one from the weights of the last run"
+REPEAT = "zoo resume RUN goes on with a run; zoo run --init @last starts one from the weights of the last run"
 FILES = (
     "Weights are plain safetensors: zoo.load_model(WEIGHTS) or safetensors in a program reads them; zoo show WEIGHTS "
     "names the file"
@@ -84,7 +84,7 @@ NO_SUCH_OPTION = [
     ("run --per-class", "run", "--per-class is an option of zoo evaluate"),
     ("run --xyzzy", "run", "See: zoo run --help"),
     ("run -v", "run", VERBOSE),
-    ("evaluate @last --epochs 3", "evaluate", "--epochs is an option of zoo run, zoo check"),
+    ("evaluate @last --epochs 3", "evaluate", "--epochs is an option of zoo run, zoo resume, zoo check"),
     ("evaluate @last --batch-size 3", "evaluate", "--batch-size is an option of zoo run, zoo check, zoo show"),
     ("plugin new x --type model", "plugin new", "See: zoo plugin new --help"),
 ]

@@ -11,7 +11,7 @@ import zoo
 
 GROUPS = {
     "Train": (
-        *("run", "run_seeds", "summarise_runs", "RunResult", "ExpectedScore", "dry_run", "Preview"),
+        *("run", "resume", "run_seeds", "summarise_runs", "RunResult", "ExpectedScore", "dry_run", "Preview"),
         *("TrainConfig", "Callback", "RunState", "RunRecord", "Epoch"),
     ),
     "Data": (

@@ -6,7 +6,8 @@ FILES = "Weights are plain safetensors: zoo.load_model(WEIGHTS) or safetensors i
 RUNS = "Each run is a folder in runs: zoo show @last, or zoo compare runs/*"
 WORDS = {
     "Did you mean 'zoo run'?": "train fit learn training trainer start launch execute go",
-    "Did you mean 'zoo run --init WEIGHTS'?": "finetune fine-tune transfer resume continue restart retrain",
+    "Did you mean 'zoo run --init WEIGHTS'?": "finetune fine-tune transfer retrain",
+    "Did you mean 'zoo resume RUN'?": "continue restart restore recover go-on",
     "Did you mean 'zoo run --seeds N'?": "repeat seeds trials",
     "Did you mean 'zoo evaluate'?": "eval test val valid validate validation score metric-values benchmark",
     "Did you mean 'zoo predict'?": "infer inference classify prediction label detect forward",
@@ -53,6 +54,8 @@ OPTIONS = {
     "--model": "arch architecture net network backbone model-name m",
     "--dataset": "data-set dataset-name task d",
     "--init": "pretrained weights checkpoint ckpt load load-from start-from finetune from",
+    "--checkpoint-every": "save-every checkpoint-interval save-interval save-steps save-freq every-n-epochs",
+    "--max-time": "time-limit timeout max-duration walltime time-budget",
     "--lr": "learning-rate learningrate alpha eta lr0 base-lr",
     "--epochs": "epoch num-epochs n-epochs max-epochs passes e",
     "--batch-size": "batch bs batchsize b train-batch-size per-device-train-batch-size",
@@ -81,7 +84,7 @@ OPTIONS = {
     ),
     "--json": "format output-format as-json",
     "--split": "subset partition",
-    "zoo starts each run anew: zoo run --init @last starts one from the weights of the last run": (
+    "zoo resume RUN goes on with a run; zoo run --init @last starts one from the weights of the last run": (
         "resume continue auto-resume last-epoch checkpoint-path"
     ),
     "--precision": "amp fp16 bf16 half mixed-precision autocast dtype float16 bfloat16",

@@ -250,7 +250,8 @@ class LoaderBatches:
             DataError: a sample cannot be read; names it.
             WorkerError: a worker process died, or there is too little shared memory.
         """
-        first, self.kept = self.kept if start == 0 else None, None
+        # What was read before a training that goes on in a later epoch was drawn before it began: it belongs to epoch 0.
+        first, self.kept = self.kept if start == epoch == 0 else None, None
         # What a Dataset draws in a worker follows from all that the worker has read in the epoch: it reads that again.
         again = start if self.workers else 0
         self.sampler.epoch, self.sampler.start = epoch, start - again if first is None else 1
