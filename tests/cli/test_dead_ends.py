@@ -136,7 +136,7 @@ OTHERS = [
     ("show ./photos", 2, "no entry named './photos'. To count the pictures of a folder: zoo show ./photos --counts"),
     ("check baseline", 2, "Got unexpected extra argument (baseline). Did you mean 'zoo check --model baseline'?"),
     ("run --dataset fashonmnist", 2, f"no dataset named 'fashonmnist'. Did you mean 'fashionmnist'? {OWN}"),
-    ("run --dataset food101", 2, f"no dataset named 'food101'. {OWN}"),
+    ("run --dataset food101", 2, f"no dataset named 'food101'. Did you mean 'torchvision/food101'? {OWN}"),
     ("run --dataset ./photos", 3, "photos: class 'cats' has no pictures. Remove the folder, or put pictures into it"),
     ("run --dataset photos", 2, "no dataset named 'photos'. Did you mean './photos', the folder?"),
     ("samples photos/", 3, "photos: class 'cats' has no pictures. Remove the folder, or put pictures into it"),
@@ -369,6 +369,6 @@ def test_weights_of_a_data_set_that_is_not_registered(capsys, of_imagenet, comma
 
 def test_only_what_needs_that_data_set_says_so(capsys, of_imagenet):
     assert main(["evaluate", "tinyvgg@imagenet", "--dataset", "imagenet", *of_imagenet]) == 2
-    assert capsys.readouterr().err == f"Error: no dataset named 'imagenet'. Did you mean 'image-folder'? {OWN}\n"
+    assert capsys.readouterr().err == f"Error: no dataset named 'imagenet'. Did you mean 'torchvision/imagenet'? {OWN}\n"
     assert main(["show", "baseline@imagenet", *of_imagenet]) == 2
-    assert capsys.readouterr().err == "Error: no dataset named 'imagenet'. Did you mean 'image-folder'?\n"
+    assert capsys.readouterr().err == "Error: no dataset named 'imagenet'. Did you mean 'torchvision/imagenet'?\n"

@@ -250,7 +250,7 @@ class LoaderBatches:
             DataError: a sample cannot be read; names it.
             WorkerError: a worker process died, or there is too little shared memory.
         """
-        # What was read before a training that goes on in a later epoch was drawn before it began: it belongs to epoch 0.
+        # What was read before the training began belongs to epoch 0: one that goes on in a later epoch draws anew.
         first, self.kept = self.kept if start == epoch == 0 else None, None
         # What a Dataset draws in a worker follows from all that the worker has read in the epoch: it reads that again.
         again = start if self.workers else 0

@@ -143,13 +143,13 @@ def publish_folder(part: Path, name: str) -> Path:
         StorageError: the disk fails.
     """
     try:
-        _sync_folder(part)
+        sync_folder(part)
         for number in itertools.count(1):
             folder = part.with_name(name if number == 1 else f"{name}-{number}")
             if not folder.exists():
                 part.rename(folder)
                 break
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
     except OSError as error:
         what = f"cannot create folder {quote(name)} in {part.parent}"
         raise _describe_failure(what, error, part.parent, ELSEWHERE) from error
