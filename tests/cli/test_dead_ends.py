@@ -369,6 +369,7 @@ def test_weights_of_a_data_set_that_is_not_registered(capsys, of_imagenet, comma
 
 def test_only_what_needs_that_data_set_says_so(capsys, of_imagenet):
     assert main(["evaluate", "tinyvgg@imagenet", "--dataset", "imagenet", *of_imagenet]) == 2
-    assert capsys.readouterr().err == f"Error: no dataset named 'imagenet'. Did you mean 'torchvision/imagenet'? {OWN}\n"
+    meant = "Did you mean 'torchvision/imagenet'?"
+    assert capsys.readouterr().err == f"Error: no dataset named 'imagenet'. {meant} {OWN}\n"
     assert main(["show", "baseline@imagenet", *of_imagenet]) == 2
     assert capsys.readouterr().err == "Error: no dataset named 'imagenet'. Did you mean 'torchvision/imagenet'?\n"

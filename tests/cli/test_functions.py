@@ -72,7 +72,10 @@ def test_list_and_plugins_give_what_the_commands_print(capsys):
     assert set(listing.names) == {"baseline", "relu-mlp", "small-resnet", "tinyvgg"}
     assert all(f"  {name}" in printed for name in listing.names)
     assert [*listing.to_dict()["catalogues"]["models"]] == ["timm", "torchvision"]
-    assert zoo.list(search="torchvision/resnet18").names == ("torchvision/resnet18",)
+    assert zoo.list(search="torchvision/resnet18").names == (
+        "torchvision/resnet18",
+        "torchvision/resnet18.imagenet1k_v1",
+    )
     states = {state.name: state for state in zoo.plugins()}
     assert states["zoo"].status == "ok" and "baseline" in states["zoo"].entries["models"]
     assert [state.name for state in zoo.plugins("timm")] == ["timm"]
