@@ -53,6 +53,16 @@ class Own(Net):
         return self.forward_head(self.forward_features(inputs))
 
 
+@zoo.model(name="twice")
+class Twice(Net):
+    def __init__(self, *, input_shape, num_classes):
+        super().__init__(input_shape=input_shape, num_classes=num_classes)
+        self.first, self.fc = nn.Linear(6, num_classes), nn.Linear(num_classes, num_classes)
+
+    def forward(self, inputs):
+        return self.fc(self.fc(self.first(self.body(inputs))))
+
+
 @zoo.model(name="tokens")
 class Tokens(Net):
     def forward(self, inputs):
@@ -79,7 +89,7 @@ def nets(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nets")
     (folder / "nets.py").write_text(NETS, encoding="utf-8")
     options = {"plugins": [str(folder / "nets.py")], "input_shape": SHAPE}
-    for name in ("net", "own", "tokens", "distances"):
+    for name in ("net", "own", "twice", "tokens", "distances"):
         made = zoo.create_model(f"nets/{name}", num_classes=5, seed=1, **options)
         file = folder / f"{name}.safetensors"
         zoo.save(made, file, model=f"nets/{name}", class_names=list("abcde"), preprocess=PREPROCESS, **options)
@@ -116,6 +126,15 @@ def test_the_features_are_what_goes_into_the_last_linear_layer(nets):
     assert predictor.embed([]).shape == (0, 6)
     as_floats = predictor.embed(make_images() / 255, value_range=(0, 1))
     assert numpy.allclose(as_floats, found, atol=1e-5)
+
+
+def test_of_several_linear_layers_the_last_one_that_ran_counts(nets):
+    predictor = load(nets, "twice")
+    model = predictor.model
+    with torch.inference_mode():
+        expected = model.fc(model.first(model.body(PREPROCESS(make_images()))))
+    assert torch.allclose(torch.from_numpy(predictor.embed(make_images())), expected, atol=1e-6)
+    assert predictor.features.layer == "fc"
 
 
 def test_a_model_with_features_of_its_own_gives_those(nets):
@@ -246,6 +265,9 @@ def test_stdin_is_one_image_and_json_says_what_was_made(nets, own_folder, capsys
 def test_names_that_do_not_fit_the_header_are_refused(nets, own_folder, monkeypatch):
     monkeypatch.setattr("zoo.models.embedding.MAX_PATHS", 30)
     assert embed(nets, nets.pictures / "a.png") == 2
+    made = zoo.embed(nets.folder / "net.safetensors", nets.pictures / "a.png", plugins=[nets.plugin])
+    with pytest.raises(zoo.UsageError, match="Embed them in parts"):
+        made.save("features.safetensors")
     assert not Path("features.safetensors").exists()
 
 
