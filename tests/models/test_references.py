@@ -329,3 +329,13 @@ def test_a_wrong_name_is_refused() -> None:
     for change in ({"model": "a/b/c"}, {"model": ""}, {"dataset": "A"}, {"name": "x@y"}):
         with pytest.raises((ValueError, ZooError)):
             weights_spec(**change)
+
+
+def test_a_data_set_of_a_catalogue_is_meant_by_its_bare_name_too(packages: Packages, runs: Path) -> None:
+    packages.add("lib", "lib = lib:registry.toml", lib____init__="")
+    tables = ('[models.net]\nfactory = "lib:Net"', '[datasets.things]\nfactory = "lib:things"')
+    weights = '[weights."net.one"]\nmodel = "net"\ndataset = "things"\nloader = "lib:load"'
+    packages.write("lib/registry.toml", "\n".join(["schema = 1\nqualified_only = true", *tables, weights]))
+    for reference in ("lib/net@things", "lib/net@lib/things"):
+        assert "lib/net.one: weights" in repr(zoo.show(reference))
+    assert "no dataset named 'thing'" in refused("lib/net@thing", runs, kind=UnknownNameError)

@@ -258,7 +258,7 @@ def find_entries(model: str, dataset: str, registry: Registry) -> list[Entry[Wei
     for entry in registry.list_weights_of(wanted):
         with suppress(ZooError):  # raised where several plugins have the bare name that it says
             same = _resolve("model", entry, registry) == wanted.qualified_name
-            if same and _is_trained_on(trained, entry, registry):
+            if same and (trained in _say_dataset(entry) if unknown else _is_trained_on(trained, entry, registry)):
                 found.append(entry)
     if unknown is not None and not found:
         raise unknown
@@ -266,12 +266,17 @@ def find_entries(model: str, dataset: str, registry: Registry) -> list[Entry[Wei
 
 
 def _is_trained_on(dataset: str, entry: Entry[WeightsSpec], registry: Registry) -> bool:
-    """Tell whether weights are of a data set; of one that is not registered by its bare name or that of its plugin."""
+    """Tell whether weights are of a registered data set, or say its name where theirs is not registered."""
     try:
         return _resolve("dataset", entry, registry) == dataset
     except UnknownNameError:
-        said = entry.spec.dataset
-        return dataset in (said, said.rpartition("/")[2], entry.plugin.qualify(said))
+        return dataset in _say_dataset(entry)
+
+
+def _say_dataset(entry: Entry[WeightsSpec]) -> tuple[str, ...]:
+    """Return how weights may be asked for by their data set where that is not registered, or in a catalogue."""
+    said = entry.spec.dataset
+    return said, said.rpartition("/")[2], entry.plugin.qualify(said)
 
 
 def _resolve(kind: Literal["model", "dataset"], entry: Entry[WeightsSpec], registry: Registry) -> str:
