@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -120,8 +121,8 @@ def test_many_jpegs_have_the_bits_of_one(tmp_path):
         picture = photograph.crop((left, left, left + size[0], left + size[1])).convert(mode)
         files.append(tmp_path / f"{number:03}.jpg")
         turned = Image.Exif()
-        turned[0x0112] = 6 if number % 50 == 7 else 1
-        extra = {"exif": turned} if number % 25 == 7 else {}
+        turned[0x0112] = 6 if number % 50 == 17 else 1
+        extra = {"exif": turned} if number % 25 == 17 else {}
         picture.save(files[-1], quality=60 + number % 40, subsampling=subsampling, progressive=progressive, **extra)
     for number, cut in ((36 * 2, 2), (36 * 3, 400), (36 * 4, 900)):
         files[number].write_bytes(files[number].read_bytes()[:-cut])
@@ -311,6 +312,32 @@ def test_what_was_used_longest_ago_makes_room(photos, tmp_path):
     assert first in find_rows() and second not in find_rows() and len(find_rows()) == 2
 
 
+def test_a_part_that_is_held_back_may_stay_on_the_disk(photos, monkeypatch):
+    def train() -> str:
+        result = zoo.run("baseline", str(photos), validation=0.3, epochs=1, input_size=(8, 8))
+        return zoo.load(result.weights).weights.digests["tensors"]
+
+    expected = train()
+    monkeypatch.setattr("zoo.data.mapped.SMALL", 0)
+    assert train() == expected
+    assert {path.suffix for path in find_rows()[0].parent.parent.rglob("*.*")} == {".json", ".rows"}
+
+
+FULL = """
+import resource, sys
+sys.dont_write_bytecode = True  # it would be cut off, too
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+"""
+
+
+def test_a_full_disk_is_done_without(photos):
+    process = start(photos, FULL)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert out.strip() == hashlib.sha256(read_by_hand(photos).numpy().tobytes()).hexdigest()
+    assert "pictures are decoded in each epoch: they cannot be kept: OSError" in err and not find_rows()
+
+
 def test_only_new_pictures_are_decoded(photos, monkeypatch):
     keep(photos)
     # Reading any of the old ones again would fail: nothing of them is left but size and time.
@@ -327,15 +354,17 @@ KEEP = """
 import sys
 from pathlib import Path
 sys.path[:0] = {paths!r}
-import hashlib, test_files
-images = test_files.keep(Path({folder!r})).train[0]
+import hashlib, torch, test_files
+split = test_files.keep(Path({folder!r})).train
+images = split[0] if isinstance(split, tuple) else torch.stack([split[place][0] for place in range(len(split))])
 print(hashlib.sha256(images.numpy().tobytes()).hexdigest(), flush=True)
 """
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path, before: str = "") -> subprocess.Popen[str]:
+    """Start a process that prints the digest of the training pictures, and does something before."""
     tests = Path(__file__).parent
-    program = KEEP.format(paths=[str(tests), str(tests.parent)], folder=str(folder))
+    program = before + KEEP.format(paths=[str(tests), str(tests.parent)], folder=str(folder))
     return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

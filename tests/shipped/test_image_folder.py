@@ -334,7 +334,7 @@ def test_files_that_are_no_pictures_by_name_are_told(photos, caplog):
     with caplog.at_level("INFO", "zoo"):
         splits = image_folder(root="unused", path=str(photos))
     assert len(splits.train) + len(splits.test) == 40
-    assert "ignored 1 files whose names are not those of pictures: 'IMG_1.HEIC'" in caplog.text
+    assert "photos: ignored what is no picture by its name: 'IMG_1.HEIC'" in caplog.text
 
 
 def test_it_learns_and_predicts(own_folder, capsys):

@@ -147,7 +147,7 @@ def _read_classes(source: Path, folders: Sequence[Path], files: Sequence[Path], 
             place = unicodedata.normalize("NFC", place)
             pictures.append(Picture(file=file, label=label, split=split, place=place))
     if ignored:
-        log.info("%s: ignored %d files whose names are not those of pictures: %s", source, len(ignored), _name(ignored))
+        log.info("%s: ignored what is no picture by its name: %s", source, _name(ignored))
     return pictures
 
 
