@@ -274,6 +274,15 @@ def warm_python(start_warm: Callable[[Path], str]) -> str:
 
 
 @pytest.fixture
+def server() -> Iterator[Any]:
+    """Return a server on this machine that answers as badly as a test asks for, see hostile.py."""
+    from hostile import serve
+
+    with serve() as running:
+        yield running
+
+
+@pytest.fixture
 def warm_children(warm_python: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the processes that zoo starts from this one be warm ones."""
     monkeypatch.setattr(sys, "executable", warm_python)

@@ -21,7 +21,7 @@ from zoo.cli.commands import COMMANDS, EXAMPLES, LINES
 from zoo.cli.main import cli, main
 
 SMALL = ["--dataset-param", "train_size=640", "--dataset-param", "test_size=200"]
-HEAVY = {"torch", "torchvision", "numpy", "pydantic", "pooch", "requests", "PIL", "tqdm", "zoo_plugins", "safetensors"}
+HEAVY = {"torch", "torchvision", "numpy", "pydantic", "requests", "PIL", "tqdm", "zoo_plugins", "safetensors"}
 KEYS = {
     "run", "weights", "model", "dataset", "device", "threads", "seed", "params", "dataset_params", "train_config",
     "metrics", "history", "seconds", "verdict", "trend", "validation", "best", "recipe", "expected",

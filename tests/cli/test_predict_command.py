@@ -32,7 +32,7 @@ from zoo.registry.entries import Registry
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 SIZES = {"train_size": 2000, "test_size": 200}
-HEAVY = {"torch", "torchvision", "numpy", "pydantic", "pooch", "requests", "PIL", "tqdm", "zoo_plugins", "safetensors"}
+HEAVY = {"torch", "torchvision", "numpy", "pydantic", "requests", "PIL", "tqdm", "zoo_plugins", "safetensors"}
 PLAIN_ROW = re.compile(r"(\S+) +([a-z]+) +([01]\.\d{4})")
 
 

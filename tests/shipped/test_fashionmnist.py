@@ -216,7 +216,7 @@ def test_torchvision_is_not_needed(raw: Path, tmp_path: Path) -> None:
         "import sys\n"
         "from zoo_plugins.datasets.fashionmnist import fashionmnist\n"
         "fashionmnist(root=sys.argv[1])\n"
-        "print([name for name in ('torchvision', 'PIL', 'pooch') if name in sys.modules])\n"
+        "print([name for name in ('torchvision', 'PIL', 'requests') if name in sys.modules])\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -18,7 +18,7 @@ import pytest
 from zoo import errors, limits
 from zoo.cli.main import main
 from zoo.errors import ZooError
-from zoo.registry import downloads, pace
+from zoo.registry import downloads, pace, parts, transfers
 from zoo.registry.certificates import read_certificate
 from zoo.registry.settings import list_settings
 
@@ -135,7 +135,11 @@ def test_every_limit_is_on_the_page() -> None:
     assert {f"limits.{name}" for name in vars(limits) if name.isupper()} <= shown
     assert {f"errors.{name}" for name in vars(errors) if name.startswith("MAX_")} <= shown
     assert {f"registry.pace.{name}" for name in ("MIN_RATE", "WINDOW")} <= shown
-    assert all(hasattr(downloads, name) for name in ("CONNECT_TIMEOUT", "READ_TIMEOUT")) and pace
+    assert (
+        {f"registry.transfers.{name}" for name in ("CONNECT_TIMEOUT", "READ_TIMEOUT")} <= shown and transfers and pace
+    )
+    assert {f"registry.parts.{name}" for name in ("QUIET", "KEPT")} <= shown and parts
+    assert {f"registry.downloads.{name}" for name in ("TRIES", "PROGRESS", "MAX_PAUSE")} <= shown and downloads
 
 
 @pytest.mark.parametrize("odd", ["too large", "a pipe", "a folder"])

@@ -72,7 +72,7 @@ def to_options(text: str) -> str:
 def _to_command(found: re.Match[str]) -> str:
     given = re.findall(rf"\w+={VALUE}|{TEXT}", found[2])
     words = [shlex.quote(literal_eval(one)) if one[0] in "'\"" else ARGUMENT.sub(_to_option, one) for one in given]
-    return " ".join(["zoo", found[1], *words])
+    return " ".join(["zoo", found[1].replace("_", " "), *words])
 
 
 def _to_option(found: re.Match[str]) -> str:

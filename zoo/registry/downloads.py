@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import socket
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
-from typing import IO, Any
-from urllib.parse import urljoin, urlsplit
 
-from zoo.errors import DownloadError, StorageError, describe
-from zoo.registry.pace import TooSlow, keep_pace
+from zoo.errors import DownloadError, StorageError
+from zoo.registry.parts import Part, find_parts, make_key, remove_old_parts
 from zoo.registry.specs import FileSpec
+from zoo.registry.transfers import SourceError, download, name_host
 from zoo.registry.unpacking import check_unpacked
-from zoo.registry.verification import ELSEWHERE, NAMES, check_file, new_digest
-from zoo.storage.files import check_writable, lock, write_file
+from zoo.registry.verification import ELSEWHERE, check_file
+from zoo.storage.files import check_writable, lock
 from zoo.storage.folders import zoo_home
 
-# In seconds. A server may pause for READ_TIMEOUT at most; the whole download may take as long as it needs at the pace
-# that zoo.registry.pace asks for.
-CONNECT_TIMEOUT, READ_TIMEOUT, LOCK_TIMEOUT = 10.0, 30.0, 3600.0
-# A source that is busy or breaks off is tried TRIES times, with a pause of BACK_OFF seconds that doubles each time.
-TRIES, BACK_OFF = 3, 1.0
-# In bytes. Up to SPOOL a download waits in memory until it is checked, beyond in a nameless file beside its target. The
-# pace of a download is counted by chunks, so several of them have to fit into its window at the lowest rate.
-CHUNK, SPOOL = 1 << 13, 32 << 20
-BY_HAND = "put these files into {} under these names and run again, or use data_dir=... for a folder that has them."
+LOCK_TIMEOUT = 3600.0
+"""Seconds to wait for another process that fetches the same file."""
+# A source that is busy or breaks off is tried TRIES times in a row without PROGRESS, in bytes, with a pause of BACK_OFF
+# seconds that doubles each time. One that says when to come back is believed up to MAX_PAUSE seconds; a pause from TOLD
+# seconds on is told.
+TRIES, PROGRESS, BACK_OFF, MAX_PAUSE, TOLD = 3, 1 << 20, 1.0, 30.0, 5.0
+BY_HAND = "add them: zoo.data_add({!r}, 'FILE'), or use data_dir=... for a folder that has them under these names."
 Report = Callable[[str], None]
 
 
@@ -40,12 +37,13 @@ def fetch_files(
     offline: bool = False,
     name: str,
     homepage: str = "",
-    report: Report | None = None,
+    report: Report = lambda _: None,
 ) -> None:
     """Fetch the missing files of data set `name` into `root`, and verify those that are there.
 
-    Files that are there are only read. `report` gets one line when a download starts. `homepage` is where an error
-    tells people to get what cannot be fetched.
+    Files that are there are only read. What came of a file before a download broke off is kept beside its place, and
+    not asked for again. `report` gets a line when a download starts. `homepage` is where an error tells people to get
+    what cannot be fetched.
 
     Raises:
         DataError: a file is there but is not the one declared, or does not unpack to what is; it is never replaced.
@@ -54,22 +52,26 @@ def fetch_files(
     """
     root = root.absolute()
     missing = [file for file in files if not _is_there(file, root, name)]
-    what, paths, by_hand = f"cannot download {name}", [file.path for file in missing], BY_HAND.format(root)
+    what, paths, by_hand = f"cannot download {name}", [file.path for file in missing], BY_HAND.format(name)
     if offline and missing:
-        fix = f"Run with offline=False, or {by_hand}" if any(file.urls for file in missing) else f"P{by_hand[1:]}"
-        raise DownloadError(what, f"offline and not there: {', '.join(paths)}", fix)
+        fix = f"Run with offline=False, or get them and {by_hand}"
+        fix = fix if any(file.urls for file in missing) else f"Get them and {by_hand}"
+        raise DownloadError(what, f"offline and not there: {', '.join(paths)} in {root}", fix)
     _check_space(missing, root)
-    useless: dict[str, _SourceError] = {}
+    useless: dict[str, SourceError] = {}
     for number, file in enumerate(missing):
-        path = (root / file.path).resolve()
+        # A link in the place of the file gives way; folders may be links to another disk.
+        path = (root / file.path).parent.resolve() / Path(file.path).name
         # Not beside the file: a data folder may be read-only, and holds nothing but data.
-        with lock(zoo_home() / "locks" / f"{hashlib.sha256(bytes(path)).hexdigest()[:32]}.lock", timeout=LOCK_TIMEOUT):
+        held = zoo_home() / "locks" / f"{hashlib.sha256(bytes(path)).hexdigest()[:32]}.lock"
+        waiting = f"waiting for another process that fetches {path.name}"
+        with lock(held, timeout=LOCK_TIMEOUT, wait=partial(report, waiting)):
             # The lock only saves work: another process may have fetched the file, and never shows half of one.
             causes = [] if _is_there(file, root, name) else _try_sources(file, path, useless, report)
         if causes:
             why = f"{file.path}: {'; '.join(causes)}"
             where = "elsewhere" if file.urls or not homepage else f"from {homepage}"
-            raise DownloadError(what, why, f"Get {', '.join(paths[number:])} {where}, {by_hand}")
+            raise DownloadError(what, why, f"Get {', '.join(paths[number:])} {where} and {by_hand}")
         check_unpacked(path, file, name)
 
 
@@ -85,160 +87,69 @@ def _is_there(file: FileSpec, root: Path, name: str) -> bool:
 
 
 def _check_space(files: Sequence[FileSpec], root: Path) -> None:
-    # The largest file needs twice its size while it is checked and moved to its place. Of some the size is not known.
-    sizes = [file.size or 0 for file in files]
-    needed = sum(sizes) + max(sizes, default=0)
-    folder = next(folder for folder in (root, *root.parents) if folder.exists())
-    if (free := shutil.disk_usage(folder).free) < needed:
-        why = f"expected {needed / 1e6:.1f} MB of free space, got {free / 1e6:.1f} MB"
-        raise StorageError(f"cannot download into {root}", why, ELSEWHERE)
+    """Raise StorageError where a disk has no room for what it lacks of these files. Of some the size is not known."""
+    needed: dict[int, int] = defaultdict(int)
+    folders: dict[int, Path] = {}
+    for file in files:
+        path = root / file.path
+        folder = next(folder for folder in path.parents if folder.exists())
+        here = max((part.size for part in find_parts(path) if not part.is_busy), default=0)
+        needed[folder.stat().st_dev] += max(0, (file.size or 0) - here)
+        folders[folder.stat().st_dev] = folder
+    for device, folder in folders.items():
+        if (free := shutil.disk_usage(folder).free) < needed[device]:
+            why = f"expected {needed[device] / 1e6:.1f} MB of free space, got {free / 1e6:.1f} MB"
+            raise StorageError(f"cannot download into {root}", why, ELSEWHERE)
 
 
-class _SourceError(Exception):
-    """A source gave no file. `again`: another try may help. `host`: no other file of its host can be had either."""
-
-    def __init__(self, cause: str, *, again: bool = False, host: bool = False) -> None:
-        super().__init__(cause)
-        self.again, self.host = again, host
-
-
-def _try_sources(file: FileSpec, path: Path, useless: dict[str, _SourceError], report: Report | None) -> list[str]:
+def _try_sources(file: FileSpec, path: Path, useless: dict[str, SourceError], report: Report) -> list[str]:
     """Try the sources in turn; return why each failed, or nothing. Hosts that are down are noted in `useless`."""
     check_writable(path.parent, fix=ELSEWHERE)
+    remove_old_parts(path.parent)
     causes = []
     for url in file.urls:
-        host = urlsplit(url).netloc.rpartition("@")[2]
+        host = name_host(url)
         try:
             if host in useless:
                 raise useless[host]
-            if report:
-                size = "" if file.size is None else f" ({file.size / 1e6:.1f} MB)"
-                report(f"downloading {path.name}{size} from {host}")
-            _download_patiently(url, file, path)
+            with closing(Part(path, make_key(url, file.digest))) as part:
+                report(f"downloading {path.name}{_describe_size(file, part)} from {host}")
+                _download_patiently(url, file, part, report)
+                part.finish()
             return []
-        except _SourceError as error:
+        except SourceError as error:
             causes.append(f"{host}: {error}")
             if error.host:
                 useless[host] = error
     return causes or ["no source is declared"]
 
 
-def _download_patiently(url: str, file: FileSpec, path: Path) -> None:
-    for attempt in range(TRIES):
+def _describe_size(file: FileSpec, part: Part) -> str:
+    known = [] if file.size is None else [f"{file.size / 1e6:.1f} MB"]
+    known += [f"the first {part.size / 1e6:.1f} MB are here"] if part.size else []
+    return f" ({', '.join(known)})" if known else ""
+
+
+def _download_patiently(url: str, file: FileSpec, part: Part, report: Report) -> None:
+    """Try until the part is the whole file, as often as there is hope; raise SourceError or StorageError."""
+    failures, ranges, most = 0, True, part.size
+    while True:
         try:
-            return _download(url, file, path)
-        except _SourceError as error:
-            if not error.again or attempt == TRIES - 1:
+            return download(url, file, part, ranges=ranges)
+        except StorageError:
+            part.discard()
+            raise
+        except SourceError as error:
+            if error.apart and ranges:
+                # Another version, or a server that says one thing and does another: once more from the start.
+                part.restart()
+                ranges = False
+                continue
+            failures = 0 if part.size >= most + PROGRESS else failures + 1
+            most = max(most, part.size)
+            if not error.again or failures == TRIES:
                 raise
-            time.sleep(BACK_OFF * 2**attempt)
-
-
-def _download(url: str, file: FileSpec, path: Path) -> None:
-    """Try once to download a file, check it and write it; raise _SourceError or StorageError."""
-    from pooch import HTTPDownloader  # type: ignore[import-untyped]
-    from requests import RequestException
-    from urllib3.exceptions import HTTPError
-
-    with SpooledTemporaryFile(SPOOL, dir=str(path.parent)) as spool, closing(_Transfer(file, spool, path)) as transfer:
-        options = {"headers": {"Accept-Encoding": "identity"}, "hooks": {"response": transfer.check_response}}
-        try:
-            get = HTTPDownloader(False, CHUNK, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), **options)
-            grace = CONNECT_TIMEOUT + READ_TIMEOUT
-            keep_pace(lambda: get(url, transfer, None), lambda: transfer.size, grace=grace)
-            transfer.check_whole()
-            spool.seek(0)
-            write_file(path, iter(lambda: spool.read(CHUNK), b""), what=path.name)
-        except TooSlow as error:
-            raise _SourceError(str(error), host=True) from error
-        except StorageError as error:
-            raise StorageError(error.what, error.why, ELSEWHERE) from error
-        except (RequestException, HTTPError, ValueError) as error:
-            raise _explain(error) from error
-        except OSError as error:
-            raise StorageError(f"cannot download into {path.parent}", describe(error), ELSEWHERE) from error
-
-
-def _borrow_socket(response: Any) -> socket.socket:
-    """Return another handle of the socket of a response; raise OSError or ValueError where it has none any more."""
-    return socket.fromfd(response.raw.fileno(), socket.AF_INET, socket.SOCK_STREAM)
-
-
-class _Transfer:
-    """One download: requests passes each response before it follows a redirect, pooch writes the bytes."""
-
-    def __init__(self, file: FileSpec, spool: IO[bytes], path: Path) -> None:
-        self.file, self.spool = file, spool
-        self.size, self.head, self.digest = 0, b"", new_digest(file.algorithm)
-        # Of a file of unknown size, as much is taken as the disk has room for: while it is checked it is there twice.
-        self.most = shutil.disk_usage(path.parent).free // 2 if file.size is None else file.size
-        self.response: Any = None
-
-    def flush(self) -> None:
-        """Do nothing: pooch calls it after each chunk."""
-
-    def close(self) -> None:
-        """End the connection, also one that another thread waits for: it would hold the response until it has read."""
-        if self.response is not None:
-            # The other thread may close it meanwhile, which libraries tell by errors of many kinds.
-            with suppress(OSError, ValueError, AttributeError), closing(_borrow_socket(self.response)) as connection:
-                connection.shutdown(socket.SHUT_RDWR)
-            self.response.close()
-
-    def check_response(self, response: Any, **_: object) -> None:
-        """Refuse a redirect to anything but https; a server on this machine may also redirect to this machine."""
-        self.response = response
-        # Some servers call the compression of a .gz file an encoding, and requests would undo it.
-        response.raw.headers.pop("Content-Encoding", None)
-        if response.is_redirect:
-            response.close()  # requests would read the body of a redirect to its end
-            here, there = urlsplit(response.url), urlsplit(urljoin(response.url, response.headers["Location"]))
-            local = here.scheme == there.scheme == "http" and there.hostname in ("127.0.0.1", "localhost")
-            if there.scheme != "https" and not local:
-                raise _SourceError(f"refused a redirect to {there.scheme}://{there.hostname or ''}")
-
-    def write(self, chunk: bytes) -> None:
-        """Take the next bytes; raise _SourceError when there are more than declared, or than there is room for."""
-        self.head = self.head or chunk[:512].lower()
-        self.size += len(chunk)
-        if self.size > self.most:
-            limit = "there is room for" if self.file.size is None else "expected"
-            raise self._wrong(f"sent more than the {self.most} bytes {limit}")
-        self.digest.update(chunk)
-        self.spool.write(chunk)
-
-    def check_whole(self) -> None:
-        """Raise _SourceError when the bytes are not those declared."""
-        if self.file.size is not None and self.size < self.file.size:
-            raise self._wrong(f"sent {self.size} of {self.file.size} bytes", again=True)
-        if (got := self.digest.hexdigest()) != self.file.digest:
-            raise self._wrong(f"expected {NAMES[self.file.algorithm]} {self.file.digest}, got {got}")
-
-    def _wrong(self, cause: str, again: bool = False) -> _SourceError:
-        if b"<!doctype html" in self.head or b"<html" in self.head:
-            cause, again = f"{cause}; it looks like a web page (a login?)", False
-        return _SourceError(cause, again=again)
-
-
-def _explain(error: Exception) -> _SourceError:
-    """Say in plain words what went wrong; the library's own text may hold the password of a proxy."""
-    from requests import exceptions as failed
-    from urllib3.exceptions import NewConnectionError, ReadTimeoutError
-
-    if isinstance(error, failed.HTTPError) and error.response is not None:
-        status = error.response.status_code
-        return _SourceError(f"HTTP {status}", again=status in (408, 429) or status >= 500)
-    first = error.args[0] if error.args else None
-    chain = (error, first, getattr(first, "reason", None))
-    # The first row that fits counts. The last two columns: another try may help, the host is of no use.
-    for kinds, cause, again, host in (
-        (failed.TooManyRedirects, "redirects in a circle", False, False),
-        (failed.SSLError, "no secure connection: is the certificate valid, is the clock right?", False, True),
-        (failed.ProxyError, "no connection through the proxy", False, True),
-        (failed.ConnectTimeout, f"no connection in {CONNECT_TIMEOUT:g} s", False, True),
-        ((failed.Timeout, ReadTimeoutError), f"nothing came for {READ_TIMEOUT:g} s", True, True),
-        (NewConnectionError, "no connection: unknown host, refused, or no network", False, True),
-        ((failed.ConnectionError, failed.ChunkedEncodingError), "the connection was cut", True, False),
-    ):
-        if any(isinstance(link, kinds) for link in chain):
-            return _SourceError(cause, again=again, host=host)
-    return _SourceError(f"an answer without sense ({type(error).__name__})")
+            pause = max(BACK_OFF * 2 ** max(0, failures - 1), min(error.pause, MAX_PAUSE))
+            if pause >= TOLD:
+                report(f"{name_host(url)}: {error}, asked again in {pause:g} s")
+            time.sleep(pause)

@@ -64,7 +64,25 @@ def write_file(
         if error in foreign:
             raise
         size = len(data) if isinstance(data, bytes) else None
-        raise _describe_failure(f"cannot save {what} to {path}", error, path.parent, fix, size) from error
+        raise describe_failure(f"cannot save {what} to {path}", error, path.parent, fix, size) from error
+
+
+def place_file(part: Path, target: Path, *, what: str, fix: str) -> None:
+    """Give a file that was written beside `target` its name, and return once it is safe on the disk.
+
+    It is for files too large to be written twice, whose content was checked; `write_file` is for all others. Raise
+    StorageError and leave `target` as it was.
+    """
+    try:
+        file = os.open(part, os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+        _replace(part, target)
+        _sync_folder(target.parent)
+    except (OSError, ValueError) as error:
+        raise describe_failure(f"cannot save {what} to {target}", error, target.parent, fix) from error
 
 
 @dataclass(frozen=True)
@@ -111,7 +129,7 @@ def check_writable(folder: str | Path, *, fix: str) -> None:
         with _part_file(folder / "check", (b"zoo",), None):
             pass
     except (OSError, ValueError) as error:
-        raise _describe_failure(f"cannot write to {folder}", error, folder, fix) from error
+        raise describe_failure(f"cannot write to {folder}", error, folder, fix) from error
 
 
 def create_folder(parent: str | Path, name: str) -> Path:
@@ -132,7 +150,7 @@ def create_folder(parent: str | Path, name: str) -> Path:
         if made is not None:
             with suppress(OSError):
                 made.rmdir()
-        raise _describe_failure(f"cannot create folder {quote(name)} in {parent}", error, parent, ELSEWHERE) from error
+        raise describe_failure(f"cannot create folder {quote(name)} in {parent}", error, parent, ELSEWHERE) from error
     return folder
 
 
@@ -157,20 +175,27 @@ def publish_folder(part: Path, name: str) -> Path:
 
 
 @contextmanager
-def lock(path: str | Path, *, timeout: float) -> Iterator[None]:
-    """Hold the lock file `path` while the body runs; raise StorageError after `timeout` seconds of waiting."""
+def lock(path: str | Path, *, timeout: float, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock file `path` while the body runs; raise StorageError after `timeout` seconds of waiting.
+
+    `wait` is called once where somebody else holds it.
+    """
     from filelock import FileLock, Timeout
 
     path = Path(path)
     try:
         _make_folder(path.parent)
         held = FileLock(path)
-        held.acquire(timeout=timeout)
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            wait()
+            held.acquire(timeout=timeout)
     except Timeout as error:
         raise StorageError(f"cannot lock {path}", f"still held elsewhere after {timeout:g} s", "Try later.") from error
     except (OSError, ValueError, NotImplementedError) as error:
         fix = "Choose another place with ZOO_HOME."
-        raise _describe_failure(f"cannot lock {path}", error, path.parent, fix) from error
+        raise describe_failure(f"cannot lock {path}", error, path.parent, fix) from error
     try:
         yield
     finally:
@@ -258,11 +283,11 @@ def _remove_stale_parts(folder: Path) -> None:
             if match := PART_PATTERN.fullmatch(entry.name):
                 with suppress(OSError):
                     age = time.time() - entry.stat(follow_symlinks=False).st_mtime
-                    if age > 24 * 3600 and (ON_WINDOWS or not _is_running(int(match[1]))):
+                    if age > 24 * 3600 and (ON_WINDOWS or not is_running(int(match[1]))):
                         Path(entry.path).unlink()
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Tell whether a process exists. Never call it on Windows, where os.kill would end that process."""
     try:
         os.kill(pid, 0)
@@ -279,7 +304,7 @@ def _make_folder(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, "not a folder") from None
 
 
-def _describe_failure(what: str, error: Exception, folder: Path, fix: str, size: int | None = None) -> StorageError:
+def describe_failure(what: str, error: Exception, folder: Path, fix: str, size: int | None = None) -> StorageError:
     """Return the error that says in plain words why the system refused."""
     code = errno.errorcode.get(getattr(error, "errno", None) or 0, "")
     why = REASONS.get(code) or getattr(error, "strerror", None) or str(error)
