@@ -148,7 +148,8 @@ def _discover(ctx: click.Context) -> Registry:
 OFFERS: dict[str, Offer] = {
     "dataset": _offer_datasets,
     **dict.fromkeys(("reference", "references", "init"), _offer_weights),
-    **dict.fromkeys(("images", "output", "plugins", "config"), _offer_files),
+    **dict.fromkeys(("names", "add name"), _offer_entries("dataset")),
+    **dict.fromkeys(("images", "paths", "output", "plugins", "config"), _offer_files),
     **dict.fromkeys(("data_dir", "runs_dir"), _offer_folders),
     **dict.fromkeys(("disabled", "plugins name", "test target"), _offer_plugins),
     "model": _offer_entries("model"),

@@ -33,7 +33,7 @@ WORDS = {
     "Did you mean 'zoo completion bash'?": "completions autocomplete install-completion",
     f"{FILES}; zoo show WEIGHTS names the file": "export onnx torchscript trace script save dump quantize compile",
     "zoo has no server; zoo.load(WEIGHTS) in a program of yours gives what answers": "serve server deploy api app",
-    "zoo run fetches what it needs; in Python zoo.fetch(DATASET) does that alone": "download fetch pull prefetch",
+    "Did you mean 'zoo data fetch DATASET'?": "download fetch pull prefetch",
     "zoo publishes nothing: a run's .safetensors file is all that others need": "push upload publish share login",
     "zoo trains with the settings it is given; zoo run --seeds N repeats, a loop of your shell tries others": (
         "sweep hpo optimize optimise search-space grid-search"
@@ -133,4 +133,13 @@ OPTIONS = {
     "stdout holds results only; what else is said goes to stderr: 2>/dev/null": "quiet q silent no-progress",
 }
 """The options of zoo, and what it has instead of an option, by the names that other tools have for them."""
-SUBCOMMANDS = {"plugin": {"zoo plugins": "list ls show all info", "zoo plugin test": "check verify certify validate"}}
+SUBCOMMANDS = {
+    "plugin": {"zoo plugins": "list ls show all info", "zoo plugin test": "check verify certify validate"},
+    "data": {
+        "zoo data list": "ls show all info status where",
+        "zoo data fetch": "download get pull prefetch",
+        "zoo data add": "import put insert copy",
+        "zoo data verify": "check hash checksum validate test",
+        "zoo data remove": "rm delete del clean clear prune",
+    },
+}

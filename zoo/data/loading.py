@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from zoo.data.splits import DataSplits, check_splits, copy_splits, count_samples, name_splits
 from zoo.data.survey import survey
-from zoo.errors import SettingError, quote
+from zoo.errors import quote
 from zoo.registry.arguments import checked
-from zoo.registry.downloads import fetch_files
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.factories import call_factory, load_factory, refuse_params
+from zoo.registry.fetching import fetch_dataset
 from zoo.registry.params import resolve_params
 from zoo.registry.paths import read_path
 from zoo.registry.places import Places, open_places
@@ -35,30 +35,6 @@ def build_dataset(entry: Entry[Any], *, root: Path, params: Mapping[str, Any]) -
         raise entry.plugin.broken(f"dataset {quote(entry.name)}", why)
     with entry.blamed("cannot be used"):
         return copy_splits(entry.name, splits)
-
-
-def fetch_dataset(entry: Entry[DatasetSpec], root: Path, *, offline: bool) -> None:
-    """Fetch and verify the files that a data set declares.
-
-    Raises:
-        SettingError: `root` lies in the folder that is meant, too deep: its files are above it.
-        DataError, DownloadError, StorageError: they cannot be had.
-    """
-    if entry.spec.files:
-        if outer := _find_outer_root(entry.spec.files[0].path, root):
-            expected = f"expected the folder in which {entry.spec.files[0].path} lies"
-            raise SettingError("data_dir", expected, str(root), f"Give {outer}")
-        where = entry.spec.homepage
-        fetch_files(entry.spec.files, root, offline=offline, name=entry.name, homepage=where, report=log.info)
-
-
-def _find_outer_root(path: str, root: Path) -> Path | None:
-    """Return the folder above `root` that has a file of a data set where `root` does not, packed or unpacked."""
-    names = (path, path.removesuffix(".gz"))
-    if any((root / name).exists() for name in names):
-        return None
-    above = root.absolute().parents[: len(PurePosixPath(path).parts) - 1]
-    return next((folder for folder in above if any((folder / name).exists() for name in names)), None)
 
 
 def prepare_dataset(
@@ -133,22 +109,3 @@ def load_dataset(
         DataError, DownloadError, PluginError: the data cannot be had or used.
     """
     return open_dataset(dataset, params, open_places(registry, plugins, data_dir=data_dir, offline=offline))[1]
-
-
-@checked
-def fetch(
-    dataset: str,
-    *,
-    data_dir: str | Path | None = None,
-    offline: bool | None = None,
-    plugins: Sequence[str | Path | object] = (),
-    registry: Registry | None = None,
-) -> Path:
-    """Fetch and verify the files of a data set; return the data folder they are in.
-
-    Raises:
-        UnknownNameError, DataError, DownloadError, StorageError.
-    """
-    places = open_places(registry, plugins, data_dir=data_dir, offline=offline)
-    fetch_dataset(places.registry.get("dataset", dataset), places.data_dir, offline=places.offline)
-    return places.data_dir

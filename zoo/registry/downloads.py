@@ -16,7 +16,7 @@ from zoo.registry.parts import Part, find_parts, make_key, remove_old_parts
 from zoo.registry.specs import FileSpec
 from zoo.registry.transfers import SourceError, download, name_host
 from zoo.registry.unpacking import check_unpacked
-from zoo.registry.verification import ELSEWHERE, check_file
+from zoo.registry.verification import ELSEWHERE, check_file, remember
 from zoo.storage.files import check_writable, lock
 from zoo.storage.folders import zoo_home
 
@@ -116,6 +116,7 @@ def _try_sources(file: FileSpec, path: Path, useless: dict[str, SourceError], re
                 report(f"downloading {path.name}{_describe_size(file, part)} from {host}")
                 _download_patiently(url, file, part, report)
                 part.finish()
+            remember(path, path.stat(), file.algorithm, file.digest)
             return []
         except SourceError as error:
             causes.append(f"{host}: {error}")

@@ -1,4 +1,4 @@
-"""Verification: whether a file that is there is the one that a data set declares; of large ones it is remembered.
+"""Verification: whether a file that is there is the one that a data set declares; what was found is remembered.
 
 Reading a hundred gigabytes again at each run takes minutes, so a large file is hashed anew only when it has changed.
 """
@@ -19,7 +19,7 @@ from zoo.storage.reading import explain, open_regular, read_file
 
 NAMES = {"sha256": "SHA-256", "md5": "MD5"}
 LARGE = 1 << 28
-"""Bytes from which on it is remembered that a file was right: hashing fewer takes less than a second."""
+"""Bytes from which on it is enough to remember that a file was right: hashing fewer takes less than a second."""
 SETTLED = 2 * 10**9
 """Nanoseconds since a file was changed after which another change shows in its time on every file system."""
 ELSEWHERE = "Use data_dir=... for another data folder."
@@ -30,8 +30,12 @@ def new_digest(algorithm: str) -> Any:
     return hashlib.new(algorithm, usedforsecurity=False)
 
 
-def check_file(path: Path, size: int | None, digest: str, name: str, algorithm: str = "sha256") -> bool:
+def check_file(
+    path: Path, size: int | None, digest: str, name: str, algorithm: str = "sha256", *, anew: bool = False
+) -> bool:
     """Tell whether a file is there; if so it must be the one that data set `name` declares.
+
+    What was found is remembered for who asks without reading, `recall`; with `anew` a large file is read in any case.
 
     Raises:
         DataError: it has another size or content.
@@ -41,40 +45,47 @@ def check_file(path: Path, size: int | None, digest: str, name: str, algorithm: 
         with open_regular(path) as stream:
             state = os.fstat(stream.fileno())
             wrong_size = size is not None and state.st_size != size
-            known = state.st_size >= LARGE and _recall(path) == _describe(state, digest)
+            known = not anew and state.st_size >= LARGE and recall(path, state, algorithm, settled=True) == digest
             got = "" if wrong_size or known else hashlib.file_digest(stream, lambda: new_digest(algorithm)).hexdigest()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
         raise StorageError(f"cannot read {path}", explain(error), ELSEWHERE) from error
+    if got:
+        remember(path, state, algorithm, got)
     if not wrong_size and (known or got == digest):
-        _remember(path, state, digest)
         return True
     why = f"expected {NAMES[algorithm]} {digest}, got {got}" if got else f"expected {size} bytes, got {state.st_size}"
     raise DataError(f"{path} is not the file that {name} needs", why, "Delete it to have it fetched again.")
 
 
-def _describe(state: os.stat_result, digest: str) -> bytes:
-    """Return what changes with a file, and what it was found to be."""
-    return f"{state.st_dev} {state.st_ino} {state.st_size} {state.st_mtime_ns} {digest}".encode()
+def recall(path: Path, state: os.stat_result, algorithm: str, *, settled: bool = False) -> str | None:
+    """Return the checksum that a file had when it was read last, None where it was not, or changed since.
+
+    With `settled` only one that was read so long after the file's last change that every later one shows.
+    """
+    with suppress(OSError, ValueError):
+        told, read, digest = read_file(_find_memory(path), 400).decode("ascii").rsplit(" ", 2)
+        if told == _describe(state, algorithm) and (not settled or int(read) - state.st_mtime_ns >= SETTLED):
+            return digest
+    return None
+
+
+def remember(path: Path, state: os.stat_result, algorithm: str, digest: str) -> None:
+    """Remember the checksum of a file that was just read."""
+    now, memory = time.time_ns(), _find_memory(path)
+    if recall(path, state, algorithm, settled=now - state.st_mtime_ns >= SETTLED) == digest:
+        return
+    with suppress(OSError, StorageError):  # where ZOO_HOME cannot be written, it is not remembered
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        told = f"{_describe(state, algorithm)} {now} {digest}".encode()
+        write_file(memory, told, what="the checksum of a file")
+
+
+def _describe(state: os.stat_result, algorithm: str) -> str:
+    """Return what changes with a file, and what was asked of it."""
+    return f"{state.st_dev} {state.st_ino} {state.st_size} {state.st_mtime_ns} {algorithm}"
 
 
 def _find_memory(path: Path) -> Path:
     return zoo_home() / "cache" / f"verified-{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]}.txt"
-
-
-def _recall(path: Path) -> bytes | None:
-    with suppress(OSError):
-        return read_file(_find_memory(path), 400)
-    return None
-
-
-def _remember(path: Path, state: os.stat_result, digest: str) -> None:
-    """Remember that a large file is right, unless it was changed a moment ago."""
-    if state.st_size < LARGE or time.time_ns() - state.st_mtime_ns < SETTLED:
-        return
-    memory = _find_memory(path)
-    with suppress(OSError, StorageError):  # where ZOO_HOME cannot be written, it is hashed again
-        if _recall(path) != _describe(state, digest):
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            write_file(memory, _describe(state, digest), what="that a file was verified")

@@ -22,6 +22,9 @@ GROUPS = {
         "verify": "Prove that weights still mean what they meant.",
         "convert": "Make zoo weights of a state dict, or of weights whose model has moved to another plugin.",
     },
+    "Data": {
+        "data": "List, fetch, add, verify and remove the files of data sets.",
+    },
     "Plugins": {
         "plugins": "List the plugins, or show one, and what is wrong with broken ones.",
         "plugin": "Start a plugin of your own, and test one.",
@@ -52,6 +55,12 @@ EXAMPLES = {
     "evaluate": "zoo evaluate @last",
     "verify": "zoo verify @last",
     "convert": "zoo convert resnet18.pth --model torchvision/resnet18 --crop 224 --output resnet18.safetensors",
+    "data": "zoo data list",
+    "data list": "zoo data list",
+    "data fetch": "zoo data fetch fashionmnist",
+    "data add": "zoo data add fashionmnist downloads",
+    "data verify": "zoo data verify",
+    "data remove": "zoo data remove fashionmnist",
     "plugins": "zoo plugins",
     "plugin": "zoo plugin new my-model --kind model",
     "plugin new": "zoo plugin new my-model --kind model",
