@@ -313,3 +313,17 @@ def test_nothing_of_it_imports_torch(manifest: str) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("lst", "Did you mean 'zoo data list'?"),
+        ("rm", "Did you mean 'zoo data remove'?"),
+        ("download", "Did you mean 'zoo data fetch'?"),
+        ("fetch", "Missing argument 'NAME...'. As in: zoo data fetch fashionmnist"),
+        ("list thngs", "Did you mean 'things'?"),
+    ],
+)
+def test_what_to_type_instead(call: Call, words: str, said: str) -> None:
+    assert said in call(*words.split(), code=2)[1]

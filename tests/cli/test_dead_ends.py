@@ -45,7 +45,7 @@ NO_SUCH_COMMAND = [
     ("export", FILES),
     ("onnx", FILES),
     ("serve", "zoo has no server; zoo.load(WEIGHTS) in a program of yours gives what answers"),
-    ("download", "zoo run fetches what it needs; in Python zoo.fetch(DATASET) does that alone"),
+    ("download", "Did you mean 'zoo data fetch DATASET'?"),
     ("sweep", "zoo trains with the settings it is given; zoo run --seeds N repeats, a loop of your shell tries others"),
     ("install", "A plugin is a package of your environment: pip install it, then zoo plugins lists it"),
     ("history", "Each run is a folder in runs: zoo show @last, or zoo compare runs/*"),

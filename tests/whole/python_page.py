@@ -17,6 +17,8 @@ GROUPS = {
     "Data": (
         *("load_dataset", "DataSplits", "make_loader", "Loader", "samples", "load_samples", "Samples", "fetch"),
         *("augment", "ImageFiles", "describe_dataset", "DatasetDescription", "SplitDescription", "Preprocess"),
+        *("data_list", "data_verify", "Inventory", "DataState", "DataFile", "data_fetch"),
+        *("data_add", "Addition", "AddedFile", "data_remove", "Removal", "RemovedFile"),
     ),
     "Models": ("create_model", "list_layers", "LayerTable", "Layer"),
     "Weights": (

@@ -19,7 +19,7 @@ WORDS = {
     "Did you mean 'zoo list weights'?": "weights checkpoints hub pretrained",
     "Did you mean 'zoo list --search PATTERN'?": "search grep filter",
     "Did you mean 'zoo show NAME'?": "info summary describe inspect details cat print view get model-info layers",
-    "Did you mean 'zoo samples DATASET'?": "data dataset sample images preview explore browse",
+    "Did you mean 'zoo samples DATASET'?": "dataset sample images preview explore browse",
     "Did you mean 'zoo check'?": "doctor lint sanity sanity-check smoke overfit diagnose",
     "Did you mean 'zoo run --dry-run'?": "dry-run dryrun plan",
     "Did you mean 'zoo run --recipe NAME'?": "reproduce recipe",
