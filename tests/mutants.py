@@ -1,4 +1,4 @@
-"""Mutants: twenty-nine faults that the suite must notice, over the whole core.
+"""Mutants: thirty-two faults that the suite must notice, over the whole core.
 
     python tests/mutants.py            # all of them, in some minutes
     python tests/mutants.py 3 17       # some of them, by their number
@@ -181,10 +181,31 @@ MUTANTS = (
     ),
     Mutant(
         "a download may hold anything of the right size",
-        "zoo/registry/downloads.py",
-        "if (got := self.digest.hexdigest()) != self.file.digest:",
-        "if (got := self.digest.hexdigest()) == self.file.path:",
+        "zoo/registry/transfers.py",
+        "if (got := part.hash(file.algorithm)) != file.digest:",
+        "if (got := part.hash(file.algorithm)) == file.path:",
         "tests/registry/test_downloads.py::test_refuses",
+    ),
+    Mutant(
+        "the part that a living process writes is taken over",
+        "zoo/registry/parts.py",
+        "if found.key != self.key or found.is_busy:",
+        "if found.key != self.key:",
+        "tests/registry/test_ranges.py::test_a_part_that_a_process_writes_is_left_alone",
+    ),
+    Mutant(
+        "what came in pieces that do not fit together is given up",
+        "zoo/registry/downloads.py",
+        "if error.apart and ranges:",
+        "if error.apart and not ranges:",
+        "tests/registry/test_ranges.py::test_a_download_that_broke_off",
+    ),
+    Mutant(
+        "the files of a data set are removed through a link",
+        "zoo/registry/removal.py",
+        "if Path(os.path.realpath(place.parent)) != place.parent:",
+        "if not place.parent.exists():",
+        "tests/cli/test_data_command.py::test_remove_stays_in_the_data_folder",
     ),
     Mutant(
         "a damaged index is believed",

@@ -143,6 +143,8 @@ def test_list_reads_no_file_and_asks_for_none(call: Call, server: Server, monkey
 
 def test_verify_finds_a_byte(call: Call) -> None:
     images, labels = place("data/things/raw/images", DATA), place("data/things/raw/labels", LABELS)
+    for path in (images, labels):
+        os.utime(path, (1e9, 1e9))  # long ago, so that what is remembered of it would be trusted
     call("verify")
     for path, data in ((images, DATA), (labels, LABELS)):
         state = path.stat()
@@ -157,6 +159,18 @@ def test_verify_finds_a_byte(call: Call) -> None:
     assert third.endswith("Delete it and fetch it again: zoo data fetch kit/things")
     assert states(call, "things") == {"things": ("other content", False)}
     assert images.exists() and labels.exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 100, b"1 2 3", b"x" * 10_000])
+def test_a_damaged_memory_is_none(call: Call, damage: bytes) -> None:
+    place("data/things/raw/images", DATA)
+    call("verify")
+    assert [file["verified"] for file in tell(call, "list", "things")["datasets"][0]["files"]] == [True, False]
+    (memory,) = Path("home/cache").glob("verified-*")
+    memory.write_bytes(damage)
+    assert [file["verified"] for file in tell(call, "list", "things")["datasets"][0]["files"]] == [False, False]
+    call("verify")
+    assert [file["verified"] for file in tell(call, "list", "things")["datasets"][0]["files"]] == [True, False]
 
 
 def test_verify_names_what_is_missing_of_what_was_named(call: Call) -> None:

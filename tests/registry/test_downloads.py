@@ -13,7 +13,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,8 +89,13 @@ def closed_port() -> str:
     ],
 )
 def test_fetches(server: Server, root: Path, name: str, asked: list[str]) -> None:
-    fetch(root, spec(server.url(name)))
+    mask = os.umask(0o027)
+    try:
+        fetch(root, spec(server.url(name)))
+    finally:
+        os.umask(mask)
     assert (root / "things/a.bin").read_bytes() == DATA
+    assert (root / "things/a.bin").stat().st_mode & 0o777 == 0o640
     assert found(root) == ["things/a.bin"]
     assert server.asked == asked
     assert server.sent < ENDLESS
@@ -557,16 +561,21 @@ def test_the_file_is_on_the_disk_before_it_has_its_name(
     server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
+    sync, replace = os.fsync, os.replace
 
-    def record(name: str) -> None:
-        original: Callable[..., object] = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *args: (calls.append(name), original(*args))[1])
+    def note_sync(file: int) -> None:
+        calls.append(f"fsync {Path(f'/proc/self/fd/{file}').readlink().suffix}")
+        sync(file)
 
-    for name in ("fsync", "replace"):
-        record(name)
+    def note_replace(*paths: Any) -> None:
+        calls.append("replace")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", note_replace)
     fetch(root, spec(server.url("ok")))
     end = calls.index("replace")
-    assert calls[end - 1 : end + 2] == ["fsync", "replace", "fsync"], "the folder is brought to the disk as well"
+    assert calls[end - 1 : end + 2] == ["fsync .partial", "replace", "fsync "], "the folder is brought to the disk too"
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,8 @@ def place_file(part: Path, target: Path, *, what: str, fix: str) -> None:
     StorageError and leave `target` as it was.
     """
     try:
-        file = os.open(part, os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0))
+        # Windows syncs what is open for writing only; elsewhere the file may be one that its owner may only read.
+        file = os.open(part, (os.O_RDWR if ON_WINDOWS else os.O_RDONLY) | getattr(os, "O_NOFOLLOW", 0))
         try:
             os.fsync(file)
         finally:
