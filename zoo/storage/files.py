@@ -81,7 +81,7 @@ def place_file(part: Path, target: Path, *, what: str, fix: str) -> None:
         finally:
             os.close(file)
         _replace(part, target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except (OSError, ValueError) as error:
         raise describe_failure(f"cannot save {what} to {target}", error, target.parent, fix) from error
 
