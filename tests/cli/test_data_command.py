@@ -269,6 +269,7 @@ def test_remove_stays_in_the_data_folder(call: Call) -> None:
     Path("data/things/raw/labels").mkdir()
     printed, _ = call("remove", "things", "others", "--yes")
     assert "kept: it is a folder" in printed
+    assert "things/raw/mine    4 bytes" in printed and "kept: no data set declares it" in printed
     assert [path.exists() for path in outside] == [True, True]
     assert found() == ["things/raw/mine"] and mine.exists(), "a link goes, what it leads to stays"
     assert not Path("data/others").exists(), "a folder that is empty then goes"

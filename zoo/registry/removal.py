@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -42,7 +42,7 @@ class Removal:
 
     Fields:
         data_dir: The data folder.
-        files: The files of the data sets that are there.
+        files: The files of the data sets that are there, and what else is in their folders.
         done: Whether those that go were removed.
     """
 
@@ -83,7 +83,8 @@ def data_remove(
 
     They are the files that the data sets declare, packed and unpacked, and what came of downloads that broke off.
     Nothing else is removed, but folders that are empty then. A file that another registered data set declares stays,
-    and so does what lies behind a link to a folder.
+    and so does what lies behind a link to a folder, and what no data set declares: of that in the same folders it is
+    said, for a data set may have unpacked its files there.
 
     Raises:
         UnknownNameError: there is no such data set.
@@ -95,6 +96,7 @@ def data_remove(
     shared = _find_shared(places.registry, wanted)
     paths = {path: busy for entry in wanted for path, busy in _list_paths(entry, root)}
     files = tuple(file for path, busy in paths.items() if (file := _judge(path, busy, root, shared)))
+    files += tuple(_find_others(root, paths, shared, [file.path for file in files]))
     for file in files if yes else ():
         if not file.kept:
             _remove(root / file.path, root)
@@ -131,6 +133,32 @@ def _judge(path: str, busy: bool, root: Path, shared: dict[str, str]) -> Removed
     elif busy:
         kept = "it is being downloaded"
     return RemovedFile(path=path, size=state.st_size, kept=kept)
+
+
+def _find_others(
+    root: Path, own: Container[str], shared: Container[str], there: Sequence[str]
+) -> Iterator[RemovedFile]:
+    """Return what else is in the folders of files that are there, which their data set may have made: it stays."""
+    for folder in dict.fromkeys(PurePosixPath(path).parent for path in there):
+        place = root / folder
+        # The data folder itself is everybody's; what lies behind a link is not looked at.
+        if place == root or Path(os.path.realpath(place)) != place:
+            continue
+        for entry in sorted(place.iterdir()):
+            path = (folder / entry.name).as_posix()
+            if path not in own and path not in shared:
+                yield RemovedFile(path=path, size=_measure(entry), kept="no data set declares it")
+
+
+def _measure(place: Path) -> int:
+    """Return the bytes of a file, or of all under a folder, without following links."""
+    size = 0
+    with suppress(OSError):
+        if place.is_symlink() or not place.is_dir():
+            return place.lstat().st_size
+        for parent, _, names in os.walk(place):
+            size += sum(Path(parent, name).lstat().st_size for name in names)
+    return size
 
 
 def _remove(place: Path, root: Path) -> None:

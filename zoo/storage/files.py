@@ -171,7 +171,7 @@ def publish_folder(part: Path, name: str) -> Path:
         sync_folder(folder.parent)
     except OSError as error:
         what = f"cannot create folder {quote(name)} in {part.parent}"
-        raise _describe_failure(what, error, part.parent, ELSEWHERE) from error
+        raise describe_failure(what, error, part.parent, ELSEWHERE) from error
     return folder
 
 
