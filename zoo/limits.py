@@ -66,3 +66,5 @@ MAX_PICTURE_INDEX = 256_000_000
 """Bytes of what zoo keeps in ZOO_HOME of the pictures of a folder beside the pixels: two million files."""
 MAX_KEPT = 64_000_000
 """Bytes of what zoo keeps for itself in ZOO_HOME: the index or the certificate of one plugin."""
+MAX_INDEX = 512_000_000
+"""Bytes of the index of a folder of runs, which is zoo's own: 300,000 runs."""

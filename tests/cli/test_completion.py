@@ -25,6 +25,7 @@ def place(own_folder, monkeypatch):
     monkeypatch.delenv("ZOO_RUNS_DIR")
     for name in (RUN, "20261101-130000-stopped"):
         (own_folder / "runs" / name).mkdir(parents=True)
+        (own_folder / "runs" / name / "run.json").write_text("{}")
     (own_folder / "runs" / RUN / "weights.safetensors").touch()
     (own_folder / "mine.toml").write_text("schema = 1\n[models.mynet]\nfactory = 'a:b'\n")
     return own_folder
@@ -70,6 +71,10 @@ def offer(capsys, monkeypatch, line):
         ("zoo plot @last --kind c", ["curves", "confusion"]),
         ("zoo plugin t", ["test"]),
         ("zoo plugin new x --kind me", ["metric"]),
+        ("zoo runs re", ["rename", "remove"]),
+        ("zoo runs show 20261101-13", ["20261101-130000-stopped"]),
+        ("zoo runs remove @", ["@last"]),
+        ("zoo runs --status fi", ["finished"]),
         ("zoo plugins zo", ["zoo"]),
         ("zoo completion z", ["zsh"]),
         ("zoo nosuch --", ["--version", "--help"]),

@@ -48,7 +48,8 @@ NO_SUCH_COMMAND = [
     ("download", "Did you mean 'zoo data fetch DATASET'?"),
     ("sweep", "zoo trains with the settings it is given; zoo run --seeds N repeats, a loop of your shell tries others"),
     ("install", "A plugin is a package of your environment: pip install it, then zoo plugins lists it"),
-    ("history", "Each run is a folder in runs: zoo show @last, or zoo compare runs/*"),
+    ("history", "Did you mean 'zoo runs'?"),
+    ("rm x", "Uninstall the package of a plugin with pip; zoo runs remove RUN takes a run away"),
     ("rnu", "Did you mean 'run'?"),
     ("tinyvgg", "Did you mean 'zoo run --model tinyvgg'?"),
     ("shapes --epochs 1", "Did you mean 'zoo run --dataset shapes --epochs 1'?"),
@@ -89,6 +90,9 @@ NO_SUCH_OPTION = [
     ("plugin new x --type model", "plugin new", "See: zoo plugin new --help"),
 ]
 OTHERS = [
+    ("runs rm x", 2, "zoo runs has no command 'rm'. Did you mean 'zoo runs remove RUN'?"),
+    ("runs 2026-x", 2, "zoo runs has no command '2026-x'. Did you mean 'zoo runs show 2026-x'?"),
+    ("runs remov x", 2, "zoo runs has no command 'remov'. Did you mean 'zoo runs remove'?"),
     ("show nosuch", 2, "no entry named 'nosuch'. See: zoo list"),
     ("show models", 2, "no entry named 'models'. Did you mean 'zoo list models'?"),
     ("list modles", 2, "no kind named 'modles'. Did you mean 'zoo list models'?"),

@@ -13,7 +13,8 @@ import pytest
 from zoo.cli.commands import COMMANDS, GROUPS
 from zoo.cli.main import main
 
-PAGES = [[], *([name] for name in COMMANDS), ["plugin", "new"], ["plugin", "test"]]
+RUNS = ("show", "rename", "remove", "clean")
+PAGES = [[], *([name] for name in COMMANDS), ["plugin", "new"], ["plugin", "test"], *(["runs", name] for name in RUNS)]
 
 
 def show(capsys, *arguments):

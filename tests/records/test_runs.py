@@ -17,7 +17,8 @@ import zoo
 from zoo.cli.main import main
 from zoo.records.metadata import DatasetOrigin
 from zoo.records.process import describe_process, is_running
-from zoo.records.runs import SILENCE, RunRecord, create_run, read_record, save_record
+from zoo.records.run_folder import SILENCE
+from zoo.records.runs import RunRecord, create_run, read_record, save_record
 
 HERE = describe_process()
 KNOWN = {

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 import zoo
 from zoo.errors import DataError, UsageError, WeightsError
-from zoo.records.runs import RunResult
+from zoo.records.result import RunResult
 from zoo.training.confusion import list_confusions
 from zoo.training.predictions import read_outcomes
 

@@ -14,7 +14,7 @@ import pytest
 import zoo
 from zoo.cli.main import main
 from zoo.errors import DivergedError, SettingError
-from zoo.records.runs import RunResult
+from zoo.records.result import RunResult
 
 SMALL = {"train_size": 64, "test_size": 40}
 OPTIONS = ["--dataset-param", "train_size=64", "--dataset-param", "test_size=40", "--epochs", "1"]

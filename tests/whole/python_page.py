@@ -40,6 +40,7 @@ GROUPS = {
         ),
         *("compare", "Comparison", "Row", "Pair", "Group", "GroupPair", "report"),
     ),
+    "Runs": ("runs", "RunListing", "RunSummary", "runs_show", "runs_rename", "runs_remove", "runs_clean", "RunRemoval"),
     "Pictures": (
         *("plot", "plot_curves", "plot_schedule", "plot_confusion", "plot_predictions", "plot_wrong", "plot_samples"),
         *("plot_comparison", "find_wrong", "save_figure"),

@@ -13,7 +13,8 @@ from typing import Any
 from zoo.checks.base import Check, Fault
 from zoo.records.history import Epoch
 from zoo.records.metadata import DatasetOrigin
-from zoo.records.runs import FINISHED, RUNNING, RunRecord
+from zoo.records.run_folder import FINISHED, RUNNING
+from zoo.records.runs import RunRecord
 from zoo.registry.entries import Entry
 from zoo.registry.factories import LOGGER_METHODS, build_logger, load_factory
 from zoo.registry.params import resolve_params

@@ -88,9 +88,7 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"context_settings": SETTINGS, **options})
-        for param in self.params:
-            if param.type is click.STRING:
-                param.type = Word(f"{self.name} {param.name}")
+        _offer_words(self)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, by section where there are many."""
@@ -125,6 +123,7 @@ class Group(click.Group):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"context_settings": SETTINGS, **options})
+        _offer_words(self)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what closes the page, and an example."""
@@ -144,6 +143,13 @@ class Group(click.Group):
             what = f"zoo {where} has no command {quote(args[0])}" if where else f"no command {quote(args[0])}"
             raise UsageError(what, fix=advise_command(args[0], where, known, args[1:]))
         return super().resolve_command(ctx, args)
+
+
+def _offer_words(command: click.Command) -> None:
+    """Let a shell ask what the texts of a command may be."""
+    for param in command.params:
+        if param.type is click.STRING:
+            param.type = Word(f"{command.name} {param.name}")
 
 
 def _find_row(param: click.Parameter, ctx: click.Context) -> tuple[str, str] | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from zoo.cli.commands import LINES
+from zoo.records.run_folder import STATUSES
 from zoo.registry.manifest import TABLES
 from zoo.registry.specs import Kind
 
@@ -102,7 +103,7 @@ def _offer_plugins(ctx: click.Context, typed: str) -> list[CompletionItem[str]]:
 
 def _offer_weights(ctx: click.Context, typed: str) -> list[CompletionItem[str]]:
     """Offer references to weights, run folders and files."""
-    from zoo.records.runs import WEIGHTS_FILE
+    from zoo.records.run_folder import WEIGHTS_FILE
     from zoo.storage.folders import runs_dir
 
     registered = _discover(ctx).list_entries("weights", "*")
@@ -113,6 +114,16 @@ def _offer_weights(ctx: click.Context, typed: str) -> list[CompletionItem[str]]:
         runs = [str(run) for run in sorted(folder.iterdir(), reverse=True) if (run / WEIGHTS_FILE).is_file()]
     words = ["@last", "@best", *pairs, *(entry.short_name for entry in registered), *runs]
     return [*_offer_files(ctx, typed), *_make_items(words, typed)]
+
+
+def _offer_runs(ctx: click.Context, typed: str) -> list[CompletionItem[str]]:
+    """Offer the names of runs, the newest first."""
+    from zoo.records.run_index import list_runs
+    from zoo.storage.folders import runs_dir
+
+    return _make_items(
+        ["@last", *(run.name for run in reversed(list_runs(runs_dir(ctx.params.get("runs_dir")))))], typed
+    )
 
 
 def _offer_things(ctx: click.Context, typed: str) -> list[CompletionItem[str]]:
@@ -160,6 +171,8 @@ OFFERS: dict[str, Offer] = {
     "list kind": _offer_words(*TABLES),
     "plot kind": _offer_words("curves", "schedule", "confusion", "predictions", "wrong"),
     "help words": _offer_words(*LINES),
+    **dict.fromkeys(("run", "runs"), _offer_runs),
+    "status": _offer_words(*STATUSES),
     "split": _offer_words("train", "validation", "test"),
     "optimizer": _offer_words("sgd", "adam", "adamw"),
     "device": _offer_words("auto", "cpu", "cuda", "mps"),

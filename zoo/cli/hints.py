@@ -36,7 +36,7 @@ def advise_command(word: str, group: str, known: Sequence[str], others: Sequence
         told = _look_up(
             word, {f"Did you mean {quote(text)}?": words for text, words in SUBCOMMANDS.get(group, {}).items()}
         )
-        near = closest(word, known)
+        near = closest(word, known) or (f"show {word}" if group == "runs" else None)
         return told or (f"Did you mean {quote(f'zoo {group} {near}')}?" if near else f"See: zoo {group} --help")
     if told := _look_up(word, WORDS):
         return told

@@ -114,10 +114,12 @@ def drop_stream(stream: TextIO) -> None:
 
 def escape(text: str) -> str:
     """Return foreign text with its control characters escaped, so that it keeps to its line and drives no terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _escape_lines(text: str) -> str:
+    if text.replace("\n", "").isprintable():
+        return text
     return "\n".join(map(escape, text.split("\n")))
 
 
@@ -198,8 +200,10 @@ def write_error(error: ZooError, *, as_json: bool) -> None:
 
 def write_table(rows: Sequence[Sequence[str]], indent: str = "", *, numbers: bool = False) -> None:
     """Print aligned columns; with `numbers`, all but the first to the right. Cells are foreign text: escaped."""
-    rows = [[escape(cell) for cell in row] for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.rjust(width) if numbers else cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        write_result((indent + "  ".join([row[0].ljust(widths[0]), *cells[1:]])).rstrip())
+    if not "".join(cell for row in rows for cell in row).isprintable():
+        rows = [[escape(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = ["<", *(">" if numbers else "<" for _ in widths[1:])]
+    form = indent + "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=False))
+    if rows:
+        write_result("\n".join(form.format(*row).rstrip() for row in rows))

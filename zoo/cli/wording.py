@@ -24,7 +24,19 @@ SPELLED = {
 NAMES = (
     *SPELLED,
     *("config", "recipe", "expect"),
-    *("model", "dataset", "init", "freeze", "seeds", "output", "num_classes", "time_limit", "data_dir", "runs_dir"),
+    *(
+        "model",
+        "dataset",
+        "init",
+        "freeze",
+        "seeds",
+        "output",
+        "num_classes",
+        "time_limit",
+        "data_dir",
+        "runs_dir",
+        "yes",
+    ),
     *(
         "kind",
         "single_file",

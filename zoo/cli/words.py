@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 FILES = "Weights are plain safetensors: zoo.load_model(WEIGHTS) or safetensors in a program reads them"
-RUNS = "Each run is a folder in runs: zoo show @last, or zoo compare runs/*"
 WORDS = {
     "Did you mean 'zoo run'?": "train fit learn training trainer start launch execute go",
     "Did you mean 'zoo run --init WEIGHTS'?": "finetune fine-tune transfer retrain",
@@ -43,11 +42,13 @@ WORDS = {
         "config configure configuration settings setup"
     ),
     "A plugin is a package of your environment: pip install it, then zoo plugins lists it": "install add-plugin enable",
-    "Uninstall the package of a plugin with pip; a run is a folder that you may delete": (
-        "uninstall remove rm delete clean clear prune disable"
+    "Uninstall the package of a plugin with pip; zoo runs remove RUN takes a run away": (
+        "uninstall remove rm delete disable"
     ),
+    "Did you mean 'zoo runs clean'?": "clean clear prune gc tidy cleanup",
+    "Did you mean 'zoo runs rename RUN NAME'?": "rename mv move",
     "zoo is a package of your environment: pip installs a newer one": "update upgrade self-update",
-    RUNS: "runs run-list history log logs status jobs ps results experiments last",
+    "Did you mean 'zoo runs'?": "run-list list-runs history log logs status jobs ps results experiments last",
 }
 """What to say to whoever asks for a command that zoo has not, by the words for it."""
 OPTIONS = {
@@ -141,5 +142,13 @@ SUBCOMMANDS = {
         "zoo data add": "import put insert copy",
         "zoo data verify": "check hash checksum validate test",
         "zoo data remove": "rm delete del clean clear prune",
+    },
+    "runs": {
+        "zoo runs": "list ls all history find filter search",
+        "zoo runs show RUN": "info describe cat view get details inspect",
+        "zoo runs rename RUN NAME": "mv move name",
+        "zoo runs remove RUN": "rm delete del erase",
+        "zoo runs clean": "prune gc tidy clear cleanup",
+        "zoo compare WEIGHTS...": "compare diff",
     },
 }

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from zoo.errors import MAX_FOREIGN, PluginError, UnknownNameError, ZooError, quote
 from zoo.records.metadata import WeightsMetadata
-from zoo.records.runs import RECORD_FILE, WEIGHTS_FILE, read_record
+from zoo.records.run_folder import RECORD_FILE, WEIGHTS_FILE
+from zoo.records.runs import read_record
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.origin import Origin
 from zoo.registry.plugins import is_installed

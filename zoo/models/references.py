@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import Literal
 
 from zoo.errors import DownloadError, StorageError, UnknownNameError, WeightsError, ZooError, describe, quote
-from zoo.records.runs import RECORD_FILE, UNKNOWN, WEIGHTS_FILE, RunRecord, list_runs, read_record
+from zoo.records.run_folder import RECORD_FILE, UNKNOWN, WEIGHTS_FILE
+from zoo.records.run_index import list_usable
+from zoo.records.runs import RunRecord, read_record
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.index import find_module, find_names
 from zoo.registry.places import Places
@@ -64,9 +67,9 @@ def find_reference(reference: str | os.PathLike[str], places: Places) -> Path | 
         raise missing
     registry, runs_dir = places.registry, places.runs_dir
     if text == "@last":
-        if not (runs := list_runs(runs_dir)):
+        if (last := next(list_usable(runs_dir), None)) is None:
             raise WeightsError(f"no finished run in {runs_dir}", fix="Start one: zoo run")
-        return runs[-1][0] / WEIGHTS_FILE
+        return last.run / WEIGHTS_FILE
     if text == "@best":
         return _find_best(runs_dir, registry)
     model, at, dataset = text.rpartition("@")
@@ -85,13 +88,13 @@ def find_reference(reference: str | os.PathLike[str], places: Places) -> Path | 
 def _miss_weights(run: Path, places: Places) -> WeightsError:
     """Return the error for a folder without weights: of a run it says what became of it, of runs which there are."""
     if not (run / RECORD_FILE).is_file():
-        if not (runs := list_runs(run)):
+        if not (runs := list(list_usable(run))):
             why, fix = (
                 "the folder is neither a run nor does it hold weights",
                 "Give a .safetensors file or a run folder",
             )
             return WeightsError(f"no weights at {quote(run)}", why, fix)
-        newest, count = runs[-1][0], f"it is a folder of {len(runs)} run{'' if len(runs) == 1 else 's'}"
+        newest, count = runs[0].run, f"it is a folder of {len(runs)} run{'' if len(runs) == 1 else 's'}"
         is_usual = run.absolute() == places.runs_dir.absolute()
         fix = f"Give one of them, {newest} say{', or @last, the newest' if is_usual else ''}"
         return WeightsError(f"no weights at {quote(run)}", count, fix)
@@ -198,24 +201,23 @@ def _find_shipped(entry: Entry[WeightsSpec]) -> Path:
 def _find_best(runs_dir: Path, registry: Registry) -> Path:
     """Return the run with the best validation metric; the scores of a test split never choose."""
     # The newest run comes first, because `max` takes the first of equal ones.
-    runs = [(folder, record, _read_scores(record)) for folder, record in list_runs(runs_dir)[::-1]]
-    scored = [run for run in runs if run[2]]
+    scored = [(run.run, scores) for run in list_usable(runs_dir) if (scores := _keep_finite(run.validation))]
     if not scored:
         what = f"no finished run in {runs_dir} was scored on a validation split"
         fix = "Use @last, a path, or a data set with a validation split"
         raise WeightsError(what, "scores of the test split never choose", fix)
-    _, record, newest = scored[0]
+    run, newest = scored[0]
     # Only values of the same metric can be compared. The first metric of the newest run is taken.
     name = next((name for name in newest if name != "loss"), "loss")
-    sign = 1 if name != "loss" and _is_higher_better(name, record, registry) else -1
-    values = {folder: sign * scores[name] for folder, _, scores in scored if name in scores}
+    sign = 1 if name != "loss" and _is_higher_better(name, read_record(run / RECORD_FILE), registry) else -1
+    values = {folder: sign * scores[name] for folder, scores in scored if name in scores}
     return max(values, key=lambda folder: values[folder]) / WEIGHTS_FILE
 
 
-def _read_scores(record: RunRecord) -> dict[str, float]:
-    """Return the validation scores of a run that are finite numbers."""
+def _keep_finite(scores: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the scores that are finite numbers."""
     # The value is not converted to a float: JSON may hold whole numbers that are too large for one.
-    return {name: value for name, value in record.validation.items() if value is not None and -inf < value < inf}
+    return {name: value for name, value in scores.items() if value is not None and -inf < value < inf}
 
 
 def _is_higher_better(name: str, record: RunRecord, registry: Registry) -> bool:
@@ -309,11 +311,10 @@ def _find_pair(model: str, dataset: str, places: Places) -> Path | Entry[Weights
     if chosen:
         return chosen[0]
     wanted = registry.get("model", model).qualified_name
-    for folder, record in reversed(list_runs(runs_dir)):
-        model_name, dataset_name = record.trained or ("", "")
+    for run in list_usable(runs_dir):
         # A run of a data set that is not registered any more is found by its bare name as well.
-        if model_name == wanted and trained in (dataset_name, unknown and dataset_name.rpartition("/")[2]):
-            return folder / WEIGHTS_FILE
+        if run.model == wanted and trained in (run.dataset, unknown and run.dataset.rpartition("/")[2]):
+            return run.run / WEIGHTS_FILE
     if unknown is not None:
         raise unknown
     what = f"no weights of {quote(model)} trained on {quote(dataset)}"

@@ -23,7 +23,8 @@ from zoo.records.metadata import (
 )
 from zoo.records.plain import to_json_data
 from zoo.records.repeat import follow_recipe, write_command
-from zoo.records.runs import FINISHED, RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
+from zoo.records.run_folder import FINISHED, RECORD_FILE, WEIGHTS_FILE
+from zoo.records.runs import RunRecord, read_record
 from zoo.registry.compatibility import show_shape
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.plugins import FIRST_PARTY

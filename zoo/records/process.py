@@ -6,6 +6,7 @@ import os
 import platform
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,12 @@ class ProcessOrigin:
 
 def describe_process() -> ProcessOrigin:
     """Return this process."""
-    pid, boot, namespace = os.getpid(), None, None
+    return _describe(os.getpid())
+
+
+@cache  # a listing asks once for each run
+def _describe(pid: int) -> ProcessOrigin:
+    boot = namespace = None
     with suppress(OSError):
         boot = (PROC / "sys" / "kernel" / "random" / "boot_id").read_text(encoding="ascii").strip()
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Runs: a folder for each training, never used again, with its settings, history and outcome in `run.json`."""
+"""Records of runs: each training has a folder of its own, and its `run.json` says settings, history and outcome."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import datetime
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from math import inf
 from pathlib import Path
 from typing import Any
 
-from zoo.display import make_table, say, say_scores
 from zoo.errors import WeightsError
 from zoo.limits import MAX_RECORD
 from zoo.records.forms import (
@@ -35,21 +32,11 @@ from zoo.records.history import Epoch
 from zoo.records.metadata import DatasetOrigin, FileOrigin, RecipeOrigin, read_part
 from zoo.records.plain import to_json_table
 from zoo.records.process import ProcessOrigin, is_process, is_running
-from zoo.records.scores import ExpectedScore
+from zoo.records.run_folder import KILLED, RECORD_FILE, RUNNING, SILENCE, UNKNOWN
 from zoo.registry.origin import Origin
 from zoo.storage.files import create_folder, write_file
 from zoo.storage.reading import explain, read_file
 
-RECORD_FILE = "run.json"
-WEIGHTS_FILE = "weights.safetensors"
-LAST_FILE = "last.safetensors"
-"""The weights of the last epoch, where those of the best one are in WEIGHTS_FILE."""
-PREDICTIONS_FILE = "predictions.safetensors"
-CHECKPOINTS = "checkpoints"
-"""The folder of the checkpoints in that of a run."""
-RUNNING, FINISHED, KILLED, UNKNOWN = "running", "finished", "killed", "unknown"
-HEARTBEAT, SILENCE = 60.0, 600.0
-"""Seconds after which a run touches its record again, and after which nothing is known of one that did not."""
 RECORD_FORMAT = 1
 """The number of the form of `run.json`."""
 RECORD_BOUNDS = Bounds(depth=32, quotes=8_000_000, brackets=4_000_000, commas=4_000_000)
@@ -57,63 +44,6 @@ RECORD_BOUNDS = Bounds(depth=32, quotes=8_000_000, brackets=4_000_000, commas=4_
 # Matches a list of plain numbers that indentation has spread over lines. No text matches, since a line break in a text
 # is written as an escape.
 NUMBERS = re.compile(r"\[\n\s+([^\[\]{}\"]+?)\n\s*\]")
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class RunResult:
-    """What a run gave: `metrics` are those after the last epoch, `seconds` the time of training and evaluating.
-
-    `verdict` says what is wrong with the trained model, in sentences; it is empty where all is well. `trend` says
-    likewise where its training was going: still improving, overfitting or underfitting. With a validation split the
-    weights are those of the `best` epoch, whose scores on it are `validation`. `recipe` is the one that was followed;
-    `expected` has its scores beside those of the run, where that was asked for.
-    """
-
-    run: Path
-    weights: Path
-    model: str
-    dataset: str
-    device: str
-    threads: int
-    seed: int
-    params: dict[str, Any]
-    dataset_params: dict[str, Any]
-    train_config: dict[str, Any]
-    metrics: dict[str, float]
-    history: list[Epoch]
-    seconds: float
-    verdict: tuple[str, ...] = ()
-    trend: tuple[str, ...] = ()
-    recipe: RecipeOrigin | None = None
-    expected: tuple[ExpectedScore, ...] = ()
-    validation: dict[str, float] = field(default_factory=dict)
-    best: dict[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON data."""
-        return to_json_table({**asdict(self), "run": str(self.run), "weights": str(self.weights)})
-
-    def __repr__(self) -> str:
-        count = len(self.history)
-        epochs = f"{count} epoch{'' if count == 1 else 's'} in {self.seconds:.2f} s on {self.device}"
-        return say("RunResult", f"{self.model} on {self.dataset}", say_scores(self.metrics), epochs, run=self.run.name)
-
-    def _repr_html_(self) -> str:
-        scores = [name for name in self.metrics if name != "loss"]
-        minimised = next(iter(self.history[0]["train"])) if self.history else "loss"
-        rows = [
-            (
-                epoch["epoch"],
-                f"{epoch['train'][minimised]:.4f}",
-                f"{epoch['test']['loss']:.4f}",
-                *(f"{epoch['test'][name]:.4f}" for name in scores),
-                f"{sum(epoch['seconds'].values()):.2f} s",
-            )
-            for epoch in self.history
-        ]
-        heading = ("epoch", f"train {minimised}", "test loss", *scores, "time")
-        caption = f"{self.model} on {self.dataset}, seed {self.seed}: {say_scores(self.metrics)}"
-        return make_table(rows, heading, caption=caption) + make_table([("weights", self.weights)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,8 +181,7 @@ def create_run(runs: Path, model: str, dataset: str) -> Path:
 
 def save_record(folder: Path, record: RunRecord) -> None:
     """Write what is known of a run; raise StorageError, and leave the record before, when that fails."""
-    text = NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", json.dumps(record.to_json(), indent=2))
-    write_file(folder / RECORD_FILE, f"{text}\n".encode(), what="the record of the run")
+    save_table(folder, record.to_json())
 
 
 def read_record(path: Path) -> RunRecord:
@@ -261,18 +190,30 @@ def read_record(path: Path) -> RunRecord:
     Raise WeightsError when it cannot be read or was changed by hand.
     """
     try:
-        record = _read(path)
-        if record.status == RUNNING and (status := _find_status(record, path)) != RUNNING:
+        record = RunRecord.from_json(read_table(path))
+        if record.status == RUNNING and (status := find_status(record.process, path.stat().st_mtime)) != RUNNING:
             # Between the two reads the run may have come to its end.
-            record = _read(path)
+            record = RunRecord.from_json(read_table(path))
             return replace(record, status=status) if record.status == RUNNING else record
         return record
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} cannot be used as the record of a run", explain(error)) from error
 
 
-def _read(path: Path) -> RunRecord:
-    return RunRecord.from_json(parse_json(read_file(path, MAX_RECORD), RECORD_BOUNDS))
+def read_table(path: Path) -> Any:
+    """Return the JSON of a record as it was written, of whatever form.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError, RecursionError: it is no JSON, or goes beyond what a record needs.
+    """
+    return parse_json(read_file(path, MAX_RECORD), RECORD_BOUNDS)
+
+
+def save_table(folder: Path, table: Mapping[str, Any]) -> None:
+    """Write the table of a `run.json`; raise StorageError, and leave the one before, when that fails."""
+    text = NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", json.dumps(table, indent=2))
+    write_file(folder / RECORD_FILE, f"{text}\n".encode(), what="the record of the run")
 
 
 def touch_record(folder: Path) -> None:
@@ -281,37 +222,12 @@ def touch_record(folder: Path) -> None:
         os.utime(folder / RECORD_FILE)
 
 
-def _find_status(record: RunRecord, path: Path) -> str:
-    """Return what has become of a run whose record says that it is running."""
-    running = is_running(record.process) if record.process else None
+def find_status(process: ProcessOrigin | None, touched: float) -> str:
+    """Return what has become of a run whose record says that it is running, and was touched at that time."""
+    running = is_running(process) if process else None
     if running is None:
-        return UNKNOWN if time.time() - path.stat().st_mtime > SILENCE else RUNNING
+        return UNKNOWN if time.time() - touched > SILENCE else RUNNING
     return RUNNING if running else KILLED
-
-
-def list_runs(runs_dir: Path) -> list[tuple[Path, RunRecord]]:
-    """Return the finished runs that have their weights, with their records, the oldest first.
-
-    A folder whose record cannot be read is passed over.
-    """
-    found: list[tuple[Path, RunRecord]] = []
-    folders: list[Path] = []
-    with suppress(OSError):
-        folders = sorted(runs_dir.iterdir())
-    for folder in folders:
-        with suppress(OSError, WeightsError):
-            record = read_record(folder / RECORD_FILE)
-            if record.status == FINISHED and (folder / WEIGHTS_FILE).is_file():
-                found.append((folder, record))
-    # Of runs that started at the same time the one with the longer name is newer: NAME, NAME-2, ... NAME-10.
-    return sorted(found, key=lambda run: (_read_start(run[1]), len(run[0].name), run[0].name))
-
-
-def _read_start(record: RunRecord) -> float:
-    """Return when a run started, in seconds: as text, times of two zones (summer and winter) would not sort."""
-    with suppress(ValueError, OverflowError, OSError):
-        return datetime.fromisoformat(str(record.started)).timestamp()
-    return -inf
 
 
 def _is_epoch(value: Any) -> bool:

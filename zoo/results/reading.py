@@ -16,7 +16,8 @@ from zoo.models.references import find_weights
 from zoo.records.header import read_header
 from zoo.records.history import Epoch
 from zoo.records.metadata import WeightsMetadata, read_metadata
-from zoo.records.runs import FINISHED, PREDICTIONS_FILE, RECORD_FILE, UNKNOWN, WEIGHTS_FILE, RunRecord, read_record
+from zoo.records.run_folder import FINISHED, PREDICTIONS_FILE, RECORD_FILE, UNKNOWN, WEIGHTS_FILE
+from zoo.records.runs import RunRecord, read_record
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places, open_places

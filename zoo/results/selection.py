@@ -26,7 +26,8 @@ from zoo.errors import (
 from zoo.models.references import find_weights
 from zoo.records.header import read_header
 from zoo.records.metadata import DatasetOrigin, read_metadata
-from zoo.records.runs import RECORD_FILE, RUNNING, UNKNOWN, WEIGHTS_FILE, read_record
+from zoo.records.run_folder import RECORD_FILE, RUNNING, UNKNOWN, WEIGHTS_FILE
+from zoo.records.runs import read_record
 from zoo.registry.fields import make_absolute
 from zoo.registry.places import Places
 from zoo.results.names import name_results

@@ -231,9 +231,10 @@ def _note_errors(foreign: list[Exception]) -> Iterator[None]:
 @contextmanager
 def _part_file(target: Path, chunks: Iterable[bytes | memoryview], mode: int | None) -> Iterator[Path]:
     """Yield a new file beside `target`, written and safe on the disk; remove it at the end unless it was renamed."""
-    _remove_stale_parts(target.parent)
-    stem = target.name.encode(errors="ignore")[:100].decode(errors="ignore")  # so that the longer name fits as well
-    part = target.with_name(f".{stem}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    for stale in find_stale_parts(target.parent):
+        with suppress(OSError):  # also raised for folders
+            stale.unlink()
+    part = name_part(target)
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     file = os.open(part, flags, 0o666 if mode is None else mode)
     try:
@@ -277,15 +278,23 @@ def sync_folder(folder: Path) -> None:
             raise
 
 
-def _remove_stale_parts(folder: Path) -> None:
-    """Remove what killed writers left in `folder` more than a day ago; never an error."""
+def name_part(target: Path) -> Path:
+    """Return a name of its own beside `target` for what is not whole yet, or not any more."""
+    stem = target.name.encode(errors="ignore")[:100].decode(errors="ignore")  # so that the longer name fits as well
+    return target.with_name(f".{stem}.{os.getpid()}-{os.urandom(4).hex()}.part")
+
+
+def find_stale_parts(folder: Path) -> list[Path]:
+    """Return what killed writers left in `folder` more than a day ago; never an error."""
+    found = []
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if match := PART_PATTERN.fullmatch(entry.name):
                 with suppress(OSError):
                     age = time.time() - entry.stat(follow_symlinks=False).st_mtime
                     if age > 24 * 3600 and (ON_WINDOWS or not is_running(int(match[1]))):
-                        Path(entry.path).unlink()
+                        found.append(Path(entry.path))
+    return found
 
 
 def is_running(pid: int) -> bool:

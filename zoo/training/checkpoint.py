@@ -23,7 +23,8 @@ from torch import Tensor
 
 from zoo.errors import StorageError, WeightsError
 from zoo.records.header import Bounds, parse_json
-from zoo.records.runs import CHECKPOINTS, RunRecord
+from zoo.records.run_folder import CHECKPOINTS
+from zoo.records.runs import RunRecord
 from zoo.storage.files import publish_folder, write_file
 from zoo.storage.reading import explain, read_file
 

@@ -29,20 +29,9 @@ from zoo.records.history import Epoch
 from zoo.records.history_file import HistoryFile
 from zoo.records.metadata import DatasetOrigin, RecipeOrigin, read_metadata
 from zoo.records.process import describe_process
-from zoo.records.runs import (
-    FINISHED,
-    HEARTBEAT,
-    LAST_FILE,
-    PREDICTIONS_FILE,
-    RECORD_FILE,
-    RUNNING,
-    WEIGHTS_FILE,
-    RunRecord,
-    RunResult,
-    create_run,
-    save_record,
-    touch_record,
-)
+from zoo.records.result import RunResult
+from zoo.records.run_folder import FINISHED, HEARTBEAT, LAST_FILE, PREDICTIONS_FILE, RECORD_FILE, RUNNING, WEIGHTS_FILE
+from zoo.records.runs import RunRecord, create_run, save_record, touch_record
 from zoo.registry.origin import find_origin
 from zoo.training.confusion import score_classes
 from zoo.training.pauses import Pauses

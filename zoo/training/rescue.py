@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from zoo.errors import StorageError, ZooError, describe
-from zoo.records.runs import WEIGHTS_FILE
+from zoo.records.run_folder import WEIGHTS_FILE
 from zoo.storage.files import create_folder
 from zoo.storage.folders import zoo_home
 

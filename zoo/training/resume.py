@@ -12,15 +12,9 @@ from typing import Any
 
 from zoo.errors import StorageError, WeightsError, quote
 from zoo.records.history import Epoch
-from zoo.records.runs import (
-    FINISHED,
-    RECORD_FILE,
-    RUNNING,
-    WEIGHTS_FILE,
-    RunRecord,
-    RunResult,
-    read_record,
-)
+from zoo.records.result import RunResult
+from zoo.records.run_folder import FINISHED, LOCK_FILE, RECORD_FILE, RUNNING, WEIGHTS_FILE
+from zoo.records.runs import RunRecord, read_record
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
@@ -33,9 +27,6 @@ from zoo.training.request import make_request
 from zoo.training.run import carry_out
 
 logger = logging.getLogger("zoo")
-
-LOCK_FILE = ".lock"
-"""Held while a run is resumed, so that no second process trains it."""
 
 
 @checked

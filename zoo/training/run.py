@@ -12,7 +12,7 @@ from zoo.errors import UsageError
 from zoo.models.device import use_seed, use_threads
 from zoo.records.config import read_config
 from zoo.records.history import Epoch
-from zoo.records.runs import RunResult
+from zoo.records.result import RunResult
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.global_state import restore_after_errors

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from zoo.errors import SettingError, SeveralErrors, UsageError, ZooError
 from zoo.records.config import read_config
 from zoo.records.history import Epoch
-from zoo.records.runs import RunResult
+from zoo.records.result import RunResult
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry, choose_registry
 from zoo.registry.keywords import Settings

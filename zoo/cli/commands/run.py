@@ -19,7 +19,7 @@ from zoo.errors import UnexpectedScoreError, UsageError
 from zoo.records.config import read_config
 from zoo.records.history import Epoch, watched_scores, watched_split
 from zoo.records.plain import to_json_data
-from zoo.records.runs import RunResult
+from zoo.records.result import RunResult
 from zoo.records.scores import EXACT, OFF
 
 

@@ -1,0 +1,176 @@
+"""Names of runs: which folder a name means, and another name for it."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import SettingError, StorageError, UsageError, WeightsError, quote, suggest
+from zoo.limits import MAX_RECORD
+from zoo.records.run_folder import DAMAGED, LOCK_FILE, RECORD_FILE, RUNNING
+from zoo.records.run_index import list_runs
+from zoo.records.runs import read_record, read_table, save_table
+from zoo.registry.arguments import checked
+from zoo.storage.files import ON_WINDOWS, UNSAFE_NAME, describe_failure, lock, sync_folder
+from zoo.storage.folders import runs_dir as find_runs_dir
+from zoo.storage.reading import read_file
+
+MOST_NAMED = 5
+LONGEST_NAME = 200
+"""Bytes of a name, so that those of parts and links beside it fit too."""
+
+
+def find_run(run: str | os.PathLike[str], runs_dir: Path) -> Path:
+    """Return the folder of a run: a path, its name in the folder of the runs, the beginning of one, or `@last`.
+
+    A path that is a run wins. `@last` is the newest run, whatever became of it.
+
+    Raises:
+        UsageError: there is no such run, or several begin so.
+    """
+    text = os.fspath(run)
+    if text == "@last":
+        if runs := list_runs(runs_dir):
+            return runs[-1].run
+        raise UsageError(f"no run in {runs_dir}", fix="Start one: zoo run")
+    # Names that are too long, and homes of users who do not exist, raise here; they are no runs either.
+    with suppress(OSError, RuntimeError, ValueError):
+        for path in (Path(text).expanduser(), runs_dir / text) if text else ():
+            if (path / RECORD_FILE).is_file():
+                return path
+    names = [each.name for each in list_runs(runs_dir)]
+    meant = [name for name in names if text and name.startswith(text)]
+    if len(meant) == 1:
+        return runs_dir / meant[0]
+    if meant:
+        more = f" and {len(meant) - MOST_NAMED} more" if len(meant) > MOST_NAMED else ""
+        why = f"{len(meant)} runs begin so: {', '.join(meant[-MOST_NAMED:])}{more}"
+        raise UsageError(f"{quote(text)} is no single run", why, "Give more of its name")
+    why = f"{runs_dir} has no run" if not names else ""
+    raise UsageError(f"no run {quote(text)} in {runs_dir}", why, suggest(text, names, "See: zoo runs"))
+
+
+def find_own_run(run: str | os.PathLike[str], runs_dir: Path, what: str) -> Path:
+    """Return a run that may be changed: it is in the folder of the runs itself, and no process works on it.
+
+    `what` says what is not to be done with any other, `removed` say.
+
+    Raises:
+        UsageError: there is no such run, or it is elsewhere.
+        StorageError: it is still running.
+    """
+    found = find_run(run, runs_dir)
+    # The folder may be a link itself, so only where it lies is resolved.
+    own = Path(os.path.abspath(found))  # noqa: PTH100 Path.absolute keeps the dots of `runs/..`
+    if os.path.realpath(own.parent) != os.path.realpath(runs_dir):
+        fix = f"Give runs_dir={str(own.parent)!r} where you mean it"
+        raise UsageError(f"{found} is not in {runs_dir}", f"only runs of that folder are {what}", fix)
+    if find_status(own) == RUNNING:
+        raise StorageError(
+            f"run {quote(own.name)} is running", f"only runs that have ended are {what}", "Stop it first"
+        )
+    if (own / LOCK_FILE).is_file():
+        try:
+            with lock(own / LOCK_FILE, timeout=0):
+                pass
+        except StorageError as error:
+            fix = "Wait for the process that goes on with it"
+            raise StorageError(f"run {quote(own.name)} is in use", error.why, fix) from error
+    return runs_dir / own.name
+
+
+def find_status(run: Path) -> str:
+    """Return what became of a run."""
+    try:
+        return read_record(run / RECORD_FILE).status or ""
+    except WeightsError:
+        return DAMAGED
+
+
+@checked
+def runs_rename(run: str | os.PathLike[str], name: str, *, runs_dir: str | Path | None = None) -> Path:
+    """Give the folder of a run another name, and return it; it stays in the folder of the runs.
+
+    Runs that started from its weights say so in their record; that is changed as well.
+
+    Args:
+        run: Its name, the beginning of it, its folder, or `@last`.
+        name: The new name.
+        runs_dir: The folder of the runs. By default `ZOO_RUNS_DIR`, else `runs`.
+
+    Raises:
+        UsageError: there is no such run, or the name is taken or cannot be one.
+        StorageError: the run is still running, or its folder cannot be renamed.
+    """
+    folder = find_runs_dir(runs_dir)
+    _check_name(name)
+    old = find_own_run(run, folder, "renamed")
+    new = folder / name
+    if name == old.name:
+        return old
+    _rename(old, new)
+    for other in list_runs(folder):
+        if other.status != RUNNING:
+            _follow(other.run, old, new)
+    return new
+
+
+def _check_name(name: str) -> None:
+    """Raise SettingError for a name that no system has, that a listing would pass over, or that means something."""
+    is_plain = not UNSAFE_NAME.fullmatch(name) and name.isprintable() and len(os.fsencode(name)) <= LONGEST_NAME
+    if not is_plain or name[0] in ".-~" or "@" in name or name.endswith(".safetensors"):
+        raise SettingError("name", "expected a plain name: letters, digits, . _ and -, a letter or digit first", name)
+
+
+def _rename(old: Path, new: Path) -> None:
+    """Rename a folder; raise UsageError where the new name is taken, also by a process that takes it meanwhile."""
+    made = False
+    try:
+        if old.is_symlink() and os.path.lexists(new):
+            raise FileExistsError
+        if not (ON_WINDOWS or old.is_symlink()):  # a rename would replace an empty folder, so this one is ours
+            new.mkdir()
+            made = True
+        old.rename(new)
+        made = False
+        sync_folder(new.parent)
+    except OSError as error:
+        if made:
+            with suppress(OSError):
+                new.rmdir()
+        if isinstance(error, FileExistsError):
+            raise UsageError(f"{new} is there already", fix="Give another name") from error
+        fix = "Give the folder of the runs with runs_dir=..."
+        raise describe_failure(f"cannot rename {old}", error, new.parent, fix) from error
+
+
+def _follow(run: Path, old: Path, new: Path) -> None:
+    """Let the record of a run that started from a renamed one name that as it is called now."""
+    with suppress(OSError, ValueError, RecursionError):
+        # Few records name another run, and most need not be parsed to see that.
+        if json.dumps(old.name)[1:-1].encode() not in read_file(run / RECORD_FILE, MAX_RECORD):
+            return
+        table: Any = read_table(run / RECORD_FILE)
+        if not isinstance(table, dict):
+            return
+        changed = False
+        for part, key in ((table.get("init"), "path"), *((part, "of") for part in table.get("resumed") or ())):
+            if isinstance(part, dict) and isinstance(path := part.get(key), str):
+                part[key] = _move(path, old, new)
+                changed |= part[key] != path
+        if changed:
+            save_table(run, table)
+
+
+def _move(text: str, old: Path, new: Path) -> str:
+    """Return a path in the renamed folder, or that of the folder itself, as it is now; any other as it was."""
+    path, gone = Path(text), Path(os.path.realpath(old.parent), old.name)
+    for folder in (path, path.parent):
+        # A relative path was one from the folder that the program ran in, as a rule the one that holds `runs`.
+        places = (Path.cwd() / folder, gone.parents[1] / folder)
+        if any(Path(os.path.realpath(place.parent), place.name) == gone for place in places):
+            return str(folder.with_name(new.name) / path.relative_to(folder))
+    return text
