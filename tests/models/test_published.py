@@ -18,6 +18,7 @@ from torch import nn
 
 import zoo
 from zoo.checks.plugin import check_plugin
+from zoo.models.published import fetch_published
 from zoo.models.references import find_weights
 from zoo.records.header import read_header
 from zoo.registry.index import ensure_indexed
@@ -106,6 +107,14 @@ def test_weights_of_a_loader_are_a_file_from_the_first_use_on() -> None:
     for told in ("lib/net.one", "MIT", "https://x.org", "ab" * 32, "accuracy=0.75"):
         assert told in card
     assert "trained with" not in card
+
+
+def test_who_waited_for_another_process_takes_what_that_has_made() -> None:
+    loader = Loader(make_weights)
+    registry = make_registry(loader)
+    path = find("lib/net.one", registry)
+    entry, model = registry.get("weights", "lib/net.one"), registry.get("model", "lib/net")
+    assert fetch_published(entry, model, path, offline=False) == path and len(loader.calls) == 1
 
 
 def test_classes_without_names_are_numbered() -> None:
