@@ -15,6 +15,10 @@ COUNTERS = ("n_averaged", "total_ops", "total_params")
 """What tools leave in a state dict and no model needs: the number of averaged models, the operations of a profiler."""
 BATCHES = "num_batches_tracked"
 """A counter of batch normalisation that old files lack, and that matters only where it has no momentum."""
+ALIKE = 0.6
+"""Likeness of two names, from 0 to 1, above which one may be meant by the other."""
+COMPARED = 50
+"""Missing tensors whose names are compared with those left over, at most four times as many: it takes long."""
 SHOWN = 5
 """Tensors that an error names of each kind."""
 
@@ -133,7 +137,8 @@ def _refuse(
     extra: Sequence[str],
 ) -> None:
     """Say which tensors do not fit, and what they may be called."""
-    near = {name: _find_nearest(name, expected[name], extra, named) for name in missing}
+    looked = missing[:COMPARED]
+    near = {name: _find_nearest(name, expected[name], extra, named) for name in looked}
     parts = []
     if missing:
         told = [f"{name} ({other} is near)" if (other := near[name]) else name for name in missing[:SHOWN]]
@@ -142,7 +147,7 @@ def _refuse(
         parts.append(f"{len(extra)} are not of the model: {_list(extra[:SHOWN], len(extra))}")
     pairs = {_strip_end(other, name) for name, other in near.items() if other}
     advice = []
-    if pairs:
+    if pairs and 2 * sum(map(bool, near.values())) >= len(looked):
         told = [f"{old}={new}" for old, new in sorted(pairs)[:3]]
         advice.append(f"Say what is called otherwise with rename=..., as {' and '.join(told)}")
     elif missing:
@@ -160,8 +165,9 @@ def _list(names: Sequence[str], count: int) -> str:
 
 def _find_nearest(name: str, wanted: Tensor, names: Sequence[str], tensors: Mapping[str, Tensor]) -> str | None:
     """Return the name most like `name` of a tensor that has the shape wanted, but for the number of classes."""
-    near = [each for each in names if tensors[each].shape[1:] == wanted.shape[1:]]
-    return max(near[:200], key=lambda each: SequenceMatcher(None, each, name).ratio(), default=None)
+    fitting = [each for each in names if tensors[each].shape[1:] == wanted.shape[1:]][: 4 * COMPARED]
+    likeness = {each: SequenceMatcher(None, each, name).ratio() for each in fitting}
+    return max((each for each in fitting if likeness[each] > ALIKE), key=lambda each: likeness[each], default=None)
 
 
 def _strip_end(old: str, new: str) -> tuple[str, str]:
