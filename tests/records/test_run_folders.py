@@ -117,8 +117,10 @@ def test_a_removed_run_is_gone_and_nothing_else(runs: Path, tmp_path: Path) -> N
 def test_of_a_run_that_is_a_link_the_link_goes(runs: Path, tmp_path: Path) -> None:
     real = write_run(tmp_path / "disk", "real")
     (runs / "linked").symlink_to(real)
-    assert zoo.runs_remove("linked", yes=True, runs_dir=runs)[0].what == "a link"
-    assert list_files(real) == {"run.json", "weights.safetensors"} and not (runs / "linked").is_symlink()
+    (real / "large").write_bytes(b"x" * 10_000)
+    (gone,) = zoo.runs_remove("linked", yes=True, runs_dir=runs)
+    assert gone.what == "a link" and gone.size < 1000
+    assert list_files(real) == {"run.json", "weights.safetensors", "large"} and not (runs / "linked").is_symlink()
     (runs / "linked").symlink_to(real)
     assert zoo.runs_rename("linked", "other", runs_dir=runs).readlink() == real
 
