@@ -29,7 +29,7 @@ from zoo.data.workers import count_cores
 from zoo.errors import StorageError
 from zoo.limits import MAX_PICTURE_INDEX
 from zoo.registry.preprocess import Preprocess
-from zoo.storage.files import digest, lock, sync_folder, write_file
+from zoo.storage.files import digest, lock, write_file
 from zoo.storage.reading import read_file
 
 VERSION = 1
@@ -181,11 +181,10 @@ class SheetWriter:
                     file.seek(row * size)
                     write_at(file, place * size, torch.frombuffer(bytearray(file.read(size)), dtype=torch.uint8))
             file.truncate(len(order) * size)
-            os.fsync(file.fileno())
+        # Nobody waits until gigabytes are safe on the disk: what a crash took of them, their checksums show.
         digests, checksums = zip(*(written[row] for row in order), strict=True)
         name = name_sheet(form, digests)
         self.rows.path.replace(self.folder / f"{name}.rows")
-        sync_folder(self.folder)
         index = {"form": asdict(form), "shape": form.shape, "files": digests, "checksums": checksums}
         write_file(self.folder / f"{name}.json", json.dumps(index).encode(), what="decoded pictures", fix=FIX)
         sheet = open_sheet(self.folder, name, form.shape)
