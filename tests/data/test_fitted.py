@@ -202,3 +202,10 @@ def test_a_picture_that_would_grow_too_large_is_named(registry):
     wide = FittedDataset([(torch.zeros(3, 1, 2**18, dtype=torch.uint8), 0)], PICTURES)
     with pytest.raises(zoo.DataError, match="cannot become"):
         wide[0]
+
+
+def test_steps_are_told_in_words():
+    assert str(PICTURES) == "resize 20 bilinear, rounded, crop 16x16, mean 0.5 0.4 0.3, std 0.2 0.3 0.2"
+    grey = zoo.Preprocess(scale=2, channels=1, resize=(8, 9), interpolation="nearest")
+    assert str(grey) == "resize 8x9 nearest, scale 2, channels 1"
+    assert str(zoo.Preprocess()) == "divided by the range of their dtype"

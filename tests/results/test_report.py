@@ -399,3 +399,12 @@ def test_a_line_breaks_where_a_value_is_missing():
 def test_without_a_recorded_value_there_is_no_chart():
     empty = [make_result("a", [None], train=None), make_result("b", [])]
     assert draw_charts(empty) == draw_charts([]) == Charts(charts=(), legend=())
+
+
+def test_a_page_that_nobody_named_takes_the_place_of_another_report_only(runs, own_folder):
+    page = zoo.report(runs[:1])
+    assert page == Path("report.html") and zoo.report(runs[:1]) == page
+    page.write_text("<title>the work of a week</title>")
+    with pytest.raises(zoo.UsageError, match=r"report\.html is there, and no report of zoo"):
+        zoo.report(runs[:1])
+    assert page.read_text() == "<title>the work of a week</title>"

@@ -13,6 +13,7 @@ from conftest import ROOT
 pytestmark = pytest.mark.slow
 
 SMALLEST = {
+    "checkpoint.py": ["--megabytes", "5"],
     "augment.py": ["--samples", "320"],
     "features.py": ["--samples", "6400"],
     "gather.py": ["--samples", "320", "--epochs", "1"],

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy
 import pytest
 import skimage
 import sklearn
 from conftest import ROOT, Environment
+from PIL import Image
 
 pytestmark = pytest.mark.slow
 
@@ -109,3 +113,71 @@ def test_fine_tuning_beats_training_from_scratch(stranger: Environment) -> None:
     tuned, scratch = stranger.evaluate(code, ZOO_OFFLINE="1")
     # 48 patches are enough for a network that has seen a million pictures, and far too few for one that has seen none.
     assert tuned >= 0.7 and tuned - scratch >= 0.5
+
+
+PHOTOS = {name: SCIKIT_IMAGE / f"{name}.png" for name in ("chelsea", "coffee")}
+PHOTOS |= {name: SCIKIT_LEARN / f"{name}.jpg" for name in ("flower", "china")}
+NAMED = {"chelsea": "cats", "coffee": "coffee", "flower": "flowers", "china": "temples"}
+SIZES = ((160, 120), (200, 200), (240, 180))
+
+
+def make_photos(folder: Path) -> None:
+    """Write 200 pictures of four classes, of three sizes, one of them cut off, and a new one."""
+    draws = numpy.random.default_rng(0)
+    for name, path in PHOTOS.items():
+        photo = numpy.array(Image.open(path).convert("RGB"))
+        (folder / "photos" / NAMED[name]).mkdir(parents=True)
+        for number in range(50):
+            width, height = SIZES[number % len(SIZES)]
+            top, left = draws.integers(photo.shape[0] - height), draws.integers(photo.shape[1] - width)
+            part = Image.fromarray(photo[top : top + height, left : left + width])
+            part.save(folder / "photos" / NAMED[name] / f"{number:03d}.jpg", quality=90)
+    damaged = folder / "photos" / "cats" / "007.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:1500])
+    Image.open(PHOTOS["chelsea"]).save(folder / "new.jpg")
+
+
+def level(text: str) -> list[str]:
+    """Return the lines of an output without folders, times and numbers."""
+    text = re.sub(r"\S*/(?=(weights|pictures|photos|runs)/)", "", text).replace("jpg'", "jpg")
+    text = re.sub(r"\d{8}-\d{6}-|(?<=-)[0-9a-f]{16}(?=\.safe)|(?<=pictures/)[0-9a-f]{16}", "", text)
+    return [re.sub(r"\d+([.,]\d+)*", "0", line) for line in text.splitlines()]
+
+
+def test_a_folder_of_pictures_takes_three_commands(stranger: Environment) -> None:
+    """Each command of docs/guide/own-images.md runs, and the first three print what the page shows."""
+    page = (ROOT / "docs" / "guide" / "own-images.md").read_text(encoding="utf-8")
+    make_photos(stranger.home)
+    commands = [line for block in re.findall(r"^```sh\n(.*?)^```$", page, re.M | re.S) for line in block.splitlines()]
+    _, shown, predicted = re.findall(r"^```text\n(.*?)^```$", page, re.M | re.S)
+    assert [command.split()[1] for command in commands] == ["run", "predict", "report", "run", "run", "run", "embed"]
+    program = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)[0]
+    short = [shlex.split(command)[1:] for command in commands]
+    for words in short:
+        if words[0] == "run":  # a smaller size and an epoch, so that it takes seconds
+            words[:] = [word for word in words if word not in ("20", "--epochs", "2", "--input-size", "128x128")]
+            words += ["--input-size", "64x64", "--epochs", "1"]
+    code = f"""
+        import contextlib, io, json, sys
+        from zoo.cli.main import main
+
+        told = []
+        for words in {short!r}:
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+                code = main(words)
+            told.append([code, out.getvalue()])
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec({program.replace("epochs=1", "epochs=1, input_size=64")!r})
+        print(json.dumps([told, out.getvalue()]))
+    """
+    told, labels = stranger.evaluate(code, ZOO_OFFLINE="1")
+    assert [code for code, _ in told] == [0] * len(told), told
+    printed, page_lines = set(level(told[0][1])), level(shown)
+    known = [line for line in page_lines if not line.startswith(("inputs are made", "epoch", "adapted", "trained"))]
+    assert len(known) > 6 and not [line for line in known if line not in printed], printed
+    assert level(told[1][1]) == level(predicted) and "cats" in told[1][1]
+    assert float(re.search(r"^accuracy ([\d.]+)", told[0][1], re.M)[1]) > 0.9
+    assert (stranger.home / "report.html").is_file() and (stranger.home / "coffee.safetensors").is_file()
+    assert labels == "['cats']\n"

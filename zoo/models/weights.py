@@ -78,7 +78,7 @@ def save_table(
     data = list_tensors(path, model)
     # Hashing takes about as long as writing, so both go on at once. The digest is put into the header at the end.
     with ThreadPoolExecutor(1) as pool:
-        hashing = pool.submit(_hash, [raw for *_, raw in data])
+        hashing = pool.submit(hash_parts, [raw for *_, raw in data])
         header = make_header(data, table)
 
         def finish(part: Path) -> None:
@@ -98,11 +98,16 @@ def save_table(
 
 def list_tensors(path: Path, model: nn.Module) -> list[Stored]:
     """Return the tensors of the state dict, the widest dtypes first, so all aligned; raise WeightsError for others."""
+    return store_tensors(path, model.state_dict())
+
+
+def store_tensors(path: Path, tensors: Mapping[str, Any]) -> list[Stored]:
+    """Return tensors as a file holds them, the widest dtypes first; raise WeightsError for what it cannot hold."""
     import torch
 
     names = {getattr(torch, name): short for short, name in DTYPES.items()}
     found: list[tuple[int, Stored]] = []
-    for name, value in model.state_dict().items():
+    for name, value in tensors.items():
         if not isinstance(value, torch.Tensor):
             raise WeightsError(f"cannot save {path}", f"state {quote(name)} is a {type(value).__name__}, not a tensor")
         if value.layout != torch.strided or value.is_quantized or value.dtype not in names:
@@ -118,7 +123,12 @@ def make_header(data: Sequence[Stored], metadata: Mapping[str, Any], digest: str
     """Return the header of a safetensors file, its length first; `digest` is that of the tensors, when it is known."""
     sealed = {key: hash_json(metadata[key]) for key in SEALED if key in metadata}
     told = {"format": FORMAT, **metadata, "digests": {"tensors": digest, **sealed}}
-    table: dict[str, Any] = {"__metadata__": {"zoo": json.dumps(told, allow_nan=False)}}
+    return pack_header(data, {"zoo": json.dumps(told, allow_nan=False)})
+
+
+def pack_header(data: Sequence[Stored], metadata: Mapping[str, str]) -> bytes:
+    """Return the header of a safetensors file, its length first, with texts as its metadata."""
+    table: dict[str, Any] = {"__metadata__": dict(metadata)}
     start = 0
     for name, dtype, shape, raw in data:
         table[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, start + len(raw)]}
@@ -128,7 +138,8 @@ def make_header(data: Sequence[Stored], metadata: Mapping[str, Any], digest: str
     return struct.pack("<Q", len(header)) + header
 
 
-def _hash(parts: Iterable[memoryview]) -> str:
+def hash_parts(parts: Iterable[bytes | memoryview]) -> str:
+    """Return the SHA-256 of parts, one after the other."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

@@ -101,6 +101,17 @@ class Preprocess:
         # RGB images often have the channels last in memory. Torch then uses other kernels, whose last bits differ.
         return inputs.contiguous()
 
+    def __str__(self) -> str:
+        """Return the steps in words, without those that do nothing: `resize 256 bilinear, rounded, crop 224x224`."""
+        size = "x".join(map(str, self.resize)) if isinstance(self.resize, tuple) else self.resize
+        told = [f"resize {size} {self.interpolation}" if size else "", "rounded" if self.rounded and size else ""]
+        told.append(f"scale {self.scale:g}" if self.scale is not None else "")
+        told.append(f"channels {self.channels}" if self.channels else "")
+        told.append(f"crop {self.crop[0]}x{self.crop[1]}" if self.crop else "")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            told.append(f"{name} {' '.join(f'{value:.4g}' for value in values)}" if values else "")
+        return ", ".join(filter(None, told)) or "divided by the range of their dtype"
+
     @property
     def is_for_images(self) -> bool:
         """Whether there is a step that only images have: a resize or a crop."""

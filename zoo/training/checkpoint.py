@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
@@ -22,6 +23,7 @@ from typing import Any
 from torch import Tensor
 
 from zoo.errors import StorageError, WeightsError
+from zoo.models.weights import hash_parts, pack_header, store_tensors
 from zoo.records.header import Bounds, parse_json
 from zoo.records.run_folder import CHECKPOINTS
 from zoo.records.runs import RunRecord
@@ -64,8 +66,6 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
     Raises:
         StorageError: it cannot be written; those that are there stay.
     """
-    from safetensors.torch import save
-
     tensors: dict[str, Tensor] = {}
     tree = {"state": _encode(checkpoint.state, tensors), "record": checkpoint.record.to_json()}
     plain = {name: getattr(checkpoint, name) for name in ("step", "course_style", "seconds")}
@@ -77,11 +77,21 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
             part.mkdir(parents=True)
         except OSError as error:
             raise StorageError(f"cannot make {part}", explain(error)) from error
-        files = {TENSORS_FILE: save(tensors), STATE_FILE: json.dumps(told, allow_nan=False).encode()}
+        stored = store_tensors(part / TENSORS_FILE, tensors)
+        tensors_file: list[bytes | memoryview] = [
+            pack_header(stored, {"zoo": "checkpoint"}),
+            *(raw for *_, raw in stored),
+        ]
+        files: dict[str, list[bytes | memoryview]] = {
+            TENSORS_FILE: tensors_file,
+            STATE_FILE: [json.dumps(told, allow_nan=False).encode()],
+        }
         manifest = {}
         for name, data in files.items():
-            manifest[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            write_file(part / name, data, what="a checkpoint")
+            with ThreadPoolExecutor(1) as pool:  # hashing takes about as long as writing: both go on at once
+                hashing = pool.submit(hash_parts, data)
+                write_file(part / name, data, what="a checkpoint")
+                manifest[name] = {"size": sum(map(len, data)), "sha256": hashing.result()}
         text = json.dumps({"format": FORMAT, "files": manifest}, indent=2).encode()
         write_file(part / MANIFEST_FILE, text, what="a checkpoint")
         folder = publish_folder(part, f"step-{checkpoint.step:08d}")

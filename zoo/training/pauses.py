@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ZooError, describe
 from zoo.records.history import Epoch
@@ -45,6 +45,7 @@ class Pauses:
         self.last: Path | None = None
         self.stopping: int | None = None
         self.saved, self.asked, self.began = 0, False, 0.0
+        self.state: dict[str, Any] | None = None
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.writing: Future[Path] | None = None
         every = pace.every
@@ -98,10 +99,11 @@ class Pauses:
             self.writing.add_done_callback(lambda _: self._space(time.monotonic() - self.began))
 
     def make(self) -> Checkpoint:
-        """Return the training as it is now."""
+        """Return the training as it is now, in the memory of the checkpoint before."""
+        self.state = self.trainer.state(self.state)
         return Checkpoint(
             step=self.count_steps(),
-            state=self.trainer.state(),
+            state=self.state,
             record=replace(self.recording.record, history=(), metrics={}, validation={}, best={}),
             course_style=self.recording.plan.course_style,
             seconds=self.seconds,

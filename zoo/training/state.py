@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from zoo.training.trainer import Trainer
 
 
-def read_state(trainer: Trainer) -> dict[str, Any]:
-    """Return copies of tensors, on the CPU, and plain data.
+def read_state(trainer: Trainer, former: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return copies of tensors, on the CPU, and plain data; `former` is a state whose memory may be used again.
 
     A Trainer of the same model and settings that loads it goes on with the same bits. What the choice of the best epoch
     knows follows from the history. An evaluation that was begun starts again.
@@ -40,7 +40,7 @@ def read_state(trainer: Trainer) -> dict[str, Any]:
         "stuck": trainer.watch.stuck,
         "generators": trainer.generators or read_generators(),
     }
-    return {name: copy_state(value) for name, value in state.items()}
+    return {name: copy_state(value, (former or {}).get(name)) for name, value in state.items()}
 
 
 def load_state(trainer: Trainer, state: Mapping[str, Any]) -> None:

@@ -97,9 +97,9 @@ class Trainer:
         """Whether no gradients wait for those of further batches, so that `state` says all."""
         return self.step is not None and not self.step.batches
 
-    def state(self) -> dict[str, Any]:
+    def state(self, former: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return all that the training is, see `zoo.training.state.read_state`."""
-        return read_state(self)
+        return read_state(self, former)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Become what a training was, see `zoo.training.state.load_state`."""

@@ -16,14 +16,14 @@ from zoo.errors import SettingError
 @click.command("report", cls=Command)
 @click.argument("references", nargs=-1, required=True, metavar="WEIGHTS...")
 @dataset_option
-@click.option("--output", required=True, metavar="FILE", help="The .html file to write.")
+@click.option("--output", metavar="FILE", help="The .html file to write.  [report.html]")
 @place_options()
 @plugin_options
 @output_options
 def report_command(
     references: tuple[str, ...],
     dataset: tuple[str, ...],
-    output: str,
+    output: str | None,
     discover: Discover,
     as_json: bool,
     **places: Any,
@@ -36,7 +36,7 @@ def report_command(
     Each data set has a part of its own. Paths that cannot take part (runs without weights, other files) are left out
     and named on the page and on stderr.
     """
-    if not output.lower().endswith((".html", ".htm")):
+    if output is not None and not output.lower().endswith((".html", ".htm")):
         raise SettingError("--output", "expected the name of an .html file", output)
     prepare_for_torch()
     from zoo.registry.places import open_places

@@ -40,6 +40,8 @@ from zoo.version import __version__
 
 log = logging.getLogger("zoo")
 
+USUAL_OUTPUT, MARK = "report.html", b'<meta name="generator" content="zoo">'
+"""Where a page goes that nobody has named, and what is in each."""
 RANDOM_SAMPLES, MAX_WRONG, MAX_WRONG_IN_ALL = 12, 12, 120
 """Thumbnails: random samples, and the most wrong samples of one result and of all results, at most."""
 MAX_TABLE_CLASSES, MAX_IMAGE_CLASSES = 20, 200
@@ -56,7 +58,7 @@ OPTION = re.compile(r" (?=--\w)")
 @checked
 def report(
     references: Sequence[str | os.PathLike[str]],
-    output: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
     *,
     dataset: str | Sequence[str] = (),
     registry: Registry | None = None,
@@ -67,6 +69,8 @@ def report(
     progress: bool = False,
 ) -> Path:
     """Write one self-contained HTML page about trained weights, compared as `compare` does; return its path.
+
+    Without `output` that is `report.html` in the current folder, where another report may be, but nothing else.
 
     Results on different data have a part of the page each. What is left out is named on the page and by a warning, and
     `compare` of the same references gives it as data. Samples are shown where the data set can be had; where not, the
@@ -93,21 +97,29 @@ class Report:
 
 def write_report(
     references: Sequence[str | os.PathLike[str]],
-    output: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None,
     places: Places,
     *,
     datasets: Sequence[str] = (),
     progress: bool,
 ) -> Report:
     """Write the page of `report`, and return what it shows too."""
-    template = _load_template()
+    template, target = _load_template(), _choose_output() if output is None else Path(output)
     with plot_style():
         pass  # nothing is evaluated for a page whose charts cannot be drawn
     selection = select_results(references, places, datasets=datasets, progress=progress)
     comparison = compare_results(selection)
     page = template.render(_gather_context(comparison, selection, places))
-    write_file(Path(output), page.encode(), what="the report", fix="Use output=... to write elsewhere.")
-    return Report(output=Path(output), comparison=comparison)
+    write_file(target, page.encode(), what="the report", fix="Use output=... to write elsewhere.")
+    return Report(output=target, comparison=comparison)
+
+
+def _choose_output() -> Path:
+    """Return where a page goes that nobody has named; raise UsageError where a page of somebody else is there."""
+    path = Path(USUAL_OUTPUT)
+    if path.exists() and (not path.is_file() or MARK not in path.read_bytes()[:4096]):
+        raise UsageError(f"{path} is there, and no report of zoo", fix="Name the page to write: output='other.html'")
+    return path
 
 
 def _load_template() -> Any:

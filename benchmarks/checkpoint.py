@@ -1,0 +1,78 @@
+"""Checkpoints: how long one of a 100 MB model takes beside a plain write, and how long a training waits for it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from types import SimpleNamespace
+from typing import Any
+
+import safetensors.torch
+import torch
+from measure import alternate, check_ratio, find_ratio, make_parser
+from torch import nn
+
+from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.records.runs import RunRecord
+from zoo.registry.preprocess import Preprocess
+from zoo.registry.settings import TrainConfig
+from zoo.training.interval import Pace
+from zoo.training.pauses import SHARE, Pauses
+from zoo.training.trainer import Trainer
+
+WRITE_LIMIT, WAIT_LIMIT, USUAL_LIMIT = 1.3, 0.1, 0.01
+
+
+def build(megabytes: int) -> nn.Sequential:
+    layers = [nn.Linear(1024, 1024) for _ in range(round(megabytes * 1e6 / 4 / 1024**2))]
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 1024), *layers, nn.Linear(1024, 2))
+
+
+def plain_write(model: nn.Module, path: Path) -> float:
+    started = perf_counter()
+    safetensors.torch.save_file(model.state_dict(), path)
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    return perf_counter() - started
+
+
+def main() -> int:
+    parser = make_parser(__doc__, rounds=7)
+    parser.add_argument("--megabytes", type=int, default=100, help="of the model")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    images, targets = torch.rand(8, 1, 2, 2), torch.arange(8) % 2
+    batches = TensorBatches(images, targets, Preprocess(), BatchSettings(batch_size=8, device=torch.device("cpu")))
+    model = build(options.megabytes)
+    trainer = Trainer(model, TrainConfig(epochs=1, lr=1e-4), torch.device("cpu"))
+    trainer.fit(batches, batches)
+    with TemporaryDirectory() as temporary:
+        recording: Any = SimpleNamespace(
+            folder=Path(temporary), record=RunRecord(), plan=SimpleNamespace(course_style=False)
+        )
+        pauses = Pauses(trainer, recording, Pace())
+        waited: list[float] = []
+
+        def save() -> float:
+            started = perf_counter()
+            pauses.save()
+            waited.append(perf_counter() - started)
+            pauses.settle()
+            return perf_counter() - started
+
+        times = alternate(
+            options.rounds + 1,
+            {"plain": lambda: plain_write(model, Path(temporary, "plain.safetensors")), "checkpoint": save},
+        )
+        times = {name: found[1:] for name, found in times.items()} | {"waiting": waited[1:]}
+        spacing = 1 / SHARE
+    kept = check_ratio("checkpoint / plain fsynced write", find_ratio(times, "checkpoint", "plain"), WRITE_LIMIT)
+    kept &= check_ratio("the training waits / plain fsynced write", find_ratio(times, "waiting", "plain"), WAIT_LIMIT)
+    kept &= check_ratio("share of a run that checkpoints may take", spacing, USUAL_LIMIT)
+    return 0 if kept or options.no_check else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
