@@ -260,7 +260,7 @@ def test_foreign_weights_can_be_brought_as_the_page_shows(own_folder, warm_pytho
             Path(name).write_text(text, encoding="utf-8")
         else:
             (program if language == "python" else commands).append(text)
-    assert len(program) == 12 and len(commands) == 2
+    assert len(program) == 12 and len(commands) == 3
     Path("program.py").write_text("\n".join(program), encoding="utf-8")
     shell = f'zoo() {{ "{warm_python}" -m zoo "$@"; }}\n{"".join(commands)}'
     printed = []
@@ -365,7 +365,7 @@ def test_writing_plugins_can_be_followed_literally(make_environment, start_warm,
     environment.install(wheels["zoo-torch"])
     reader = Reader(environment, start_warm(environment.python))
     printed = reader.follow(ROOT / "docs" / "guide" / "writing-plugins.md")
-    assert sum("weights: " in text for text in printed) == 14
+    assert sum("weights: " in text for text in printed) == 15
     for expected in ("zoo-my-cnn/my-cnn", "hooks/my-cnn-32", "torchvision/resnet18", "factroy: unknown key"):
         assert any(expected in text for text in printed), expected
 
