@@ -142,6 +142,8 @@ from zoo.training.evaluation import Evaluation as Evaluation
 from zoo.training.evaluation import evaluate as evaluate
 from zoo.training.predictions import OutcomeOrigin as OutcomeOrigin
 from zoo.training.predictions import Outcomes as Outcomes
+from zoo.training.reproduction import Reproduction as Reproduction
+from zoo.training.reproduction import reproduce as reproduce
 from zoo.training.resume import resume as resume
 from zoo.training.run import run as run
 from zoo.training.seeds import run_seeds as run_seeds

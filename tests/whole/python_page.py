@@ -11,7 +11,18 @@ import zoo
 
 GROUPS = {
     "Train": (
-        *("run", "resume", "run_seeds", "summarise_runs", "RunResult", "ExpectedScore", "dry_run", "Preview"),
+        *(
+            "run",
+            "resume",
+            "reproduce",
+            "Reproduction",
+            "run_seeds",
+            "summarise_runs",
+            "RunResult",
+            "ExpectedScore",
+            "dry_run",
+            "Preview",
+        ),
         *("TrainConfig", "Callback", "RunState", "RunRecord", "Epoch"),
     ),
     "Data": (

@@ -46,7 +46,7 @@ def test_the_page_shows_what_a_terminal_shows(
 ) -> None:
     monkeypatch.delenv("ZOO_RUNS_DIR")
     first, second, limit = SHOWN
-    train, go_on, *others, limited = COMMANDS
+    train, go_on, *others, limited, again = COMMANDS
     stopped = call(warm_python, train, count=1)
     assert stopped.returncode == 130 and level(stopped.stderr) == level(first)
     done = call(warm_python, f"{go_on} --epochs 41")
@@ -59,3 +59,7 @@ def test_the_page_shows_what_a_terminal_shows(
     timed = call(warm_python, limited.partition(" ||")[0])
     assert level(f"{timed.stderr}exit code {timed.returncode}") == level(limit)
     assert timed.returncode == 124
+    Path("runs").rename("earlier")
+    assert call(warm_python, "zoo run --epochs 1").returncode == 0
+    repeated = call(warm_python, again)
+    assert repeated.returncode == 0 and repeated.stdout.startswith("BITWISE\n"), repeated.stderr

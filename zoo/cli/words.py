@@ -21,7 +21,7 @@ WORDS = {
     "Did you mean 'zoo samples DATASET'?": "dataset sample images preview explore browse",
     "Did you mean 'zoo check'?": "doctor lint sanity sanity-check smoke overfit diagnose",
     "Did you mean 'zoo run --dry-run'?": "dry-run dryrun plan",
-    "Did you mean 'zoo run --recipe NAME'?": "reproduce recipe",
+    "Did you mean 'zoo run --recipe NAME'?": "recipe",
     "Did you mean 'zoo list recipes'?": "recipes",
     "Did you mean 'zoo verify WEIGHTS'?": "hash checksum prove digest",
     "Did you mean 'zoo compare WEIGHTS...'?": "diff leaderboard rank ranking stats significance",

@@ -43,7 +43,7 @@ class Begun:
         began = self.checkpoint.record
         if self.folder is not None:
             _refuse_changes(began, record)
-        told = [f"{name} {was} -> {now}" for name, was, now in _list_surroundings(began, record) if was != now]
+        told = [f"{name} {was} -> {now}" for name, was, now in list_surroundings(began, record) if was != now]
         if told:
             log.warning("resumed elsewhere (%s): the results will differ in the last bits", ", ".join(told))
         at = datetime.now().astimezone().isoformat(timespec="milliseconds")
@@ -67,13 +67,18 @@ def want_again(checkpoint: Checkpoint, record: RunRecord, epochs: int | None = N
     """Return what a run is asked for by its record, for more epochs where that is said.
 
     Raises:
-        UsageError: the record does not say enough, or the number of epochs is no greater or would change a rate.
+        UsageError: the record does not say enough; the number of epochs is no greater or would change a rate.
     """
-    if not record.model or not record.plugin or not record.dataset or not record.train_config:
-        raise UsageError("the record of the run does not say what was trained")
-    settings = dict(record.train_config)
-    settings["epochs"] = epochs or settings["epochs"]
+    wanted = ask_again(record, course_style=checkpoint.course_style)
+    settings = {**wanted.settings, "epochs": epochs or wanted.settings["epochs"]}
     _check_growth(checkpoint, settings["epochs"])
+    return replace(wanted, settings=settings)
+
+
+def ask_again(record: RunRecord, *, course_style: bool) -> Wanted:
+    """Return what a run was asked for, as its record says it; raise UsageError where that does not say enough."""
+    if not record.model or not record.plugin or not record.dataset or not record.train_config:
+        raise UsageError("it does not say what was trained")
     return Wanted(
         model=record.plugin.qualify(record.model),
         dataset=record.dataset.qualified_name,
@@ -83,8 +88,8 @@ def want_again(checkpoint: Checkpoint, record: RunRecord, epochs: int | None = N
         params=record.params,
         dataset_params=record.dataset.params,
         metric_params=record.metric_params,
-        settings={name: value for name, value in settings.items() if value is not None},
-        course_style=checkpoint.course_style,
+        settings={name: value for name, value in record.train_config.items() if value is not None},
+        course_style=course_style,
     )
 
 
@@ -116,12 +121,12 @@ def _refuse_changes(began: RunRecord, record: RunRecord) -> None:
         what = f"dataset {quote(new.name)} has changed since the run began"
         why = f"its digest was {_shorten(old.digest)}, and is {_shorten(new.digest)}"
         raise DataError(what, why if old.digest != new.digest else f"samples {old.samples} -> {new.samples}", FORK)
-    for what, was, now in _list_parts(began, record):
+    for what, was, now in list_parts(began, record):
         if was != now:
             raise UsageError(f"{what} differs ({was} -> {now})", fix=FORK)
 
 
-def _list_parts(began: RunRecord, record: RunRecord) -> Iterator[tuple[str, Any, Any]]:
+def list_parts(began: RunRecord, record: RunRecord) -> Iterator[tuple[str, Any, Any]]:
     """Yield what must be as it was: a name, what it was and what it is."""
     plugins = [("model", began.plugin, record.plugin), ("loss", began.loss_plugin, record.loss_plugin)]
     if began.dataset and record.dataset:
@@ -138,7 +143,7 @@ def _list_parts(began: RunRecord, record: RunRecord) -> Iterator[tuple[str, Any,
     )
 
 
-def _list_surroundings(began: RunRecord, record: RunRecord) -> Iterator[tuple[str, Any, Any]]:
+def list_surroundings(began: RunRecord, record: RunRecord) -> Iterator[tuple[str, Any, Any]]:
     """Yield what results depend on in the last bits: a name, what it was and what it is."""
     for name in ("torch", "python", "zoo"):
         yield name, began.versions.get(name), record.versions.get(name)

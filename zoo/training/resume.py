@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import StorageError, WeightsError, quote
+from zoo.errors import StorageError
 from zoo.records.history import Epoch
 from zoo.records.result import RunResult
 from zoo.records.run_folder import FINISHED, LOCK_FILE, RECORD_FILE, RUNNING, WEIGHTS_FILE
+from zoo.records.run_names import find_run
 from zoo.records.runs import RunRecord, read_record
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
@@ -58,7 +59,8 @@ def resume(
     The other arguments are those of `zoo.run`. A run that is finished is returned as it is.
 
     Raises:
-        WeightsError: there is no such run, or it has no checkpoint that can be used.
+        UsageError: there is no such run.
+        WeightsError: it has no checkpoint that can be used.
         StorageError: another process trains the run.
         DataError, UsageError: the data set or something else has changed since the run began.
         ZooError: see `zoo.run`.
@@ -82,26 +84,6 @@ def resume(
         request = make_request(replace(wanted, log=log, log_params=log_params), places)
         begun = Begun(checkpoint=checkpoint, folder=None if fork else folder, origin=folder)
         return carry_out(request, begun, pace=pace, progress=progress, on_epoch=on_epoch, callbacks=callbacks)
-
-
-def find_run(run: str | os.PathLike[str], runs_dir: Path) -> Path:
-    """Return the folder of a run: a path, the name of a folder in the runs folder, or `@last`, the newest one.
-
-    Raises:
-        WeightsError: there is none.
-    """
-    text = os.fspath(run)
-    if text == "@last":
-        with suppress(OSError):
-            there = [folder for folder in runs_dir.iterdir() if (folder / RECORD_FILE).is_file()]
-            if there:
-                return max(there, key=lambda folder: (folder.name[:15], len(folder.name), folder.name))
-        raise WeightsError(f"no run in {runs_dir}", fix="Start one: zoo run")
-    for folder in (Path(text).expanduser(), runs_dir / text):
-        with suppress(OSError, ValueError):
-            if (folder / RECORD_FILE).is_file():
-                return folder
-    raise WeightsError(f"no run at {quote(text)}", f"it has no {RECORD_FILE}", "Give the folder of a run, or @last")
 
 
 @contextmanager

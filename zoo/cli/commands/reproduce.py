@@ -1,0 +1,47 @@
+"""`zoo reproduce`: a run repeated and graded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from zoo.cli import options
+from zoo.cli.command import Command
+from zoo.cli.commands.run import write_epoch
+from zoo.cli.options import Discover
+from zoo.cli.output import escape, write_json, write_result, write_table
+from zoo.errors import UnexpectedScoreError
+
+
+@click.command("reproduce", cls=Command)
+@click.argument("reference", metavar="WEIGHTS")
+@click.option("--init", metavar="WEIGHTS", help="Where the weights are that the training started from.")
+@options.place_options()
+@options.plugin_options
+@options.output_options
+@options.leaving
+def reproduce_command(reference: str, discover: Discover, as_json: bool, **settings: Any) -> None:
+    """Train again what weights come from, and grade the result.
+
+    WEIGHTS is a run folder, a file, @last or the name of weights; the record beside them, or the file itself, says
+    what was trained. BITWISE: the same tensors. SAME METRICS: other ones with the same scores. DRIFT: other scores,
+    with exit code 11. What differs from the first training is named.
+    """
+    from zoo.training.reproduction import DRIFT, reproduce
+
+    found = reproduce(reference, registry=discover(), progress=True, on_epoch=write_epoch, **settings)
+    if as_json:
+        write_json(found.to_dict())
+    else:
+        write_result(found.grade)
+        rows = [("score", "was", "is"), *((name, _show(was), _show(now)) for name, (was, now) in found.metrics.items())]
+        write_table([tuple(map(escape, row)) for row in rows], numbers=True)
+        write_result("\n".join(map(escape, found.changed or ("nothing is known that has changed",))))
+        write_result(f"repeated in {escape(str(found.run))}")
+    if found.grade == DRIFT:
+        raise UnexpectedScoreError("other scores came out", "; ".join(found.changed), "See docs/guide/stopping.md")
+
+
+def _show(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
