@@ -71,8 +71,15 @@ def pytest_make_collect_report() -> Iterator[None]:
 LONGEST = ("test_course", "test_docs", "test_shapes_learning", "test_certificates", "test_containment", "test_attach")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files: begun last, they would run alone while the other process has nothing to do."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the longest files: begun last, they would run alone while the other process has nothing to do.
+
+    What takes an hour is left to who asks for it.
+    """
+    if "nightly" not in config.option.markexpr:
+        wanted = [item for item in items if item.get_closest_marker("nightly") is None]
+        config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+        items[:] = wanted
     rank = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 

@@ -1,4 +1,4 @@
-"""Mutants: thirty-two faults that the suite must notice, over the whole core.
+"""Mutants: 45 faults that the suite must notice, over the whole core.
 
     python tests/mutants.py            # all of them, in some minutes
     python tests/mutants.py 3 17       # some of them, by their number
@@ -277,6 +277,97 @@ MUTANTS = (
         "            area = area * (end - start)\n",
         "            area = area * length\n",
         "tests/data/test_mixing.py::test_cutmix_weights_are_the_true_areas",
+    ),
+    Mutant(
+        "a resumed training draws other numbers",
+        "zoo/training/state.py",
+        '    set_generators(state["generators"])\n',
+        "    pass\n",
+        "tests/training/test_trainer_state.py::test_a_training_goes_on_with_the_same_bits",
+    ),
+    Mutant(
+        "an evaluation that begins again draws other numbers",
+        "zoo/training/state.py",
+        "trainer.generators or read_generators()",
+        "read_generators()",
+        "tests/training/test_resume.py::test_killed_anywhere_and_resumed_is_never_killed[10-drawn-0]",
+    ),
+    Mutant(
+        "the losses of an epoch are forgotten in its middle",
+        "zoo/training/losses.py",
+        "        vars(self).update(state)\n",
+        '        self.steps = state["steps"]\n',
+        "tests/training/test_resume.py::test_a_stopped_run_says_how_it_goes_on_and_does",
+    ),
+    Mutant(
+        "a batch that was read before the training is used in a later epoch",
+        "zoo/data/batches.py",
+        "self.kept if start == epoch == 0 else None",
+        "self.kept if start == 0 else None",
+        "tests/training/test_resume.py::test_killed_anywhere_and_resumed_is_never_killed[10-drawn-0]",
+    ),
+    Mutant(
+        "workers do not read again what they had read",
+        "zoo/data/batches.py",
+        "again = start if self.workers else 0",
+        "again = 0",
+        "tests/data/test_batches.py::test_an_epoch_can_be_gone_on_with_in_its_middle",
+    ),
+    Mutant(
+        "a damaged checkpoint is taken",
+        "zoo/training/checkpoint.py",
+        'hashlib.sha256(content).hexdigest() != known["sha256"]',
+        "False",
+        "tests/training/test_resume.py::test_a_damaged_checkpoint_is_told_and_kept_and_the_one_before_is_taken",
+    ),
+    Mutant(
+        "the oldest checkpoint is taken",
+        "zoo/training/checkpoint.py",
+        "sorted(found, reverse=True)",
+        "sorted(found)",
+        "tests/training/test_resume.py::test_a_damaged_checkpoint_is_told_and_kept_and_the_one_before_is_taken",
+    ),
+    Mutant(
+        "two processes train one run",
+        "zoo/training/resume.py",
+        "            held.enter_context(_lock(folder))\n",
+        "            pass\n",
+        "tests/training/test_resume.py::test_two_processes_cannot_train_one_run",
+    ),
+    Mutant(
+        "changed data are trained on",
+        "zoo/training/begun.py",
+        "        _refuse_changes(began, record)\n",
+        "        pass\n",
+        "tests/training/test_resume.py::test_what_changed_since_the_run_began_is_refused_by_name",
+    ),
+    Mutant(
+        "a second signal waits",
+        "zoo/training/signals.py",
+        "                    leave(number)\n",
+        "                    pass\n",
+        "tests/training/test_resume.py::test_the_second_signal_ends_at_once_and_leaves_whole_checkpoints",
+    ),
+    Mutant(
+        "a mended repetition is bitwise",
+        "zoo/training/reproduction.py",
+        "grade=BITWISE if same else SAME",
+        "grade=BITWISE if True else SAME",
+        "tests/training/test_reproduction.py::test_another_training_is_a_drift_with_an_exit_code_of_its_own",
+    ),
+    Mutant(
+        "pictures are not rounded for a predictor",
+        "zoo/registry/preprocess.py",
+        "        if self.rounded and not images.is_floating_point():\n            images = self.fit(images)\n",
+        "",
+        "tests/data/test_fitted.py::test_fitted_images_give_the_inputs_of_the_originals",
+    ),
+    Mutant(
+        "the cut of a picture is off by a pixel",
+        "zoo/registry/preprocess.py",
+        "(_find_start(has, kept) - _find_start(part, kept) for",
+        "(_find_start(has, part) for",
+        "tests/data/test_fitted.py::test_fitted_images_give_the_inputs_of_the_originals",
     ),
 )
 

@@ -147,7 +147,8 @@ def main(folder: Path, kills: int, drawn: bool, workers: int) -> None:
     assert events is not None
     found: dict[str, Any] = {"whole": describe(folder / "whole")}
     chosen = random.Random(kills)
-    points = sorted(chosen.sample(range(1, events + 1), min(kills, events)))
+    all_events = range(1, events + 1)
+    points = sorted(chosen.sample(all_events, kills) if kills < events else chosen.choices(all_events, k=kills))
     done = 0
     while points:
         first, runs = points.pop(0), folder / f"killed-{done}"

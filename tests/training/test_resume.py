@@ -36,8 +36,18 @@ def run_script(folder: Path, *arguments: object) -> dict[str, list[object]]:
     return json.loads(done.stdout)
 
 
+MANY = pytest.mark.nightly
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("kills", "data", "workers"), [(40, "plain", 0), (10, "drawn", 0), (8, "drawn", 2)])
+@pytest.mark.parametrize(
+    ("kills", "data", "workers"),
+    [
+        *((40, "plain", 0), (10, "drawn", 0), (8, "drawn", 2)),
+        pytest.param(1000, "plain", 0, marks=MANY),
+        pytest.param(200, "drawn", 2, marks=MANY),
+    ],
+)
 def test_killed_anywhere_and_resumed_is_never_killed(tmp_path, kills, data, workers):
     """Dropout, BatchNorm, augmentation, a schedule with warm-up, EMA, accumulation and early stopping are in play.
 
