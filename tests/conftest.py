@@ -68,7 +68,16 @@ def pytest_make_collect_report() -> Iterator[None]:
 
 
 # The longest files, longest first.
-LONGEST = ("test_course", "test_docs", "test_shapes_learning", "test_certificates", "test_containment", "test_attach")
+LONGEST = (
+    "test_course",
+    "test_docs",
+    "test_examples",
+    "test_resume",
+    "test_shapes_learning",
+    "test_certificates",
+    "test_containment",
+    "test_attach",
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

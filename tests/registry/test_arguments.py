@@ -16,7 +16,7 @@ import zoo
 from zoo.registry.arguments import checked, describe_type, is_of
 
 ODD = [3, 2.5, None, b"bytes", object(), {"a": 1}, {1, 2}, [], [3], [None], ("x", "y"), True, print, torch.zeros(2)]
-HARMLESS = {"__version__", "hookimpl", "model", "dataset", "metric", "loss", "logger", "load_model"}
+HARMLESS = {"__version__", "hookimpl", "model", "dataset", "metric", "loss", "logger", "weights", "load_model"}
 """No functions, or decorators, which check what they are given when a plugin is read; load_model hands all on."""
 
 

@@ -221,7 +221,9 @@ def test_the_commands_of_a_day(publish: Any, capsys: pytest.CaptureFixture[str],
     training = ["--epochs", "1", "--batch-size", "20", "--threads", "1"]
     assert main(["run", "--init", reference, "--dataset", "shapes", *small, *training]) == 0
     out, err = capsys.readouterr()
-    assert "kept 336 of 338 tensors; new: fc.weight, fc.bias" in err and "channels=3, resize=256" in err
+    assert (
+        "kept 336 of 338 tensors; new: fc.weight, fc.bias" in err and "resize 256 bilinear, rounded, channels 3" in err
+    )
     assert main(["show", "@last"]) == 0
     out, _ = capsys.readouterr()
     assert f"torchvision/{name}-" in out and "mean=[0.485, 0.456, 0.406]" in out

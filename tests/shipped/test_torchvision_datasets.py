@@ -308,7 +308,9 @@ def test_nothing_is_unpickled_before_its_hash_is_right(offer: Offer, tmp_path: P
     folder = tmp_path / "data" / "torchvision" / "cifar10"
     assert not list(folder.glob("*"))
     (folder / "cifar-10-python.tar.gz").write_bytes(bad)
-    with pytest.raises(zoo.DataError, match=r"is not the file that cifar10 needs.* Delete it to have it fetched again"):
+    with pytest.raises(
+        zoo.DataError, match=r"is not the file that small/cifar10 needs.* Delete it to have it fetched again"
+    ):
         zoo.load_dataset("small/cifar10", **places)
     assert [path.name for path in folder.iterdir()] == ["cifar-10-python.tar.gz"]
     (folder / "cifar-10-python.tar.gz").unlink()
@@ -358,7 +360,9 @@ def test_what_is_to_be_got_by_hand_is_said_with_its_source_and_its_place(
     with pytest.raises(zoo.DownloadError) as caught:
         zoo.load_dataset(f"torchvision/{name}", data_dir=tmp_path)
     files = [file.path for file in SPECS[name].files]
-    assert f"Get {', '.join(files)} from {SPECS[name].homepage}, put these files into {tmp_path} " in str(caught.value)
+    told = str(caught.value)
+    assert f"Get {', '.join(files)} from {SPECS[name].homepage} and add them" in told
+    assert f"zoo.data_add('torchvision/{name}', 'FILE')" in told
 
 
 @pytest.mark.parametrize("name", sorted(catalogue.NEEDS))

@@ -174,7 +174,7 @@ def test_without_any_usable_checkpoint_nothing_is_changed(tmp_path, stop_at):
     shutil.rmtree(folder / "checkpoints")
     with pytest.raises(zoo.WeightsError, match="it has none"):
         zoo.resume(folder)
-    with pytest.raises(zoo.WeightsError, match="no run at"):
+    with pytest.raises(zoo.UsageError, match="no run"):
         zoo.resume(tmp_path / "nowhere")
 
 

@@ -30,7 +30,7 @@ sys.exit(main(sys.argv[1:]))
 
 def level(text: str) -> list[str]:
     """Return the lines without what differs from run to run."""
-    text = re.sub(r"\S*runs/\d{8}-\d{6}-", "runs/STAMP-", text)
+    text = re.sub(r"\S*runs/\d{8}-\d{6}-([a-z-]+?)(-\d+)?(?=[;/.\s])", r"runs/STAMP-\1", text)
     return [re.sub(r"\d+([.,]\d+)*", "0", line) for line in text.splitlines()]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from zoo.errors import UsageError
@@ -40,7 +41,9 @@ def read_state(trainer: Trainer, former: Mapping[str, Any] | None = None) -> dic
         "stuck": trainer.watch.stuck,
         "generators": trainer.generators or read_generators(),
     }
-    return {name: copy_state(value, (former or {}).get(name)) for name, value in state.items()}
+    # In an evaluation torch makes tensors that nothing may be written into again.
+    with torch.inference_mode(mode=False):
+        return {name: copy_state(value, (former or {}).get(name)) for name, value in state.items()}
 
 
 def load_state(trainer: Trainer, state: Mapping[str, Any]) -> None:

@@ -354,8 +354,8 @@ KEEP = """
 import sys
 from pathlib import Path
 sys.path[:0] = {paths!r}
-import hashlib, torch, test_files
-split = test_files.keep(Path({folder!r})).train
+import hashlib, torch, test_image_files
+split = test_image_files.keep(Path({folder!r})).train
 images = split[0] if isinstance(split, tuple) else torch.stack([split[place][0] for place in range(len(split))])
 print(hashlib.sha256(images.numpy().tobytes()).hexdigest(), flush=True)
 """
