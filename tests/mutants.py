@@ -290,7 +290,7 @@ MUTANTS = (
         "zoo/training/state.py",
         "trainer.generators or read_generators()",
         "read_generators()",
-        "tests/training/test_resume.py::test_killed_anywhere_and_resumed_is_never_killed[10-drawn-0]",
+        "tests/training/test_resume.py::test_killed_anywhere_and_resumed_is_never_killed",
     ),
     Mutant(
         "the losses of an epoch are forgotten in its middle",
@@ -304,7 +304,7 @@ MUTANTS = (
         "zoo/data/batches.py",
         "self.kept if start == epoch == 0 else None",
         "self.kept if start == 0 else None",
-        "tests/training/test_resume.py::test_killed_anywhere_and_resumed_is_never_killed[10-drawn-0]",
+        "tests/training/test_resume.py::test_killed_anywhere_and_resumed_is_never_killed",
     ),
     Mutant(
         "workers do not read again what they had read",
