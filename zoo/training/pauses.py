@@ -44,6 +44,7 @@ class Pauses:
         self.end = inf if pace.limit is None else self.started + pace.limit.count
         self.last: Path | None = None
         self.stopping: int | None = None
+        self.obeying = False
         self.saved, self.asked, self.began = 0, False, 0.0
         self.state: dict[str, Any] | None = None
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -57,7 +58,7 @@ class Pauses:
         """Let signals be noted while the body runs, so that they end it between two steps."""
         self.trainer.after = self.look
         try:
-            with note_stops(self._note), on_request(self._request):
+            with note_stops(self._note, lambda: self.obeying), on_request(self._request):
                 yield
                 self.finish()
         finally:
@@ -130,6 +131,7 @@ class Pauses:
 
     def stop(self) -> None:
         """Save a checkpoint and end the training; a signal that came is sent again when nobody notes it any more."""
+        self.obeying = True
         self.save(wait=True)
         raise TimeIsUp if self.stopping is None else KeyboardInterrupt
 

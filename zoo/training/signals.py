@@ -20,6 +20,9 @@ SAME_STOP = 1.0
 """Seconds within which further signals mean the first one: people press Ctrl-C twice, and a closed terminal sends
 SIGHUP from more than one side."""
 
+GRACE = 10.0
+"""Seconds that a step may take to come to its end after a signal."""
+
 Handle = Callable[[int, Any], Any]
 
 leave: Callable[[int], object] | None = None
@@ -48,12 +51,21 @@ def defer_signals(*, again: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def note_stops(note: Callable[[int], None]) -> Iterator[None]:
+def note_stops(note: Callable[[int], None], obeyed: Callable[[], bool]) -> Iterator[None]:
     """Let `note` know of the first signal that would stop the body, which is sent again after it; a second one does so.
 
-    A closed terminal sends SIGHUP from more than one side: that is one signal.
+    A closed terminal sends SIGHUP from more than one side: that is one signal. Where `obeyed` is not true GRACE seconds
+    after the first one, the body hangs, a worker that reads for ever say: then that signal stops it where it is.
     """
-    noted, owner = list[tuple[int, float]](), os.getpid()
+    noted, owner, overdue = list[tuple[int, float]](), os.getpid(), threading.Event()
+
+    def remind() -> None:
+        if not obeyed():
+            overdue.set()
+            os.kill(owner, noted[0][0])
+
+    reminder = threading.Timer(GRACE, remind)
+    reminder.daemon = True
 
     def wrap(former: Any) -> Handle:
         def handle(number: int, frame: Any) -> None:
@@ -61,7 +73,11 @@ def note_stops(note: Callable[[int], None]) -> Iterator[None]:
                 _act(former, number, frame)
             elif not noted:
                 noted.append((number, time.monotonic()))
+                reminder.start()
                 note(number)
+            elif overdue.is_set():
+                overdue.clear()
+                _act(former, number, frame)
             elif number == noted[0][0] == getattr(signal, "SIGHUP", 0) and time.monotonic() - noted[0][1] < SAME_STOP:
                 pass
             else:
@@ -75,6 +91,7 @@ def note_stops(note: Callable[[int], None]) -> Iterator[None]:
         with _handling(wrap):
             yield
     finally:
+        reminder.cancel()
         if noted:
             signal.raise_signal(noted[0][0])
 
