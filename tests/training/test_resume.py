@@ -374,3 +374,16 @@ def test_the_command_goes_on_and_prints_what_run_prints(tmp_path, warm_python):
     )
     assert again.returncode == 0 and "already finished: 3 of 3 epochs" in again.stderr
     assert len(json.loads(again.stdout)["history"]) == 3
+
+
+def test_a_resumed_run_that_fails_before_its_next_checkpoint_names_the_one_it_has(tmp_path, stop_at):
+    folder = begin(tmp_path, stop_at)
+
+    def fail(_):
+        raise RuntimeError("the lights went out")
+
+    with pytest.raises(RuntimeError, match="the lights") as caught:
+        zoo.resume(folder, on_epoch=fail)
+    step = find_checkpoint(folder).step
+    assert step > 0 and f"It goes on from step {step} with: zoo resume {folder}" in " ".join(caught.value.__notes__)
+    assert zoo.resume(folder).history

@@ -20,6 +20,7 @@ from zoo.training.signals import TimeIsUp, note_stops, on_request
 from zoo.training.trainer import Trainer
 
 if TYPE_CHECKING:
+    from zoo.training.begun import Begun
     from zoo.training.recording import Recording
 
 log = logging.getLogger("zoo")
@@ -42,7 +43,7 @@ class Pauses:
         recording.pauses = self
         self.started, self.earlier = time.monotonic(), 0.0
         self.end = inf if pace.limit is None else self.started + pace.limit.count
-        self.last: Path | None = None
+        self.has_checkpoint = False
         self.stopping: int | None = None
         self.obeying = False
         self.saved, self.asked, self.began = 0, False, 0.0
@@ -52,6 +53,12 @@ class Pauses:
         every = pace.every
         self.wait = USUAL if every is None else every.count if every.unit == "seconds" else inf
         self.due = self.started + self.wait
+
+    def go_on(self, begun: Begun) -> None:
+        """Count what the run had done and taken before it was resumed; a new run has no checkpoint yet."""
+        self.earlier = begun.checkpoint.seconds
+        if begun.folder is not None:
+            self.saved, self.has_checkpoint = begun.checkpoint.step, True
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -125,7 +132,8 @@ class Pauses:
         if writing is None:
             return
         try:
-            self.last = writing.result()
+            writing.result()
+            self.has_checkpoint = True
         except (ZooError, OSError, MemoryError) as error:
             log.warning("no checkpoint at step %d: %s", self.count_steps(), describe(error))
 
@@ -137,7 +145,7 @@ class Pauses:
 
     def finish(self) -> None:
         """Save the end of a training that has checkpoints, so that it can go on for further epochs."""
-        if self.every is not None or self.last is not None or self.writing is not None:
+        if self.every is not None or self.has_checkpoint or self.writing is not None:
             self.save(wait=True)
 
     def _counts(self) -> bool:

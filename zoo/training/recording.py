@@ -157,7 +157,7 @@ class Recording:
 
     def _describe_checkpoint(self) -> str:
         """Return how a run goes on that has a checkpoint, in words."""
-        if self.pauses is None or self.pauses.last is None or self.record.status == FINISHED:
+        if self.pauses is None or not self.pauses.has_checkpoint or self.record.status == FINISHED:
             return ""
         return f". It goes on from step {self.pauses.saved:,} with: zoo resume {shlex.quote(str(self.folder))}"
 

@@ -192,7 +192,7 @@ def train(
     recording = Recording(request, ready, rehearsal, record)
     pauses = Pauses(trainer, recording, pace)
     if begun is not None:
-        pauses.earlier, pauses.last = begun.checkpoint.seconds, begun.folder
+        pauses.go_on(begun)
     heard = Callbacks(callbacks)
     trainer.on_epoch = recording.follow(trainer, heard.finish_epoch, on_epoch, pauses.finish_epoch)
     with stop_once(), heard.hearing(recording), recording.keeping(trainer), name_memory(plan):
