@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -135,7 +136,8 @@ def find_checkpoint(run: Path) -> Checkpoint:
         for told in damaged:
             log.warning("%s: %s; the run goes on from step %d", run, told, found.step)
         return found
-    raise WeightsError(f"no usable checkpoint in {run}", "; ".join(damaged) or "it has none")
+    fix = f"Begin anew: zoo runs show {shlex.quote(run.name)} has the command"
+    raise WeightsError(f"no usable checkpoint in {run}", "; ".join(damaged) or "it has none", fix)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:

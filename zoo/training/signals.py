@@ -57,15 +57,17 @@ def note_stops(note: Callable[[int], None], obeyed: Callable[[], bool]) -> Itera
     A closed terminal sends SIGHUP from more than one side: that is one signal. Where `obeyed` is not true GRACE seconds
     after the first one, the body hangs, a worker that reads for ever say: then that signal stops it where it is.
     """
-    noted, owner, overdue = list[tuple[int, float]](), os.getpid(), threading.Event()
+    noted, owner = list[tuple[int, float]](), os.getpid()
+    came, ended, overdue = threading.Event(), threading.Event(), threading.Event()
 
     def remind() -> None:
-        if not obeyed():
+        came.wait()
+        if not ended.wait(GRACE) and not obeyed():
             overdue.set()
             os.kill(owner, noted[0][0])
 
-    reminder = threading.Timer(GRACE, remind)
-    reminder.daemon = True
+    # Started here: a handler that starts a thread waits for ever where it interrupted the start of another one.
+    threading.Thread(target=remind, daemon=True).start()
 
     def wrap(former: Any) -> Handle:
         def handle(number: int, frame: Any) -> None:
@@ -73,7 +75,7 @@ def note_stops(note: Callable[[int], None], obeyed: Callable[[], bool]) -> Itera
                 _act(former, number, frame)
             elif not noted:
                 noted.append((number, time.monotonic()))
-                reminder.start()
+                came.set()
                 note(number)
             elif overdue.is_set():
                 overdue.clear()
@@ -91,7 +93,8 @@ def note_stops(note: Callable[[int], None], obeyed: Callable[[], bool]) -> Itera
         with _handling(wrap):
             yield
     finally:
-        reminder.cancel()
+        ended.set()
+        came.set()
         if noted:
             signal.raise_signal(noted[0][0])
 
