@@ -6,7 +6,6 @@ What is foreign in it, the name of a class say, keeps to its line and is escaped
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 
 from zoo.errors import one_line, shorten
 
@@ -44,7 +43,7 @@ def make_table(
     head = f"<thead><tr>{_join('th', heading)}</tr></thead>" if heading else ""
     body = "".join(f"<tr>{_join('td', row)}</tr>" for row in cells[:most])
     more = f"<p>{len(cells):,} rows, the first {most} are shown</p>" if len(cells) > most else ""
-    title = f"<caption{_LEFT}>{escape(one_line(caption))}</caption>" if caption else ""
+    title = f"<caption{_LEFT}>{_escape(one_line(caption))}</caption>" if caption else ""
     return f"<table>{title}{head}<tbody>{body}</tbody></table>{more}"
 
 
@@ -52,12 +51,18 @@ def make_pictures(pictures: Iterable[tuple[str, str]], *, caption: str = "") -> 
     """Return pictures, each an address and the text under it, side by side as HTML."""
     cells = "".join(
         '<div style="display:inline-block;margin:4px;text-align:center;vertical-align:top">'
-        f'<img src="{escape(address)}" style="width:84px;image-rendering:pixelated" alt=""/>'
-        f'<br/><small style="display:inline-block;max-width:96px">{escape(one_line(shorten(text, 60)))}</small></div>'
+        f'<img src="{_escape(address)}" style="width:84px;image-rendering:pixelated" alt=""/>'
+        f'<br/><small style="display:inline-block;max-width:96px">{_escape(one_line(shorten(text, 60)))}</small></div>'
         for address, text in pictures
     )
-    return f"<div>{f'<p>{escape(one_line(caption))}</p>' if caption else ''}{cells}</div>"
+    return f"<div>{f'<p>{_escape(one_line(caption))}</p>' if caption else ''}{cells}</div>"
 
 
 def _join(tag: str, cells: Sequence[object]) -> str:
-    return "".join(f"<{tag}{_LEFT}>{escape(one_line(shorten(str(cell))))}</{tag}>" for cell in cells)
+    return "".join(f"<{tag}{_LEFT}>{_escape(one_line(shorten(str(cell))))}</{tag}>" for cell in cells)
+
+
+def _escape(text: str) -> str:
+    from html import escape  # its table of names takes long to import, and most programs show no HTML
+
+    return escape(text)

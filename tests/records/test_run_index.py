@@ -137,13 +137,16 @@ def damage(index: Path, how: str) -> None:
                 "cut": data[:middle],
                 "a bit": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
                 "noise": os.urandom(1000),
-                "no rows": b"zoo runs 1 00000000\n{}",
-                "newer": data.replace(b"zoo runs 1 ", b"zoo runs 2 ", 1),
+                "a bit at the top": data[:50] + bytes([data[50] ^ 1]) + data[51:],
+                "no rows": b"zoo runs 2 83dcefb7 00000000\n1",
+                "newer": data.replace(b"zoo runs 2 ", b"zoo runs 3 ", 1),
             }[how]
         )
 
 
-@pytest.mark.parametrize("how", ["missing", "empty", "cut", "a bit", "noise", "no rows", "newer", "a folder"])
+@pytest.mark.parametrize(
+    "how", ["missing", "empty", "cut", "a bit", "a bit at the top", "noise", "no rows", "newer", "a folder"]
+)
 def test_an_index_that_cannot_be_used_is_made_anew(runs: Path, how: str, count_reads) -> None:
     first = tell(runs)
     (index,) = find_index()

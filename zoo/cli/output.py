@@ -200,10 +200,10 @@ def write_error(error: ZooError, *, as_json: bool) -> None:
 
 def write_table(rows: Sequence[Sequence[str]], indent: str = "", *, numbers: bool = False) -> None:
     """Print aligned columns; with `numbers`, all but the first to the right. Cells are foreign text: escaped."""
-    if not "".join(cell for row in rows for cell in row).isprintable():
+    if not "".join(map("".join, rows)).isprintable():
         rows = [[escape(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    sides = ["<", *(">" if numbers else "<" for _ in widths[1:])]
-    form = indent + "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=False))
+    sides = ["-", *("" if numbers else "-" for _ in widths[1:])]
+    form = indent + "  ".join(f"%{side}{width}s" for side, width in zip(sides, widths, strict=False))
     if rows:
-        write_result("\n".join(form.format(*row).rstrip() for row in rows))
+        write_result("\n".join([(form % tuple(row)).rstrip() for row in rows]))

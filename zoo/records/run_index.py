@@ -14,8 +14,9 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,20 @@ from typing import Any
 from zoo.errors import SettingError, StorageError
 from zoo.limits import MAX_INDEX
 from zoo.records.run_folder import DAMAGED, RECORD_FILE, RUNNING
-from zoo.records.summary import ROW, Lines, Part, RunSummary, summarise
+from zoo.records.summary import ROW, Part, RunSummary, summarise
 from zoo.storage.files import digest, write_file
 from zoo.storage.folders import zoo_home
-from zoo.storage.reading import explain, read_file
+from zoo.storage.reading import explain, open_regular
 from zoo.version import __version__
 
-FORMAT = 1
+FORMAT = 2
 """The number of the form of an index and of what it keeps of a run."""
 MOST_BEHIND = 32
 """Runs that may have changed since an index was written. Reading so many takes less time than writing it."""
 TICK = 3.0
 """Seconds in which a file can change twice and keep its times: some file systems count in steps of two."""
+HEAD = 100
+"""Bytes of the first line of an index, at most."""
 LONG = 100_000
 """Bytes of the facts of one run that are kept; a record with more is read each time."""
 LEFT_OUT = (
@@ -65,7 +68,33 @@ class _Index:
 
     stamps: Sequence[Stamp] = ()
     rows: Sequence[Row] = ()
-    facts: Lines = field(default_factory=lambda: Lines(b""))
+    facts: _KeptFacts | None = None
+
+
+class _KeptFacts:
+    """The facts of the runs in an index, a line for each, read when one is asked for: most listings ask for none.
+
+    Where they are not as they were written, the records are read again, and the index is made anew.
+    """
+
+    def __init__(self, runs_dir: Path, names: Sequence[str], start: int, checksum: int) -> None:
+        self.runs_dir, self.names, self.start, self.checksum = runs_dir, names, start, checksum
+
+    @cached_property
+    def lines(self) -> Sequence[bytes]:
+        with suppress(OSError, SettingError), open_regular(_find_place(self.runs_dir)) as file:
+            file.seek(self.start)
+            data = file.read(MAX_INDEX)
+            if zlib.crc32(data) == self.checksum:
+                return data.split(b"\n")
+        # Another process may have written another index since this one was read; else it is damaged.
+        index = _read_index(self.runs_dir)
+        is_other = index.facts is not None and index.facts.checksum != self.checksum
+        runs = {run.name: run.facts for run in _list_runs(self.runs_dir, index if is_other else _Index())}
+        return [json.dumps(runs.get(name, {})).encode() for name in self.names]
+
+    def __getitem__(self, number: int) -> bytes:
+        return self.lines[number]
 
 
 def list_runs(runs_dir: Path) -> list[RunSummary]:
@@ -73,8 +102,12 @@ def list_runs(runs_dir: Path) -> list[RunSummary]:
 
     A run is a folder with a record. It is listed as `damaged` where that cannot be read.
     """
+    return _list_runs(runs_dir, _read_index(runs_dir))
+
+
+def _list_runs(runs_dir: Path, index: _Index) -> list[RunSummary]:
     with uncollected():
-        index, now = _read_index(runs_dir), time.time()
+        now = time.time()
         places = {row[0]: place for place, row in enumerate(index.rows)}
         known, fresh = list[int](), list[_Read]()
         for name, stamp in _find_stamps(runs_dir).items():
@@ -85,7 +118,7 @@ def list_runs(runs_dir: Path) -> list[RunSummary]:
                 fresh.append(_read_run(runs_dir, name, stamp, now))
         if len(fresh) + len(places) - len(known) > MOST_BEHIND:
             _write_index(runs_dir, index, known, fresh)
-        parts: list[Part] = [(index.rows[place], index.facts, place) for place in known]
+        parts: list[Part] = [(index.rows[place], index.facts or (), place) for place in known]
         parts += [(read.row, [read.facts], 0) for read in fresh]
         stamps = [*(index.stamps[place] for place in known), *(read.stamp for read in fresh)]
         for number, (row, _, _) in enumerate(parts):
@@ -210,31 +243,35 @@ def _find_place(runs_dir: Path) -> Path:
 def _read_index(runs_dir: Path) -> _Index:
     """Return what is kept of the runs of a folder: nothing where that is missing, damaged or of another form."""
     try:
-        data = read_file(_find_place(runs_dir), MAX_INDEX)
-        start = data.index(b"\n") + 1
-        if data[: start - 1] != _make_head(memoryview(data)[start:]):
+        with open_regular(_find_place(runs_dir)) as file:
+            if os.fstat(file.fileno()).st_size > MAX_INDEX:
+                return _Index()
+            head, first = file.readline(HEAD), file.readline()
+        facts_checksum = int(head[-9:], 16)
+        if head != _make_head(first, facts_checksum):
             return _Index()
-        end = data.index(b"\n", start)
-        kept = json.loads(data[start:end])
-        stamps = list(zip(*[iter(kept["stamps"])] * 4, strict=True))
+        kept = json.loads(first)
+        stamps, rows = list(zip(*[iter(kept["stamps"])] * 4, strict=True)), kept["rows"]
+        names = [row[0] for row in rows]
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SettingError):
         return _Index()
-    return _Index(stamps, kept["rows"], Lines(data, end + 1))
+    return _Index(stamps, rows, _KeptFacts(runs_dir, names, len(head) + len(first), facts_checksum))
 
 
-def _make_head(rest: bytes | memoryview) -> bytes:
-    """Return the first line of an index, from which the others can be told to be whole."""
-    return f"zoo runs {FORMAT} {zlib.crc32(rest):08x}".encode()
+def _make_head(first: bytes, facts_checksum: int) -> bytes:
+    """Return the first line of an index, from which the others can be told to be whole: the next one, and the facts."""
+    return f"zoo runs {FORMAT} {zlib.crc32(first):08x} {facts_checksum:08x}\n".encode()
 
 
 def _write_index(runs_dir: Path, index: _Index, known: Sequence[int], fresh: Sequence[_Read]) -> None:
     """Keep what is known of the runs; where `ZOO_HOME` cannot be written, the next command finds it out again."""
     stamps = [*(index.stamps[place] for place in known), *(read.stamp for read in fresh)]
     rows = [*(index.rows[place] for place in known), *(read.row for read in fresh)]
-    lines = [*(index.facts.lines[place] for place in known), *(read.facts for read in fresh)]
-    first = json.dumps({"stamps": [part for stamp in stamps for part in stamp], "rows": rows})
-    rest = b"\n".join([first.encode(), *lines])
+    lines = [*((index.facts or ())[place] for place in known), *(read.facts for read in fresh)]
+    kept = json.dumps({"stamps": [part for stamp in stamps for part in stamp], "rows": rows})
+    first, facts = f"{kept}\n".encode(), b"\n".join(lines)
     with suppress(OSError, StorageError, SettingError):
         place = _find_place(runs_dir)
         place.parent.mkdir(parents=True, exist_ok=True)
-        write_file(place, _make_head(rest) + b"\n" + rest, what="the index of the runs")
+        head = _make_head(first, zlib.crc32(facts))
+        write_file(place, [head, first, facts], what="the index of the runs")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ MAX_DOTS_SQUARED = 4_000_000
 
 def read_toml(path: Path, most: int) -> dict[str, Any]:
     """Return the tables of a file of at most `most` bytes; raise ValueError, with the reason, where there are none."""
+    import tomllib  # most commands find in the index what the manifests say
+
     try:
         text = read_file(path, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
