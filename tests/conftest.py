@@ -31,6 +31,11 @@ for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
     os.environ.pop(name, None)
 sys.dont_write_bytecode = False
 
+# A job in the background of a script ignores SIGINT, one under nohup SIGHUP, and what tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 ROOT = Path(__file__).parent.parent
 # What hypothesis remembers stays where git ignores it, whatever folder a test is in.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".hypothesis"))
@@ -44,7 +49,7 @@ METRICS = [
     *(f"{score}-{mean}" for score in ("precision", "recall") for mean in MEANS),
     "top-k",
 ]
-SETTINGS = ("ZOO_DATA_DIR", "ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_OFFLINE", "ZOO_DEBUG")
+SETTINGS = ("ZOO_DATA_DIR", "ZOO_PLUGINS", "ZOO_DISABLE_PLUGINS", "ZOO_OFFLINE", "ZOO_MIRROR", "ZOO_DEBUG")
 
 
 def _forbid_skip(report: Any) -> None:

@@ -380,7 +380,7 @@ def main(numbers: Sequence[int]) -> int:
         copy = Path(folder)
         copy_tree(copy)
         print("without a mutant ...", flush=True)
-        if code := run_tests(copy, sorted({mutant.test for _, mutant in chosen})):
+        if code := run_tests(copy, sorted({mutant.test for _, mutant in chosen}), told=True):
             print(f"the tests fail without a mutant (exit code {code}): nothing can be told", file=sys.stderr)
             return len(chosen)
         for number, mutant in chosen:
@@ -413,8 +413,11 @@ def copy_tree(target: Path) -> None:
             shutil.copy(source, target / part)
 
 
-def run_tests(copy: Path, tests: Sequence[str]) -> int:
-    """Run tests in the copy, until the first failure; return pytest's exit code: 0 passed, 1 failed."""
+def run_tests(copy: Path, tests: Sequence[str], told: bool = False) -> int:
+    """Run tests in the copy, until the first failure; return pytest's exit code: 0 passed, 1 failed.
+
+    `told` prints what pytest says of a failure.
+    """
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, (copy, copy / "plugins"))),
@@ -433,7 +436,10 @@ def run_tests(copy: Path, tests: Sequence[str]) -> int:
         "no:cacheprovider",
         *tests,
     ]
-    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, check=False, timeout=900).returncode
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=1800)
+    if told and done.returncode:
+        print(done.stdout[-3000:], done.stderr[-1000:], sep="\n", file=sys.stderr)
+    return done.returncode
 
 
 if __name__ == "__main__":

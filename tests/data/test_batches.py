@@ -401,6 +401,35 @@ def test_a_worker_killed_while_the_model_computes_is_reported():
             threading.Event().wait(30)
 
 
+def test_a_worker_that_hangs_is_ended_and_told(monkeypatch):
+    monkeypatch.setattr(workers_module, "SLICE", 0.1)
+    monkeypatch.setattr(workers_module, "PATIENCE", 0.3)
+    batches = loader_batches(with_bad(lambda: threading.Event().wait(), 17), 2)
+    with pytest.raises(WorkerError, match=r"dataset 'pets': its data workers hang: nothing came for \d") as caught:
+        list(batches.epoch(0))
+    assert caught.value.exit_code == 10 and multiprocessing.active_children() == []
+    del caught  # it holds what torch made, which would end its workers once more in another test
+
+
+def test_a_worker_that_is_slow_is_waited_for(monkeypatch):
+    monkeypatch.setattr(workers_module, "SLICE", 0.01)
+    ready, looks = multiprocessing.Event(), []
+    real = torch.utils.data.dataloader._BaseDataLoaderIter.__next__
+
+    def look(self):
+        try:
+            return real(self)
+        except RuntimeError:
+            looks.append(True)
+            if len(looks) == 7:
+                ready.set()
+            raise
+
+    monkeypatch.setattr(torch.utils.data.dataloader._BaseDataLoaderIter, "__next__", look)
+    found = loader_batches(with_bad(lambda: (torch.zeros(1, 2, 2), int(not ready.wait())), 5), 2).epoch(0)
+    assert sum(len(inputs) for inputs, _ in found) == 40 and len(looks) >= 7
+
+
 @pytest.mark.parametrize("method", ["_reset", "_shutdown_workers"])
 def test_no_worker_is_left_where_torch_tells_of_a_dead_one_early_or_late(monkeypatch, method):
     # As its signal handler does when a worker dies while the iterator is made, or while the others are being ended.
@@ -422,13 +451,13 @@ def test_no_worker_is_left_where_torch_tells_of_a_dead_one_early_or_late(monkeyp
 
 
 def test_a_broken_connection_to_a_worker_is_reported(monkeypatch):
-    def broken():
+    def broken(self):
         raise ConnectionResetError("Connection reset by peer")
         yield
 
     monkeypatch.setattr(workers_module, "SIGNAL_WAIT", 0)
+    monkeypatch.setattr(DataLoader, "__iter__", broken)
     batches = loader_batches(with_bad(raise_error), 0)
-    batches.loader = broken()
     with pytest.raises(WorkerError, match="Connection reset by peer"):
         list(batches.epoch(0))
 

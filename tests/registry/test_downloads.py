@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from hostile import DATA, ENDLESS, HALF, PROCESSES, Server
 
-from zoo.errors import DataError, DownloadError, StorageError, ZooError
+from zoo.errors import DataError, DownloadError, SettingError, StorageError, ZooError
 from zoo.registry import downloads, pace, parts, transfers, unpacking, verification
 from zoo.registry.downloads import fetch_files
 from zoo.registry.specs import FileSpec
@@ -220,6 +220,30 @@ def test_the_next_source_is_used_and_told(server: Server, root: Path) -> None:
     fetch(root, spec(server.url("wrong-byte"), server.url("ok")), report=lines.append)
     assert (root / "things/a.bin").read_bytes() == DATA
     assert lines == [f"downloading a.bin (0.3 MB) from 127.0.0.1:{server.server_port}"] * 2
+
+
+def test_a_mirror_of_ones_own_is_asked_first_and_believed_no_more_than_others(
+    server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = spec(server.url("ok"), path="things/a b.bin")
+    server.files["a%20b.bin"] = DATA
+    monkeypatch.setenv("ZOO_MIRROR", f"{server.url('empty')} {server.url('mine')}/")
+    fetch(root, declared)
+    assert server.asked == ["a%20b.bin"] and server.proxied == ["empty/things"]
+    # What only people can get may lie there too, and a wrong file costs no more than a question.
+    (root / "things/a b.bin").unlink()
+    fetch(root, spec(path="things/a b.bin"))
+    server.files["a%20b.bin"] = DATA[::-1]
+    (root / "things/a b.bin").unlink()
+    fetch(root, declared)
+    assert server.asked[-1] == "ok" and (root / "things/a b.bin").read_bytes() == DATA
+    (root / "things/a b.bin").unlink()
+    asked = len(server.asked)
+    assert "offline and not there" in fail(DownloadError, root, declared, offline=True)
+    for wrong in ("mirror.example.org", "http://mirror.example.org", "https://a.org/?x=", "file:///srv/data"):
+        monkeypatch.setenv("ZOO_MIRROR", wrong)
+        assert fail(SettingError, root, declared).startswith("ZOO_MIRROR: expected addresses")
+    assert len(server.asked) == asked
 
 
 def test_one_error_names_every_source_and_every_file_to_get(server: Server, root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from functools import partial
 
@@ -238,15 +239,18 @@ def get(splits, /, *, root):
 
 
 def test_a_broken_sample_of_any_split_is_named_before_the_first_step(tmp_path):
-    for name in ("train", "test"):
-        parts = {key: Counted(broken=17 if key == name else None) for key in ("train", "test")}
+    # The second is not in the first batch: it is read for the statistics of the data.
+    for name, sample in itertools.product(("train", "test"), (17, 35)):
+        parts = {key: Counted(broken=sample if key == name else None) for key in ("train", "test")}
         registry = zoo.Registry.discover()
         splits = zoo.DataSplits(**parts, class_names=["a", "b"])
         registry.add(zoo.DatasetSpec(name="broken", factory=partial(get, splits)), plugin="own")
         seen = []
-        with pytest.raises(zoo.DataError, match=r"dataset 'broken': sample 17.*OSError: not there"):
-            zoo.run("baseline", "broken", epochs=1, registry=registry, runs_dir=tmp_path, on_epoch=seen.append)
-        assert not seen
+        with pytest.raises(zoo.DataError, match=rf"dataset 'broken'.*: sample {sample}.*OSError: not there") as caught:
+            zoo.run(
+                "baseline", "broken", epochs=1, batch_size=8, registry=registry, runs_dir=tmp_path, on_epoch=seen.append
+            )
+        assert not seen and str(caught.value).count("sample") == 1
 
 
 def test_scores_that_no_file_can_hold_are_found_before_the_first_step(tmp_path):

@@ -313,9 +313,9 @@ pauses.Pauses.look = send
 """
 
 
-def start_command(python, tmp_path, signals, *arguments):
+def start_command(python, tmp_path, signals, *arguments, more=""):
     numbers = {step: list(map(int, some)) for step, some in signals.items()}
-    code = f"SIGNALS = {numbers!r}\n{CHILD}\nfrom zoo.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    code = f"SIGNALS = {numbers!r}\n{CHILD}\n{more}\nfrom zoo.cli.main import main\nsys.exit(main(sys.argv[1:]))"
     command = ["run", "--model", "relu-mlp", "--dataset", "shapes", "--dataset-param", "train_size=200"]
     settings = ["--epochs", "3", "--batch-size", "20", "--threads", "1", "--runs-dir", str(tmp_path)]
     return subprocess.run(
@@ -349,6 +349,45 @@ def test_the_second_signal_ends_at_once_and_leaves_whole_checkpoints(tmp_path, w
 def test_a_terminal_that_closes_is_one_signal(tmp_path, warm_python):
     done = start_command(warm_python, tmp_path, {14: [signal.SIGHUP, signal.SIGHUP]})
     assert done.returncode == 129 and find_checkpoint(next(tmp_path.iterdir())).step == 13
+
+
+PAUSE = """
+import subprocess, time
+from zoo.training import signals
+signals.GRACE = 2.0
+def pause(number, seconds):
+    if number:
+        os.kill(os.getpid(), number)
+    wake = "until grep -q 'State:.T' /proc/$0/status; do sleep 0.05; done; sleep $1; kill -CONT $0"
+    with subprocess.Popen(["sh", "-c", wake, str(os.getpid()), str(seconds)]):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(0.3)  # the rest of the step
+PAUSED = [0]
+def stop(self):
+    PAUSED[0] += 1
+    if PAUSED[0] == 14:
+        pause(NUMBER, SECONDS)
+    earlier(self)
+earlier, pauses.Pauses.look = pauses.Pauses.look, stop
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="it looks into /proc for a process that is stopped")
+@pytest.mark.parametrize(("number", "seconds", "code"), [(0, 0.1, 0), (int(signal.SIGTERM), 2.5, 143)])
+def test_the_time_in_which_the_whole_program_is_stopped_is_nobodys_fault(tmp_path, warm_python, number, seconds, code):
+    """As by Ctrl-Z and fg. A signal before it leaves the step its whole time afterwards."""
+    lines = f"NUMBER, SECONDS = {number}, {seconds}\n{PAUSE}"
+    done = start_command(warm_python, tmp_path, {}, more=lines)
+    assert done.returncode == code, done.stderr
+    folder = next(tmp_path.iterdir())
+    if code:
+        assert find_checkpoint(folder).step == 13 and "It goes on from step 13" in done.stderr
+        return
+    whole = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "whole", **{**OPTIONS, "momentum": 0.0})
+    record = read_record(folder / "run.json")
+    assert drop_seconds(record.history) == drop_seconds(whole.history)
+    assert min(part for epoch in record.history for part in epoch["seconds"].values()) >= 0 <= record.seconds
 
 
 def test_a_request_saves_a_checkpoint_and_the_training_goes_on(tmp_path, warm_python):

@@ -268,7 +268,8 @@ class LoaderBatches:
         self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
         order: Iterable[Sequence[int]] = self.sampler if self.augment else repeat(())
         with name_dead_worker(self.reader.name):
-            for batch, indices in islice(zip(read_from(self.loader), order, strict=False), again, None):
+            read = read_from(self.loader, max(self.sampler.sizes))
+            for batch, indices in islice(zip(read, order, strict=False), again, None):
                 yield self._prepare(batch, indices, epoch, noted=epoch == 0)
 
     def first(self) -> Batch:

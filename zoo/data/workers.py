@@ -18,13 +18,26 @@ from zoo.errors import WorkerError, describe, quote
 
 SIGNAL_WAIT = 1
 """Seconds to wait for the system to tell that a worker process ended."""
+TIMED_OUT = "DataLoader timed out"
+"""How torch begins to say so."""
 END_WAIT = 0.2
 """Seconds that each worker has to end by itself."""
+SLICE = 5
+"""Seconds of one look for a batch. Waiting is counted in these: the time in which the whole program is stopped, by
+Ctrl-Z say, counts as one of them at most."""
+PATIENCE = 120
+"""Seconds without a batch after which a worker counts as hanging; a batch of more samples has a second for each."""
 
 
-def read_from(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Yield what the loader gives, and end its workers when the caller takes no more."""
+def read_from(loader: DataLoader[Any], samples: int = 1) -> Iterator[Any]:
+    """Yield what the loader gives, and end its workers when the caller takes no more; `samples` are in a batch at most.
+
+    Raises:
+        RuntimeError: torch tells of a worker that died, or nothing came for PATIENCE seconds.
+    """
     others = set(active_children())
+    if loader.num_workers:
+        loader.timeout = SLICE
     try:
         batches = iter(loader)
     except RuntimeError as error:
@@ -35,7 +48,7 @@ def read_from(loader: DataLoader[Any]) -> Iterator[Any]:
         raise
     workers = set(active_children()) - others
     try:
-        yield from batches
+        yield from _await(batches, max(PATIENCE, samples))
     except (OSError, EOFError) as error:
         # A worker that dies while it hands over a batch breaks the connection first. torch reports its death from a
         # signal handler a moment later: waiting here lets that error be raised here and not in a later line.
@@ -48,6 +61,25 @@ def read_from(loader: DataLoader[Any]) -> Iterator[Any]:
             # torch told of a worker that had died just while the others were being ended. It tells of it once.
             _end(batches, workers)
             raise
+
+
+def _await(batches: Iterator[Any], seconds: float) -> Iterator[Any]:
+    """Yield the batches; raise RuntimeError where one of them is waited for longer than that."""
+    waited = 0
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            waited += SLICE
+            if TIMED_OUT not in str(error):
+                raise
+            if waited >= seconds:
+                raise RuntimeError(f"{TIMED_OUT}: nothing came for {waited} s") from error
+        else:
+            waited = 0
+            yield batch
 
 
 def leave_stops(worker: int) -> None:
@@ -88,13 +120,16 @@ def _hurry() -> Iterator[None]:
 
 @contextmanager
 def name_dead_worker(dataset: str) -> Iterator[None]:
-    """Raise WorkerError where torch tells that a worker process died.
+    """Raise WorkerError where torch tells that a worker process died, or hangs.
 
     It tells so from a signal handler: the error may come out of any line of the main thread, not of the loader only.
     """
     try:
         yield
     except RuntimeError as error:
+        if str(error).startswith(TIMED_OUT):
+            what, why = f"dataset {quote(dataset)}: its data workers hang", str(error).removeprefix(f"{TIMED_OUT}: ")
+            raise WorkerError(what, why, "Use workers=0, where Ctrl-C ends it, to see which sample") from error
         if "DataLoader worker" not in str(error):
             raise
         fix = "Use workers=0, or free memory"

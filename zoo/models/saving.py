@@ -121,6 +121,8 @@ def take_images(split: Split, count: int) -> list[Tensor]:
         try:
             images.append(read_image(split, place).unsqueeze(0))
         except Exception as error:
+            if isinstance(error, DataError) and "sample" in error.what:
+                raise  # it says already where that is
             raise DataError(f"sample {place} cannot be read", describe(error)) from error
     forms = dict.fromkeys((image.shape, image.dtype) for image in images)
     return [torch.cat([image for image in images if (image.shape, image.dtype) == form]) for form in forms]

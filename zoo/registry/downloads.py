@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from zoo.errors import DownloadError, StorageError
+from zoo.registry.mirrors import list_mirrors, place_on
 from zoo.registry.parts import Part, find_parts, make_key, remove_old_parts
 from zoo.registry.specs import FileSpec
 from zoo.registry.transfers import SourceError, download, name_host
@@ -41,6 +42,7 @@ def fetch_files(
 ) -> None:
     """Fetch the missing files of data set `name` into `root`, and verify those that are there.
 
+    Mirrors of the user's own are asked first, see `zoo.registry.mirrors`.
     Files that are there are only read. What came of a file before a download broke off is kept beside its place, and
     not asked for again. `report` gets a line when a download starts. `homepage` is where an error tells people to get
     what cannot be fetched.
@@ -49,25 +51,27 @@ def fetch_files(
         DataError: a file is there but is not the one declared, or does not unpack to what is; it is never replaced.
         DownloadError: a file is missing and `offline`, or no source has it.
         StorageError: a file cannot be read or written, or the disk is too small.
+        SettingError: a mirror is no address.
     """
-    root = root.absolute()
+    root, mirrors = root.absolute(), list_mirrors()
     missing = [file for file in files if not _is_there(file, root, name)]
     what, paths, by_hand = f"cannot download {name}", [file.path for file in missing], BY_HAND.format(name)
     if offline and missing:
         fix = f"Run with offline=False, or get them and {by_hand}"
-        fix = fix if any(file.urls for file in missing) else f"Get them and {by_hand}"
+        fix = fix if mirrors or any(file.urls for file in missing) else f"Get them and {by_hand}"
         raise DownloadError(what, f"offline and not there: {', '.join(paths)} in {root}", fix)
     _check_space(missing, root)
     useless: dict[str, SourceError] = {}
     for number, file in enumerate(missing):
         # A link in the place of the file gives way; folders may be links to another disk.
         path = (root / file.path).parent.resolve() / Path(file.path).name
+        urls = [*(place_on(mirror, file.path) for mirror in mirrors), *file.urls]
         # Not beside the file: a data folder may be read-only, and holds nothing but data.
         held = zoo_home() / "locks" / f"{hashlib.sha256(bytes(path)).hexdigest()[:32]}.lock"
         waiting = f"waiting for another process that fetches {path.name}"
         with lock(held, timeout=LOCK_TIMEOUT, wait=partial(report, waiting)):
             # The lock only saves work: another process may have fetched the file, and never shows half of one.
-            causes = [] if _is_there(file, root, name) else _try_sources(file, path, useless, report)
+            causes = [] if _is_there(file, root, name) else _try_sources(file, urls, path, useless, report)
         if causes:
             why = f"{file.path}: {'; '.join(causes)}"
             where = "elsewhere" if file.urls or not homepage else f"from {homepage}"
@@ -102,12 +106,14 @@ def _check_space(files: Sequence[FileSpec], root: Path) -> None:
             raise StorageError(f"cannot download into {root}", why, ELSEWHERE)
 
 
-def _try_sources(file: FileSpec, path: Path, useless: dict[str, SourceError], report: Report) -> list[str]:
+def _try_sources(
+    file: FileSpec, urls: Sequence[str], path: Path, useless: dict[str, SourceError], report: Report
+) -> list[str]:
     """Try the sources in turn; return why each failed, or nothing. Hosts that are down are noted in `useless`."""
     check_writable(path.parent, fix=ELSEWHERE)
     remove_old_parts(path.parent)
     causes = []
-    for url in file.urls:
+    for url in urls:
         host = name_host(url)
         try:
             if host in useless:

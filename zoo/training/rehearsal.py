@@ -103,7 +103,10 @@ def _measure(plan: Plan, ready: Preparation) -> SampleFacts:
     try:
         return measure_samples(ready.preprocess, ready.splits.train, ready.splits.validation or ready.splits.test)
     except DataError as error:
-        raise DataError(f"dataset {quote(plan.dataset.name)}: {error.what}", error.why, error.fix) from error
+        name = f"dataset {quote(plan.dataset.name)}"
+        if error.what.startswith(name):
+            raise
+        raise DataError(f"{name}: {error.what}", error.why, error.fix) from error
 
 
 def _list_batches(ready: Preparation) -> dict[str, Any]:

@@ -22,6 +22,7 @@ SIGHUP from more than one side."""
 
 GRACE = 10.0
 """Seconds that a step may take to come to its end after a signal."""
+GRACE_PARTS = 20
 
 Handle = Callable[[int, Any], Any]
 
@@ -62,7 +63,8 @@ def note_stops(note: Callable[[int], None], obeyed: Callable[[], bool]) -> Itera
 
     def remind() -> None:
         came.wait()
-        if not ended.wait(GRACE) and not obeyed():
+        # In parts: while the whole process is stopped, by Ctrl-Z say, the step cannot come to its end either.
+        if not any(ended.wait(GRACE / GRACE_PARTS) for _ in range(GRACE_PARTS)) and not obeyed():
             overdue.set()
             os.kill(owner, noted[0][0])
 

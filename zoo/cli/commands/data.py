@@ -44,7 +44,8 @@ def list_command(names: Sequence[str], data_dir: str | None, discover: Discover,
 def fetch_command(names: Sequence[str], discover: Discover, as_json: bool, **places: Any) -> None:
     """Fetch the files of data sets that are missing, and verify all of them.
 
-    A download that broke off goes on where it was. HTTP_PROXY, HTTPS_PROXY and NO_PROXY are followed.
+    A download that broke off goes on where it was. HTTP_PROXY, HTTPS_PROXY and NO_PROXY are followed,
+    and ZOO_MIRROR names data folders on servers of your own, which are asked first.
     """
     from zoo.registry.fetching import data_fetch
 
