@@ -112,6 +112,7 @@ def test_a_broken_plugin_says_nothing_into_the_line(capsys, monkeypatch, place):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.promise("P6")
 def test_nothing_heavy_is_imported(place):
     code = (
         "import sys; from zoo.cli.main import main; code = main([]);"

@@ -141,6 +141,7 @@ def test_list_reads_no_file_and_asks_for_none(call: Call, server: Server, monkey
     assert "no files" in call("list", "made")[0]
 
 
+@pytest.mark.promise("P4")
 def test_verify_finds_a_byte(call: Call) -> None:
     images, labels = place("data/things/raw/images", DATA), place("data/things/raw/labels", LABELS)
     for path in (images, labels):
@@ -183,6 +184,7 @@ def test_verify_names_what_is_missing_of_what_was_named(call: Call) -> None:
     )
 
 
+@pytest.mark.promise("P4")
 @pytest.mark.parametrize("move", [False, True])
 @pytest.mark.parametrize("labels", [LABELS, PACKED])
 def test_add_knows_files_by_their_content(call: Call, move: bool, labels: bytes) -> None:
@@ -256,6 +258,7 @@ def test_a_file_that_changes_while_it_is_copied_is_not_added(call: Call, monkeyp
         assert found() == [] and given.exists()
 
 
+@pytest.mark.promise("P7")
 def test_remove_stays_in_the_data_folder(call: Call) -> None:
     outside = [place("outside/raw/images", DATA), place("outside/victim", LABELS)]
     Path("data").mkdir()
@@ -315,6 +318,7 @@ def test_python_gives_what_the_commands_print(call: Call, manifest: str) -> None
         zoo.data_fetch("things", data_dir="elsewhere", offline=True, plugins=[manifest])
 
 
+@pytest.mark.promise("P6")
 @pytest.mark.slow
 def test_nothing_of_it_imports_torch(manifest: str) -> None:
     place("images", DATA)

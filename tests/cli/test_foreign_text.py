@@ -9,6 +9,8 @@ import pytest
 
 from zoo.cli.main import main
 
+pytestmark = pytest.mark.promise("P10")
+
 EVIL = "a\x1b[31m\r\nQ\x9b\u202e"
 PLUGIN = """
 import torch, zoo

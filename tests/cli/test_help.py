@@ -45,6 +45,7 @@ def test_help_of_a_command_is_its_help_page(capsys, words):
     assert "required]  [required" not in " ".join(page.split(" "))
 
 
+@pytest.mark.promise("P13")
 @pytest.mark.parametrize("columns", [32, 40, 60, 130])
 @pytest.mark.parametrize("words", PAGES, ids=" ".join)
 def test_pages_fit_their_terminal(capsys, monkeypatch, columns, words):
@@ -77,11 +78,13 @@ def test_a_terminal_has_colours():
     assert in_terminal("nosuch").startswith("\x1b[31m\x1b[1mError:\x1b[0m no command 'nosuch'")
 
 
+@pytest.mark.promise("P13")
 @pytest.mark.parametrize("settings", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"NO_COLOR": "1", "FORCE_COLOR": "1"}])
 def test_a_terminal_that_wants_none_has_none(settings):
     assert "\x1b" not in in_terminal("--help", **settings) + in_terminal("nosuch", **settings)
 
 
+@pytest.mark.promise("P13")
 def test_what_is_no_terminal_has_none_unless_it_is_forced(capsys, monkeypatch):
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)

@@ -98,6 +98,7 @@ def test_run_json_is_one_object_and_equals_the_api(capsys, tmp_path):
     assert result.run != Path(printed["run"])
 
 
+@pytest.mark.promise("P10")
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
@@ -133,6 +134,7 @@ def test_a_mistake_is_one_line_and_a_code(capsys, arguments, code, line):
     assert len(err.splitlines()) == 1 and line in err
 
 
+@pytest.mark.promise("P10")
 def test_every_problem_has_a_line(capsys):
     arguments = "run --model baselin --dataset shape --metric acuracy --epochs -1 --lr nan --seed 1.5"
     assert main(arguments.split()) == 2
@@ -140,6 +142,7 @@ def test_every_problem_has_a_line(capsys):
     assert [line.split()[1] for line in lines] == ["no", "no", "no", "epochs:", "lr:", "seed:"]
 
 
+@pytest.mark.promise("P10")
 def test_with_json_an_error_is_one_object(capsys):
     assert main(["run", "--json", "--device", "gpu"]) == 2
     out, err = capsys.readouterr()
@@ -155,6 +158,7 @@ def test_a_bad_environment_variable_is_named(capsys, monkeypatch):
     assert "ZOO_OFFLINE: expected 1, true" in capsys.readouterr().err
 
 
+@pytest.mark.promise("P10")
 def test_a_bug_of_ours_is_one_line_and_a_log(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("zoo.training.run.run", lambda **_: {}["surprise"])
@@ -167,6 +171,7 @@ def test_a_bug_of_ours_is_one_line_and_a_log(capsys, monkeypatch, tmp_path):
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.promise("P10")
 def test_debug_shows_the_traceback_of_an_error(capsys, monkeypatch):
     monkeypatch.setenv("ZOO_DEBUG", "1")
     assert main(["run", "--model", "x"]) == 2
@@ -261,6 +266,7 @@ def test_plugins_names_what_is_there(capsys, tmp_path):
     assert capsys.readouterr().err == "Error: no plugin named 'mines'. Did you mean 'mine'?\n"
 
 
+@pytest.mark.promise("P6")
 @pytest.mark.parametrize("arguments", ["--help", "--version", "list", "list --json", "show fashionmnist", "run --help"])
 def test_looking_imports_nothing_heavy(arguments):
     code = (
@@ -291,6 +297,7 @@ def test_the_table_of_commands_is_their_own_help():
         assert command.help.split("\n\n")[0].replace("\n", " ") == line
 
 
+@pytest.mark.promise("P13")
 def test_stdout_closed_or_full_is_an_error_where_it_is_the_product():
     for redirect in ("list >&-", "list > /dev/full", "--help > /dev/full"):
         done = subprocess.run(
@@ -300,6 +307,7 @@ def test_stdout_closed_or_full_is_an_error_where_it_is_the_product():
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.promise("P13")
 @pytest.mark.parametrize("argument", ["list", "--help"])
 def test_a_reader_that_goes_away_is_no_error_message(argument):
     reader, writer = os.pipe()
@@ -311,6 +319,7 @@ def test_a_reader_that_goes_away_is_no_error_message(argument):
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.promise("P13")
 @pytest.mark.slow
 @pytest.mark.parametrize("redirect", ["2>&-", "2> /dev/full"])
 def test_stderr_closed_or_full_does_not_stop_a_run(redirect):
@@ -319,6 +328,7 @@ def test_stderr_closed_or_full_does_not_stop_a_run(redirect):
     assert done.returncode == 0 and set(json.loads(done.stdout)) == KEYS
 
 
+@pytest.mark.promise("P13")
 def test_an_ascii_terminal_gets_replacements(tmp_path):
     (tmp_path / "registry.toml").write_text(
         "schema = 1\n[models.x]\nfactory = 'a:b'\ndescription = 'größer'\n", encoding="utf-8"
@@ -332,6 +342,7 @@ def test_an_ascii_terminal_gets_replacements(tmp_path):
     assert done.returncode == 0 and b"gr??er" in done.stdout
 
 
+@pytest.mark.promise("P13")
 @pytest.mark.slow
 def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(warm_python):
     arguments = ["run", "--epochs", "2", "--dataset-param", "train_size=20000"]
@@ -363,6 +374,7 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(warm_python):
     assert "Warning" not in text and "loss 0.0000" not in text
 
 
+@pytest.mark.promise("P12")
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_during_training_ends_it_with_one_line_and_keeps_what_was_done(tmp_path, number, code):
@@ -389,6 +401,7 @@ def test_a_signal_during_training_ends_it_with_one_line_and_keeps_what_was_done(
     assert zoo.verify(folder).checks["golden samples"].startswith("8 replayed")
 
 
+@pytest.mark.promise("P12")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_while_the_command_line_is_read_ends_the_program_likewise(monkeypatch, capsys, number, code):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -402,6 +415,7 @@ def test_a_signal_while_the_command_line_is_read_ends_the_program_likewise(monke
     assert capsys.readouterr().err == "Stopped.\n"
 
 
+@pytest.mark.promise("P12")
 def test_a_program_under_nohup_goes_on_ignoring_its_terminal():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     assert main(["list"]) == 0

@@ -15,6 +15,8 @@ import pytest
 import zoo
 from zoo.cli.main import main
 
+pytestmark = pytest.mark.promise("P13")
+
 # Prints in every way there is, at its top and wherever zoo calls it.
 LOUD = """
 import ctypes, os, subprocess, sys

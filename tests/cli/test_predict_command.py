@@ -239,6 +239,7 @@ def test_rows_come_while_later_images_are_not_there_yet(weights, pictures, warm_
     assert read_rows(rest.decode())[0][:2] == ("-", label)
 
 
+@pytest.mark.promise("P13")
 @pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error_message(weights, pictures, warm_python):
     for number in range(64, 70):
@@ -253,6 +254,7 @@ def test_a_reader_that_goes_away_is_no_error_message(weights, pictures, warm_pyt
     assert (process.returncode, err) == (141, b"")
 
 
+@pytest.mark.promise("P10")
 @pytest.mark.parametrize("form", ["plain", "--json", "--csv"])
 def test_bad_images_are_named_and_the_others_predicted(capsys, weights, pictures, form):
     (pictures / "05.png").write_text("hello")
@@ -450,6 +452,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.promise("P10")
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_ends_every_command_with_one_line(capsys, weights, pictures, damage):
     Path("bad.safetensors").write_bytes(DAMAGES[damage](weights))
@@ -486,6 +489,7 @@ def test_verify_tells_tensors_classes_and_params_that_were_changed(capsys, weigh
         capsys.readouterr()
 
 
+@pytest.mark.promise("P11")
 @pytest.mark.parametrize("form", ["plain", "--json", "--csv"])
 def test_probabilities_that_are_no_numbers_are_never_printed(capsys, weights, pictures, form):
     predictor = zoo.load(weights)
@@ -581,6 +585,7 @@ def test_the_size_of_a_file_does_not_matter(capsys):
     assert f"1 with {2**33:,} values" in capsys.readouterr().out
 
 
+@pytest.mark.promise("P6")
 def test_show_of_weights_imports_nothing_heavy(weights):
     code = (
         "import sys; from zoo.cli.main import main; code = main(sys.argv[1:]);"

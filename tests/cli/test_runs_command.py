@@ -108,6 +108,7 @@ def test_nothing_is_removed_unless_somebody_says_yes(runs: Path, capsys) -> None
     assert [path.name for path in runs.iterdir()] == ["second"]
 
 
+@pytest.mark.promise("P13")
 @pytest.mark.parametrize("stdin", ["closed", "/dev/null"])
 def test_nobody_is_asked(runs: Path, warm_python: str, stdin: str) -> None:
     """It ends at once, also where nobody can answer."""
@@ -117,6 +118,7 @@ def test_nobody_is_asked(runs: Path, warm_python: str, stdin: str) -> None:
     assert done.returncode == 2 and "Say --yes to remove that" in done.stderr and done.stdout == ""
 
 
+@pytest.mark.promise("P6")
 def test_listing_imports_nothing_heavy_and_writes_no_line_that_drives_a_terminal(runs: Path) -> None:
     (runs / "first").rename(runs / "a\x1b[31mb")
     code = (

@@ -535,6 +535,7 @@ def test_lengths_match_the_batches():
             assert list(accumulate(counts))[-1] == batches.samples == size
 
 
+@pytest.mark.promise("P2")
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("start", [0, 1, 3, 4])
 def test_an_epoch_can_be_gone_on_with_in_its_middle(workers, start):

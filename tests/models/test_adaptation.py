@@ -498,6 +498,7 @@ def test_the_new_classes_must_be_clear(trained, registry, tmp_path, arguments, t
     assert text in str(caught.value)
 
 
+@pytest.mark.promise("P1")
 def test_an_output_that_is_there_stays_when_adapting_fails(command, trained, tmp_path):
     output = tmp_path / "out.safetensors"
     output.write_bytes(b"precious")

@@ -407,6 +407,7 @@ def make_strange(state):
     return said
 
 
+@pytest.mark.promise("P3")
 def test_files_of_strangers_are_named_and_nothing_in_them_runs(net, capsys):
     for name, why in make_strange(net.state_dict()).items():
         assert main(["convert", name, *OPTIONS, "--input-shape", "3x16x16"]) == 4, name
@@ -433,6 +434,7 @@ def test_a_tensor_of_any_size_costs_nothing_before_its_shape_is_compared(net):
     assert "fc.weight is (1000000000, 4)" in refuse(zoo.WeightsError, "classes.pth", class_names=["a", "b"])
 
 
+@pytest.mark.promise("P3")
 def test_pickles_are_read_in_listed_places_and_weights_only():
     found = {}
     for top in ("zoo", "plugins"):

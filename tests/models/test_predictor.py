@@ -137,6 +137,7 @@ def test_a_picture_of_any_size_has_one_answer(steps, shape, raw, tmp_path: Path)
         assert abs(forms["mixed"].probabilities[1:-1] - predictor(images).probabilities).max() < 1e-6
 
 
+@pytest.mark.promise("P14")
 def test_files_of_format_1_fit_and_round_pictures_as_ever(tmp_path: Path) -> None:
     fixtures = Path(__file__).parents[1] / "fixtures" / "weights"
     predictor = zoo.load(fixtures / "format-1-photos.safetensors")
@@ -367,6 +368,7 @@ def test_a_good_file_is_verified(trained: zoo.RunResult) -> None:
     assert checks["golden samples"].startswith("8 replayed, probabilities within ")
 
 
+@pytest.mark.promise("P4")
 @pytest.mark.parametrize(
     ("change", "name"),
     [
@@ -383,6 +385,7 @@ def test_a_change_of_the_metadata_is_caught_and_named(change, name: str, copy: P
     assert refused(copy).endswith(f"has changed since it was saved: its {name} is not what was saved")
 
 
+@pytest.mark.promise("P4")
 def test_any_byte_of_the_tensors_is_watched(copy: Path) -> None:
     whole = copy.read_bytes()
     start = 8 + struct.unpack("<Q", whole[:8])[0]
@@ -393,6 +396,7 @@ def test_any_byte_of_the_tensors_is_watched(copy: Path) -> None:
         assert "its tensors is not what was saved" in refused(copy).replace("are not", "is not")
 
 
+@pytest.mark.promise("P4")
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -510,6 +514,7 @@ KEPT = {
 }
 
 
+@pytest.mark.promise("P14")
 @pytest.mark.parametrize("name", KEPT)
 def test_files_of_every_release_load_for_ever(name: str) -> None:
     path = Path(__file__).parents[1] / "fixtures" / "weights" / f"{name}.safetensors"
@@ -522,5 +527,6 @@ def test_files_of_every_release_load_for_ever(name: str) -> None:
     assert predictor(raw).indices.tolist() == KEPT[name]
 
 
+@pytest.mark.promise("P14")
 def test_every_kept_file_is_tested() -> None:
     assert {path.stem for path in (Path(__file__).parents[1] / "fixtures" / "weights").iterdir()} == set(KEPT)

@@ -363,6 +363,7 @@ def test_exactly_one_place_is_declared() -> None:
         zoo.WeightsSpec(**common, loader="a.b:c", default=1)
 
 
+@pytest.mark.promise("P9")
 def test_two_processes_at_once_load_once(packages: Packages, warm_python: str, tmp_path: Path) -> None:
     hooks = HOOKS.replace('print("loading", name)', f'open({str(tmp_path / "calls")!r}, "a").write(name + "\\n")')
     packages.add("lib", "lib = lib.hooks", lib____init__="", lib__net=NET, lib__hooks=hooks.replace("SEED", "1"))

@@ -105,6 +105,7 @@ def test_tied_tensors_stay_tied(tmp_path):
     assert loaded.twice.weight is loaded.once.weight
 
 
+@pytest.mark.promise("P1")
 def test_what_takes_the_place_of_a_file_is_on_the_disk(tmp_path, monkeypatch):
     synced, renamed = {}, []
     fsync, replace = os.fsync, Path.replace
@@ -205,6 +206,7 @@ class Extra(nn.Linear):
         pass
 
 
+@pytest.mark.promise("P1")
 @pytest.mark.parametrize(
     ("model", "text"),
     [
@@ -237,6 +239,7 @@ def copy(trained, tmp_path):
     return shutil.copy(trained, tmp_path / "copy.safetensors")
 
 
+@pytest.mark.promise("P1")
 def test_a_trained_model_loads_bit_for_bit(trained):
     model = zoo.load_model(trained)
     tensors = safetensors.torch.load_file(trained)
@@ -254,6 +257,7 @@ def test_loading_leaves_the_random_state_alone(trained):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.promise("P4")
 def test_a_file_rewritten_while_it_is_read_changes_nothing(copy, monkeypatch):
     expected = safetensors.torch.load(copy.read_bytes())
     load = weights.load_tensors
@@ -273,6 +277,7 @@ def test_a_file_rewritten_while_it_is_read_changes_nothing(copy, monkeypatch):
 WEIGHT, BIAS = "layer_stack.1.weight", "layer_stack.2.bias"
 
 
+@pytest.mark.promise("P4")
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -298,6 +303,7 @@ def test_tensors_that_do_not_fit_are_named(change, text, copy):
     assert text in refuse(zoo.load_model, copy)
 
 
+@pytest.mark.promise("P4")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_dtypes_load_when_no_value_is_lost(dtype, copy):
     def change(tensors):
@@ -366,6 +372,7 @@ def test_a_model_its_plugin_no_longer_has_is_named(copy):
         zoo.load_model(copy)
 
 
+@pytest.mark.promise("P7")
 def test_weights_hold_no_folder_of_this_machine(tmp_path):
     folder = tmp_path / "secret-place"
     folder.mkdir()

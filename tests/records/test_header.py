@@ -74,6 +74,7 @@ def test_the_small_file_is_read(path):
     assert (read.data_start, read.size) == (SMALL_START, len(SMALL))
 
 
+@pytest.mark.promise("P4")
 def test_a_file_cut_anywhere_is_refused(path):
     for end in range(len(SMALL)):
         text = refuse(read_header, put(path, SMALL[:end]))
@@ -81,6 +82,7 @@ def test_a_file_cut_anywhere_is_refused(path):
         assert expected in text, end
 
 
+@pytest.mark.promise("P4")
 @pytest.mark.parametrize("more", [1, 2, 8, 5000])
 def test_bytes_after_the_data_are_refused(more, path):
     text = refuse(read_header, put(path, SMALL + bytes(more)))
@@ -102,6 +104,7 @@ def test_a_length_that_is_off_is_refused(off, path):
         safetensors.deserialize(data)
 
 
+@pytest.mark.promise("P4")
 def test_each_flipped_bit_is_refused_or_read_as_safetensors_reads_it(path):
     accepted = 0
     for place in range(SMALL_START):
@@ -158,6 +161,7 @@ DAMAGED = {
 }
 
 
+@pytest.mark.promise("P4")
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_header_is_refused(name, path):
     text = refuse(read_header, put(path, pack(DAMAGED[name], bytes(8))))
@@ -165,6 +169,7 @@ def test_a_damaged_header_is_refused(name, path):
     assert len(text) < 1000, "what is shown is cut short"
 
 
+@pytest.mark.promise("P4")
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -297,6 +302,7 @@ def make_foreign(folder, trap):
     return files
 
 
+@pytest.mark.promise("P3")
 def test_foreign_files_are_named_and_nothing_in_them_runs(path, tmp_path):
     trap = tmp_path / "trap"
     for said, data in make_foreign(tmp_path, trap):
@@ -351,6 +357,7 @@ def test_reading_a_header_imports_nothing_heavy():
 # Zoo's own metadata
 
 
+@pytest.mark.promise("P14")
 def test_a_newer_format_is_refused_by_number_with_advice(path):
     data = pack_zoo({"format": FORMAT + 1, "versions": {"zoo": "9.1"}, "new": [[{}]]})
     text = refuse(read_header, put(path, data))
@@ -557,6 +564,7 @@ def test_preprocessing_that_does_not_exist_is_refused(steps):
     assert "its metadata is wrong: " in text
 
 
+@pytest.mark.promise("P14")
 def test_format_1_has_neither_crop_nor_interpolation_nor_a_resize_of_one_side():
     later = {"interpolation", "crop"}
     first = {key: value for key, value in GOOD["preprocess"].items() if key not in later}
@@ -649,6 +657,7 @@ def survive(path, data):
         assert str(error).isprintable()
 
 
+@pytest.mark.promise("P4")
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=3))
 def test_a_few_changed_bytes_raise_nothing_else(folder, edits):

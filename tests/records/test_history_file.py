@@ -38,6 +38,7 @@ def test_a_run_writes_what_its_history_says(tmp_path, split):
         assert row["seconds"] == pytest.approx(sum(told["seconds"].values()))
 
 
+@pytest.mark.promise("P1")
 def test_a_row_is_there_when_its_epoch_ends_and_stays_when_the_run_is_stopped(tmp_path):
     def stop(told):
         (run,) = tmp_path.iterdir()
@@ -56,6 +57,7 @@ def test_the_lr_of_an_epoch_has_a_column_where_it_is_known(tmp_path):
     assert read_rows(tmp_path)[0]["lr"] == 0.1
 
 
+@pytest.mark.promise("P1")
 def test_a_full_disk_leaves_whole_rows_and_the_next_epoch_catches_up(tmp_path, monkeypatch, caplog):
     file, real = HistoryFile(), os.write
     file.write(tmp_path, [epoch(1)])

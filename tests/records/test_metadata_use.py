@@ -24,6 +24,7 @@ SHIPPED = Path(zoo.__file__).parents[1] / "plugins" / "zoo_plugins" / "weights" 
 NOTHING = {"digests": ..., "golden": ..., "statistics": ...}
 
 
+@pytest.mark.promise("P4")
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA bounds all private memory on Linux only")
 def test_whatever_a_file_says_it_can_be_used_or_is_refused(warm_python: str, tmp_path: Path) -> None:
     options = ["--executions", "20", "--seed", "12", "--folder", str(tmp_path)]
@@ -145,6 +146,7 @@ def test_a_model_that_no_memory_can_hold_is_out_of_memory(units: int, copy: Path
     assert "frame #" not in str(caught.value) and "not enough memory for its model 'baseline'" in str(caught.value)
 
 
+@pytest.mark.promise("P4")
 def test_tensors_are_compared_before_they_are_read(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     change(copy, params={"hidden_units": 11})
     monkeypatch.setattr("zoo.models.weights.read_tensors", lambda *_, **__: 1 / 0)

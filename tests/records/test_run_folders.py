@@ -96,6 +96,7 @@ def test_what_is_no_run_is_said(runs: Path, given: str, said: str) -> None:
         find_run("x", runs / "nothing")
 
 
+@pytest.mark.promise("P7")
 def test_a_removed_run_is_gone_and_nothing_else(runs: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -114,6 +115,7 @@ def test_a_removed_run_is_gone_and_nothing_else(runs: Path, tmp_path: Path) -> N
     )
 
 
+@pytest.mark.promise("P7")
 def test_of_a_run_that_is_a_link_the_link_goes(runs: Path, tmp_path: Path) -> None:
     real = write_run(tmp_path / "disk", "real")
     (runs / "linked").symlink_to(real)
@@ -177,6 +179,7 @@ removal.remove(Path(sys.argv[1]))
 """
 
 
+@pytest.mark.promise("P1")
 def test_a_removal_that_is_killed_leaves_no_half_run(runs: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILL, runs / "20261124-one"], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -230,6 +233,7 @@ def test_a_renamed_run_is_found_by_all_that_named_it(runs: Path, own_folder: Pat
     assert zoo.runs_rename("good", "good", runs_dir=runs) == runs / "good"
 
 
+@pytest.mark.promise("P7")
 @pytest.mark.parametrize(
     "name",
     [
@@ -302,6 +306,7 @@ def write(path: Path) -> Path:
     return path
 
 
+@pytest.mark.promise("P7")
 def test_checkpoints_that_links_lead_to_stay(runs: Path, tmp_path: Path) -> None:
     other = write_run(tmp_path / "other", "run", checkpoints=1)
     (runs / "20261124-one" / "checkpoints").symlink_to(other / "checkpoints")

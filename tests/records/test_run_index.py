@@ -253,6 +253,7 @@ for number in range(20):
 """
 
 
+@pytest.mark.promise("P9")
 @pytest.mark.slow
 def test_eight_processes_at_once_list_what_is_there(runs: Path, warm_python: str) -> None:
     command = [warm_python, "-c", WRITE, str(runs)]

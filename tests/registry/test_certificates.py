@@ -112,6 +112,7 @@ def test_the_sample_packages_are_certified(name, packages: Packages, monkeypatch
     assert [(entry, found.check, found.seen) for entry, found in certificate.list_findings("failed", "warning")] == []
 
 
+@pytest.mark.promise("P5")
 def test_a_plugin_that_ends_or_blocks_the_process_is_refused_and_the_rest_is_checked(tmp_path):
     # The names sort so that a good entry comes before, between and after those that end the process.
     bad = "".join(SECOND.format(name, line) for name, (line, _) in ENDINGS.items())

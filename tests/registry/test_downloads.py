@@ -110,6 +110,7 @@ KEEPING = ("cut", "cut-chunked", "cut-unannounced", "short-length")
 """Answers of which the first half is that of the file."""
 
 
+@pytest.mark.promise("P4")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "cause", "asked"),
@@ -191,6 +192,7 @@ def test_the_slowest_download_that_is_waited_for_fills_several_chunks() -> None:
     assert pace.MIN_RATE * pace.WINDOW >= 3 * transfers.CHUNK
 
 
+@pytest.mark.promise("P4")
 @pytest.mark.parametrize(
     "target", ["http://a.org/x", "HTTP://a.org/x", "http://127.0.0.1/x", "file:///x", "ftp://a.org/x", "data:,x"]
 )
@@ -222,6 +224,7 @@ def test_the_next_source_is_used_and_told(server: Server, root: Path) -> None:
     assert lines == [f"downloading a.bin (0.3 MB) from 127.0.0.1:{server.server_port}"] * 2
 
 
+@pytest.mark.promise("P4")
 def test_a_mirror_of_ones_own_is_asked_first_and_believed_no_more_than_others(
     server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +271,7 @@ def unsized(*urls: str, data: bytes = DATA) -> FileSpec:
     return FileSpec(path="things/a.bin", urls=urls, md5=hashlib.md5(data).hexdigest())
 
 
+@pytest.mark.promise("P4")
 def test_a_file_of_which_only_the_md5_is_known(server: Server, root: Path) -> None:
     lines = list[str]()
     fetch(root, unsized(server.url("ok")), report=lines.append)
@@ -371,6 +375,7 @@ def test_the_password_of_a_proxy_is_not_told(server: Server, root: Path, monkeyp
     assert "secret" not in message
 
 
+@pytest.mark.promise("P8")
 def test_offline_connects_to_nothing(server: Server, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*args: object, **options: object) -> None:
         raise AssertionError("the network was touched")
@@ -388,6 +393,7 @@ def test_offline_connects_to_nothing(server: Server, root: Path, monkeypatch: py
     assert found(root) == ["a"]
 
 
+@pytest.mark.promise("P4")
 @pytest.mark.parametrize("offline", [False, True])
 @pytest.mark.parametrize(
     ("data", "why"), [(DATA[:-1], "expected 300000 bytes, got 299999"), (DATA[:-1] + b"x", "expected SHA-256 ")]
@@ -407,12 +413,14 @@ def test_an_unpacked_file_is_as_good(root: Path) -> None:
     assert found(root) == ["things/a.bin"]
 
 
+@pytest.mark.promise("P4")
 def test_a_wrong_unpacked_file_is_told_though_the_packed_one_is_right(root: Path) -> None:
     place(root, gzip.compress(DATA, mtime=0), "things/a.bin.gz")
     target = place(root, DATA[:-1])
     assert str(target) in fail(DataError, root, packed())
 
 
+@pytest.mark.promise("P4")
 @pytest.mark.parametrize("fetched", [False, True])
 @pytest.mark.parametrize(
     ("data", "size", "got"),
@@ -482,6 +490,7 @@ def test_a_file_in_the_place_of_a_folder(server: Server, root: Path) -> None:
     assert server.asked == []
 
 
+@pytest.mark.promise("P7")
 def test_writes_only_into_the_folder_it_fills(server: Server, root: Path) -> None:
     full = place(root, DATA, "full/a.bin").parent
     before = full.stat().st_mtime_ns
@@ -521,6 +530,7 @@ def start_child(root: Path, url: str, how: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, text=True, **pipes)
 
 
+@pytest.mark.promise("P9")
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["with locks", "without locks"])
 def test_many_processes_want_the_same_file(server: Server, root: Path, how: str) -> None:
@@ -581,6 +591,7 @@ def test_a_write_that_fails(server: Server, root: Path, monkeypatch: pytest.Monk
     assert found(root) == []
 
 
+@pytest.mark.promise("P1")
 def test_the_file_is_on_the_disk_before_it_has_its_name(
     server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -602,6 +613,7 @@ def test_the_file_is_on_the_disk_before_it_has_its_name(
     assert calls[end - 1 : end + 2] == ["fsync .partial", "replace", "fsync "], "the folder is brought to the disk too"
 
 
+@pytest.mark.promise("P1")
 @pytest.mark.parametrize(
     ("where", "name"), [(parts.Part, "append"), (parts.Part, "hash"), (os, "fsync"), (os, "replace")]
 )

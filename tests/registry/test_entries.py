@@ -80,6 +80,7 @@ def test_an_alias_is_as_good_a_claim_as_a_name(packages: Packages) -> None:
         Registry.discover().get("model", "net")
 
 
+@pytest.mark.promise("P5")
 def test_a_package_cannot_change_what_baseline_means(packages: Packages) -> None:
     for plugin in ("acme", "zoo"):
         installed(packages, plugin, "baseline", "net")

@@ -133,6 +133,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     return take
 
 
+@pytest.mark.promise("P5")
 @pytest.mark.slow
 @pytest.mark.parametrize("part", CHANGES)
 def test_a_change_is_put_back_and_named_and_the_run_goes_on(

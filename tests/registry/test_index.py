@@ -94,6 +94,7 @@ def problem_of(name: str) -> PluginError:
     return problem
 
 
+@pytest.mark.promise("P6")
 def test_lists_without_running_the_code_here(
     packages: Packages, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +134,7 @@ def test_get_runs_the_code_of_the_plugin_that_is_used_only(packages: Packages) -
     assert "other_zoo" not in sys.modules
 
 
+@pytest.mark.promise("P6")
 def test_a_first_party_name_needs_no_index(packages: Packages, caplog: pytest.LogCaptureFixture) -> None:
     packages.add("claims", "x = claims", claims=HOOKS.replace('"net"', '"baseline"'))
     registry = Registry.discover()
@@ -142,6 +144,7 @@ def test_a_first_party_name_needs_no_index(packages: Packages, caplog: pytest.Lo
     assert [entry.short_name for entry in registry.list_entries("model", "baseline")] == ["baseline", "claims/baseline"]
 
 
+@pytest.mark.promise("P5")
 @pytest.mark.slow
 def test_broken_plugins_are_named_and_harm_nobody(packages: Packages, caplog: pytest.LogCaptureFixture) -> None:
     for name, (code, _) in BROKEN.items():
@@ -164,6 +167,7 @@ def test_broken_plugins_are_named_and_harm_nobody(packages: Packages, caplog: py
     assert all(name in str(caught.value) for name in expected)
 
 
+@pytest.mark.promise("P5")
 def test_what_hangs_is_ended_with_its_children(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> None:
     pid = packages.folder / "pid"
     code = f"""

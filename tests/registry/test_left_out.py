@@ -111,6 +111,7 @@ def expect_told(name: str, kind: str, why: str, capsys: pytest.CaptureFixture[st
     capsys.readouterr()
 
 
+@pytest.mark.promise("P5")
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", FLAWED)
 def test_only_the_entry_with_the_mistake_is_left_out(
@@ -137,6 +138,7 @@ def test_installed_plugins_too_and_until_they_change(
     assert "left out" not in capsys.readouterr().err
 
 
+@pytest.mark.promise("P5")
 def test_both_of_two_that_share_a_name_are_left_out(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for form in FORMS:
         other = {"name": "net", "aliases": ["x"]} if form == "manifest" else {"name": "x"}

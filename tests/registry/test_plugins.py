@@ -132,6 +132,7 @@ def test_a_distribution_whose_name_cannot_name_a_plugin(packages: Packages, name
         assert all(plugin.name.isprintable() for plugin in registry.plugins)
 
 
+@pytest.mark.promise("P6")
 def test_an_installed_manifest_is_read_without_importing_its_package(packages: Packages) -> None:
     packages.add("acme", "x = acme_zoo.sub:registry.toml", acme_zoo____init__="raise RuntimeError('imported')")
     packages.write("acme_zoo/sub/registry.toml", MANIFEST)
@@ -399,6 +400,7 @@ def test_a_hook_that_lies_about_itself_is_a_plugin_error() -> None:
         Registry.discover([Strange()])
 
 
+@pytest.mark.promise("P6")
 def test_listing_imports_neither_torch_nor_plugins(packages: Packages) -> None:
     packages.add("acme", "x = acme_zoo:registry.toml", acme_zoo____init__="raise RuntimeError('imported')")
     packages.write("acme_zoo/registry.toml", MANIFEST)

@@ -19,7 +19,7 @@ from test_downloads import CHILD, closed_port, fail, fetch, found, spec, unsized
 from zoo.errors import DownloadError
 from zoo.registry import downloads, parts, transfers
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.promise("P4")]
 
 
 @pytest.fixture
@@ -166,6 +166,7 @@ def test_a_part_from_another_address_is_not_gone_on_with(server: Server, root: P
     assert server.ranges == [None]
 
 
+@pytest.mark.promise("P9")
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 def test_a_part_that_a_process_writes_is_left_alone(
     server: Server, root: Path, monkeypatch: pytest.MonkeyPatch, where: str
@@ -189,6 +190,7 @@ def test_a_part_that_a_process_writes_is_left_alone(
     assert_whole(root)
 
 
+@pytest.mark.promise("P7")
 @pytest.mark.parametrize("link", [os.symlink, os.link])
 def test_a_link_in_the_place_of_a_part_is_not_written_through(
     server: Server, root: Path, link: Callable[..., None]

@@ -40,6 +40,7 @@ DEADLY = {
 }
 
 
+@pytest.mark.promise("P5")
 @pytest.mark.parametrize("name", DEADLY)
 def test_a_file_that_ends_or_blocks_its_process_is_refused(
     name: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -21,6 +21,7 @@ BAD_NAMES = [
 ]  # fmt: skip
 
 
+@pytest.mark.promise("P7")
 @pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
 def test_bad_names_are_refused_and_shown_escaped(name: object) -> None:
     with pytest.raises(ValueError, match=r"^name: ") as caught:
@@ -32,6 +33,7 @@ def test_bad_names_are_refused_and_shown_escaped(name: object) -> None:
         zoo.ModelSpec(name="a", factory="a:b", aliases=[name])
 
 
+@pytest.mark.promise("P7")
 @given(st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?", fullmatch=True))
 def test_good_names_are_plain_file_names(name: str) -> None:
     try:
@@ -148,6 +150,7 @@ def file_spec(**changes: object) -> zoo.FileSpec:
     )
 
 
+@pytest.mark.promise("P7")
 @pytest.mark.parametrize(
     "path",
     [
@@ -162,6 +165,7 @@ def test_a_file_stays_in_its_folder(path: object) -> None:
         file_spec(path=path)
 
 
+@pytest.mark.promise("P7")
 @pytest.mark.parametrize(
     "url",
     [

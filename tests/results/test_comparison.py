@@ -156,6 +156,7 @@ def test_threads_make_no_other_model(runs, tmp_path):
     assert group.seeds == (*SEEDS, 9)
 
 
+@pytest.mark.promise("P11")
 @pytest.mark.parametrize(
     "params",
     [{**SIZES, "test_size": 240}, {**SIZES, "seed": 5}, {**SIZES, "difficulty": 1}],

@@ -158,6 +158,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.promise("P8")
 def test_the_page_needs_nothing_but_itself(page):
     for tag, attributes in page.elements:
         assert tag not in ("link", "iframe", "object", "embed", "base", "form")
@@ -257,6 +258,7 @@ def test_a_chart_is_a_picture_in_the_colours_of_the_page(page):
     assert paint - {"none"} == {color for color in paint if color[4:-1] in known and color == f"var({color[4:-1]})"}
 
 
+@pytest.mark.promise("P15")
 def test_the_recipe_trains_the_same_weights_again(page, runs, tmp_path, capsys):
     digests = {}
     for run in runs:
@@ -286,6 +288,7 @@ def test_a_recipe_names_files_of_plugins_and_what_no_command_can_say_has_none(pl
     assert "--param deep=true" in switch and "--init 'my weights' --freeze none" in switch
 
 
+@pytest.mark.promise("P3")
 def test_foreign_text_stays_text(plugin, tmp_path):
     runs_dir = tmp_path / HOSTILE.replace("/", "")
     run = zoo.run(dataset="hostile", plugins=[plugin], epochs=1, lr=0.001, runs_dir=runs_dir).run
@@ -359,6 +362,7 @@ def test_the_command_writes_the_page_and_says_where(runs, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == {"output": str(output), "left_out": []}
 
 
+@pytest.mark.promise("P1")
 def test_what_cannot_be_reported_leaves_an_older_page(runs, tmp_path, capsys, monkeypatch):
     output = tmp_path / "report.html"
     output.write_text("older", encoding="utf-8")

@@ -183,6 +183,7 @@ def sweep_strace(sweep: Sweep) -> None:
             sweep.check(f"{name.removesuffix('at')} {k}", "kill" if "KILL" in fault else fault, done)
 
 
+@pytest.mark.promise("P1")
 @pytest.mark.slow
 @pytest.mark.parametrize("injector", ["shim", "strace"] if strace_works() else ["shim"])
 def test_a_save_is_whole_or_not_at_all_when_any_call_fails_or_kills(injector: str, tmp_path: Path) -> None:
@@ -197,6 +198,7 @@ def test_a_save_is_whole_or_not_at_all_when_any_call_fails_or_kills(injector: st
     assert sweep.late == {f"open {2 + listing}", "fsync 2", f"close {2 + listing}"}
 
 
+@pytest.mark.promise("P1")
 def test_a_save_killed_while_it_cleans_up_after_a_failure_harms_nothing(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path / "folder")
     for first, then in itertools.product(("write:2:ENOSPC", "fsync:1:EIO", "replace:1:EXDEV"), ("kill", "EIO")):
@@ -212,6 +214,7 @@ def test_the_sweep_notices_a_writer_that_writes_in_place(tmp_path: Path) -> None
     assert any("torn" in problem for problem in sweep.broken)
 
 
+@pytest.mark.promise("P1")
 def test_the_file_reaches_the_disk_before_the_rename_and_the_rename_before_the_return(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +245,7 @@ def test_the_file_reaches_the_disk_before_the_rename_and_the_rename_before_the_r
     assert not opened
 
 
+@pytest.mark.promise("P1")
 def test_a_system_that_writes_a_part_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     monkeypatch.setattr(os, "write", lambda file, data: real(file, data[:1000]))
@@ -296,6 +300,7 @@ def test_what_only_the_owner_may_read_is_never_open_to_others(
     files.write_file(tmp_path / "w", NEW, what="weights")
 
 
+@pytest.mark.promise("P1")
 @pytest.mark.parametrize("error", [ConnectionError("no network"), ValueError("bad data"), KeyboardInterrupt()])
 def test_an_error_of_the_data_itself_passes_unchanged_and_harms_nothing(error: BaseException, tmp_path: Path) -> None:
     def fail() -> Iterator[bytes]:
@@ -318,6 +323,7 @@ def test_text_is_refused_before_anything_is_lost(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [OLD]
 
 
+@pytest.mark.promise("P7")
 def test_a_file_that_has_the_name_of_the_part_file_is_not_touched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,6 +337,7 @@ def test_a_file_that_has_the_name_of_the_part_file_is_not_touched(
     assert trap.is_symlink()
 
 
+@pytest.mark.promise("P7")
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_link_gives_way_to_the_file_and_its_target_stays_as_it_is(exists: bool, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
@@ -487,6 +494,7 @@ def test_an_error_says_what_failed_and_why_and_what_to_do(
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [OLD]
 
 
+@pytest.mark.promise("P1")
 @pytest.mark.parametrize(
     ("code", "raised"), [(errno.EIO, True), (errno.ENOSPC, True), (errno.EINVAL, False), (errno.ENOTSUP, False)]
 )
@@ -560,6 +568,7 @@ def find_mount(folder: Path) -> tuple[str, ...]:
     return ()
 
 
+@pytest.mark.promise("P1")
 def test_a_full_disk_leaves_the_former_file(tmp_path: Path) -> None:
     done = run_bare(FULL, tmp_path, "limit")
     *answers, state = done.stdout.splitlines()
@@ -567,6 +576,7 @@ def test_a_full_disk_leaves_the_former_file(tmp_path: Path) -> None:
     assert state == "b'old' []"
 
 
+@pytest.mark.promise("P1")
 def test_a_full_or_read_only_mount_is_named(tmp_path: Path) -> None:
     mount = find_mount(tmp_path)
     if not mount:
@@ -645,6 +655,7 @@ def start_many(code: str, count: int, *args: object) -> list[subprocess.Popen[st
     ]
 
 
+@pytest.mark.promise("P9")
 def test_many_processes_can_save_to_one_name(tmp_path: Path) -> None:
     save = "for i in range(25): files.write_file(sys.argv[2], [bytes([int(sys.argv[3]), i]) * 5000] * 3, what='it')"
     target = tmp_path / "w"
@@ -664,6 +675,7 @@ def test_many_processes_can_save_to_one_name(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["w"]
 
 
+@pytest.mark.promise("P9")
 def test_many_processes_create_folders_of_their_own(tmp_path: Path) -> None:
     create = "for i in range(10): print(files.create_folder(sys.argv[2], 'run').name)"
     processes = start_many(create, 8, tmp_path)
@@ -686,6 +698,7 @@ def test_a_folder_is_created_under_the_first_free_name(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.promise("P1")
 def test_a_created_folder_is_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fsync(file: int) -> None:
         raise OSError(errno.EIO, "injected")
@@ -716,6 +729,7 @@ BAD_NAMES = [
 ]
 
 
+@pytest.mark.promise("P7")
 @pytest.mark.parametrize("name", [*BAD_NAMES, "\ud800", "x" * 256])
 def test_a_name_that_is_no_plain_name_makes_no_folder(name: str, tmp_path: Path) -> None:
     with pytest.raises(StorageError):
@@ -759,6 +773,7 @@ def test_a_folder_that_cannot_be_used_is_named(kind: str, why: str, tmp_path: Pa
         pytest.fail("locked")
 
 
+@pytest.mark.promise("P9")
 def test_a_lock_held_elsewhere_is_an_error_and_free_when_its_holder_dies(tmp_path: Path) -> None:
     path = tmp_path / "new" / "lock"
     hold = (

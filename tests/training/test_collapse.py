@@ -145,6 +145,7 @@ class Explosive(torch.nn.Module):
 """
 
 
+@pytest.mark.promise("P11")
 @pytest.mark.parametrize(
     ("options", "said"), [(["--clip", "1"], "norm of the gradients became"), ([], "loss became nan")]
 )

@@ -24,6 +24,7 @@ def cases(draw: st.DrawFn) -> tuple[int, list[int], list[int]]:
     return classes, *sides
 
 
+@pytest.mark.promise("P11")
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(cases())
@@ -55,6 +56,7 @@ def test_cases_of_nothing_divided_by_nothing() -> None:
     ]
 
 
+@pytest.mark.promise("P11")
 def test_small_indices_do_not_overflow() -> None:
     index = torch.full((300,), 255, dtype=torch.uint8)
     assert count_confusion(index, index, 256)[255, 255] == 300

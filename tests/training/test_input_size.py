@@ -18,6 +18,7 @@ def run(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.promise("P15")
 @pytest.mark.parametrize(("given", "size"), [("20", [20, 20]), ("20x32", [20, 32])])
 def test_a_run_repeats_with_the_command_that_show_prints(capsys, given, size):
     first = run(capsys, "--model", "tinyvgg", "--input-size", given)

@@ -299,6 +299,7 @@ def run_command(arguments: str, runs: Path, capsys: pytest.CaptureFixture[str]) 
     return printed
 
 
+@pytest.mark.promise("P15")
 def test_a_run_is_repeated_by_the_command_that_show_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = (
         "--model tinyvgg --epochs 2 --optimizer adamw --weight-decay 0.1 --head-lr 0.01 --schedule plateau "
@@ -319,6 +320,7 @@ def test_a_run_is_repeated_by_the_command_that_show_prints(tmp_path: Path, capsy
     assert without["metrics"] != first["metrics"]
 
 
+@pytest.mark.promise("P14")
 def test_a_record_without_a_word_on_decay_decayed_all(tmp_path: Path) -> None:
     plain = zoo.run(dataset_params=SMALL, epochs=1, runs_dir=tmp_path)
     decayed = zoo.run(dataset_params=SMALL, epochs=1, runs_dir=tmp_path, weight_decay=0.1, decay_all=True)

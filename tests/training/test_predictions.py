@@ -60,12 +60,14 @@ def test_outcomes_say_what_the_logits_say() -> None:
     assert found.facts == {"format": 1, **FACTS, "digest": None, "weights": None}
 
 
+@pytest.mark.promise("P11")
 @pytest.mark.parametrize("size", [1, 7, 156, 157])
 def test_the_batch_size_does_not_show(size: int) -> None:
     logits, targets = draw(157, 5)
     assert same(collect(logits, targets, size), collect(logits, targets))
 
 
+@pytest.mark.promise("P11")
 def test_of_equal_logits_the_first_class_is_predicted_as_the_accuracy_counts() -> None:
     found = collect(torch.zeros(3, 4), torch.tensor([0, 1, 2]))
     assert found.predictions.tolist() == [0, 0, 0] and found.accuracy == 1 / 3

@@ -19,6 +19,8 @@ import pytest
 from zoo.errors import DivergedError
 from zoo.training.progress import bar, is_terminal, no_progress
 
+pytestmark = pytest.mark.promise("P13")
+
 STEPS = 3000
 
 

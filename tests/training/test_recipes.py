@@ -91,6 +91,7 @@ def test_a_run_says_which_recipe_it_followed_and_what_it_had_otherwise(plugin):
     assert zoo.run(epochs=0, dataset_params={"train_size": 32, "test_size": 32}).recipe is None
 
 
+@pytest.mark.promise("P15")
 def test_the_command_that_repeats_it_needs_no_recipe(plugin, capsys):
     assert main(["run", "--recipe", "short", *plugin]) == 0
     capsys.readouterr()
@@ -210,6 +211,7 @@ def test_the_courses_recipes_are_those_of_the_shipped_weights():
         assert f"{hits} of 10,000 right" in spec.description and spec.expect["accuracy"] * 10_000 == pytest.approx(hits)
 
 
+@pytest.mark.promise("P15")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["course-baseline", "course-relu-mlp"])
 def test_the_course_comes_to_its_numbers(name, fashionmnist_root, tmp_path):

@@ -80,6 +80,7 @@ def fail():
     raise RuntimeError("broken in the middle")
 
 
+@pytest.mark.promise("P12")
 @pytest.mark.parametrize(
     ("end", "error", "status"),
     [
@@ -131,6 +132,7 @@ def test_a_model_that_fails_while_it_is_proved_is_saved_without_golden_samples(t
     assert zoo.verify(result.run, registry=reactor).checks["golden samples"].startswith("none")
 
 
+@pytest.mark.promise("P1")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_during_the_save_lets_it_finish(tmp_path, reactor, number):
     """The model is built anew to prove what was written: a signal sent there arrives in the middle of the save."""
@@ -273,6 +275,7 @@ def test_a_change_of_folder_in_forward_moves_nothing(own_folder, reactor, capsys
     assert not Path(printed).is_absolute() and Path(printed).is_file()
 
 
+@pytest.mark.promise("P1")
 def test_weights_go_where_there_is_room(tmp_path, monkeypatch):
     """Neither the runs folder nor zoo's home can be written any more when the training ends."""
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
@@ -291,6 +294,7 @@ def test_weights_go_where_there_is_room(tmp_path, monkeypatch):
     assert zoo.verify(saved).checks
 
 
+@pytest.mark.promise("P1")
 def test_a_disk_that_fails_at_the_last_byte_of_the_weights_loses_none(tmp_path, monkeypatch):
     """The header is written anew, with the digest of the tensors, when all else is on the disk."""
     calls, sync = [], os.fsync
@@ -328,6 +332,7 @@ def test_weights_that_go_nowhere_name_each_place(tmp_path, monkeypatch):
     assert caught.value.exit_code == 7
 
 
+@pytest.mark.promise("P1")
 def test_a_run_without_room_is_refused_before_it_trains(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10**6, 10**6, 50_000))
@@ -336,6 +341,7 @@ def test_a_run_without_room_is_refused_before_it_trains(tmp_path, monkeypatch):
     assert not seen and not list((tmp_path / "runs").iterdir())
 
 
+@pytest.mark.promise("P12")
 def test_a_signal_that_python_leaves_to_the_system_ends_the_process_after_the_save(warm_python, tmp_path):
     code = (
         "import os, signal, zoo\n"

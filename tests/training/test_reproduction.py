@@ -12,6 +12,8 @@ from zoo.cli.main import main
 from zoo.records.runs import read_record
 from zoo.training import reproduction
 
+pytestmark = pytest.mark.promise("P15")
+
 OPTIONS = {"dataset_params": {"train_size": 200}, "epochs": 2, "batch_size": 20, "augment": "flip", "validation": 0.2}
 
 
@@ -94,6 +96,7 @@ def test_the_same_scores_of_other_tensors_are_the_second_grade(run, tmp_path, mo
     assert zoo.reproduce(run.run, runs_dir=tmp_path).grade == "SAME METRICS"
 
 
+@pytest.mark.promise("P14")
 def test_settings_that_did_not_exist_are_compared_with_what_they_are_by_default(run):
     record = read_record(run.run / "run.json")
     older = reproduction.replace(

@@ -39,6 +39,7 @@ def run_script(folder: Path, *arguments: object) -> dict[str, list[object]]:
 MANY = pytest.mark.nightly
 
 
+@pytest.mark.promise("P2")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kills", "data", "workers"),
@@ -93,6 +94,7 @@ def drop_seconds(history):
     return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in history]
 
 
+@pytest.mark.promise("P2")
 def test_a_stopped_run_says_how_it_goes_on_and_does(tmp_path, stop_at):
     whole = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "whole", **OPTIONS)
     folder = begin(tmp_path / "runs", stop_at)
@@ -121,6 +123,7 @@ def test_a_finished_run_is_left_as_it_is(tmp_path, caplog):
     assert before == {path: path.stat().st_mtime_ns for path in run.run.iterdir() if path.name != ".lock"}
 
 
+@pytest.mark.promise("P2")
 def test_more_epochs_are_those_of_a_longer_run(tmp_path):
     longer = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "longer", **{**OPTIONS, "epochs": 5})
     short = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "runs", checkpoint_every="1 epoch", **OPTIONS)
@@ -131,6 +134,7 @@ def test_more_epochs_are_those_of_a_longer_run(tmp_path):
         zoo.resume(short.run, epochs=4)
 
 
+@pytest.mark.promise("P2")
 def test_epochs_do_not_grow_where_rates_depend_on_them(tmp_path, stop_at):
     folder = begin(tmp_path, stop_at, schedule="cosine")
     with pytest.raises(zoo.UsageError, match="cosine schedule belong to 3 epochs") as caught:
@@ -138,6 +142,7 @@ def test_epochs_do_not_grow_where_rates_depend_on_them(tmp_path, stop_at):
     assert "fork=True" in caught.value.fix
 
 
+@pytest.mark.promise("P2")
 def test_a_fork_is_a_new_run_from_the_state(tmp_path, stop_at):
     whole = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "whole", **OPTIONS)
     folder = begin(tmp_path / "runs", stop_at)
@@ -148,6 +153,7 @@ def test_a_fork_is_a_new_run_from_the_state(tmp_path, stop_at):
     assert read_record(forked.run / "run.json").resumed[0]["of"] == str(folder)
 
 
+@pytest.mark.promise("P2")
 def test_a_damaged_checkpoint_is_told_and_kept_and_the_one_before_is_taken(tmp_path, stop_at, caplog):
     whole = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "whole", **OPTIONS)
     folder = begin(tmp_path / "runs", stop_at, step=25, checkpoint_every="5 steps")
@@ -162,6 +168,7 @@ def test_a_damaged_checkpoint_is_told_and_kept_and_the_one_before_is_taken(tmp_p
     assert found.weights.read_bytes() == whole.weights.read_bytes()
 
 
+@pytest.mark.promise("P2")
 def test_without_any_usable_checkpoint_nothing_is_changed(tmp_path, stop_at):
     folder = begin(tmp_path, stop_at)
     for checkpoint in list_checkpoints(folder):
@@ -187,6 +194,7 @@ def edit(folder, **changes):
     path.write_text(json.dumps(record))
 
 
+@pytest.mark.promise("P2")
 def test_what_changed_since_the_run_began_is_refused_by_name(tmp_path, stop_at, monkeypatch):
     folder = begin(tmp_path, stop_at)
     before = (folder / "run.json").read_text()
@@ -217,6 +225,7 @@ def test_what_changed_since_the_run_began_is_refused_by_name(tmp_path, stop_at, 
     assert (folder / "run.json").read_text() == before and checkpoint.is_dir()
 
 
+@pytest.mark.promise("P2")
 def test_another_environment_is_warned_of_and_recorded(tmp_path, stop_at, monkeypatch, caplog):
     folder = begin(tmp_path, stop_at)
     found = find_checkpoint(folder)
@@ -231,6 +240,7 @@ def test_another_environment_is_warned_of_and_recorded(tmp_path, stop_at, monkey
     ]
 
 
+@pytest.mark.promise("P9")
 def test_two_processes_cannot_train_one_run(tmp_path, stop_at):
     folder = begin(tmp_path, stop_at)
     held = "import sys; from zoo.storage.files import lock\nwith lock(sys.argv[1], timeout=1):"
@@ -274,6 +284,7 @@ def test_what_is_no_interval_is_refused_before_anything_is_done(tmp_path, text):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.promise("P12")
 def test_a_time_limit_stops_as_a_signal_does(tmp_path):
     with pytest.raises(KeyboardInterrupt) as caught:
         zoo.run("relu-mlp", "shapes", runs_dir=tmp_path, max_time="0.0001s", **OPTIONS)
@@ -291,6 +302,7 @@ def test_checkpoints_come_as_often_as_was_asked_for(tmp_path):
     assert not (none.run / "checkpoints").exists()
 
 
+@pytest.mark.promise("P1")
 def test_a_checkpoint_that_cannot_be_written_costs_a_warning_not_the_run(tmp_path, monkeypatch, caplog):
     def refuse(*_):
         raise zoo.StorageError("cannot save a checkpoint", "the disk is full")
@@ -323,6 +335,7 @@ def start_command(python, tmp_path, signals, *arguments, more=""):
     )
 
 
+@pytest.mark.promise("P12")
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["INT", "TERM", "HUP"]
 )
@@ -336,6 +349,7 @@ def test_the_first_signal_finishes_the_step_saves_and_says_how_to_go_on(tmp_path
     assert "Traceback" not in done.stderr and find_checkpoint(folder).step == 13
 
 
+@pytest.mark.promise("P12")
 def test_the_second_signal_ends_at_once_and_leaves_whole_checkpoints(tmp_path, warm_python):
     signals = {14: [signal.SIGINT, signal.SIGTERM]}
     done = start_command(warm_python, tmp_path, signals, "--checkpoint-every", "5 steps")
@@ -346,6 +360,7 @@ def test_the_second_signal_ends_at_once_and_leaves_whole_checkpoints(tmp_path, w
     assert zoo.resume(folder).history
 
 
+@pytest.mark.promise("P12")
 def test_a_terminal_that_closes_is_one_signal(tmp_path, warm_python):
     done = start_command(warm_python, tmp_path, {14: [signal.SIGHUP, signal.SIGHUP]})
     assert done.returncode == 129 and find_checkpoint(next(tmp_path.iterdir())).step == 13
@@ -372,6 +387,7 @@ earlier, pauses.Pauses.look = pauses.Pauses.look, stop
 """
 
 
+@pytest.mark.promise("P12")
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="it looks into /proc for a process that is stopped")
 @pytest.mark.parametrize(("number", "seconds", "code"), [(0, 0.1, 0), (int(signal.SIGTERM), 2.5, 143)])
@@ -390,6 +406,7 @@ def test_the_time_in_which_the_whole_program_is_stopped_is_nobodys_fault(tmp_pat
     assert min(part for epoch in record.history for part in epoch["seconds"].values()) >= 0 <= record.seconds
 
 
+@pytest.mark.promise("P12")
 def test_a_request_saves_a_checkpoint_and_the_training_goes_on(tmp_path, warm_python):
     done = start_command(warm_python, tmp_path, {14: [signal.SIGUSR1]})
     assert done.returncode == 0, done.stderr

@@ -110,6 +110,7 @@ def test_the_record_says_what_was_run(tmp_path):
     ]
 
 
+@pytest.mark.promise("P11")
 def test_the_digest_is_of_the_data(tmp_path):
     def digest(**params):
         result = run_small(tmp_path, dataset_params={**SMALL, **params}, epochs=0)
@@ -119,12 +120,14 @@ def test_the_digest_is_of_the_data(tmp_path):
     assert digest() != digest(seed=1)
 
 
+@pytest.mark.promise("P1")
 def test_no_run_overwrites_another(tmp_path):
     runs = [run_small(tmp_path, seed=seed) for seed in (1, 2, 3)]
     assert len({result.run for result in runs}) == 3
     assert len({result.weights.read_bytes() for result in runs}) == 3
 
 
+@pytest.mark.promise("P15")
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
     first, second = (safetensors.torch.load_file(run_small(tmp_path, model="tinyvgg").weights) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -218,6 +221,7 @@ def test_a_run_that_diverges_leaves_no_weights(tmp_path):
     assert json.loads((folder / "run.json").read_text())["status"] == "diverged"
 
 
+@pytest.mark.promise("P1")
 def test_a_runs_folder_that_cannot_be_written_is_found_before_training(tmp_path):
     (tmp_path / "file").write_text("")
     seen = []
@@ -226,6 +230,7 @@ def test_a_runs_folder_that_cannot_be_written_is_found_before_training(tmp_path)
     assert seen == []
 
 
+@pytest.mark.promise("P1")
 def test_weights_are_rescued_when_the_run_folder_vanishes(tmp_path, monkeypatch):
     import shutil
 

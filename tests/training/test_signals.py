@@ -12,6 +12,8 @@ import pytest
 from zoo.training import signals
 from zoo.training.signals import STOPS, defer_signals, stop_once
 
+pytestmark = pytest.mark.promise("P12")
+
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:

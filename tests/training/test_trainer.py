@@ -187,6 +187,7 @@ def test_outcomes_are_those_of_the_last_evaluation():
     assert len(collector.collect("abcde", {}).targets) == 25
 
 
+@pytest.mark.promise("P11")
 @pytest.mark.parametrize("build", [linear, normal])
 def test_evaluation_depends_neither_on_batch_size_nor_on_order(build):
     split, model = draw(157), build()
@@ -203,6 +204,7 @@ def test_evaluation_depends_neither_on_batch_size_nor_on_order(build):
             assert found["loss"] == pytest.approx(expected["loss"], abs=1e-6)
 
 
+@pytest.mark.promise("P11")
 def test_the_last_batch_counts_by_its_size():
     # The mean of the means of both batches would be 0.5 of each.
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, CLASSES, bias=False))
@@ -253,6 +255,7 @@ def poisoned(split, sample):
     return images, targets
 
 
+@pytest.mark.promise("P11")
 @pytest.mark.parametrize(("sample", "step"), [(0, 1), (10, 2), (57, 6), (92, 10)])
 def test_a_loss_that_is_not_finite_stops_at_its_step(sample, step):
     model = linear()
@@ -288,6 +291,7 @@ def test_a_later_epoch_is_named():
         Trainer(Decaying(), config(), CPU).fit(batches(draw(93), 10), batches(draw(10), 10))
 
 
+@pytest.mark.promise("P11")
 def test_a_model_of_nan_has_no_accuracy():
     model = linear()
     nn.init.constant_(model[3].bias, float("nan"))
@@ -300,6 +304,7 @@ def test_a_model_of_nan_has_no_accuracy():
     assert computed == []
 
 
+@pytest.mark.promise("P11")
 def test_a_single_sample_of_nan_is_noticed_in_evaluation():
     with pytest.raises(DivergedError, match="the test loss is nan"):
         evaluate(linear(), batches(poisoned(draw(30), 29), 10), {})
@@ -325,6 +330,7 @@ def test_losses_of_an_accelerator_are_read_late_and_add_up_the_same():
     assert late.mean() == pytest.approx(values.double().mean().item(), abs=1e-9)
 
 
+@pytest.mark.promise("P11")
 def test_a_late_reading_names_the_first_bad_step():
     for reader in (Losses.mean, Losses.status):
         losses = waiting()
@@ -460,6 +466,7 @@ def test_what_is_not_the_metrics_fault_passes_unchanged(error):
     assert caught.value is error
 
 
+@pytest.mark.promise("P11")
 def test_metrics_start_anew_each_time():
     metric = Fixed()
     for _ in range(2):

@@ -94,6 +94,7 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.promise("P2")
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_a_training_goes_on_with_the_same_bits(settings: dict[str, Any]) -> None:
     whole = Whole(**settings)
@@ -124,6 +125,7 @@ def list_leaves(state: Any, *without: str) -> list[Any]:
     return [state.dtype, state.tolist()] if isinstance(state, Tensor) else [state]
 
 
+@pytest.mark.promise("P3")
 def test_a_state_is_tensors_and_plain_data() -> None:
     state = Whole(**ALL, patience=3).state
 
@@ -165,6 +167,7 @@ def test_that_it_was_stuck_at_chance_belongs_to_it(monkeypatch: pytest.MonkeyPat
     assert [state["stuck"] for state in states] == [1, 2, 2]
 
 
+@pytest.mark.promise("P2")
 def test_the_generators_belong_to_it() -> None:
     whole = Whole()
     with use_seed(99):
@@ -176,6 +179,7 @@ def test_the_generators_belong_to_it() -> None:
         assert drop_seconds(trainer.history) != drop_seconds(whole.trainer.history), name
 
 
+@pytest.mark.promise("P2")
 def test_a_state_of_other_settings_or_batches_is_refused() -> None:
     whole = Whole(ema=0.9)
     with pytest.raises(UsageError, match=r"^the state is of other settings: only one has average$"):

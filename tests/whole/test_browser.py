@@ -146,6 +146,7 @@ def find_contrast(one: str, other: str) -> float:
     return float((light + 0.05) / (dark + 0.05))
 
 
+@pytest.mark.promise("P8")
 def test_the_page_opens_without_a_word_and_asks_for_nothing(open_page):
     page = open_page()
     assert page.locator("table.sortable tbody tr").count() > 5
@@ -154,6 +155,7 @@ def test_the_page_opens_without_a_word_and_asks_for_nothing(open_page):
     assert page.evaluate("document.querySelectorAll('script').length") == 1
 
 
+@pytest.mark.promise("P3")
 def test_the_policy_stops_foreign_scripts_and_the_network(browser, report, tmp_path):
     changed = tmp_path / "changed.html"
     evil = "<script>document.title = 'evil'</script><img src='http://127.0.0.1:9/x.png'></main>"
@@ -167,6 +169,7 @@ def test_the_policy_stops_foreign_scripts_and_the_network(browser, report, tmp_p
     context.close()
 
 
+@pytest.mark.promise("P3")
 def test_hostile_names_are_text(open_page):
     page = open_page()
     for name in (HOSTILE, '"><img src=x onerror=alert(2)>', "</style></title><script>alert(3)</script>"):

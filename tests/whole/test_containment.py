@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 import pytest
 from conftest import ROOT, Environment, Packages
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.promise("P5")]
 
 HOOK = "import zoo\n@zoo.hookimpl\ndef zoo_models():\n"
 NET = "zoo.ModelSpec(name='net', factory='a:b')"

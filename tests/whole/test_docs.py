@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import click
+import promises
 import pytest
 from click.testing import CliRunner
 from datasets_page import make_datasets_page
+from promises_page import make_promises_page
 from python_page import GROUPS, find_errors, find_public, make_python_page
 
 import zoo
@@ -189,6 +191,7 @@ MADE = {
     "guide/checks.md": make_checks_page,
     "reference/contract.md": make_contract_page,
     "reference/datasets.md": make_datasets_page,
+    "reference/promises.md": make_promises_page,
     "reference/python.md": make_python_page,
     "reference/run-record.md": make_record_page,
 }
@@ -236,6 +239,20 @@ def test_made_pages_are_what_the_code_says(page):
     assert text[text.index(START) + len(START) : text.index(END)].strip() == MADE[page]().strip(), (
         f"docs/{page} is behind the code: run python tests/whole/test_docs.py"
     )
+
+
+def test_nothing_is_promised_that_no_test_proves(tmp_path, monkeypatch):
+    file, mark = tmp_path / "test_one.py", "pytest.mark.{}".format
+    file.write_text(f"@{mark('promise')}('P3')\n@other\ndef test_it():\n    pass\n", encoding="utf-8")
+    assert promises.find_proofs(tmp_path)["P3"] == ["test_one.py::test_it"]
+    for wrong in (f"@{mark('promise')}('P0')\ndef test_it(): pass", f"class A:\n    mark = {mark('promise')}('P1')"):
+        file.write_text(wrong, encoding="utf-8")
+        with pytest.raises(ValueError, match=r"test_one.py: (no promises: P0|a mark of a promise)"):
+            promises.find_proofs(tmp_path)
+    assert len(promises.PROMISES) == 15
+    monkeypatch.setitem(promises.PROMISES, "P16", promises.Promise("Fame", "Everybody knows you."))
+    with pytest.raises(ValueError, match="P16, Fame: no test proves it"):
+        make_promises_page()
 
 
 def test_the_python_page_has_every_public_name_once():

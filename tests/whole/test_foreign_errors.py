@@ -17,6 +17,8 @@ import zoo
 from zoo.cli.main import main
 from zoo.registry.imports import import_file
 
+pytestmark = pytest.mark.promise("P5", "P10")
+
 # Fails wherever FAULT says, with the error that it says.
 PLUGIN = """
 import torch

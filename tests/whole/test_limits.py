@@ -76,6 +76,7 @@ def folder(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 APART = ("zoo samples breaks-zoo", "zoo list |")
 
 
+@pytest.mark.promise("P10")
 @pytest.mark.parametrize(("command", "code"), [each for each in COMMANDS if not each[0].startswith(APART)])
 def test_a_command_of_the_page_ends_as_it_says(
     command: str, code: int, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -102,6 +103,7 @@ def test_a_reader_that_goes_away_is_no_error(folder: Path) -> None:
     assert (done.returncode, code, done.stderr) == (141, 141, "")
 
 
+@pytest.mark.promise("P10")
 def test_every_exit_code_is_on_the_page() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, ZooError)]
     known = {kind.exit_code for kind in classes}

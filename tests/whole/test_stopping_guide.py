@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+pytestmark = pytest.mark.promise("P12")
+
 PAGE = (ROOT / "docs" / "guide" / "stopping.md").read_text(encoding="utf-8")
 SHOWN = re.findall(r"^```text\n(.*?)^```$", PAGE, re.M | re.S)
 COMMANDS = [line for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.M | re.S) for line in block.splitlines()]

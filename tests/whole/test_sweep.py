@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from forkserver import AVAILABLE
 
+pytestmark = pytest.mark.promise("P1", "P12")
+
 SCRIPT = Path(__file__).with_name("sweep_run.py")
 MOMENTS = 12
 
