@@ -16,11 +16,9 @@ MOST = 20
 """Models of a plugin from which on it is a catalogue, whose last one is not its best."""
 
 
-def suggest_run(context: click.Context, lr: float) -> str:
+def suggest_run(context: click.Context, run: click.Command, lr: float) -> str:
     """Return the `zoo run` with the options that a `zoo check` was given, those that both have, and a learning rate."""
-    from zoo.cli.commands.run import run_command
-
-    shared, words = {param.name for param in run_command.params} - {"lr", "as_json", "debug"}, ["zoo", "run"]
+    shared, words = {param.name for param in run.params} - {"lr", "as_json", "debug"}, ["zoo", "run"]
     for param in context.command.params:
         value = context.params.get(str(param.name))
         given = context.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from zoo.checks.base import Check, Fault, run_checks
+from zoo.checks.combination.estimates import estimate
 from zoo.checks.combination.subject import CombinationSubject, make_subject
 from zoo.checks.combination.tuning import Tuning
 from zoo.checks.combination.tuning import tune as find_tuning
@@ -26,7 +26,6 @@ from zoo.data.splits import count_samples
 from zoo.display import make_table, say
 from zoo.errors import ZooError
 from zoo.models.device import use_seed, use_threads
-from zoo.models.probe import count_flop
 from zoo.registry.arguments import checked
 from zoo.registry.certificates import Finding
 from zoo.registry.entries import Registry
@@ -34,13 +33,11 @@ from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
 from zoo.training.blame import blame_plugin
 from zoo.training.objective import check_count, make_objective
-from zoo.training.optimizers import build_optimizer
 from zoo.training.plan import Wanted
-from zoo.training.precision import lower
 from zoo.training.request import make_request
 from zoo.training.setup import build_metrics
 from zoo.training.sources import gather
-from zoo.training.step import LossFunction, TrainStep
+from zoo.training.step import TrainStep
 
 OVERFIT_STEPS, OVERFIT_SECONDS = 500, 30.0
 """Limits of `--overfit`: optimizer steps at each learning rate, and seconds for both."""
@@ -239,57 +236,6 @@ def check_overfit(subject: CombinationSubject) -> str:
     fix = "Train it by hand on this batch and look where the gradients vanish"
     seen = f"at best {hits} of the {len(targets)} samples of a batch right, loss {best:.3f}"
     raise Fault(seen, fix, find_definition(type(model)))
-
-
-def estimate(subject: CombinationSubject) -> dict[str, float]:
-    """Return what a training takes, as `Diagnosis` lists it; the time is that of seven steps on the run's device."""
-    plan = subject.plan
-    model = subject.build(seed=plan.config.seed).to(plan.device)
-    inputs, targets = (part.to(plan.device) for part in subject.batch())
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    trainable_bytes = sum(parameter.nbytes for parameter in trainable)
-    optimizer_states = {"adam": 2, "adamw": 2}.get(plan.config.optimizer, 1 if plan.config.momentum else 0)
-    saved_bytes = measure_saved(model.train(), inputs, targets)
-    forward = lower(model, plan.config.precision, plan.device)
-    step = TrainStep(forward, nn.functional.cross_entropy, build_optimizer(model, plan.config))
-    seconds = []
-    for _ in range(7):
-        started = time.perf_counter()
-        float(step(inputs, targets))
-        seconds.append(time.perf_counter() - started)
-    step_seconds = statistics.median(seconds[2:])  # the first two steps also allocate memory
-    estimates: dict[str, float] = {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "trainable": sum(parameter.numel() for parameter in trainable),
-        "flop_per_sample": count_flop(model, subject.cases[0][0], plan.device),
-        "memory_bytes": sum(parameter.nbytes for parameter in model.parameters())
-        + trainable_bytes * (1 + optimizer_states)
-        + saved_bytes
-        + inputs.nbytes,
-        "step_seconds": step_seconds,
-    }
-    samples = count_samples(subject.splits.train) if subject.splits else plan.dataset.spec.samples.get("train")
-    if samples:
-        estimates["epoch_seconds"] = step_seconds * math.ceil(samples / plan.config.batch_size)
-    return estimates
-
-
-def measure_saved(
-    model: nn.Module, inputs: Tensor, targets: Tensor, loss_function: LossFunction = nn.functional.cross_entropy
-) -> int:
-    """Return the bytes that a step saves for its backward pass, each piece of memory counted once."""
-    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    saved: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in parameters:
-            saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss_function(model(inputs), targets).backward()
-    return sum(saved.values())
 
 
 GATES = ("builds", "logits")

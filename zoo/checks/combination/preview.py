@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from zoo.checks.combination.contract import estimate
+from zoo.checks.combination.estimates import estimate
 from zoo.checks.combination.subject import make_subject
 from zoo.display import make_table, say
 from zoo.errors import DownloadError, UsageError

@@ -16,6 +16,7 @@ from itertools import count, pairwise
 import torch
 from torch import Tensor, nn
 
+from zoo.checks.combination.estimates import measure_saved
 from zoo.data.batches import Batches
 from zoo.data.splits import count_samples
 from zoo.errors import DownloadError, UsageError, is_out_of_memory, quote
@@ -158,8 +159,6 @@ def _estimate_batch_size(plan: Plan, ready: Preparation) -> int:
 
 def _measure(plan: Plan, ready: Preparation, samples: int) -> int:
     """Return the bytes that a step on so many samples keeps for its backward pass, with its inputs."""
-    from zoo.checks.combination.contract import measure_saved
-
     inputs = torch.zeros(samples, *ready.input_shape, device=plan.device)
     targets = torch.zeros(samples, dtype=torch.int64, device=plan.device)
     return measure_saved(_copy(ready.model), inputs, targets, ready.objective) + inputs.nbytes

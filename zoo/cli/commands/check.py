@@ -8,6 +8,7 @@ import click
 
 from zoo.cli import options
 from zoo.cli.command import Command
+from zoo.cli.commands.run import run_command
 from zoo.cli.findings import list_estimates, write_findings
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
 from zoo.cli.suggestions import suggest_run
@@ -82,7 +83,8 @@ def _tell_tuning(diagnosis: Diagnosis, tuning: Tuning, output: str | None, *, as
     batch = f"at most {tuning.batch_size:,} ({tuning.batch_size_by})"
     write_table([("learning rate", found), ("batch size", batch)], indent="  ")
     if tuning.lr is not None:
-        write_note(f"next: {escape(suggest_run(click.get_current_context(), tuning.lr))}  # train with that rate")
+        words = suggest_run(click.get_current_context(), run_command, tuning.lr)
+        write_note(f"next: {escape(words)}  # train with that rate")
 
 
 def _write_diagnosis(diagnosis: Diagnosis, verbose: bool) -> None:
