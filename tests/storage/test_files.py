@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import SettingError, StorageError
-from zoo.storage import files, folders
+from zoo.storage import creation, files, folders
 
 ROOT = Path(files.__file__).parents[2]
 OLD, NEW, NEXT = b"old" * 500, b"new" * 1000, b"next" * 10
@@ -28,7 +28,7 @@ SAVE = f"""
 import errno, os, sys
 sys.path.insert(0, sys.argv[1])
 from zoo import errors
-from zoo.storage import files
+from zoo.storage import creation, files
 path, plan, writer = sys.argv[2] + "/w", sys.argv[3], sys.argv[4]
 faults = dict(part.rsplit(":", 1) for part in plan.split(",") if ":" in part)
 calls = []
@@ -521,7 +521,7 @@ FULL = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from zoo.storage import files
+from zoo.storage import creation, files
 folder = Path(sys.argv[2])
 
 def attempt(action, *args, **options):
@@ -548,7 +548,7 @@ if sys.argv[3] == "mounted":
         except OSError:
             break
     attempt(files.check_writable, folder, fix="Move.")
-    attempt(files.create_folder, folder, "run")
+    attempt(creation.create_folder, folder, "run")
     os.system(f"mount -o remount,ro none {folder}")
     attempt(files.check_writable, folder, fix="Move.")
 print((folder / "w").read_bytes(), [path.name for path in folder.iterdir() if "part" in path.name])
@@ -604,7 +604,7 @@ import os, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 import filelock
-from zoo.storage import files
+from zoo.storage import creation, files
 folder = Path(sys.argv[2])
 if os.geteuid() == 0:
     os.setgroups([])
@@ -614,7 +614,7 @@ for action, args, options in [
     (files.write_file, (folder / "w", b"new"), {"what": "weights"}),
     (files.check_writable, (folder,), {"fix": "Move."}),
     (files.check_writable, (folder / "a" / "b",), {"fix": "Move."}),
-    (files.create_folder, (folder, "run"), {}),
+    (creation.create_folder, (folder, "run"), {}),
     (lambda path: files.lock(path, timeout=0).__enter__(), (folder / "lock",), {}),
 ]:
     try:
@@ -645,7 +645,7 @@ def test_a_folder_without_permission_is_named() -> None:
 
 def start_many(code: str, count: int, *args: object) -> list[subprocess.Popen[str]]:
     """Start processes that begin together: each waits for the end of its input."""
-    begin = "import sys; sys.path.insert(0, sys.argv[1]); from zoo.storage import files; sys.stdin.read()\n"
+    begin = "import sys; sys.path.insert(0, sys.argv[1]); from zoo.storage import creation, files; sys.stdin.read()\n"
     pipe = subprocess.PIPE
     return [
         subprocess.Popen(
@@ -677,7 +677,7 @@ def test_many_processes_can_save_to_one_name(tmp_path: Path) -> None:
 
 @pytest.mark.promise("P9")
 def test_many_processes_create_folders_of_their_own(tmp_path: Path) -> None:
-    create = "for i in range(10): print(files.create_folder(sys.argv[2], 'run').name)"
+    create = "for i in range(10): print(creation.create_folder(sys.argv[2], 'run').name)"
     processes = start_many(create, 8, tmp_path)
     for process in processes:
         assert process.stdin is not None
@@ -690,12 +690,52 @@ def test_many_processes_create_folders_of_their_own(tmp_path: Path) -> None:
 
 def test_a_folder_is_created_under_the_first_free_name(tmp_path: Path) -> None:
     parent = tmp_path / "new" / "runs"
-    assert files.create_folder(parent, "run") == parent / "run"
+    assert creation.create_folder(parent, "run") == parent / "run"
     (parent / "run-2").touch()
     (parent / "run-3").symlink_to(tmp_path / "nowhere")
-    assert files.create_folder(str(parent), "run") == parent / "run-4"
+    assert creation.create_folder(str(parent), "run") == parent / "run-4"
     assert (parent / "run-4").is_dir()
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.promise("P1")
+def test_a_folder_appears_with_all_of_its_files_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent, seen = tmp_path / "checkpoints", []
+
+    def tell() -> Iterator[bytes]:
+        (part,) = parent.glob(".step.*.part")
+        seen.append({path.name: path.read_bytes() for path in part.iterdir()})
+        yield b"first: 6 bytes"
+
+    def write() -> Path:
+        content = {"first": [memoryview(b"fir"), b"st\n"], "last": tell()}
+        return creation.write_folder(parent, "step", content, what="a checkpoint")
+
+    assert write() == parent / "step" and write() == parent / "step-2"
+    assert seen[0]["first"] == b"first\n", "the last file is begun when those before it are there"
+    assert (parent / "step-2" / "last").read_bytes() == b"first: 6 bytes"
+    before = sorted(tmp_path.rglob("*"))
+    for name, action in (("fsync", os.fsync), ("write", os.write), ("open", os.open)):
+        for number in range(8):
+            left = [number]
+
+            def fail(*args, action=action, left=left, **options):
+                left[0] -= 1
+                if left[0] == -1:
+                    raise OSError(errno.ENOSPC, "injected")
+                return action(*args, **options)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(os, name, fail)
+                try:
+                    write()
+                except StorageError as error:
+                    assert "the disk is full" in str(error)
+            # What fails after it got its name leaves it there, whole.
+            whole = parent / "step-3"
+            assert not whole.exists() or {path.name for path in whole.iterdir()} == {"first", "last"}
+            shutil.rmtree(whole, ignore_errors=True)
+            assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.promise("P1")
@@ -705,7 +745,7 @@ def test_a_created_folder_is_made_durable(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(StorageError, match="EIO"):
-        files.create_folder(tmp_path, "run")
+        creation.create_folder(tmp_path, "run")
 
 
 BAD_NAMES = [
@@ -733,13 +773,13 @@ BAD_NAMES = [
 @pytest.mark.parametrize("name", [*BAD_NAMES, "\ud800", "x" * 256])
 def test_a_name_that_is_no_plain_name_makes_no_folder(name: str, tmp_path: Path) -> None:
     with pytest.raises(StorageError):
-        files.create_folder(tmp_path / "runs", name)
+        creation.create_folder(tmp_path / "runs", name)
     assert sorted(path.name for path in tmp_path.rglob("*")) in ([], ["runs"])
 
 
 @pytest.mark.parametrize("name", ["run", "2031-01-02-cnn-fashionmnist", "a.b_c", "console", "com", "-", "\u00e9"])
 def test_a_plain_name_makes_that_folder(name: str, tmp_path: Path) -> None:
-    assert files.create_folder(tmp_path, name).name == name
+    assert creation.create_folder(tmp_path, name).name == name
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -768,7 +808,7 @@ def test_a_folder_that_cannot_be_used_is_named(kind: str, why: str, tmp_path: Pa
     with pytest.raises(StorageError, match=f"(?i)^cannot write to .*{why}.*Move[.]$"):
         files.check_writable(folder, fix="Move.")
     with pytest.raises(StorageError, match=f"(?i)^cannot create folder 'run' in .*{why}"):
-        files.create_folder(folder, "run")
+        creation.create_folder(folder, "run")
     with pytest.raises(StorageError, match=f"(?i)^cannot lock .*{why}"), files.lock(folder / "lock", timeout=0):
         pytest.fail("locked")
 

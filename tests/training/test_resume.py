@@ -162,10 +162,14 @@ def test_a_damaged_checkpoint_is_told_and_kept_and_the_one_before_is_taken(tmp_p
     data = bytearray(damaged.read_bytes())
     data[-1] ^= 1
     damaged.write_bytes(data)
-    found = zoo.resume(folder)
+    found = zoo.resume(folder, checkpoint_every="5 steps")
     assert f"{newest.name} is damaged (state.safetensors is not what MANIFEST.json says)" in caplog.text
     assert str(int(older.name[5:])) in caplog.text
     assert found.weights.read_bytes() == whole.weights.read_bytes()
+    # It stays, and beside it as many as are kept of those that can be used.
+    *good, last = list_checkpoints(folder)
+    assert last == newest and damaged.read_bytes() == data and len(good) == 2
+    assert min(good) > newest and not older.exists()
 
 
 @pytest.mark.promise("P2")

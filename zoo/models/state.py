@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+
+MANY = 1 << 24
+"""Bytes from which on several threads copy."""
+PIECE = 1 << 22
+"""Bytes of a tensor that one thread copies."""
+PLAIN = {int, float, str, bool, type(None)}
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    Pair = tuple[Tensor, Tensor]
+    """The copy and its source."""
 
 
 def as_state_dict(tensors: Mapping[str, Tensor], model: nn.Module) -> OrderedDict[str, Tensor]:
@@ -21,19 +31,61 @@ def copy_state(state: Any, former: Any = None) -> Any:
     """Return a copy of plain data in which tensors may be, those on the CPU.
 
     `former` is a copy that is not needed any more: where its tensors fit they are used again, which is twice as fast as
-    memory that the system has yet to give.
+    memory that the system has yet to give. Many bytes are copied by all cores: one alone cannot keep the memory busy.
     """
+    from zoo.data.workers import count_cores
+
+    pairs: list[Pair] = []
+    copied = _copy_form(state, former, pairs)
+    size = sum(source.nbytes for _, source in pairs)
+    if size < MANY or any(source.device.type != "cpu" for _, source in pairs):
+        _copy(pairs)
+        return copied
+    parts: list[list[Pair]] = [[] for _ in range(count_cores())]
+    dealt = 0
+    for pair in pairs:
+        for piece in _cut(*pair):
+            parts[dealt * len(parts) // size].append(piece)
+            dealt += piece[1].nbytes
+    with ThreadPoolExecutor(len(parts)) as pool:
+        list(pool.map(_copy, parts))
+    return copied
+
+
+def _copy(pairs: Iterable[Pair]) -> None:
+    import torch
+
+    with torch.no_grad():  # a thread begins with gradients
+        for target, source in pairs:
+            target.copy_(source)
+
+
+def _copy_form(state: Any, former: Any, pairs: list[Pair]) -> Any:
+    """Return plain data like `state`; `pairs` gets its tensors, whose values are still to be copied, and what of."""
+    import torch
     from torch import Tensor
 
     if isinstance(state, Tensor):
-        known = former if isinstance(former, Tensor) and former.shape == state.shape else None
-        if known is None or known.dtype != state.dtype:
-            return state.detach().to("cpu", copy=True)
-        return known.copy_(state.detach())
+        source, known = state.detach(), former
+        if not isinstance(known, Tensor) or known.shape != source.shape or known.dtype != source.dtype:
+            known = torch.empty_like(source, device="cpu")
+        pairs.append((known, source))
+        return known
     if isinstance(state, Mapping):
         known_by_name = former if isinstance(former, Mapping) else {}
-        return {name: copy_state(value, known_by_name.get(name)) for name, value in state.items()}
+        return {name: _copy_form(value, known_by_name.get(name), pairs) for name, value in state.items()}
+    if isinstance(state, tuple) and {*map(type, state)} <= PLAIN:
+        return state  # the state of a generator has hundreds of numbers
     if isinstance(state, list | tuple):
         parts = former if isinstance(former, list | tuple) and len(former) == len(state) else [None] * len(state)
-        return type(state)(map(copy_state, state, parts))
+        return type(state)(_copy_form(value, part, pairs) for value, part in zip(state, parts, strict=True))
     return state
+
+
+def _cut(target: Tensor, source: Tensor) -> Iterator[Pair]:
+    """Yield both as pieces of at most PIECE bytes, where they lie alike in the memory."""
+    if source.nbytes <= PIECE or not (target.is_contiguous() and source.is_contiguous()):
+        yield target, source
+        return
+    count = PIECE // source.element_size()
+    yield from zip(target.view(-1).split(count), source.view(-1).split(count), strict=True)

@@ -34,7 +34,8 @@ from zoo.records.plain import to_json_table
 from zoo.records.process import ProcessOrigin, is_process, is_running
 from zoo.records.run_folder import KILLED, RECORD_FILE, RUNNING, SILENCE, UNKNOWN
 from zoo.registry.origin import Origin
-from zoo.storage.files import create_folder, write_file
+from zoo.storage.creation import create_folder
+from zoo.storage.files import write_file
 from zoo.storage.reading import explain, read_file
 
 RECORD_FORMAT = 1

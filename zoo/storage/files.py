@@ -1,4 +1,4 @@
-"""Folders, locks and the one way zoo writes a file: whole or not at all.
+"""Files, locks and the one way zoo writes a file: whole or not at all.
 
 A file is written beside its target under a name of its own, brought to the disk and renamed over the target. So whoever
 reads the target sees the former content or the new one, and after a return the new one survives a crash.
@@ -7,7 +7,6 @@ reads the target sees the former content or the new one, and after a return the 
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import re
 import time
@@ -16,13 +15,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.errors import StorageError, quote
+from zoo.errors import StorageError
 from zoo.storage.reading import check_regular
 
 ON_WINDOWS = os.name == "nt"
 PART_PATTERN = re.compile(r"\..*\.([0-9]{1,9})-[0-9a-f]{8}\.part", re.DOTALL)
 # Some operating system allows no such name: separators, wildcards, a trailing dot or space, names of devices.
 UNSAFE_NAME = re.compile(r'|.*[\\/:*?"<>|\x00-\x1f].*|.*[. ]|(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.DOTALL | re.I)
+EARLY = 1 << 22
+"""Bytes from which on the disk begins to write what is to be synced in the end: it then has less to catch up."""
 ELSEWHERE = "Use runs_dir=... to write elsewhere."
 REASONS = {
     "EIO": "the disk reported an error (EIO)",
@@ -126,53 +127,11 @@ def check_writable(folder: str | Path, *, fix: str) -> None:
     """Make `folder` if it is missing and prove that a file can be written there; raise StorageError with `fix`."""
     folder = Path(folder)
     try:
-        _make_folder(folder)
+        make_folder(folder)
         with _part_file(folder / "check", (b"zoo",), None):
             pass
     except (OSError, ValueError) as error:
         raise describe_failure(f"cannot write to {folder}", error, folder, fix) from error
-
-
-def create_folder(parent: str | Path, name: str) -> Path:
-    """Create `parent/name`, or `name-2`, `name-3`, ... when taken, and return it; raise StorageError if none can be."""
-    parent, made = Path(parent), None
-    if UNSAFE_NAME.fullmatch(name):
-        raise StorageError(f"cannot create a folder in {parent}", f"expected a plain name, got {quote(name)}")
-    try:
-        _make_folder(parent)
-        for number in itertools.count(1):
-            folder = parent / (name if number == 1 else f"{name}-{number}")
-            with suppress(FileExistsError):
-                folder.mkdir()
-                made = folder
-                break
-        sync_folder(parent)
-    except (OSError, ValueError) as error:
-        if made is not None:
-            with suppress(OSError):
-                made.rmdir()
-        raise describe_failure(f"cannot create folder {quote(name)} in {parent}", error, parent, ELSEWHERE) from error
-    return folder
-
-
-def publish_folder(part: Path, name: str) -> Path:
-    """Give a folder whose files are safe on the disk the name `name`, or `name-2`, `name-3`, ... when taken; return it.
-
-    Raises:
-        StorageError: the disk fails.
-    """
-    try:
-        sync_folder(part)
-        for number in itertools.count(1):
-            folder = part.with_name(name if number == 1 else f"{name}-{number}")
-            if not folder.exists():
-                part.rename(folder)
-                break
-        sync_folder(folder.parent)
-    except OSError as error:
-        what = f"cannot create folder {quote(name)} in {part.parent}"
-        raise describe_failure(what, error, part.parent, ELSEWHERE) from error
-    return folder
 
 
 @contextmanager
@@ -185,7 +144,7 @@ def lock(path: str | Path, *, timeout: float, wait: Callable[[], None] = lambda:
 
     path = Path(path)
     try:
-        _make_folder(path.parent)
+        make_folder(path.parent)
         held = FileLock(path)
         try:
             held.acquire(timeout=0)
@@ -235,24 +194,47 @@ def _part_file(target: Path, chunks: Iterable[bytes | memoryview], mode: int | N
         with suppress(OSError):  # also raised for folders
             stale.unlink()
     part = name_part(target)
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
-    file = os.open(part, flags, 0o666 if mode is None else mode)
+    file = open_new(part, mode)
     try:
-        try:
-            # Called only where the umask took bits away: file systems without permissions refuse the call.
-            if mode is not None and not ON_WINDOWS and os.fstat(file).st_mode & 0o777 != mode:
-                os.fchmod(file, mode)
-            for chunk in chunks:
-                rest = memoryview(chunk)
-                while rest:
-                    rest = rest[os.write(file, rest) :]
-            os.fsync(file)
-        finally:
-            os.close(file)
+        fill(file, chunks, mode)
         yield part
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def open_new(path: Path, mode: int | None = None) -> int:
+    """Return the descriptor of a file that was not there yet, to be written."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+    return os.open(path, flags, 0o666 if mode is None else mode)
+
+
+def fill(file: int, chunks: Iterable[bytes | memoryview], mode: int | None = None) -> None:
+    """Write the content of a new file, and close it once it is safe on the disk; it gets permission bits, if given."""
+    try:
+        # Called only where the umask took bits away: file systems without permissions refuse the call.
+        if mode is not None and not ON_WINDOWS and os.fstat(file).st_mode & 0o777 != mode:
+            os.fchmod(file, mode)
+        written = begun = 0
+        for chunk in chunks:
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[os.write(file, rest) :]
+            written += len(chunk)
+            if written - begun >= EARLY:
+                _begin_syncing(file, begun, written - begun)
+                begun = written
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _begin_syncing(file: int, start: int, size: int) -> None:
+    """Let the disk begin with a part of a file while the rest is still to be written, where the system can."""
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):  # it is advice
+            # Linux begins to write what is said to be needed no more; what the disk does not have yet it keeps.
+            os.posix_fadvise(file, start, size, os.POSIX_FADV_DONTNEED)
 
 
 def _replace(part: Path, target: Path) -> None:
@@ -306,7 +288,8 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it where they are missing; raise OSError where it is something else."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:

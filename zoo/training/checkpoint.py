@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,13 +27,15 @@ from zoo.models.weights import hash_parts, pack_header, store_tensors
 from zoo.records.header import Bounds, parse_json
 from zoo.records.run_folder import CHECKPOINTS
 from zoo.records.runs import RunRecord
-from zoo.storage.files import publish_folder, write_file
+from zoo.storage.creation import write_folder
 from zoo.storage.reading import explain, read_file
 
 log = logging.getLogger("zoo")
 
 NAME = re.compile(r"step-(\d{8,12})(?:-(\d{1,4}))?", re.ASCII)
 MANIFEST_FILE, STATE_FILE, TENSORS_FILE = "MANIFEST.json", "state.json", "state.safetensors"
+DAMAGED_FILE = "DAMAGED.txt"
+"""Says why a checkpoint could not be used; it lies in one that was tried, which then is never counted or removed."""
 FORMAT = 1
 KEPT = 2
 """The newest checkpoints of a run that are kept: the last one may be damaged by what ended the process."""
@@ -62,7 +63,7 @@ class Checkpoint:
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint of a run and return its folder; the oldest beyond KEPT go.
+    """Write a checkpoint of a run and return its folder; the oldest beyond KEPT go, but for those known to be damaged.
 
     Raises:
         StorageError: it cannot be written; those that are there stay.
@@ -71,34 +72,23 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
     tree = {"state": _encode(checkpoint.state, tensors), "record": checkpoint.record.to_json()}
     plain = {name: getattr(checkpoint, name) for name in ("step", "course_style", "seconds")}
     told = {"format": FORMAT, **plain, **tree}
-    parent = run / CHECKPOINTS
-    part = parent / f".step-{checkpoint.step:08d}.{os.getpid()}-{os.urandom(4).hex()}.part"
-    try:
-        try:
-            part.mkdir(parents=True)
-        except OSError as error:
-            raise StorageError(f"cannot make {part}", explain(error)) from error
-        stored = store_tensors(part / TENSORS_FILE, tensors)
-        tensors_file: list[bytes | memoryview] = [
-            pack_header(stored, {"zoo": "checkpoint"}),
-            *(raw for *_, raw in stored),
-        ]
-        files: dict[str, list[bytes | memoryview]] = {
-            TENSORS_FILE: tensors_file,
-            STATE_FILE: [json.dumps(told, allow_nan=False).encode()],
-        }
-        manifest = {}
-        for name, data in files.items():
-            with ThreadPoolExecutor(1) as pool:  # hashing takes about as long as writing: both go on at once
-                hashing = pool.submit(hash_parts, data)
-                write_file(part / name, data, what="a checkpoint")
-                manifest[name] = {"size": sum(map(len, data)), "sha256": hashing.result()}
-        text = json.dumps({"format": FORMAT, "files": manifest}, indent=2).encode()
-        write_file(part / MANIFEST_FILE, text, what="a checkpoint")
-        folder = publish_folder(part, f"step-{checkpoint.step:08d}")
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    for old in list_checkpoints(run)[KEPT:]:
+    stored = store_tensors(run / CHECKPOINTS / TENSORS_FILE, tensors)
+    files: dict[str, Sequence[bytes | memoryview]] = {
+        TENSORS_FILE: [pack_header(stored, {"zoo": "checkpoint"}), *(raw for *_, raw in stored)],
+        STATE_FILE: [json.dumps(told, allow_nan=False).encode()],
+    }
+    with ThreadPoolExecutor(1) as pool:  # hashing takes about as long as writing: both go on at once
+        hashing = {name: pool.submit(hash_parts, data) for name, data in files.items()}
+
+        def make_manifest() -> Iterator[bytes]:
+            table = {
+                name: {"size": sum(map(len, data)), "sha256": hashing[name].result()} for name, data in files.items()
+            }
+            yield json.dumps({"format": FORMAT, "files": table}, indent=2).encode()
+
+        written = {**files, MANIFEST_FILE: make_manifest()}
+        folder = write_folder(run / CHECKPOINTS, f"step-{checkpoint.step:08d}", written, what="a checkpoint")
+    for old in [old for old in list_checkpoints(run) if not (old / DAMAGED_FILE).exists()][KEPT:]:
         remove_checkpoint(old)
     return folder
 
@@ -126,18 +116,30 @@ def find_checkpoint(run: Path) -> Checkpoint:
     Raises:
         WeightsError: there is none.
     """
-    damaged: list[str] = []
+    damaged: dict[Path, str] = {}
     for folder in list_checkpoints(run):
         try:
             found = read_checkpoint(folder)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            damaged.append(f"{folder.name} is damaged ({error if isinstance(error, ValueError) else explain(error)})")
+            damaged[folder] = str(error) if isinstance(error, ValueError) else explain(error)
             continue
-        for told in damaged:
-            log.warning("%s: %s; the run goes on from step %d", run, told, found.step)
+        for other, why in damaged.items():
+            log.warning("%s: %s is damaged (%s); the run goes on from step %d", run, other.name, why, found.step)
+        for path, why in ({folder: ""} | damaged).items():
+            with suppress(OSError):  # where nothing can be written nothing is removed either
+                _mark(path, why)
         return found
+    told = "; ".join(f"{folder.name} is damaged ({why})" for folder, why in damaged.items())
     fix = f"Begin anew: zoo runs show {shlex.quote(run.name)} has the command"
-    raise WeightsError(f"no usable checkpoint in {run}", "; ".join(damaged) or "it has none", fix)
+    raise WeightsError(f"no usable checkpoint in {run}", told or "it has none", fix)
+
+
+def _mark(folder: Path, why: str) -> None:
+    """Say in a checkpoint why it cannot be used, so that it is kept; of one that can be used take that away."""
+    if why:
+        (folder / DAMAGED_FILE).write_text(f"{why}\n", encoding="utf-8", errors="replace")
+    else:
+        (folder / DAMAGED_FILE).unlink(missing_ok=True)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zoo.errors import StorageError, ZooError, describe
 from zoo.records.run_folder import WEIGHTS_FILE
-from zoo.storage.files import create_folder
+from zoo.storage.creation import create_folder
 from zoo.storage.folders import zoo_home
 
 Save = Callable[[Path], None]

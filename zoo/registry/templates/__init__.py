@@ -22,6 +22,7 @@ from zoo.registry.fields import check_name
 from zoo.registry.imports import FOUNDATION
 from zoo.registry.manifest import first_party_path, read_manifest
 from zoo.registry.templates import dataset, loss, metric, model, package
+from zoo.storage import creation
 from zoo.storage import files as storage
 
 TEXTS = {"model": model, "dataset": dataset, "metric": metric, "loss": loss}
@@ -189,7 +190,7 @@ def write_files(target: Path, files: Mapping[str, bytes], *, single_file: bool =
 
 def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:
     """Write all files into a hidden folder beside the target and rename it, so that the target appears whole or not."""
-    part = storage.create_folder(target.parent, f".{target.name}.part")
+    part = creation.create_folder(target.parent, f".{target.name}.part")
     try:
         for path, data in files.items():
             (part / path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,74 @@
+"""Creation: folders with a name of their own, one that is empty and one that appears with all of its files."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from zoo.errors import StorageError, quote
+from zoo.storage.files import (
+    ELSEWHERE,
+    UNSAFE_NAME,
+    describe_failure,
+    fill,
+    make_folder,
+    name_part,
+    open_new,
+    sync_folder,
+)
+
+
+def create_folder(parent: str | Path, name: str) -> Path:
+    """Create `parent/name`, or `name-2`, `name-3`, ... when taken, and return it; raise StorageError if none can be."""
+    parent, made = Path(parent), None
+    if UNSAFE_NAME.fullmatch(name):
+        raise StorageError(f"cannot create a folder in {parent}", f"expected a plain name, got {quote(name)}")
+    try:
+        make_folder(parent)
+        for number in itertools.count(1):
+            folder = parent / (name if number == 1 else f"{name}-{number}")
+            with suppress(FileExistsError):
+                folder.mkdir()
+                made = folder
+                break
+        sync_folder(parent)
+    except (OSError, ValueError) as error:
+        if made is not None:
+            with suppress(OSError):
+                made.rmdir()
+        raise describe_failure(f"cannot create folder {quote(name)} in {parent}", error, parent, ELSEWHERE) from error
+    return folder
+
+
+def write_folder(
+    parent: Path, name: str, files: Mapping[str, Iterable[bytes | memoryview]], *, what: str, fix: str = ELSEWHERE
+) -> Path:
+    """Write `parent/name`, or `name-2`, `name-3`, ... when taken, with these files, whole or not at all; return it.
+
+    They are written one after the other, each safe on the disk before the next one is begun: the content of a later one
+    may tell of those before it. The folder gets its name when all of them are. Errors of the contents pass unchanged.
+
+    Raises:
+        StorageError: the disk is full, read-only, fails ...
+    """
+    part = name_part(parent / name)
+    try:
+        part.mkdir(parents=True)
+        try:
+            for file_name, chunks in files.items():
+                fill(open_new(part / file_name), chunks)
+            sync_folder(part)
+            for number in itertools.count(1):
+                folder = parent / (name if number == 1 else f"{name}-{number}")
+                if not folder.exists():
+                    part.rename(folder)
+                    break
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        sync_folder(parent)
+    except OSError as error:
+        raise describe_failure(f"cannot save {what} to {parent / name}", error, parent, fix) from error
+    return folder
