@@ -19,7 +19,7 @@ from measure import alternate, check_ratio, find_ratio, make_parser
 from torch import nn
 
 from zoo.models.device import THREAD_FLOP
-from zoo.models.probe import count_flop
+from zoo.models.flop import count_flop
 from zoo.registry.settings import TrainConfig
 from zoo.training.optimizers import build_optimizer
 from zoo.training.step import TrainStep

@@ -10,7 +10,7 @@ from torch import nn
 
 from zoo.errors import DeviceError
 from zoo.models.device import THREAD_FLOP, choose_threads, describe_device, resolve_device, use_seed, use_threads
-from zoo.models.probe import count_flop
+from zoo.models.flop import count_flop
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Probe: what one forward pass tells of a model: whether it fits, its floating-point operations."""
+"""Probe: what one forward pass tells of a model: whether it fits."""
 
 from __future__ import annotations
 
@@ -7,24 +7,11 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.errors import DryRunError, OutOfMemoryError, describe, is_out_of_memory, quote
 from zoo.registry.compatibility import show_shape
 from zoo.registry.global_state import keep_state
 from zoo.registry.preprocess import name_dtype
-
-
-@keep_state()
-def count_flop(model: nn.Module, input_shape: tuple[int, ...], device: torch.device) -> int:
-    """Return the floating-point operations of a forward pass for one sample."""
-    counter = FlopCounterMode(display=False)
-    training = model.training
-    model.eval()
-    with torch.no_grad(), counter:
-        model(torch.zeros(2, *input_shape, device=device))
-    model.train(training)
-    return int(counter.get_total_flops()) // 2
 
 
 @keep_state()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from inspect import unwrap
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -14,11 +15,27 @@ from zoo.errors import ErrorCollector, SettingError
 from zoo.registry.params import Expected, find_expected, read_values
 from zoo.registry.settings import TrainConfig
 
+COMPILER_FREE = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+"""Methods of an optimizer that torch keeps from its compiler, beside `step`."""
+
+
+def spare_compiler(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """Return a class of torch as it is, but for what torch wraps around its methods.
+
+    What it wraps them in says to `torch.compile` what not to compile, and imports the whole compiler to say it, which
+    takes longer than a short training. Where a method is no longer wrapped it stays as it is.
+    """
+    methods: dict[str, Any] = {name: unwrap(getattr(kind, name)) for name in COMPILER_FREE}
+    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(unwrap(kind.step)), "__doc__": kind.__doc__})
+
+
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    **{"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax},
-    **{"nadam": torch.optim.NAdam, "radam": torch.optim.RAdam, "rmsprop": torch.optim.RMSprop},
-    **{"adagrad": torch.optim.Adagrad, "adadelta": torch.optim.Adadelta, "adafactor": torch.optim.Adafactor},
-    **{"asgd": torch.optim.ASGD, "rprop": torch.optim.Rprop},
+    kind.__name__.lower(): spare_compiler(kind)
+    for kind in (
+        *(torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adamax, torch.optim.NAdam),
+        *(torch.optim.RAdam, torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.Adadelta),
+        *(torch.optim.Adafactor, torch.optim.ASGD, torch.optim.Rprop),
+    )
 }
 OURS = ("foreach", "fused", "capturable", "differentiable", "maximize")
 """Arguments of torch's optimizers that a run decides itself."""

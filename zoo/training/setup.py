@@ -17,9 +17,10 @@ from zoo.data.survey import survey
 from zoo.data.validation import hold_back
 from zoo.errors import quote
 from zoo.models.device import choose_threads, use_seed
+from zoo.models.flop import count_flop
 from zoo.models.freezing import freeze
 from zoo.models.head import find_head
-from zoo.models.probe import check_model, count_flop
+from zoo.models.probe import check_model
 from zoo.models.transfer import Transfer
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.factories import build_metric, build_model, refuse_params

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.checks.combination.subject import CombinationSubject
 from zoo.data.splits import count_samples
-from zoo.models.probe import count_flop
+from zoo.models.flop import count_flop
 from zoo.training.optimizers import build_optimizer
 from zoo.training.precision import lower
 from zoo.training.step import LossFunction, TrainStep
