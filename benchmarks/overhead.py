@@ -26,7 +26,7 @@ from zoo.training.trainer import Trainer, train_one_epoch
 from zoo_plugins.datasets.fashionmnist import fashionmnist
 from zoo_plugins.models.baseline import Baseline
 
-HAND_LIMIT = 1.08
+HAND_LIMIT = 0.85
 COURSE_LIMIT = 1 / 6
 CPU = torch.device("cpu")
 BATCH, SEED, LR = 32, 42, 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Callable
@@ -147,14 +148,29 @@ def test_a_setting_gives_the_bits_of_the_loop_one_writes_by_hand(name: str) -> N
 def test_each_optimizer_is_that_of_torch_with_its_rate(name: str) -> None:
     decay = {} if name == "rprop" else {"weight_decay": 0.01}
     all_alike = {} if name == "rprop" else {"decay_all": True}
+    theirs = next(kind for kind in vars(torch.optim).values() if getattr(kind, "__name__", "").lower() == name)
+    made = []
     expected, expected_losses = train_by_hand(
-        lambda p: OPTIMIZERS[name](p, lr=DEFAULT_LR[name], foreach=False, **decay)
+        lambda p: made.append(theirs(p, lr=DEFAULT_LR[name], foreach=False, **decay)) or made[0]
     )
     model, losses = train(optimizer=name, **decay, **all_alike)
     assert losses == expected_losses
     assert all(map(torch.equal, model.parameters(), expected.parameters()))
     if name != "sgd":
-        assert DEFAULT_LR[name] == inspect.signature(OPTIMIZERS[name]).parameters["lr"].default
+        assert DEFAULT_LR[name] == inspect.signature(theirs).parameters["lr"].default
+    # A checkpoint is that of torch's class: each goes on from the other's.
+    optimizer = build_optimizer(model, TrainConfig(optimizer=name, **decay, **all_alike))
+    known = copy.deepcopy(made[0].state_dict())
+    optimizer.load_state_dict(known)
+    told = copy.deepcopy(optimizer.state_dict())
+    assert told["param_groups"] == known["param_groups"] and str(told["state"]) == str(known["state"])
+    assert repr(optimizer) == repr(made[0]) and type(optimizer) is not theirs and isinstance(optimizer, theirs)
+    made[0].load_state_dict(told)
+    for parameters in (model.parameters(), expected.parameters()):
+        for parameter in parameters:
+            parameter.grad = torch.full_like(parameter, 0.5)
+    optimizer.step(), made[0].step()
+    assert all(map(torch.equal, model.parameters(), expected.parameters()))
 
 
 def test_every_optimizer_of_torch_for_all_parameters_has_a_name() -> None:
@@ -162,7 +178,8 @@ def test_every_optimizer_of_torch_for_all_parameters_has_a_name() -> None:
     known = {kind for kind in kinds if issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer}
     # One needs a closure, one sparse gradients, one takes matrices only.
     left_out = {torch.optim.LBFGS, torch.optim.SparseAdam, getattr(torch.optim, "Muon", None)}
-    assert set(OPTIMIZERS.values()) == known - left_out and OPTIMIZERS.keys() == DEFAULT_LR.keys()
+    assert {kind.__base__ for kind in OPTIMIZERS.values()} == known - left_out
+    assert OPTIMIZERS.keys() == DEFAULT_LR.keys()
 
 
 def list_rates(epochs: int = 4, batches: int = 10, **settings: Any) -> list[float]:

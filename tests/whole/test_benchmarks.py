@@ -56,4 +56,4 @@ def test_runs_with_data(name: str, fashionmnist_root: Path, warm_python: str) ->
 
 def test_every_benchmark_is_run_here() -> None:
     scripts = {path.name for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text("utf-8")}
-    assert scripts == {*SMALLEST, *SMALLEST_WITH_DATA, "course.py"}  # command.py runs course.py
+    assert scripts == {*SMALLEST, *SMALLEST_WITH_DATA, "course.py", "eager.py"}  # command.py runs both

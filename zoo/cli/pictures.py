@@ -53,8 +53,8 @@ def load_for_pictures(reference: str, path: Path, registry: Registry, device: st
     Raises:
         DataError: its inputs are no pictures.
     """
-    from zoo.models.predictor import load
     from zoo.models.flop import count_flop
+    from zoo.models.predictor import load
 
     predictor = load(path, registry=registry, device=device)
     if len(predictor.weights.raw_image.shape) != 3:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -126,8 +127,6 @@ def read_values(
         SettingError, UnknownSettingError: one problem.
         SeveralErrors: more than one; each unknown name comes with the closest known one.
     """
-    from pydantic import ValidationError
-
     problems: list[ZooError] = []
     accepted = {}
     for name, value in values.items():
@@ -139,19 +138,40 @@ def read_values(
         else:
             meant = ALIASES.get(name)
             problems.append(UnknownSettingError(where, name, tuple(expected), meant if meant in expected else None))
-    result = None
-    try:
-        result = _make_model(expected, takes_others).model_validate(accepted)
-    except ValidationError as error:
-        problems.extend(_setting_error(detail) for detail in error.errors(include_url=False))
-    if result is not None:
-        # Not model_dump(): it would turn objects given from Python into copies.
-        read = {**{name: getattr(result, f"value_{name}") for name in expected}, **(result.model_extra or {})}
+    given, wrong = _validate(expected, accepted)
+    problems += wrong
+    if not wrong:
+        read = {name: given[name] if name in given else _copy(one.default) for name, one in expected.items()} | given
         fit = "must be a whole number of at most 64 bits"
         problems.extend(SettingError(name, fit, value) for name, value in read.items() if not _is_small(value))
-    if result is None or problems:
+    if problems:
         raise problems[0] if len(problems) == 1 else SeveralErrors(problems)
     return read
+
+
+def _copy(default: Any) -> Any:
+    """Return a default that nobody else can change."""
+    return deepcopy(default) if isinstance(default, list | dict | set) else default
+
+
+def _validate(
+    expected: Mapping[str, Expected], values: Mapping[str, Any]
+) -> tuple[dict[str, Any], Sequence[SettingError]]:
+    """Return the values that were given, converted, and what is wrong with them or missing.
+
+    A default is right as it is: making a field of each would cost as much as of those that are given.
+    """
+    asked = [name for name, one in expected.items() if name in values or one.default is ...]
+    if not asked:
+        return dict(values), []
+    from pydantic import ValidationError
+
+    try:
+        result = _make_model(expected, asked).model_validate(values)
+    except ValidationError as error:
+        return {}, [_setting_error(detail) for detail in error.errors(include_url=False)]
+    # Not model_dump(): it would turn objects given from Python into copies.
+    return {**{name: getattr(result, f"value_{name}") for name in asked}, **(result.model_extra or {})}, []
 
 
 def _is_small(value: object) -> bool:
@@ -161,19 +181,23 @@ def _is_small(value: object) -> bool:
     return type(value) is not int or is_int64(value)
 
 
-def _make_model(expected: Mapping[str, Expected], takes_others: bool) -> Any:
-    """Return a pydantic model whose fields, under their names as aliases, take the expected values."""
+def _make_model(expected: Mapping[str, Expected], asked: Collection[str]) -> Any:
+    """Return a pydantic model whose fields, under the names asked for as aliases, take their values; others pass."""
     from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, create_model
 
-    def wrap(check: Check) -> AfterValidator:
+    def wrap(check: Check, defaults: Mapping[str, Any]) -> AfterValidator:
         def validate(value: Any, info: ValidationInfo) -> Any:
-            check(value, {name.removeprefix("value_"): other for name, other in info.data.items()})
+            check(value, {**defaults, **{name.removeprefix("value_"): other for name, other in info.data.items()}})
             return value
 
         return AfterValidator(validate)
 
     fields: dict[str, Any] = {}
+    before: dict[str, Any] = {}
     for name, one in expected.items():
+        if name not in asked:
+            before[name] = one.default
+            continue
         validators: list[Any] = [Field(**one.limits)] if one.limits else []
         options = (one.annotation, *get_args(one.annotation))
         if (int in options or float in options) and bool not in options:
@@ -181,12 +205,11 @@ def _make_model(expected: Mapping[str, Expected], takes_others: bool) -> Any:
         if one.convert is not None:
             validators.append(BeforeValidator(one.convert))
         if one.check is not None:
-            validators.append(wrap(one.check))
+            validators.append(wrap(one.check, dict(before)))
         annotation = Annotated[one.annotation, *validators] if validators else one.annotation
         # Under a name of our own: a param may be called as something that pydantic needs itself, `copy` say.
         fields[f"value_{name}"] = (annotation, Field(one.default, alias=name))
-    extra: Literal["allow", "forbid"] = "allow" if takes_others else "forbid"
-    config = ConfigDict(extra=extra, allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=())
+    config = ConfigDict(extra="allow", allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=())
     return create_model("Values", __config__=config, **fields)
 
 

@@ -230,7 +230,9 @@ class TrainConfig:
     workers: int = setting(0, "Processes that read data sets which are not tensors.", ge=0, le=1024)
 
     def __post_init__(self) -> None:
-        given = {name: getattr(self, name) for name in list_settings() if getattr(self, name) is not None}
+        values = {name: getattr(self, name) for name in list_settings()}
+        defaults = vars(TrainConfig)
+        given = {name: value for name, value in values.items() if value is not None and value is not defaults[name]}
         for name, value in read_settings(given, where="training").items():
             object.__setattr__(self, name, value)
 

@@ -22,11 +22,14 @@ COMPILER_FREE = ("add_param_group", "zero_grad", "state_dict", "load_state_dict"
 def spare_compiler(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
     """Return a class of torch as it is, but for what torch wraps around its methods.
 
-    What it wraps them in says to `torch.compile` what not to compile, and imports the whole compiler to say it, which
-    takes longer than a short training. Where a method is no longer wrapped it stays as it is.
+    That tells `torch.compile` what not to compile, for which the first call imports the whole compiler, and it calls
+    hooks and the profiler, which nobody here asks for. Importing takes longer than a short training, and the calls a
+    twentieth of a small model's step. A method that is not wrapped stays as it is.
     """
+    step = torch.no_grad()(unwrap(kind.step))
+    step.hooked = True  # or the first optimizer that is built would wrap it again
     methods: dict[str, Any] = {name: unwrap(getattr(kind, name)) for name in COMPILER_FREE}
-    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(unwrap(kind.step)), "__doc__": kind.__doc__})
+    return type(kind.__name__, (kind,), {**methods, "step": step, "__doc__": kind.__doc__})
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {

@@ -25,7 +25,7 @@ def find_verdict(outcomes: Outcomes, loss: float) -> tuple[str, ...]:
     """Return what is wrong with a model whose predictions these are, and whose mean cross-entropy is `loss` in nats."""
     targets, predictions = outcomes.arrays["targets"], outcomes.arrays["predictions"]
     classes, count = len(outcomes.class_names), len(outcomes)
-    if count < FEW or len(numpy.unique(targets)) < 2:
+    if count < FEW or targets.min() == targets.max():
         return ()
     told = []
     support = numpy.bincount(targets, minlength=classes)
