@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kill_and_resume
 import pytest
 import torch
 
@@ -113,6 +114,28 @@ def test_a_stopped_run_says_how_it_goes_on_and_does(tmp_path, stop_at):
     assert seen == [2, 3]
 
 
+@pytest.mark.promise("P2")
+def test_an_evaluation_that_was_stopped_begins_again_with_the_numbers_that_it_drew(tmp_path, stop_at):
+    registry = zoo.Registry.discover()
+    registry.add(
+        zoo.ModelSpec(name="net", factory=kill_and_resume.Net),
+        zoo.DatasetSpec(name="noise", factory=kill_and_resume.make_splits),
+        plugin="own",
+    )
+    asked = {"dataset_params": {"drawn": True}, "registry": registry, **kill_and_resume.SETTINGS}
+    whole = zoo.run("net", "noise", runs_dir=tmp_path / "whole", **asked)
+    batches = read_record(whole.run / "run.json").steps * asked["accumulate"]
+    stop_at(2 * (batches + 1))  # the first evaluation has a batch that was read before the training
+    with pytest.raises(KeyboardInterrupt):
+        zoo.run("net", "noise", runs_dir=tmp_path / "runs", **asked)
+    stop_at(0)
+    folder = max((tmp_path / "runs").iterdir())
+    assert find_checkpoint(folder).step == 2 * batches and len(read_record(folder / "run.json").history) == 1
+    found = zoo.resume(folder, registry=registry)
+    assert drop_seconds(found.history) == drop_seconds(whole.history)
+    assert found.weights.read_bytes() == whole.weights.read_bytes()
+
+
 def test_a_finished_run_is_left_as_it_is(tmp_path, caplog):
     run = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path, **OPTIONS)
     before = {path: path.stat().st_mtime_ns for path in run.run.iterdir()}
@@ -157,7 +180,7 @@ def test_a_fork_is_a_new_run_from_the_state(tmp_path, stop_at):
 def test_a_damaged_checkpoint_is_told_and_kept_and_the_one_before_is_taken(tmp_path, stop_at, caplog):
     whole = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "whole", **OPTIONS)
     folder = begin(tmp_path / "runs", stop_at, step=25, checkpoint_every="5 steps")
-    newest, older = list_checkpoints(folder)
+    newest, older = sorted((folder / "checkpoints").iterdir(), reverse=True)
     damaged = newest / "state.safetensors"
     data = bytearray(damaged.read_bytes())
     data[-1] ^= 1

@@ -11,12 +11,13 @@ from typing import Any, Literal
 from zoo.display import make_table, say
 from zoo.limits import MAX_KEPT
 from zoo.registry.plugins import Plugin
-from zoo.storage.files import FileState, digest, write_file
+from zoo.storage.files import FileState, describe_failure, digest, make_folder, write_file
 from zoo.storage.folders import zoo_home
 from zoo.storage.reading import read_file
 from zoo.version import __version__
 
 FORMAT = 1
+FIX = "Choose another place with ZOO_HOME."
 Verdict = Literal["certified", "refused", "incomplete"]
 
 
@@ -92,8 +93,11 @@ def find_source(plugin: Plugin) -> str:
 def save_certificate(certificate: Certificate) -> Path:
     """Keep a certificate in ZOO_HOME, in place of an older one of its plugin and source, or raise StorageError."""
     path = _find_path(certificate.plugin, certificate.source)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, json.dumps(certificate.to_dict(), indent=1).encode(), what="a certificate")
+    try:
+        make_folder(path.parent)
+    except OSError as error:
+        raise describe_failure(f"cannot make the folder {path.parent}", error, path.parent, FIX) from error
+    write_file(path, json.dumps(certificate.to_dict(), indent=1).encode(), what="a certificate", fix=FIX)
     return path
 
 

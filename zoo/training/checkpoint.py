@@ -72,6 +72,8 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
     tree = {"state": _encode(checkpoint.state, tensors), "record": checkpoint.record.to_json()}
     plain = {name: getattr(checkpoint, name) for name in ("step", "course_style", "seconds")}
     told = {"format": FORMAT, **plain, **tree}
+    for left in (run / CHECKPOINTS).glob(".step-*.part"):  # by a process that was killed: one at a time trains a run
+        shutil.rmtree(left, ignore_errors=True)
     stored = store_tensors(run / CHECKPOINTS / TENSORS_FILE, tensors)
     files: dict[str, Sequence[bytes | memoryview]] = {
         TENSORS_FILE: [pack_header(stored, {"zoo": "checkpoint"}), *(raw for *_, raw in stored)],

@@ -22,7 +22,6 @@ from zoo.registry.fields import check_name
 from zoo.registry.imports import FOUNDATION
 from zoo.registry.manifest import first_party_path, read_manifest
 from zoo.registry.templates import dataset, loss, metric, model, package
-from zoo.storage import creation
 from zoo.storage import files as storage
 
 TEXTS = {"model": model, "dataset": dataset, "metric": metric, "loss": loss}
@@ -190,12 +189,15 @@ def write_files(target: Path, files: Mapping[str, bytes], *, single_file: bool =
 
 def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:
     """Write all files into a hidden folder beside the target and rename it, so that the target appears whole or not."""
-    part = creation.create_folder(target.parent, f".{target.name}.part")
+    for stale in storage.find_stale_parts(target.parent):
+        shutil.rmtree(stale, ignore_errors=True)  # what is a file is left to the writer of files
+    part = storage.name_part(target)
     try:
         for path, data in files.items():
             (part / path).parent.mkdir(parents=True, exist_ok=True)
             storage.write_file(part / path, data, what="the plugin")
         part.rename(target)
+        storage.sync_folder(target.parent)
     except OSError as error:
         raise StorageError("", error.strerror or str(error), ELSEWHERE) from error
     finally:
