@@ -66,6 +66,7 @@ def test_defaults_are_those_of_the_course():
         "device": "auto",
         "threads": None,
         "workers": 0,
+        "capture": True,
     }
 
 

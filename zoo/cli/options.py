@@ -56,7 +56,7 @@ def setting_options(command: F) -> F:
     for name, declared in reversed(list_settings().items()):
         option, form = name_option(name), find_form(name)
         if form is bool:
-            text = f"{declared.help}  [no]"
+            text = f"{declared.help}  [{'yes' if declared.shown_default == 'True' else 'no'}]"
             add = click.option(f"{option}/{name_option(name, on=False)}", name, default=None, help=text)
         elif form is dict:
             add = click.option(option, name, multiple=True, metavar="K=V", help=declared.help, callback=_read_table)

@@ -70,3 +70,4 @@ class Settings(TypedDict, total=False):
     device: str | None
     threads: int | None
     workers: int | None
+    capture: bool | None

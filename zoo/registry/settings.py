@@ -228,6 +228,7 @@ class TrainConfig:
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps ...", metavar="NAME")
     threads: int | None = setting(None, "CPU threads.", shown_default="from the work of a step", ge=1, le=4096)
     workers: int = setting(0, "Processes that read data sets which are not tensors.", ge=0, le=1024)
+    capture: bool = setting(True, "Replay what a training step calls, where that has the same bits.")
 
     def __post_init__(self) -> None:
         values = {name: getattr(self, name) for name in list_settings()}

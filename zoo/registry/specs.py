@@ -140,6 +140,9 @@ class ModelSpec(Spec):
             replaces them.
         aux_weights: In training mode the model may give a tuple: the logits, and auxiliary ones of the same shape. The
             loss of each of these counts by its weight, and is added. In evaluation it gives the logits alone.
+        capture: Whether a training may make the calls of a first step again in place of calling the model. True says
+            that `forward` keeps nothing from call to call, and depends on nothing but its tensors; False forbids it;
+            None lets zoo read the code.
     """
 
     kind: ClassVar[Kind] = "model"
@@ -148,6 +151,7 @@ class ModelSpec(Spec):
     adapt: tuple[str, ...] = ()
     train: Mapping[str, Any] = field(default_factory=dict)
     aux_weights: tuple[float, ...] = ()
+    capture: bool | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -161,6 +165,8 @@ class ModelSpec(Spec):
         if not all(type(weight) in (int, float) and 0 < weight < inf for weight in weights):
             raise ValueError(f"aux_weights: expected numbers above 0, got {show(self.aux_weights)}")
         object.__setattr__(self, "aux_weights", weights)
+        if not isinstance(self.capture, bool | None):
+            raise ValueError(f"capture: expected true or false, got {show(self.capture)}")
 
 
 @may_be_flawed

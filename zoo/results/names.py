@@ -14,7 +14,7 @@ from zoo.records.plain import to_json_data
 if TYPE_CHECKING:
     from zoo.results.reading import Result
 
-EXECUTION_SETTINGS = {"seed", "device", "threads", "workers"}
+EXECUTION_SETTINGS = {"seed", "device", "threads", "workers", "capture"}
 """Settings that do not change what is trained, but for the seed, which is told by itself."""
 MODEL_FACTS = ("model", "plugin", "params", "dataset", "input_shape", "preprocess", "init", "frozen", "adapted_from")
 """Metadata that tell what is trained."""

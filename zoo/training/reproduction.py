@@ -124,7 +124,7 @@ def list_changes(told: RunRecord, now: RunRecord) -> Iterator[str]:
     for name, found in now.train_config.items():
         if name not in asked and to_json_data(found) != to_json_data(usual.get(name)):
             yield f"setting {name} did not exist -> {found}"
-        elif name in asked and name not in ("device", "threads", "workers"):
+        elif name in asked and name not in ("device", "threads", "workers", "capture"):
             was, is_now = to_json_data(asked[name]), to_json_data(found)
             if was != is_now:
                 yield f"setting {name} {was} -> {is_now}"

@@ -187,6 +187,7 @@ def train(
         later=ready.later,
         choice=ready.choice,
         objective=name_objective(plan.loss, plan.metrics),
+        capture=plan.model.spec.capture,
     )
     ready = replace(ready, model=trainer.evaluated)
     recording = Recording(request, ready, rehearsal, record)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zoo.errors import DivergedError
 from zoo.registry.settings import TrainConfig
 from zoo.training.average import Average
+from zoo.training.capture import Capture
 from zoo.training.precision import lower
 from zoo.training.schedules import Schedule
 
@@ -46,14 +47,28 @@ class TrainStep:
         """Batches whose gradients wait for those of others, and steps in a row that fp16 had to leave out."""
         self.norm: Tensor | None = None
         """The norm of all gradients of the last update before they were clipped, where a setting clips it."""
+        self.capture: Capture | None = None
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Train on inputs `(N, *input_shape)` and targets `(N,)`; return the loss, a tensor of one value."""
-        loss = self.loss_function(self.model(inputs), targets)
         self.forget()
-        loss.backward()
+        if self.capture is not None:
+            loss = self.capture(inputs, targets)
+        else:
+            loss = self.differentiate(self.model, inputs, targets)
         self.update()
+        return loss
+
+    def differentiate(self, model: Forward, inputs: Tensor, targets: Tensor, weight: Any = 1) -> Tensor:
+        """Add the gradients of a batch to those of the parameters; return its mean loss, detached."""
+        loss = self.loss_function(model(inputs), targets)
+        loss.backward()
         return loss.detach()
+
+    def start(self, epoch: int, left: int, steps: int) -> None:
+        """Begin an epoch with `left` batches to come; `steps` are those of the whole training from here on."""
+        if self.capture is not None:
+            self.capture.start(epoch, left, steps)
 
     def forget(self) -> None:
         """Forget the gradients: what optimizer.zero_grad() does, without the profiler record it makes."""
@@ -101,14 +116,22 @@ class CarefulStep(TrainStep):
         The gradients are then those of one large batch, but for how floats are rounded, where nothing in the model
         depends on the whole batch.
         """
-        loss = self.loss_function(self.model(inputs), targets)
         if not self.batches:
             self.forget()
         samples = self.weigh(targets) if self.config.accumulate > 1 else 1
-        self.scaler.scale(loss * samples if self.config.accumulate > 1 else loss).backward()
+        if self.capture is not None:
+            loss = self.capture(inputs, targets, samples)
+        else:
+            loss = self.differentiate(self.model, inputs, targets, samples)
         self.batches, self.samples = self.batches + 1, self.samples + samples
         if self.batches == self.config.accumulate:
             self.finish()
+        return loss
+
+    def differentiate(self, model: Forward, inputs: Tensor, targets: Tensor, weight: Any = 1) -> Tensor:
+        """Add the gradients of a batch, times its weight, to those of the parameters; return its mean loss."""
+        loss = self.loss_function(model(inputs), targets)
+        self.scaler.scale(loss * weight if self.config.accumulate > 1 else loss).backward()
         return loss.detach()
 
     def finish(self) -> None:
@@ -165,13 +188,27 @@ def build_step(
     schedule: Schedule | None,
     config: TrainConfig,
     average: Average | None = None,
+    capture: bool | None = False,
 ) -> TrainStep:
-    """Return the step that the settings ask for; the plain one where they ask for nothing that costs time."""
+    """Return the step that the settings ask for; the plain one where they ask for nothing that costs time.
+
+    `capture` says whether it may be captured, None leaves that to the code of the model.
+    """
     weigh = getattr(loss_function, "weigh", len)
     if config.label_smoothing:
         loss_function = partial(loss_function, label_smoothing=config.label_smoothing)
-    forward = lower(model, config.precision, next(model.parameters()).device)
+    lowered = partial(lower, precision=config.precision, device=next(model.parameters()).device)
+    forward = lowered(model)
     careful = config.accumulate > 1 or config.clip is not None or config.clip_value is not None
     if careful or average is not None or config.precision == "fp16":
-        return CarefulStep(forward, loss_function, optimizer, schedule, config, average, weigh)
-    return TrainStep(forward, loss_function, optimizer, schedule)
+        step: TrainStep = CarefulStep(forward, loss_function, optimizer, schedule, config, average, weigh)
+    else:
+        step = TrainStep(forward, loss_function, optimizer, schedule)
+    # The scale of fp16 changes from step to step.
+    if config.capture and capture is not False and config.precision != "fp16":
+
+        def run(model: nn.Module, inputs: Tensor, targets: Tensor, weight: Any) -> Tensor:
+            return step.differentiate(lowered(model), inputs, targets, weight)
+
+        step.capture = Capture(model, loss_function, run, config.accumulate > 1, capture)
+    return step

@@ -44,7 +44,7 @@ class Trainer:
     `after` is called after each step of the training, and after each batch of an evaluation. `head` and `later` are
     names of parameters: those that have a rate of their own, and those that are frozen until the epoch in which the
     settings let them be trained. `choice` chooses the best epoch. `objective` is what the history calls what is
-    minimised.
+    minimised. `capture` says whether the step may be captured, None leaves that to the code of the model.
     """
 
     model: nn.Module
@@ -60,6 +60,7 @@ class Trainer:
     later: Collection[str] = ()
     choice: Choice | None = None
     objective: str = "loss"
+    capture: bool | None = None
 
     def __post_init__(self) -> None:
         self.optimizer = build_optimizer(self.model, self.config, head=self.head, later=self.later)
@@ -85,7 +86,8 @@ class Trainer:
         """
         if self.step is None:
             schedule = build_schedule(self.optimizer, self.config, batches, self.choice)
-            self.step = build_step(self.model, self.loss_function, self.optimizer, schedule, self.config, self.average)
+            parts = (self.model, self.loss_function, self.optimizer, schedule, self.config, self.average)
+            self.step = build_step(*parts, capture=self.capture)
             self.watch = CollapseWatch(self.config, batches)
             self.batches = batches
         elif self.batches != batches:
@@ -127,7 +129,8 @@ class Trainer:
                 unfreeze(self.model, self.later)
             started = time.perf_counter()
             with use_tf32(self.config.tf32):
-                loss = train_one_epoch(self.model, step, train, losses, epoch, self.show, self.after)
+                later = len(train) * (self.config.epochs - epoch - 1)
+                loss = train_one_epoch(self.model, step, train, losses, epoch, self.show, self.after, later)
             trained = time.perf_counter()
             self.generators = read_generators()
             watched = self.watch.collector(epoch + 1)
@@ -181,11 +184,16 @@ def train_one_epoch(
     epoch: int,
     show: Progress = no_progress,
     after: Callable[[], None] | None = None,
+    later: int = 0,
 ) -> float:
-    """Train on every batch once; return the mean loss per sample. `after` is called after each."""
+    """Train on every batch once; return the mean loss per sample. `after` is called after each.
+
+    `later` is how many batches other epochs will have.
+    """
     model.train()
     done = losses.start(epoch)
     description, total = f"epoch {epoch + 1}", len(batches) - done
+    step.start(epoch, total, total + later)
     for inputs, targets in show(batches.epoch(epoch, done), total=total, description=description, status=losses.status):
         losses.add(step(inputs, targets), len(targets), step.norm)
         if after is not None:

@@ -1,0 +1,174 @@
+"""Purity: whether the code of a forward pass shows that it does the same to the same tensors each time.
+
+It is read as Python compiled it, which is what runs. What is allowed is listed, and all else refused: values may come
+from arguments, from what cannot change and from functions of torch. So a branch depends on what stays as it is, or on a
+tensor, which shows when the step is recorded.
+"""
+
+from __future__ import annotations
+
+import abc
+import builtins
+import dis
+import inspect
+import math
+import sys
+from collections.abc import Mapping
+from functools import partial
+from types import BuiltinFunctionType, CodeType, FunctionType, NoneType
+from typing import Any, Generic
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zoo.training.graph import PLAIN
+
+NAMED = """
+H T Tensor add_ append autocast bfloat16 contiguous copy_ device dim div_ double dtype enable_grad expand expand_as
+fill_ float functional half imag indices int is_contiguous items keys long mH mT masked_fill_ mul_ ndim new_ones
+new_zeros nn no_grad normal_ pow_ real repeat reshape_as scatter_ shape size stride sub_ to type_as unfold uniform_
+values view view_as
+"""
+WORDS = {
+    *NAMED.split(),
+    *dir(math),
+    *(name for name in dir(torch._C._VariableFunctions) if not name.startswith(("_", "from"))),
+    *(name for name, value in vars(functional).items() if isinstance(value, FunctionType | BuiltinFunctionType)),
+    *(name for name, value in vars(torch).items() if isinstance(value, torch.dtype)),
+}
+"""Names that may follow a point: of torch, of its tensors, and of what is made in the function itself."""
+BUILTINS = """
+abs all any bool dict enumerate float int isinstance len list max min pow range reversed round sorted str sum super
+tuple zip
+"""
+PLACES = (torch, nn, functional, math)
+"""Modules that may be named."""
+METHODS = {"_conv_forward", "children", "forward", "named_children", "training"}
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+UNSEEN = {"__init__", "__new__", "__repr__", "__getstate__", "__setstate__", "extra_repr", "reset_parameters"}
+"""Methods that no forward pass calls, if it does not name them."""
+RULING = {"__call__", "__getattr__", "__getattribute__", "__setattr__", "__delattr__", "_call_impl"}
+"""Methods that decide what the words of a forward pass mean."""
+
+
+class Impure(Exception):
+    """What a forward pass does that may be another thing the next time."""
+
+
+def find_impurity(model: nn.Module, loss_function: Any) -> str:
+    """Return why the code does not show that a model and a loss are pure, "" where it does."""
+    while type(loss_function) is partial or type(loss_function).__module__ == "zoo.training.objective":
+        inner = "func" if type(loss_function) is partial else "function"
+        loss_function = getattr(loss_function, inner, functional.cross_entropy)
+    modules = [*model.modules(), *(loss_function.modules() if isinstance(loss_function, nn.Module) else ())]
+    try:
+        reader = _Reader(modules)
+        for module in modules:
+            reader.read_module(module)
+        reader.check(loss_function)
+    except Impure as reason:
+        return str(reason)
+    return ""
+
+
+class _Reader:
+    """Reads the code of all that a forward pass of some modules may call."""
+
+    def __init__(self, modules: list[nn.Module]) -> None:
+        self.modules, self.done = modules, set[Any]()
+
+    def read_module(self, module: nn.Module) -> None:
+        """Read what runs when a module is called, or stands in an expression."""
+        kind, own = type(module), vars(module)
+        tensors = {type(each) for each in (*own["_parameters"].values(), *own["_buffers"].values())}
+        if any(own[name] for name in HOOKS) or not tensors <= {Tensor, nn.Parameter, NoneType}:
+            raise Impure(f"a {kind.__name__} has hooks, or tensors of a kind of their own")
+        if type(kind) not in (type, abc.ABCMeta) or any(callable(own[name]) and name in dir(kind) for name in own):
+            raise Impure(f"a {kind.__name__} is not what its class says")
+        bases = [base for base in kind.__mro__ if base not in (object, Generic, abc.ABC, nn.Module)]
+        inherited = any(map(_is_of_torch, bases))
+        for value in own.values() if inherited else ():
+            if callable(value):
+                self.check(value)
+        for name, value in (item for base in bases if not _is_of_torch(base) for item in vars(base).items()):
+            if name in RULING:
+                raise Impure(f"a {kind.__name__} has {name}")
+            plain = isinstance(value, FunctionType | staticmethod | classmethod)
+            called = plain if name[:2] == "__" else inherited or name == "forward" or hasattr(value, "__get__") > plain
+            if called and name not in UNSEEN:
+                self.check(value)
+
+    def check(self, value: Any) -> None:
+        """Refuse what may change or do something else the next time; read a function that is not one of torch's."""
+        name, kind = getattr(value, "__name__", ""), type(value)
+        known = [*PLACES, *self.modules, *(getattr(builtins, each) for each in BUILTINS.split() if each == name)]
+        if name in WORDS and _is_of_torch(value):
+            known += [vars(place).get(name) for place in PLACES]
+        if kind in (*PLAIN, Tensor, nn.Parameter) or any(value is each for each in known):
+            return
+        if kind in (tuple, torch.Size):
+            for each in value:
+                self.check(each)
+        elif kind is FunctionType:
+            self._read_function(value)
+        else:
+            raise Impure(f"a {kind.__name__} {name}")
+
+    def _read_function(self, function: FunctionType) -> None:
+        code, cells = function.__code__, function.__closure__ or ()
+        if (key := (code, *map(id, cells))) not in self.done:
+            self.done.add(key)
+            if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE):
+                raise Impure("a generator")
+            for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+                self.check(value)
+            names = dict(zip(code.co_freevars, (cell.cell_contents for cell in cells), strict=True))
+            self._read_code(code, function.__globals__, names)
+
+    def _read_code(self, code: CodeType, outside: Mapping[str, Any], cells: Mapping[str, Any]) -> None:
+        for operation in dis.get_instructions(code):
+            kind, name = operation.opname, operation.argval
+            try:
+                if kind in ("LOAD_GLOBAL", "LOAD_NAME"):
+                    self.check(outside[name] if name in outside else getattr(builtins, name, Impure))
+                elif kind.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER")):
+                    self._check_word(name)
+                elif operation.opcode in dis.hasname or (name in cells and kind in ("STORE_DEREF", "DELETE_DEREF")):
+                    raise Impure(kind.lower().replace("_", " "))
+                elif operation.opcode in dis.hasfree and name in cells and name != "__class__":
+                    self.check(cells[name])
+            except Impure as reason:
+                raise Impure(f"{code.co_qualname}: {name}: {reason}") from None
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                self._read_code(constant, outside, cells)
+
+    def _check_word(self, name: str) -> None:
+        """Check whatever a name after a point may stand for."""
+        parts = (each[key] for each in map(vars, self.modules) for key in ("_parameters", "_buffers", "_modules"))
+        found = [part[name] for part in (*map(vars, self.modules), *parts) if name in part]
+        bases = {base for each in self.modules for base in type(each).__mro__ if name in vars(base)} - {object}
+        for base in bases:
+            if base is not nn.Module and not _is_of_torch(base):
+                found.append(vars(base)[name])
+            elif name not in (*WORDS, *METHODS):
+                raise Impure(f"of {base.__name__}")
+        found += [vars(place)[name] for place in PLACES if isinstance(vars(place).get(name), FunctionType)]
+        if not found and name not in (*WORDS, *METHODS):
+            raise Impure("is not known as pure")
+        for value in found:
+            self.check(value)
+
+
+def _is_of_torch(value: Any) -> bool:
+    """Whether a class or function is one that torch defines, and stands where it says; of a class also its forward."""
+    if not isinstance(value, FunctionType | type):
+        return True
+    home = vars(sys.modules.get(value.__module__, builtins))
+    if isinstance(value, FunctionType):
+        return str(value.__globals__.get("__name__")).startswith("torch.")
+    forward = vars(value).get("forward")
+    whole = forward is None or getattr(forward, "__globals__", None) is home
+    place = "torch.nn.modules." if issubclass(value, nn.Module) else "torch"
+    return whole and home.get(value.__name__) is value and value.__module__.startswith(place)
