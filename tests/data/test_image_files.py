@@ -122,7 +122,8 @@ def test_many_jpegs_have_the_bits_of_one(tmp_path):
         files.append(tmp_path / f"{number:03}.jpg")
         turned = Image.Exif()
         turned[0x0112] = 6 if number % 50 == 17 else 1
-        extra = {"exif": turned} if number % 25 == 17 else {}
+        more = {3: {"comment": b"of a cat"}, 4: {"restart_marker_rows": 1}, 5: {"icc_profile": bytes(99)}}
+        extra = {"exif": turned} if number % 25 == 17 else more.get(number % 25, {})
         picture.save(files[-1], quality=60 + number % 40, subsampling=subsampling, progressive=progressive, **extra)
     for number, cut in ((36 * 2, 2), (36 * 3, 400), (36 * 4, 900)):
         files[number].write_bytes(files[number].read_bytes()[:-cut])

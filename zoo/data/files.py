@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.data.images import decode_image, is_picture, list_pictures, to_form
+from zoo.data.jpeg import decode_plain
 from zoo.data.mapped import gather_rows
 from zoo.data.splits import FilesDataset
 from zoo.display import say
@@ -122,7 +123,10 @@ class ImageFiles(FilesDataset):
 
 def decode(name: str, data: bytes, channels: int) -> Tensor:
     """Return the content of a picture file as uint8 `(channels, H, W)`; raise DataError as `read_image`."""
-    return to_form(decode_image(name, BytesIO(data), []).unsqueeze(0), channels).squeeze(0)
+    pixels = decode_plain(data)
+    if pixels is None:
+        pixels = decode_image(name, BytesIO(data), [])
+    return to_form(pixels.unsqueeze(0), channels).squeeze(0)
 
 
 class TriedFiles(ImageFiles):

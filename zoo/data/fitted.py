@@ -42,6 +42,8 @@ class FittedDataset(Dataset[Any]):
 
 def fit_image_alone(image: Tensor, preprocess: Preprocess) -> Tensor:
     """Return a raw image `(C, H, W)` resized and cut; raise DataError where that would take too much memory."""
+    if preprocess.fitted_shape(image.shape) == tuple(image.shape):
+        return image
     check_resize(preprocess, image.shape)
     return preprocess.fit(image.unsqueeze(0)).squeeze(0)
 
