@@ -14,9 +14,9 @@ import torch
 from measure import alternate, check_ratio, find_ratio, make_parser
 from torch import nn
 
+from zoo.models.layout import CHANNELS_LAST, CONTIGUOUS, lay_model
 from zoo.registry.settings import resolve_config
 from zoo.training.optimizers import build_optimizer
-from zoo.training.setup import FORMATS
 from zoo.training.step import build_step
 from zoo_plugins.models.tinyvgg import TinyVGG
 
@@ -30,7 +30,7 @@ def time_steps(name: str, width: int, batch: int, steps: int, device: torch.devi
     precision, layout = name.split()
     torch.manual_seed(0)
     model = TinyVGG(input_shape=SHAPE, num_classes=CLASSES, hidden_units=width)
-    model.to(device).to(memory_format=FORMATS[layout])
+    lay_model(model.to(device), layout)
     config = resolve_config({}, {"lr": 1e-3, "precision": precision, "memory_format": layout})
     step = build_step(model, nn.functional.cross_entropy, build_optimizer(model, config), None, config)
     inputs = torch.rand(batch, *SHAPE, device=device)
@@ -53,7 +53,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     size = options.width, options.batch_size, options.steps, torch.device(options.device)
-    names = [f"{precision} {layout}" for precision in ("fp32", "bf16") for layout in FORMATS]
+    names = [f"{precision} {layout}" for precision in ("fp32", "bf16") for layout in (CONTIGUOUS, CHANNELS_LAST)]
     times = alternate(options.rounds, {name: partial(time_steps, name, *size) for name in names})
     for name, seconds in times.items():
         print(f"{name:<20} {median(seconds) / options.steps * 1e3:8.2f} ms a step")

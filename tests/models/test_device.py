@@ -7,8 +7,19 @@ import numpy as np
 import pytest
 import torch
 
+from zoo.data import workers
+from zoo.data.workers import count_cores
 from zoo.errors import DeviceError
-from zoo.models.device import THREAD_FLOP, choose_threads, describe_device, resolve_device, use_seed, use_threads
+from zoo.models.device import (
+    CONVOLVED_FLOP,
+    THREAD_FLOP,
+    choose_threads,
+    describe_device,
+    resolve_device,
+    use_seed,
+    use_threads,
+)
+from zoo.models.flop import Work
 
 
 @pytest.fixture
@@ -94,23 +105,32 @@ def test_this_machine_is_described():
 
 
 def test_threads_follow_the_work_of_a_step():
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    dense, convolved = Work(flop=int(1e6)), Work(flop=int(1e6), convolved=int(6e5))
     with use_threads(2):
-        assert choose_threads(0) == 1
-        assert choose_threads(THREAD_FLOP - 1) == 1
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        assert choose_threads(THREAD_FLOP) == choose_threads(1e15) == min(2, available)
+        assert choose_threads(Work(), 1000) == 1
+        for work, least in ((dense, int(THREAD_FLOP / 1e6)), (convolved, int(CONVOLVED_FLOP / 1e6))):
+            assert choose_threads(work, least - 1) == 1
+            assert choose_threads(work, least) == choose_threads(work, 10**6) == min(2, available)
+            assert choose_threads(work, 1, 7) == 7 and choose_threads(work, 10**6, 1) == 1, "a given number wins"
 
 
-def test_a_given_number_of_threads_wins():
-    for flop in (0, 1e15):
-        assert choose_threads(flop, 1) == 1
-        assert choose_threads(flop, 7) == 7
-
-
-def test_threads_are_never_more_than_the_processors_allowed(monkeypatch):
+def test_threads_are_never_more_than_the_processors_allowed(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3}, raising=False)
     with use_threads(2):
-        assert choose_threads(1e15) == 1
+        assert choose_threads(Work(flop=10**9), 1000) == 1
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(64), raising=False)
+    monkeypatch.setattr(workers, "CONTAINER", tmp_path)
+    assert count_cores() == 64
+    for quota, cores in (("max 100000", 64), ("250000 100000", 3), ("1000 100000", 1), ("9900000 100000", 64)):
+        (tmp_path / "cpu.max").write_text(f"{quota}\n")
+        assert count_cores() == cores, quota
+    (tmp_path / "cpu.max").unlink()
+    (tmp_path / "cpu").mkdir()
+    for quota, cores in ((-1, 64), (200000, 2)):
+        (tmp_path / "cpu/cpu.cfs_quota_us").write_text(f"{quota}\n")
+        (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000\n")
+        assert count_cores() == cores, quota
 
 
 @pytest.mark.parametrize("failure", [None, ValueError, KeyboardInterrupt])

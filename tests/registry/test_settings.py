@@ -48,7 +48,7 @@ def test_defaults_are_those_of_the_course():
         "label_smoothing": 0.0,
         "class_weights": None,
         "balanced_sampling": False,
-        "memory_format": "contiguous",
+        "memory_format": "auto",
         "precision": "fp32",
         "tf32": False,
         "augment": "none",
@@ -108,7 +108,7 @@ BAD = {
     "weight_decay": [-1e-9, "nan", "inf", True],
     "seed": [-1, "-1", 1.5, "1.5", 2**63, 2**64, str(2**63), "9" * 5000, True, False, "seed", float("nan")],
     "device": [0, True],
-    "threads": [0, -1, 4097, 1.5, True, "auto"],
+    "threads": [0, -1, 4097, 1.5, True],
     "workers": [-1, 1025, 0.5, True],
 }
 

@@ -175,6 +175,14 @@ def pace_options(command: F) -> F:
     return click.option("--checkpoint-every", metavar="SPAN", help=told)(command)
 
 
+def speed_options(command: F) -> F:
+    """Add `--threads` and `--memory-format`, the settings of a training that a prediction has too."""
+    layout = "How the values of images and kernels lie: contiguous, channels_last, or auto, by the layers.  [auto]"
+    threads = "CPU threads; auto: all for what is worth it, else one.  [auto]"
+    command = click.option("--memory-format", metavar="NAME", help=layout)(command)
+    return click.option("--threads", metavar="N", help=threads)(command)
+
+
 def leaving(command: Callable[..., None]) -> Callable[..., None]:
     """Let a second signal end the process of a command that trains at once: the first one is already seen to."""
 

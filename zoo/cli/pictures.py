@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from zoo.models.predictor import Predictor
     from zoo.registry.entries import Registry
 
-BATCH, BATCH_VALUES = 64, 1 << 24
-"""Images that are worked on at once: enough to keep a model busy, few enough that rows come soon. Of large inputs there
-are fewer: so many values."""
+BATCH_VALUES = 1 << 24
+"""Values that are worked on at once: of large inputs fewer images make a batch, so that rows come soon."""
 
 log = logging.getLogger("zoo")
 
@@ -47,22 +46,19 @@ def find_both(
     return path, paths
 
 
-def load_for_pictures(reference: str, path: Path, registry: Registry, device: str) -> tuple[Predictor, int]:
-    """Return a predictor that takes pictures, and the floating-point operations of a batch of them.
+def load_for_pictures(reference: str, path: Path, registry: Registry, *, device: str, memory_format: str) -> Predictor:
+    """Return a predictor that takes pictures.
 
     Raises:
         DataError: its inputs are no pictures.
     """
-    from zoo.models.flop import count_flop
     from zoo.models.predictor import load
 
-    predictor = load(path, registry=registry, device=device)
+    predictor = load(path, registry=registry, device=device, memory_format=memory_format)
     if len(predictor.weights.raw_image.shape) != 3:
         shape = "x".join(map(str, predictor.weights.raw_image.shape))
         raise DataError(f"{quote(reference)} is for inputs of shape {shape}", "an image has channels, height and width")
-    with predictor.weights.plugin.blamed(f"model {quote(predictor.weights.model)} failed"):
-        flop = count_flop(predictor.model, predictor.input_shape, predictor.device) * BATCH
-    return predictor, flop
+    return predictor
 
 
 def read_batches(
@@ -71,6 +67,7 @@ def read_batches(
     """Return path, input and thumbnail of what can be read, a batch at a time; `pictures` of them have one."""
     from zoo.data.images import read_image
     from zoo.models.blame import blame_model
+    from zoo.models.predictor import BATCH
 
     batch: list[tuple[str, Tensor, Any]] = []
     size = max(1, min(BATCH, BATCH_VALUES // prod(predictor.input_shape)))

@@ -79,6 +79,7 @@ class BatchSettings:
         workers: Processes that read a Dataset; 0 reads it in this one.
         merge_single: Whether a last batch of one sample joins the one before it.
         augment: What is done to raw images in each epoch, by the seed of the order; for the training split only.
+        channels_last: Whether the channels of inputs that are images lie last in memory.
         classes: The class of each sample, int64 `(samples,)`, where each class is drawn equally often in an epoch; None
             takes each sample once.
     """
@@ -90,6 +91,7 @@ class BatchSettings:
     workers: int = 0
     merge_single: bool = False
     augment: Augment | None = None
+    channels_last: bool = False
     classes: Tensor | None = None
 
     @property
@@ -132,6 +134,19 @@ def make_inputs(images: Tensor, preprocess: Preprocess, device: torch.device) ->
     return inputs
 
 
+def lay_last(images: Tensor) -> Tensor:
+    """Return images `(N, C, H, W)` whose channels lie last in memory, not copied where they do, others as they are.
+
+    For floats that takes less than half of the time that it takes for the bytes which they are made of.
+    """
+    if images.ndim != 4:
+        return images
+    channels, height, width = images.shape[1:]
+    # Of a single channel both ways are the same; torch takes it for the one that the strides look like.
+    strides = (channels * height * width, 1, width * channels, channels)
+    return images.contiguous(memory_format=torch.channels_last).as_strided(images.shape, strides)
+
+
 class TensorBatches:
     """Batches gathered from tensors in memory, on the device when they fit the budget."""
 
@@ -146,6 +161,7 @@ class TensorBatches:
         self.samples, self.device, self.classes = len(targets), settings.device, settings.classes
         self.num_classes = num_classes or int(targets.max()) + 1
         self.shuffle_seed, self.seed, self.augment = settings.shuffle_seed, settings.seed, settings.augment
+        self.lay = lay_last if settings.channels_last else _as_it_is
         self.sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
         self.preprocess: Preprocess | None = preprocess
         self.images, self.targets = images, targets.to(torch.int64)
@@ -175,9 +191,9 @@ class TensorBatches:
             batches = zip((self.images.index_select(0, indices) for indices in chosen), targets, strict=True)
         for images, targets_of_batch in batches:
             if self.preprocess is None:
-                yield images, targets_of_batch
+                yield self.lay(images), targets_of_batch
             else:
-                yield self.preprocess(images.to(self.device, non_blocking=True)), targets_of_batch
+                yield self.lay(self.preprocess(images.to(self.device, non_blocking=True))), targets_of_batch
 
     def _augment(self, augment: Augment, epoch: int, begun: int) -> Iterator[Batch]:
         """Yield augmented raw images and targets of the batches of an epoch; those of several batches are made at once.
@@ -220,6 +236,7 @@ class LoaderBatches:
         self.samples, self.workers = len(reader), settings.workers
         self.reader, self.preprocess, self.device = reader, preprocess, settings.device
         self.augment, seed = settings.augment, settings.shuffle_seed
+        self.lay = lay_last if settings.channels_last else _as_it_is
         self.seed, self.draw = settings.seed, 2 if seed is None else 0
         sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
         mixing = settings.augment.mixing if settings.augment else None
@@ -302,7 +319,7 @@ class LoaderBatches:
             own = torch.tensor(indices[:count], device=self.device)
             mixed = mixing((images[:count], targets[:count]), (images[count:], targets[count:]), own, epoch, self.seed)
             images, targets = mixed.images, mixed.to_probabilities(self.reader.num_classes)
-        return self.preprocess(images), targets
+        return self.lay(self.preprocess(images)), targets
 
 
 def _choose_partners(mixing: Mixing, samples: int, seed: int, indices: Tensor, epoch: int) -> Tensor:

@@ -8,8 +8,10 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from math import ceil, inf
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader, _utils
@@ -27,6 +29,8 @@ SLICE = 5
 Ctrl-Z say, counts as one of them at most."""
 PATIENCE = 120
 """Seconds without a batch after which a worker counts as hanging; a batch of more samples has a second for each."""
+CONTAINER = Path("/sys/fs/cgroup")
+"""Where Linux says what a container may use."""
 
 
 def read_from(loader: DataLoader[Any], samples: int = 1) -> Iterator[Any]:
@@ -137,5 +141,17 @@ def name_dead_worker(dataset: str) -> Iterator[None]:
 
 
 def count_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use: those it is bound to, or as many as its container's time comes to."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, ceil(min(bound, read_quota(CONTAINER))))
+
+
+def read_quota(folder: Path) -> float:
+    """Return the cores that a control group of Linux has time for, from its files of either version; else infinity."""
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((folder / name).read_text(encoding="ascii") for name in names).split()
+            return int(quota) / int(period) if int(quota) > 0 else inf
+        except (OSError, ValueError, ZeroDivisionError):  # "max" is no number: there is no limit
+            continue
+    return inf

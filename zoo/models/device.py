@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,12 +9,17 @@ from typing import Any
 
 import torch
 
+from zoo.data.workers import count_cores
 from zoo.errors import DeviceError
+from zoo.models.flop import Work
 
 THREAD_FLOP = 2e8
 """Forward floating-point operations of a batch from which more than one CPU thread is used. With free cores threads pay
 from a tenth of that, at best by two fifths; but each of a step's many small operations waits for the last thread, and
 where a neighbour is busy that makes a small step take several times as long. See benchmarks/threads.py."""
+CONVOLVED_FLOP = 5e7
+"""The same for convolutional models, whose operations take longer each: their activations are larger than the products
+that count."""
 
 
 def resolve_device(wish: str) -> torch.device:
@@ -47,12 +51,15 @@ def describe_device(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def choose_threads(flop: float, wish: int | None = None) -> int:
-    """Return the number of CPU threads for steps of `flop` forward operations: `wish`, else one below THREAD_FLOP."""
+def choose_threads(work: Work, samples: int, wish: int | None = None) -> int:
+    """Return the number of CPU threads for batches of samples: `wish`, else all, or one where the work is small.
+
+    All are as many as torch has, and no more than the cores that this process may use.
+    """
     if wish is not None:
         return wish
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 1 if flop < THREAD_FLOP else min(torch.get_num_threads(), available)
+    least = CONVOLVED_FLOP if work.is_convolutional else THREAD_FLOP
+    return 1 if work.flop * samples < least else min(torch.get_num_threads(), count_cores())
 
 
 @contextmanager

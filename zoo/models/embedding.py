@@ -18,14 +18,13 @@ from zoo.errors import UsageError
 from zoo.limits import MAX_PATHS
 from zoo.models.device import resolve_device, use_threads
 from zoo.models.inputs import Images
-from zoo.models.predictor import Predictor, list_images, load_path
+from zoo.models.predictor import Predictor, list_images, load_path, read_speed
 from zoo.models.references import find_weights
 from zoo.models.weights import hash_tensors
 from zoo.records.header import read_header
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
-from zoo.registry.settings import resolve_config
 from zoo.storage.files import write_file
 
 FORMAT = 1
@@ -133,7 +132,8 @@ def embed(
     value_range: tuple[float, float] | None = None,
     channels_last: bool = False,
     device: str = "cpu",
-    threads: int | None = None,
+    threads: int | str | None = None,
+    memory_format: str = "auto",
     runs_dir: str | Path | None = None,
     offline: bool | None = None,
     plugins: Sequence[str | Path | object] = (),
@@ -142,20 +142,20 @@ def embed(
     """Return the features of images, with weights which are loaded as `load` does.
 
     `images` are what `predict` takes, folders as well. The features are those of `Predictor.embed`, where to embed
-    often; `save` of the result writes them to a file. `threads` are CPU threads.
+    often; `save` of the result writes them to a file. `threads` and `memory_format` are as `predict` takes them.
 
     Raises:
         WeightsError, PluginError, DeviceError: see `load`.
         UsageError: the model has no features.
         DataError: an image cannot be read, or its form is not clear.
     """
-    if threads is not None:
-        threads = resolve_config({}, {"threads": threads}).threads
+    wish, layout = read_speed(threads, memory_format)
     places = open_places(registry, plugins, runs_dir=runs_dir, offline=offline)
     path = find_weights(reference, places)
     predictor = load_path(path, places.registry, resolve_device(device))
+    predictor.memory_format = layout
     listed = list_images(images)
-    with use_threads(threads):
+    with use_threads(predictor.choose_threads(wish)):
         features = predictor.embed(listed, value_range=value_range, channels_last=channels_last)
     return Embeddings(features=features, paths=_name_files(listed), origin=describe_origin(reference, path, predictor))
 

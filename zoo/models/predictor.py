@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from zoo.data.batches import lay_last
 from zoo.data.images import find_images
 from zoo.display import make_table, say
 from zoo.errors import OutOfMemoryError, WeightsError, quote
 from zoo.models.blame import blame_model
-from zoo.models.device import resolve_device, use_threads
+from zoo.models.device import choose_threads, resolve_device, use_threads
 from zoo.models.drift import find_oddity
 from zoo.models.features import FeatureExtractor
+from zoo.models.flop import Work, count_work
 from zoo.models.golden import TOLERANCE, check_golden
 from zoo.models.inputs import Images, InputMaker, merge
+from zoo.models.layout import AUTO, CHANNELS_LAST, MemoryFormat, choose_format, lay_model
 from zoo.models.predictions import Predictions
 from zoo.models.references import find_weights
 from zoo.models.weights import check_digests, read_model
@@ -38,6 +42,8 @@ from zoo.registry.settings import resolve_config
 
 log = logging.getLogger("zoo")
 
+BATCH = 64
+"""Images of a batch of predictions, by whose work the CPU threads are chosen; there may be more or fewer."""
 CHECKED = 64
 """Inputs of a call that are compared with those of the training."""
 
@@ -54,6 +60,8 @@ class Predictor:
         self.class_names, self.params = weights.class_names, dict(weights.params)
         self.preprocess, self.input_shape = weights.preprocess, weights.input_shape
         self.inputs = InputMaker(weights, device)
+        self.memory_format: MemoryFormat = AUTO
+        """How the kernels lie from the first prediction on: `auto` until then, unless it is set before."""
         self._called = False
         self._features: FeatureExtractor | None = None
 
@@ -72,6 +80,16 @@ class Predictor:
             "device": self.device,
         }
         return make_table(facts.items())
+
+    @cached_property
+    def work(self) -> Work:
+        """What the model computes for one sample."""
+        with blame_model(self.weights):
+            return count_work(self.model, self.input_shape, self.device)
+
+    def choose_threads(self, wish: int | None = None) -> int:
+        """Return the CPU threads for batches of images: those that are wished for, else by the work of the model."""
+        return choose_threads(self.work, BATCH, wish)
 
     @property
     def image(self) -> dict[str, Any]:
@@ -147,6 +165,8 @@ class Predictor:
     def _run(self, inputs: Iterable[Tensor], compute: Callable[[Tensor], Tensor], width: int) -> Tensor:
         """Return what is computed of batches of inputs, as float32 `(N, width)` on the CPU."""
         results: list[Tensor] = []
+        if not self._called:
+            self._settle()
         # Looking after the global state takes as long as a small model's prediction, so it is done in the first call.
         guard = nullcontext() if self._called else self.weights.plugin.guarded("during a prediction")
         self._called = True
@@ -154,8 +174,16 @@ class Predictor:
             for batch in merge(inputs):
                 if not results:
                     self._warn(batch[:: max(1, len(batch) // CHECKED)][:CHECKED])
-                results.append(compute(batch).to("cpu", torch.float32))
+                inputs = lay_last(batch) if self.memory_format == CHANNELS_LAST else batch
+                results.append(compute(inputs).to("cpu", torch.float32))
         return torch.cat(results) if results else torch.zeros(0, width)
+
+    def _settle(self) -> None:
+        """Let the kernels lie as they are to."""
+        if self.memory_format == AUTO:
+            chosen = choose_format(AUTO, self.model, self.input_shape, self.work, self.device, trains=False)
+            self.memory_format = chosen
+        lay_model(self.model, self.memory_format)
 
     def _warn(self, inputs: Tensor) -> None:
         statistics = self.weights.statistics
@@ -172,21 +200,34 @@ def load(
     runs_dir: str | Path | None = None,
     offline: bool | None = None,
     device: str = "cpu",
+    memory_format: str = AUTO,
     verify: bool = False,
 ) -> Predictor:
     """Load weights by reference: a path, a run folder, `@last`, `@best`, `MODEL@DATASET` or a name of `list_weights`.
 
-    `verify` proves them first, see `zoo.verify`.
+    `memory_format` says how images and kernels lie in memory when it predicts: `contiguous`, `channels_last`, or
+    `auto`, by the layers of the model; the last bits depend on it. `verify` proves the weights first, see `zoo.verify`.
 
     Raises:
+        SettingError: there is no such memory format.
         WeightsError: the file is missing, damaged, not zoo's, or does not fit the model.
         OutOfMemoryError: the model does not fit into memory.
         PluginError: the plugin that provides the model is missing or broken.
         DeviceError: the device is not here.
     """
-    target = resolve_device(device)
+    target, (_, layout) = resolve_device(device), read_speed(None, memory_format)
     places = open_places(registry, plugins, runs_dir=runs_dir, offline=offline)
-    return load_path(find_weights(reference, places), places.registry, target, verify=verify)
+    predictor = load_path(find_weights(reference, places), places.registry, target, verify=verify)
+    predictor.memory_format = layout
+    return predictor
+
+
+def read_speed(threads: int | str | None, memory_format: str) -> tuple[int | None, MemoryFormat]:
+    """Return both settings as they are read in a training; raise SettingError for what is none."""
+    if threads is None and memory_format == AUTO:
+        return None, AUTO
+    config = resolve_config({}, {"threads": threads, "memory_format": memory_format})
+    return config.threads, config.memory_format
 
 
 def load_path(path: Path, registry: Registry, device: torch.device | None = None, *, verify: bool = False) -> Predictor:
@@ -263,7 +304,8 @@ def predict(
     value_range: tuple[float, float] | None = None,
     channels_last: bool = False,
     device: str = "cpu",
-    threads: int | None = None,
+    threads: int | str | None = None,
+    memory_format: str = AUTO,
     runs_dir: str | Path | None = None,
     offline: bool | None = None,
     plugins: Sequence[str | Path | object] = (),
@@ -272,17 +314,17 @@ def predict(
     """Predict the classes of images with weights, which are loaded as `load` does.
 
     `images` are what a `Predictor` takes: a path, a PIL image, an array or a tensor, or a list of them. A folder means
-    every image in it and in its subfolders, in the order of their names. `threads` are CPU threads. To predict often,
-    load once and call the predictor.
+    every image in it and in its subfolders, in the order of their names. `threads` are CPU threads, by default as many
+    as the work of the model is worth. To predict often, load once and call the predictor.
 
     Raises:
         WeightsError, PluginError, DeviceError: see `load`.
         DataError: an image cannot be read, or its form is not clear.
     """
-    if threads is not None:
-        threads = resolve_config({}, {"threads": threads}).threads
-    predictor = load(reference, registry=registry, plugins=plugins, runs_dir=runs_dir, offline=offline, device=device)
-    with use_threads(threads):
+    wish, layout = read_speed(threads, memory_format)
+    places: dict[str, Any] = {"registry": registry, "plugins": plugins, "runs_dir": runs_dir, "offline": offline}
+    predictor = load(reference, **places, device=device, memory_format=layout)
+    with use_threads(predictor.choose_threads(wish)):
         return predictor(list_images(images), value_range=value_range, channels_last=channels_last)
 
 

@@ -11,7 +11,7 @@ from zoo.records.runs import RunRecord
 from zoo.registry.compatibility import show_shape
 from zoo.registry.origin import Origin
 from zoo.registry.plugins import FIRST_PARTY
-from zoo.registry.settings import find_form, list_settings, name_option
+from zoo.registry.settings import complete, find_form, list_settings, name_option
 
 
 def write_command(told: RunRecord | WeightsMetadata) -> str | None:
@@ -69,9 +69,7 @@ def _list_options(told: RunRecord | WeightsMetadata) -> Iterator[tuple[str, Any]
 
 def _list_settings(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     known = list_settings()
-    if "decay_all" not in values and values.get("weight_decay"):
-        values = {**values, "decay_all": True}  # until there was such a setting, all parameters were decayed
-    for key, value in values.items():
+    for key, value in complete(values).items():
         if key not in known:  # a stranger's record could name any option, --plugin say
             raise ValueError(f"there is no setting {key!r}")
         if value is None:

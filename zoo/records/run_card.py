@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from zoo.display import say_scores
+from zoo.display import say_device, say_scores
 from zoo.records.facts import Facts
 from zoo.records.repeat import write_command
 from zoo.records.run_folder import CHECKPOINT_PATTERN, CHECKPOINTS, ENDED, FINISHED, RECORD_FILE
@@ -78,8 +78,7 @@ def _list_rows(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def _show_device(record: RunRecord) -> str:
-    count = record.threads
-    return f"{record.device}, {count} thread{'' if count == 1 else 's'}" if count else record.device or ""
+    return say_device(record.device or "", record.threads, record.train_config.get("memory_format"))
 
 
 def _name_first(name: str, texts: Sequence[str]) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from zoo.registry.setting import (
     read_operations,
     read_size,
     read_table,
+    read_threads,
     read_weights,
     setting,
 )
@@ -171,8 +172,10 @@ class TrainConfig:
         follows_loss=True,
     )
     balanced_sampling: bool = setting(False, "Draw samples of each class equally often in an epoch.")
-    memory_format: Literal["contiguous", "channels_last"] = setting(
-        "contiguous", "contiguous or channels_last: how the values of images and kernels lie.", metavar="NAME"
+    memory_format: Literal["auto", "contiguous", "channels_last"] = setting(
+        "auto",
+        "How the values of images and kernels lie: contiguous, channels_last, or auto, by the layers.",
+        metavar="NAME",
     )
     precision: Literal["fp32", "bf16", "fp16"] = setting(
         "fp32", "Of the forward pass in training: fp32, bf16, or fp16 on an accelerator.", metavar="NAME"
@@ -226,7 +229,15 @@ class TrainConfig:
     )
     seed: int = setting(42, "Seed of the initial weights and of the data order.", ge=0, lt=2**63)
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps ...", metavar="NAME")
-    threads: int | None = setting(None, "CPU threads.", shown_default="from the work of a step", ge=1, le=4096)
+    threads: int | None = setting(
+        None,
+        "CPU threads; auto: all for what is worth it, else one.",
+        shown_default="auto",
+        ge=1,
+        le=4096,
+        convert=read_threads,
+        given_type="int | str | None",
+    )
     workers: int = setting(0, "Processes that read data sets which are not tensors.", ge=0, le=1024)
     capture: bool = setting(True, "Replay what a training step calls, where that has the same bits.")
 
@@ -242,6 +253,13 @@ class TrainConfig:
 def list_settings() -> dict[str, Setting]:
     """Return what is declared of each setting, by name, in order."""
     return {each.name: each.metadata[Setting] for each in fields(TrainConfig)}
+
+
+def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a record has, and those which came later as all trainings were before."""
+    before: dict[str, Any] = {"decay_all": True} if settings.get("weight_decay") else {}
+    before["memory_format"] = "contiguous"
+    return {**settings, **{name: value for name, value in before.items() if name not in settings}}
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy
 
-from zoo.display import make_table, say
+from zoo.display import make_table, say, say_device
 from zoo.errors import UsageError
 from zoo.records.header import read_header
 from zoo.records.plain import to_json_data
@@ -328,9 +328,8 @@ def _find_times(result: Result, samples: int) -> tuple[float | None, float | Non
         return None, None, "not known: the run trained for no epoch"
     training = [epoch["seconds"]["train"] for epoch in history if "train" in epoch["seconds"]]
     prediction = history[-1]["seconds"].get("test")  # that of a validation split is of other samples
-    threads = record.threads
     where = record.device_name or record.device or "a device not recorded"
-    where += f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
+    where = say_device(where, record.threads, record.train_config.get("memory_format"))
     return (
         sum(training) if len(training) == len(history) else None,
         None if prediction is None else prediction / samples,

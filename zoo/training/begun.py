@@ -9,9 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from zoo.data.workers import count_cores
 from zoo.errors import DataError, SettingError, UsageError, quote, show
 from zoo.records.plain import to_json_data
 from zoo.records.runs import RunRecord
+from zoo.registry.settings import complete
 from zoo.training.checkpoint import Checkpoint
 from zoo.training.plan import Wanted
 from zoo.training.trainer import Trainer
@@ -50,7 +52,9 @@ class Begun:
         entry = {"step": self.checkpoint.step, "at": at, "changed": told}
         if self.folder is None:
             return replace(record, recipe=began.recipe, resumed=({**entry, "of": str(self.origin.absolute())},))
-        return replace(record, recipe=began.recipe, started=began.started, resumed=(*began.resumed, entry))
+        config = {**began.train_config, "epochs": record.train_config["epochs"]}  # as it was asked for
+        record = replace(record, train_config=config, recipe=began.recipe, started=began.started)
+        return replace(record, resumed=(*began.resumed, entry))
 
     def load(self, trainer: Trainer) -> None:
         """Let a trainer become what the training was; raise UsageError where the model has changed."""
@@ -70,7 +74,7 @@ def want_again(checkpoint: Checkpoint, record: RunRecord, epochs: int | None = N
         UsageError: the record does not say enough; the number of epochs is no greater or would change a rate.
     """
     wanted = ask_again(record, course_style=checkpoint.course_style)
-    settings = {**wanted.settings, "epochs": epochs or wanted.settings["epochs"]}
+    settings = {**wanted.settings, **find_threads(record), "epochs": epochs or wanted.settings["epochs"]}
     _check_growth(checkpoint, settings["epochs"])
     return replace(wanted, settings=settings)
 
@@ -88,9 +92,15 @@ def ask_again(record: RunRecord, *, course_style: bool) -> Wanted:
         params=record.params,
         dataset_params=record.dataset.params,
         metric_params=record.metric_params,
-        settings={name: value for name, value in record.train_config.items() if value is not None},
+        settings={name: value for name, value in complete(record.train_config).items() if value is not None},
         course_style=course_style,
     )
+
+
+def find_threads(record: RunRecord) -> dict[str, int]:
+    """Return the setting for the CPU threads that a run had, none where it does not say, or fewer cores are here."""
+    had = record.threads or 0
+    return {"threads": had} if 0 < had <= count_cores() else {}
 
 
 def _check_growth(checkpoint: Checkpoint, epochs: int) -> None:

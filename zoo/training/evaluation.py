@@ -34,7 +34,7 @@ from zoo.training.inputs import make_test_batches
 from zoo.training.plan import Wanted, make_plan
 from zoo.training.predictions import OutcomeCollector, OutcomeOrigin, Outcomes
 from zoo.training.progress import bar, no_progress
-from zoo.training.setup import build_metrics, find_threads, load_splits
+from zoo.training.setup import build_metrics, load_splits, settle_speed
 from zoo.training.trainer import evaluate as evaluate_model
 from zoo.training.verdict import find_verdict, tell_verdict
 
@@ -104,9 +104,9 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate weights on the test split of a data set, by default the one they were trained on.
 
-    Images are preprocessed as the weights say. `settings` are `device`, `threads` and `workers`. The mean loss is per
-    sample, counts are exact, and neither depends on the batch size. With `course_style` there are `course.loss` and
-    `course.accuracy` too: the means over batches that the course prints, the accuracy in percent.
+    Images are preprocessed as the weights say. `settings` are `device`, `threads`, `memory_format` and `workers`. The
+    mean loss is per sample, counts are exact, and neither depends on the batch size. With `course_style` there are
+    `course.loss` and `course.accuracy` too: the means over batches that the course prints, the accuracy in percent.
 
     Raises:
         WeightsError, PluginError: see `load`.
@@ -148,7 +148,7 @@ def evaluate(
         predictor.model.to(plan.device)
         built = build_metrics(plan, len(splits.class_names))
         with blame_model(predictor.weights):
-            find_threads(plan, predictor.model, predictor.input_shape)
+            plan, _ = settle_speed(plan, predictor.model, predictor.input_shape, trains=False)
         batches = make_test_batches(plan, fitted, fitted.test, preprocess, shape)
         collector = OutcomeCollector()
         show = watching(bar if progress else no_progress, plan)

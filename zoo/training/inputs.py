@@ -84,7 +84,13 @@ def _choose_settings(plan: Plan, batch_size: int, split: Split, raw_shape: tuple
     config, workers = plan.config, plan.config.workers
     if not workers and find_files(split) is not None:
         workers = choose_workers(batch_size * torch.Size(raw_shape).numel())
-    return BatchSettings(batch_size=batch_size, device=plan.device, loader_seed=config.seed, workers=workers)
+    return BatchSettings(
+        batch_size=batch_size,
+        device=plan.device,
+        loader_seed=config.seed,
+        workers=workers,
+        channels_last=config.memory_format == "channels_last",
+    )
 
 
 def _describe_samples(plan: Plan, splits: DataSplits, raw_shape: tuple[int, ...]) -> dict[str, Any]:

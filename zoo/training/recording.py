@@ -302,7 +302,7 @@ def describe_run(request: Request, ready: Preparation) -> RunRecord:
         metric_plugins={name: find_origin(entry) for name, entry in plan.metrics.items()},
         metric_params=plan.metric_params,
         loss_plugin=find_origin(plan.loss) if plan.loss else None,
-        train_config=asdict(plan.config),
+        train_config={**asdict(plan.config), "memory_format": ready.memory_format},
         adapted=tuple(ready.adapted),
         seed=plan.config.seed,
         device=str(plan.device),

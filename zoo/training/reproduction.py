@@ -24,9 +24,9 @@ from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.origin import Origin
 from zoo.registry.places import Places, open_places
-from zoo.registry.settings import TrainConfig
+from zoo.registry.settings import TrainConfig, complete
 from zoo.training import course
-from zoo.training.begun import ask_again, list_parts, list_surroundings
+from zoo.training.begun import ask_again, find_threads, list_parts, list_surroundings
 from zoo.training.interval import Pace
 from zoo.training.recipes import NOISE
 from zoo.training.request import make_request
@@ -120,7 +120,7 @@ def list_changes(told: RunRecord, now: RunRecord) -> Iterator[str]:
             yield f"{name} {was} -> {found}"
     if told.dataset and now.dataset and told.dataset.digest != now.dataset.digest:
         yield f"data {(told.dataset.digest or 'not known')[:12]} -> {(now.dataset.digest or 'not known')[:12]}"
-    asked, usual = told.train_config, asdict(TrainConfig())
+    asked, usual = complete(told.train_config), asdict(TrainConfig())
     for name, found in now.train_config.items():
         if name not in asked and to_json_data(found) != to_json_data(usual.get(name)):
             yield f"setting {name} did not exist -> {found}"
@@ -159,7 +159,7 @@ def _find_record(path: Path, metadata: WeightsMetadata) -> RunRecord:
 def _ask(told: RunRecord, places: Places, path: Path, init: str | Path | None) -> Any:
     """Return the request for the same training, with the device and the threads that it had."""
     wanted = ask_again(told, course_style=course.LOSS in told.metrics)
-    had: dict[str, Any] = {"threads": told.threads} if told.threads else {}
+    had: dict[str, Any] = dict(find_threads(told))
     if told.device:
         try:
             resolve_device(told.device)

@@ -17,9 +17,10 @@ from zoo.data.survey import survey
 from zoo.data.validation import hold_back
 from zoo.errors import quote
 from zoo.models.device import choose_threads, use_seed
-from zoo.models.flop import count_flop
+from zoo.models.flop import Work, count_work
 from zoo.models.freezing import freeze
 from zoo.models.head import find_head
+from zoo.models.layout import choose_format, lay_model
 from zoo.models.probe import check_model
 from zoo.models.transfer import Transfer
 from zoo.registry.compatibility import adapt_preprocess
@@ -38,9 +39,6 @@ from zoo.training.step import LossFunction
 
 log = logging.getLogger("zoo")
 
-FORMATS = {"contiguous": torch.preserve_format, "channels_last": torch.channels_last}
-"""Of the parameters, by their names in the settings. What is contiguous was built so."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
@@ -49,7 +47,7 @@ class Preparation:
     `objective` is what is minimised. `choice` chooses the best epoch by the validation split; `digest` is that of the
     data before some was held back. `transfer` is what the model took from the file it starts from. `frozen` are the
     parameters that are not trained; those of them in `later` are from an epoch on. `head` are those that have a
-    learning rate of their own.
+    learning rate of their own. `threads` and `memory_format` are what was chosen where the settings leave it open.
     """
 
     splits: DataSplits
@@ -60,6 +58,7 @@ class Preparation:
     objective: LossFunction
     metrics: dict[str, Metric]
     threads: int
+    memory_format: str
     train: Batches
     test: Batches
     validation: Batches | None
@@ -110,18 +109,18 @@ def prepare(request: Request) -> Preparation:
     later = [name for name in frozen_names if name in trainable] if waits else []
     if pretrained is not None and transfer is not None:
         log.info("started from %s: %s", pretrained.path, transfer.describe(frozen_names))
-    model.to(plan.device).to(memory_format=FORMATS[plan.config.memory_format])
+    model.to(plan.device)
     zeros = torch.zeros(2, *input_shape, device=plan.device)
     check_model(model, zeros, name=plan.model.name, dataset=plan.dataset.name, num_classes=classes)
     head: list[str] = []
     if plan.config.head_lr is not None:
         with use_seed(plan.config.seed):
             head = find_head(model, zeros, new=new, later=later)
+    plan, threads = settle_speed(plan, model, input_shape, trains=True)
     objective = build_objective(plan, splits)
     metrics = build_metrics(plan, classes)
     if plan.loss is not None:
         metrics[name_objective(plan.loss, plan.metrics)] = MeanLoss(objective)
-    threads = find_threads(plan, model, input_shape)
     train = make_train_batches(plan, splits, model, preprocess, raw_shape)
     check_steps(plan.config, len(train))
     validation = None
@@ -136,6 +135,7 @@ def prepare(request: Request) -> Preparation:
         objective=objective,
         metrics=metrics,
         threads=threads,
+        memory_format=plan.config.memory_format,
         train=train,
         test=make_test_batches(plan, splits, splits.test, preprocess, raw_shape),
         validation=validation,
@@ -202,12 +202,18 @@ def build_metrics(plan: Plan, num_classes: int) -> dict[str, Metric]:
     return metrics
 
 
-def find_threads(plan: Plan, model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Set and return the number of CPU threads for batches of a plan."""
-    flop = count_flop(model, input_shape, plan.device) * plan.config.batch_size if plan.device.type == "cpu" else 0
-    threads = choose_threads(flop, plan.config.threads)
+def settle_speed(plan: Plan, model: nn.Module, input_shape: tuple[int, ...], *, trains: bool) -> tuple[Plan, int]:
+    """Choose the layout and the CPU threads for batches of a plan, where it leaves them open, and bring both about.
+
+    Return the plan with the layout in place of `auto`, and the number of threads.
+    """
+    config, on_cpu = plan.config, plan.device.type == "cpu"
+    work = count_work(model, input_shape, plan.device) if on_cpu else Work()
+    threads = choose_threads(work, config.batch_size, config.threads)
     torch.set_num_threads(threads)
-    return threads
+    layout = choose_format(config.memory_format, model, input_shape, work, plan.device, trains=trains)
+    lay_model(model, layout)
+    return replace(plan, config=replace(config, memory_format=layout)), threads
 
 
 def load_splits(plan: Plan, root: Path, *, offline: bool) -> DataSplits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from zoo.cli.command import Command
-from zoo.cli.options import Discover, output_options, place_options, plugin_options, prepare_for_torch
+from zoo.cli.options import Discover, output_options, place_options, plugin_options, prepare_for_torch, speed_options
 from zoo.cli.output import escape, write_json, write_result
 from zoo.cli.pictures import Problems, find_both, load_for_pictures, read_batches, warning_once
 from zoo.errors import SettingError
@@ -16,7 +16,7 @@ from zoo.errors import SettingError
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE|FOLDER|-...")
 @click.option("--output", required=True, metavar="FILE", help="The file to write: a .safetensors file.")
 @click.option("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...  [cpu]")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [from the work of a batch]")
+@speed_options
 @place_options("runs_dir", "offline")
 @plugin_options
 @output_options
@@ -25,7 +25,8 @@ def embed_command(
     images: tuple[str, ...],
     output: str,
     device: str,
-    threads: int | None,
+    threads: str | None,
+    memory_format: str | None,
     runs_dir: str | None,
     offline: bool | None,
     discover: Discover,
@@ -41,16 +42,18 @@ def embed_command(
     prepare_for_torch()
     import torch
 
-    from zoo.models.device import choose_threads, use_threads
+    from zoo.models.device import use_threads
     from zoo.models.embedding import Embeddings, check_paths, describe_origin, measure_paths
+    from zoo.models.predictor import read_speed
 
+    wish, layout = read_speed(threads, memory_format or "auto")
     registry = discover()
     path, paths = find_both(reference, images, registry, runs_dir=runs_dir, offline=offline)
-    predictor, flop = load_for_pictures(reference, path, registry, device)
+    predictor = load_for_pictures(reference, path, registry, device=device, memory_format=layout)
     origin, problems = describe_origin(reference, path, predictor), Problems(as_json)
     names, size = list[str](), 0
     parts: list[torch.Tensor] = []
-    with use_threads(choose_threads(flop, threads)), warning_once():
+    with use_threads(predictor.choose_threads(wish)), warning_once():
         for batch in read_batches(paths, predictor, problems):
             parts.append(predictor.extract(inputs for _, inputs, _ in batch))
             added = [name for name, _, _ in batch]

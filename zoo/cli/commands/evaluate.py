@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--dataset", metavar="NAME", help="The data set.  [the one of the training]")
 @options.metric_option
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...  [auto]")
-@click.option("--threads", metavar="N", help="CPU threads.  [from the work of a batch]")
+@options.speed_options
 @click.option("--workers", metavar="N", help="Processes that read data sets which are not tensors.  [0]")
 @options.param_options("dataset", "metric")
 @click.option("--course-style", is_flag=True, help="Show loss and accuracy as the course averages them, too.")

@@ -11,7 +11,7 @@ import click
 
 from zoo.cli.command import Command
 from zoo.cli.grid import MAX_CELLS, save_grid
-from zoo.cli.options import Discover, debug_option, place_options, plugin_options, prepare_for_torch
+from zoo.cli.options import Discover, debug_option, place_options, plugin_options, prepare_for_torch, speed_options
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
 from zoo.cli.pictures import Problems, find_both, load_for_pictures, read_batches, warning_once
 from zoo.errors import SettingError, UsageError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--top", type=click.IntRange(min=1), metavar="K", help="Show the K most probable classes.  [1]")
 @click.option("--output", metavar="FILE", help="Draw the first 36 images with their labels: a .png file.")
 @click.option("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...  [cpu]")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [from the work of a batch]")
+@speed_options
 @place_options("runs_dir", "offline")
 @plugin_options
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header; with --top a row for each class.")
@@ -37,7 +37,8 @@ def predict_command(
     images: tuple[str, ...],
     top: int | None,
     output: str | None,
-    threads: int | None,
+    threads: str | None,
+    memory_format: str | None,
     device: str,
     runs_dir: str | None,
     offline: bool | None,
@@ -56,16 +57,18 @@ def predict_command(
     if output is not None and not output.lower().endswith(".png"):
         raise SettingError("--output", "expected the name of a .png file", output)
     prepare_for_torch()
-    from zoo.models.device import choose_threads, use_threads
+    from zoo.models.device import use_threads
+    from zoo.models.predictor import read_speed
 
+    wish, layout = read_speed(threads, memory_format or "auto")
     registry = discover()
     path, paths = find_both(reference, images, registry, runs_dir=runs_dir, offline=offline)
-    predictor, flop = load_for_pictures(reference, path, registry, device)
+    predictor = load_for_pictures(reference, path, registry, device=device, memory_format=layout)
     problems = Problems(as_json)
     cells: list[tuple[Any, str, float]] = []
     if as_csv:
         _write_csv(["path", *(["rank"] if top else []), "label", "index", "probability"])
-    with use_threads(choose_threads(flop, threads)), warning_once():
+    with use_threads(predictor.choose_threads(wish)), warning_once():
         for batch in read_batches(paths, predictor, problems, MAX_CELLS if output else 0):
             found = predictor.predict(inputs for _, inputs, _ in batch).top(top or 1)
             rows = [(path, best) for (path, _, _), best in zip(batch, found, strict=True)]

@@ -15,6 +15,7 @@ from zoo.cli.findings import list_estimates
 from zoo.cli.options import Discover
 from zoo.cli.output import escape, write_json, write_note, write_result
 from zoo.cli.suggestions import suggest_next
+from zoo.display import say_device
 from zoo.errors import UnexpectedScoreError, UsageError
 from zoo.records.config import read_config
 from zoo.records.history import Epoch, watched_scores, watched_split
@@ -91,9 +92,9 @@ def run_command(
 
 def show_result(result: RunResult, show: Callable[[Path], str], *, untrained: str = "evaluated untrained") -> None:
     """Print what a run gave; `untrained` is what one of no epochs did."""
-    count, threads = len(result.history), result.threads
+    count = len(result.history)
     trained = f"trained {count} epoch{'' if count == 1 else 's'}" if count else untrained
-    where = f"{result.device}, {threads} thread{'' if threads == 1 else 's'}"
+    where = say_device(result.device, result.threads, result.train_config["memory_format"])
     write_result(f"{_show_scores(result)}\n{trained} in {result.seconds:.2f} s on {where}")
     write_result(f"weights: {escape(show(result.weights))}")
     _tell_average(result)
