@@ -18,8 +18,10 @@ import torch
 from measure import alternate, check_ratio, find_ratio, make_parser
 from torch import nn
 
-from zoo.models.device import THREAD_FLOP
-from zoo.models.flop import count_flop
+from zoo.data.batches import lay_last
+from zoo.models.device import CONVOLVED_FLOP, THREAD_FLOP, choose_threads
+from zoo.models.flop import count_work
+from zoo.models.layout import choose_format, lay_model
 from zoo.registry.settings import TrainConfig
 from zoo.training.optimizers import build_optimizer
 from zoo.training.step import TrainStep
@@ -27,7 +29,7 @@ from zoo_plugins.models.baseline import Baseline
 from zoo_plugins.models.tinyvgg import TinyVGG
 
 LIMIT = 1.25
-SHAPE = (1, 28, 28)
+SHAPE, CPU = (1, 28, 28), torch.device("cpu")
 MODELS = {"baseline": Baseline, "tinyvgg": TinyVGG}
 CASES = [("baseline", width, batch) for width in (10, 1000) for batch in (32, 256, 2048)]
 CASES += [("tinyvgg", width, batch) for width in (4, 10, 32) for batch in (4, 16, 32, 128)]
@@ -70,22 +72,27 @@ def main() -> int:
     print("model     width batch  FLOP/batch", *heads, sep="   ")
     for name, width, batch in CASES[: options.cases]:
         model: nn.Module = MODELS[name](input_shape=SHAPE, num_classes=10, hidden_units=width)
-        flop = count_flop(model, SHAPE, torch.device("cpu")) * batch
+        work = count_work(model, SHAPE, CPU)
+        layout = choose_format("auto", model, SHAPE, work, CPU, trains=True)
+        lay_model(model, layout)
         step = TrainStep(model, nn.functional.cross_entropy, build_optimizer(model, TrainConfig(lr=1e-6)))
         inputs, targets = torch.rand(batch, *SHAPE), torch.randint(10, (batch,))
+        inputs = lay_last(inputs) if layout == "channels_last" else inputs
         contenders = {
             str(threads): partial(time_steps, step, inputs, targets, options.seconds, threads) for threads in (1, most)
         }
-        line = f"{name:<8} {width:6} {batch:5}    {flop:8.1e}"
+        chosen = choose_threads(work, batch)
+        line = f"{name:<8} {width:6} {batch:5}    {work.flop * batch:8.1e}"
         for count in options.neighbours:
             with neighbours(count):
                 times = alternate(options.rounds, contenders)
             one, many = median(times["1"]), median(times[str(most)])
             ratio = find_ratio(times, str(most), "1")
-            losses[count].append((ratio if flop >= THREAD_FLOP else 1) / min(1, ratio))
+            losses[count].append((ratio if chosen > 1 else 1) / min(1, ratio))
             line += f"   {one * 1e3:12.2f} ms  {many * 1e3:6.2f} ms  {ratio:5.2f}"
         print(line)
-    print(f"\nThe rule (more than one thread from {THREAD_FLOP:.0e} FLOP) / the better choice:")
+    rule = f"{THREAD_FLOP:.0e} FLOP, convolutional models from {CONVOLVED_FLOP:.0e}"
+    print(f"\nThe rule (more than one thread from {rule}) / the better choice:")
     # Beside busy processes the better choice is a matter of luck: shown, not held against the rule.
     kept = [
         check_ratio(f"mean, {count} busy (worst {max(values):.2f})", geometric_mean(values), LIMIT) or count > 0

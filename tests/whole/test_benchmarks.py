@@ -17,6 +17,7 @@ SMALLEST = {
     "augment.py": ["--samples", "320"],
     "features.py": ["--samples", "6400"],
     "gather.py": ["--samples", "320", "--epochs", "1"],
+    "layout.py": ["--samples", "64", "--families", "1"],
     "metrics.py": ["--train", "320", "--test", "320"],
     "precision.py": ["--steps", "1"],
     "recipe.py": ["--samples", "320"],

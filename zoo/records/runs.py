@@ -75,7 +75,8 @@ class RunRecord:
         metric_plugins: The plugin of each metric, like `plugin`.
         metric_params: The params of each metric.
         loss_plugin: The plugin of the loss, like `plugin`; missing for cross-entropy, which is torch's own.
-        train_config: The settings of the training as they were asked for.
+        train_config: The settings of the training as they were asked for; `memory_format` as it was chosen, where that
+            was left to zoo.
         adapted: What was done to the images so that they fit the model, in words.
         seed: The seed of the initial weights and of the order of the samples.
         device: The device that trained, as torch names it.

@@ -52,7 +52,7 @@ class Settings(TypedDict, total=False):
     label_smoothing: float | None
     class_weights: str | Sequence[float] | None
     balanced_sampling: bool | None
-    memory_format: Literal["contiguous", "channels_last"] | None
+    memory_format: Literal["auto", "contiguous", "channels_last"] | None
     precision: Literal["fp32", "bf16", "fp16"] | None
     tf32: bool | None
     augment: str | Sequence[str | Mapping[str, Any]] | None
@@ -68,6 +68,6 @@ class Settings(TypedDict, total=False):
     input_size: int | str | tuple[int, int] | None
     seed: int | None
     device: str | None
-    threads: int | None
+    threads: int | str | None
     workers: int | None
     capture: bool | None
