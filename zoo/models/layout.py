@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from copy import deepcopy
+from math import isfinite
 from typing import Literal
 
 import torch
@@ -107,4 +108,5 @@ def _try_channels_last(model: nn.Module, input_shape: tuple[int, ...], *, trains
             if loss.requires_grad:
                 loss.backward()
     difference, largest = float((found - wanted).abs().max()), float(wanted.abs().max())
-    return "" if difference <= TOLERANCE * max(1.0, largest) else f"outputs differ by {difference:.2g}"
+    same = difference <= TOLERANCE * max(1.0, largest) or not isfinite(largest)
+    return "" if same else f"outputs differ by {difference:.2g}"

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from zoo.checks.combination.subject import CombinationSubject
+from zoo.data.batches import lay_last
 from zoo.data.splits import count_samples
-from zoo.models.flop import count_flop
+from zoo.models.flop import count_work
+from zoo.models.layout import CHANNELS_LAST, choose_format, lay_model
 from zoo.training.optimizers import build_optimizer
 from zoo.training.precision import lower
 from zoo.training.step import LossFunction, TrainStep
@@ -22,6 +24,11 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     plan = subject.plan
     model = subject.build(seed=plan.config.seed).to(plan.device)
     inputs, targets = (part.to(plan.device) for part in subject.batch())
+    input_shape = subject.cases[0][0]
+    work = count_work(model, input_shape, plan.device)
+    layout = choose_format(plan.config.memory_format, model, input_shape, work, plan.device, trains=True)
+    lay_model(model, layout)
+    inputs = lay_last(inputs) if layout == CHANNELS_LAST else inputs
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     trainable_bytes = sum(parameter.nbytes for parameter in trainable)
     optimizer_states = {"adam": 2, "adamw": 2}.get(plan.config.optimizer, 1 if plan.config.momentum else 0)
@@ -37,7 +44,7 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     estimates: dict[str, float] = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "trainable": sum(parameter.numel() for parameter in trainable),
-        "flop_per_sample": count_flop(model, subject.cases[0][0], plan.device),
+        "flop_per_sample": work.flop,
         "memory_bytes": sum(parameter.nbytes for parameter in model.parameters())
         + trainable_bytes * (1 + optimizer_states)
         + saved_bytes
