@@ -59,6 +59,12 @@ LEFT_OUT = {
     **dict.fromkeys(("LSUN", "LSUNClass"), "it reads a pickle of the current folder that nothing verifies"),
 }
 
+KEPT = {
+    *("caltech101", "caltech256", "clevr", "country211", "dtd", "fgvc-aircraft", "flowers102", "food101", "gtsrb"),
+    *("imagenette", "imagenette-160", "imagenette-320", "oxford-iiit-pet", "rendered-sst2", "stanford-cars"),
+}
+"""Files that zoo decodes once and keeps; docs/reference/datasets.md lists them."""
+
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
@@ -173,6 +179,7 @@ def check_splits(name: str, splits: zoo.DataSplits) -> None:
             seen[part] = [(target, index) for index, target in enumerate(told)]
         else:
             assert not isinstance(split, tuple), "large data sets are read one by one"
+            assert isinstance(split.dataset, zoo.ImageFiles) == (name in KEPT)
             pairs = [split[index] for index in range(len(split))]
             seen[part] = [look(name, image) for image, _ in pairs]
             assert [target for _, target in pairs] == [target for target, _ in seen[part]]
@@ -232,6 +239,25 @@ def test_samples_have_one_order_whatever_the_order_of_a_folder(
 
     zoo.load_dataset(f"small/{name}", **places)
     assert read(forward=True) == read(forward=False)
+
+
+def test_pictures_are_decoded_once_whole_or_not_at_all(offer: Offer, tmp_path: Path) -> None:
+    places = {**offer("food101", MAKERS["food101"]()), "runs_dir": tmp_path / "runs"}
+    first = zoo.run("baseline", "small/food101", epochs=1, seed=1, **places)
+    (rows,) = Path(os.environ["ZOO_HOME"], "pictures").glob("*/*.rows")
+    decoded = rows.stat()
+    assert zoo.run("baseline", "small/food101", epochs=1, seed=1, **places).metrics == first.metrics
+    assert rows.stat().st_ino == decoded.st_ino
+    picture = next((tmp_path / "data").rglob("food-101/images/*/*.jpg"))
+    picture.write_bytes(picture.read_bytes()[:200])
+    with pytest.raises(zoo.DataError, match=f"1 of .* pictures cannot be used: .*{picture.name}"):
+        zoo.run("baseline", "small/food101", epochs=1, seed=1, **places)
+
+
+def test_the_page_lists_what_is_kept_decoded() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "datasets.md").read_text()
+    listed = re.search(r"decoded once and kept:\s(.*?)\.", page, re.DOTALL)
+    assert listed is not None and {*re.findall(r"`(.*?)`", listed[1])} == KEPT
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.data import ConcatDataset
 from torchvision import datasets
 
-from zoo import DataSplits, Preprocess
+from zoo import DataSplits, ImageFiles, Preprocess
 from zoo_plugins.torchvision.archives import lay_out, link, place, unpack
 from zoo_plugins.torchvision.reading import PHOTOGRAPHS, Pictures, divide, explained, files_of
 
@@ -27,7 +27,9 @@ def caltech101(*, root: Path) -> DataSplits:
     folder = lay_out(files, {"caltech-101.zip": None}, finish)
     with explained(folder):
         source = datasets.Caltech101(folder)
-        return _divide(source, source.y, source.categories)
+        pairs = zip(source.y, source.index, strict=True)
+        names = [Path(source.categories[target], f"image_{number:04d}.jpg") for target, number in pairs]
+        return _divide_files(Path(source.root, "101_ObjectCategories"), names, source.y, source.categories)
 
 
 def caltech256(*, root: Path) -> DataSplits:
@@ -35,7 +37,9 @@ def caltech256(*, root: Path) -> DataSplits:
     folder = lay_out(files_of(root, "caltech256"), {"256_ObjectCategories.tar": "caltech256"})
     with explained(folder):
         source = datasets.Caltech256(folder)
-        return _divide(source, source.y, source.categories)
+        pairs = zip(source.y, source.index, strict=True)
+        names = [Path(source.categories[target], f"{target + 1:03d}_{number:04d}.jpg") for target, number in pairs]
+        return _divide_files(Path(source.root, "256_ObjectCategories"), names, source.y, source.categories)
 
 
 def eurosat(*, root: Path) -> DataSplits:
@@ -100,6 +104,15 @@ def lfw(*, root: Path, min_images: int = 20) -> DataSplits:
         chosen = [index for index, number in enumerate(source.targets) if number in numbers]
         targets = [numbers.get(number, 0) for number in source.targets]
         return _divide(source, targets, [name for name, _ in people], chosen, preprocess=None)
+
+
+def _divide_files(
+    folder: Path, names: Sequence[Path], targets: Sequence[int], class_names: Sequence[str]
+) -> DataSplits:
+    """Return splits of files below a folder, whose pictures zoo keeps decoded."""
+    files = ImageFiles([folder / name for name in names], targets, strict=True)
+    train, test = (files.take(chosen.tolist()) for chosen in divide(targets))
+    return DataSplits(train=train, test=test, class_names=class_names, preprocess=PHOTOGRAPHS)
 
 
 def _divide(

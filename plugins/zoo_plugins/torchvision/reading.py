@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zoo import DataError, Preprocess, ZooError
+from zoo import DataError, ImageFiles, Preprocess, ZooError
 
 PHOTOGRAPHS = Preprocess(resize=256, crop=(224, 224), rounded=True)
 """What photographs of any size become, one at a time."""
@@ -47,6 +47,15 @@ class Pictures(Dataset[tuple[Image.Image, int]]):
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         """Return the picture and the class of a sample; what torchvision raises goes through."""
         return self.source[int(self.indices[index])][0].convert(self.mode), self.targets[index]
+
+
+def as_files(source: Any, targets: Sequence[int]) -> ImageFiles:
+    """Return a split of a data set that lists its files: zoo decodes them once and keeps them. All must be readable."""
+    files = getattr(source, "_image_files", None) or getattr(source, "_images", None)
+    if files is None:
+        samples = source._samples if hasattr(source, "_samples") else source.samples
+        files = [path for path, _ in samples]
+    return ImageFiles(files, [int(target) for target in targets], strict=True)
 
 
 def divide(targets: Sequence[int]) -> tuple[NDArray[numpy.int64], NDArray[numpy.int64]]:

@@ -1,5 +1,7 @@
 """The large data sets of torchvision that come in splits, read picture by picture.
 
+Of those that are a list of files, and small enough to be kept decoded, zoo reads the files; of the others torchvision.
+
 Where torchvision knows no classes of a test split, the validation split is the test, as in what is published on it.
 """
 
@@ -14,7 +16,7 @@ from torchvision.datasets import imagenet as imagenet_archives
 
 from zoo import DataSplits, Preprocess
 from zoo_plugins.torchvision.archives import lay_out, link, unpack
-from zoo_plugins.torchvision.reading import PHOTOGRAPHS, Pictures, explained, files_of
+from zoo_plugins.torchvision.reading import PHOTOGRAPHS, Pictures, as_files, explained, files_of
 
 AircraftLevel = Literal["variant", "family", "manufacturer"]
 
@@ -33,7 +35,7 @@ def flowers102(*, root: Path) -> DataSplits:
     folder = lay_out(files_of(root, "flowers102"), dict.fromkeys(files, "flowers-102"))
     with explained(folder):
         parts = [datasets.Flowers102(folder, split=split) for split in ("train", "val", "test")]
-        train, validation, test = (Pictures(part, part._labels) for part in parts)
+        train, validation, test = (as_files(part, part._labels) for part in parts)
         names = datasets.Flowers102.classes
         return DataSplits(train=train, validation=validation, test=test, class_names=names, preprocess=PHOTOGRAPHS)
 
@@ -75,7 +77,7 @@ def dtd(*, root: Path, partition: Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10] = 1) ->
     folder = lay_out(files_of(root, "dtd"), {"dtd-r1.0.1.tar.gz": "dtd"})
     with explained(folder):
         parts = [datasets.DTD(folder, split=split, partition=partition) for split in ("train", "val", "test")]
-        train, validation, test = (Pictures(part, part._labels) for part in parts)
+        train, validation, test = (as_files(part, part._labels) for part in parts)
         names = parts[0].classes
         return DataSplits(train=train, validation=validation, test=test, class_names=names, preprocess=PHOTOGRAPHS)
 
@@ -91,7 +93,7 @@ def fgvc_aircraft(*, root: Path, level: AircraftLevel = "variant") -> DataSplits
     with explained(folder):
         splits = ("train", "val", "test")
         parts = [datasets.FGVCAircraft(folder, split=split, annotation_level=level) for split in splits]
-        train, validation, test = (Pictures(part, part._labels) for part in parts)
+        train, validation, test = (as_files(part, part._labels) for part in parts)
         names = parts[0].classes
         return DataSplits(train=train, validation=validation, test=test, class_names=names, preprocess=PHOTOGRAPHS)
 
@@ -117,7 +119,8 @@ def places365(*, root: Path) -> DataSplits:
     with explained(folder):
         train, test = (datasets.Places365(folder, split=split, small=True) for split in ("train-standard", "val"))
         names = sorted(train.class_to_idx, key=train.class_to_idx.__getitem__)
-        return _join(train, test, train.targets, test.targets, names, Preprocess(crop=(224, 224)))
+        splits = {"train": Pictures(train, train.targets), "test": Pictures(test, test.targets)}
+        return DataSplits(**splits, class_names=names, preprocess=Preprocess(crop=(224, 224)))
 
 
 def country211(*, root: Path) -> DataSplits:
@@ -125,7 +128,7 @@ def country211(*, root: Path) -> DataSplits:
     folder = lay_out(files_of(root, "country211"), {"country211.tgz": ""})
     with explained(folder):
         parts = [datasets.Country211(folder, split=split) for split in ("train", "valid", "test")]
-        train, validation, test = (Pictures(part, part.targets) for part in parts)
+        train, validation, test = (as_files(part, part.targets) for part in parts)
         names = parts[0].classes
         return DataSplits(train=train, validation=validation, test=test, class_names=names, preprocess=PHOTOGRAPHS)
 
@@ -135,7 +138,7 @@ def rendered_sst2(*, root: Path) -> DataSplits:
     folder = lay_out(files_of(root, "rendered-sst2"), {"rendered-sst2.tgz": ""})
     with explained(folder):
         parts = [datasets.RenderedSST2(folder, split=split) for split in ("train", "val", "test")]
-        train, validation, test = (Pictures(part, [target for _, target in part._samples]) for part in parts)
+        train, validation, test = (as_files(part, [target for _, target in part._samples]) for part in parts)
         names = parts[0].classes
         resize = Preprocess(resize=(224, 224), rounded=True)
         return DataSplits(train=train, validation=validation, test=test, class_names=names, preprocess=resize)
@@ -213,7 +216,8 @@ def imagenet(*, root: Path) -> DataSplits:
     with explained(folder):
         train, test = (datasets.ImageNet(str(folder), split=split) for split in ("train", "val"))
         names = _tell_apart([names[0] for names in train.classes], train.wnids)
-        return _join(train, test, train.targets, test.targets, names)
+        splits = {"train": Pictures(train, train.targets), "test": Pictures(test, test.targets)}
+        return DataSplits(**splits, class_names=names, preprocess=PHOTOGRAPHS)
 
 
 def _tell_apart(names: Sequence[str], identifiers: Sequence[str]) -> list[str]:
@@ -274,7 +278,7 @@ def _join(
     train_targets: Sequence[int],
     test_targets: Sequence[int],
     class_names: Sequence[str],
-    preprocess: Preprocess | None = PHOTOGRAPHS,
+    preprocess: Preprocess = PHOTOGRAPHS,
 ) -> DataSplits:
-    splits = {"train": Pictures(train, train_targets), "test": Pictures(test, test_targets)}
+    splits = {"train": as_files(train, train_targets), "test": as_files(test, test_targets)}
     return DataSplits(**splits, class_names=class_names, preprocess=preprocess)
