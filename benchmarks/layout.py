@@ -27,6 +27,7 @@ from zoo.models.flop import count_work
 from zoo.models.layout import AUTO, CHANNELS_LAST, CONTIGUOUS, choose_format, lay_model
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
+from zoo.training.inputs import MAX_TEST_BATCH
 from zoo.training.losses import Losses
 from zoo.training.trainer import Trainer, evaluate, train_one_epoch
 from zoo_plugins.metrics.accuracy import Accuracy
@@ -136,7 +137,7 @@ class Contest:
     def evaluate(self) -> float:
         """Evaluate as a run does after each epoch, and `zoo evaluate`."""
         model = self.build()
-        settings = BatchSettings(batch_size=1024, device=CPU, channels_last=settle(model, self.shape))
+        settings = BatchSettings(batch_size=MAX_TEST_BATCH, device=CPU, channels_last=settle(model, self.shape))
         batches = TensorBatches(self.images, self.targets, Preprocess(), settings)
         started = perf_counter()
         evaluate(model, batches, {"accuracy": Accuracy(num_classes=CLASSES)})
@@ -206,8 +207,8 @@ def compare_epochs(samples: int, rounds: int) -> list[bool]:
     predictor = zoo.load("tinyvgg@fashionmnist", offline=True)
     predictor(tiny.images[:BATCH])
     for what, ours, theirs in (
-        ("evaluation", tiny.evaluate, partial(tiny.evaluate_by_hand, 1024)),
-        ("prediction", partial(tiny.predict, predictor), partial(tiny.predict_by_hand, 1024)),
+        ("evaluation", tiny.evaluate, partial(tiny.evaluate_by_hand, 256)),
+        ("prediction", partial(tiny.predict, predictor), partial(tiny.predict_by_hand, 256)),
     ):
         times = alternate(2 * rounds, {"zoo": ours, "by hand, channels last": theirs})
         show(times, f"{what} by tinyvgg, {samples} images")

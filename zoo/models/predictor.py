@@ -44,6 +44,8 @@ log = logging.getLogger("zoo")
 
 BATCH = 64
 """Images of a batch of predictions, by whose work the CPU threads are chosen; there may be more or fewer."""
+MAX_BATCH = 256
+"""Inputs that go through the model at once: the activations of more leave a processor's cache."""
 CHECKED = 64
 """Inputs of a call that are compared with those of the training."""
 
@@ -174,8 +176,9 @@ class Predictor:
             for batch in merge(inputs):
                 if not results:
                     self._warn(batch[:: max(1, len(batch) // CHECKED)][:CHECKED])
-                inputs = lay_last(batch) if self.memory_format == CHANNELS_LAST else batch
-                results.append(compute(inputs).to("cpu", torch.float32))
+                for part in batch.split(MAX_BATCH):
+                    laid = lay_last(part) if self.memory_format == CHANNELS_LAST else part
+                    results.append(compute(laid).to("cpu", torch.float32))
         return torch.cat(results) if results else torch.zeros(0, width)
 
     def _settle(self) -> None:
