@@ -1,5 +1,8 @@
 """The public names, each listed here once: for type checkers, and for `zoo/__init__.py`, which imports them."""
 
+from zoo.checks.combination.bench import Bench as Bench
+from zoo.checks.combination.bench import Speed as Speed
+from zoo.checks.combination.bench import bench as bench
 from zoo.checks.combination.contract import Diagnosis as Diagnosis
 from zoo.checks.combination.contract import check as check
 from zoo.checks.combination.preview import Preview as Preview

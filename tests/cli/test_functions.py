@@ -23,7 +23,7 @@ PRINTED = {"debug", "as_json", "as_csv", "as_markdown", "sort", "course_style", 
 """Options that say how something is printed: the function returns all of it."""
 OF_THE_SHELL = ("help", "version", "completion")
 """Commands about the command line itself."""
-DRAWN = {"check", "samples", "compare", "predict", "plot", "embed"}
+DRAWN = {"check", "bench", "samples", "compare", "predict", "plot", "embed"}
 """Commands whose `--output` draws or writes what the function returns."""
 
 

@@ -71,7 +71,7 @@ GROUPS = {
         ),
         *("plugins", "PluginState"),
     ),
-    "Checks": ("check", "Diagnosis", "plugin_test", "certify", "Certificate", "Finding"),
+    "Checks": ("check", "Diagnosis", "bench", "Bench", "Speed", "plugin_test", "certify", "Certificate", "Finding"),
     "Plugins": (
         *("plugin_new", "NewPlugin", "Registry", "Entry", "model", "dataset", "metric", "loss"),
         *("logger", "weights", "hookimpl"),

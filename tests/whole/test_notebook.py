@@ -42,6 +42,7 @@ CELLS = {
     "list": 'zoo.list("models")',
     "plugins": 'zoo.plugins("zoo")[0]',
     "check": 'zoo.check("baseline", "shapes")',
+    "bench": 'zoo.bench("baseline", "shapes", seconds=0.01, threads=1)',
     "run": 'result = zoo.run("baseline", "shapes", epochs=2); result',
     "predictor": 'predictor = zoo.load(result.weights); predictor',
     "predictions": 'predictor(splits.test[0][:30])',

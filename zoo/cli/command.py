@@ -22,7 +22,7 @@ SECTIONS = {
     "What": (
         "config recipe expect model as dataset init freeze metric param dataset-param metric-param kind layers counts "
         "batch-size-of-show split index grid seed-of-plot seed-of-samples augmented augment-of-samples overfit tune "
-        "num-classes class-names input-shape key rename drop"
+        "num-classes class-names input-shape key rename drop seconds"
     ),
     "Training": (
         "epochs batch-size lr head-lr optimizer optimizer-param momentum weight-decay decay-all schedule warmup "
@@ -33,7 +33,9 @@ SECTIONS = {
     "Preprocess": "scale resize interpolation rounded crop mean std",
     "Where": "device threads workers capture data-dir runs-dir checkpoint-every max-time offline",
     "Plugins": "plugin no-plugin",
-    "Output": "dry-run log log-param top per-class course-style output overwrite verbose csv markdown json debug help",
+    "Output": (
+        "dry-run trace log log-param top per-class course-style output overwrite verbose csv markdown json debug help"
+    ),
 }
 """The sections of long help pages, with the options of each, also those of one command; what is in none comes first."""
 

@@ -20,7 +20,7 @@ from zoo.models.device import choose_threads, use_seed
 from zoo.models.flop import Work, count_work
 from zoo.models.freezing import freeze
 from zoo.models.head import find_head
-from zoo.models.layout import choose_format, lay_model
+from zoo.models.layout import MemoryFormat, choose_format, lay_model
 from zoo.models.probe import check_model
 from zoo.models.transfer import Transfer
 from zoo.registry.compatibility import adapt_preprocess
@@ -58,7 +58,7 @@ class Preparation:
     objective: LossFunction
     metrics: dict[str, Metric]
     threads: int
-    memory_format: str
+    memory_format: MemoryFormat
     train: Batches
     test: Batches
     validation: Batches | None

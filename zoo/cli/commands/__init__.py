@@ -5,6 +5,7 @@ GROUPS = {
         "run": "Train a model on a data set, evaluate it and save its weights.",
         "resume": "Go on with a run that was stopped or killed.",
         "check": "Look at a model on a data set before training.",
+        "bench": "Measure how fast a model is trained on a data set, evaluated and asked for predictions.",
         "adapt": "Rebuild a model for other classes and keep the weights that fit.",
     },
     "Look": {
@@ -45,6 +46,7 @@ EXAMPLES = {
     "run": "zoo run --model tinyvgg --dataset fashionmnist",
     "resume": "zoo resume @last",
     "check": "zoo check --model tinyvgg --dataset fashionmnist",
+    "bench": "zoo bench --model tinyvgg --dataset shapes",
     "adapt": "zoo adapt @last --num-classes 5 --output five.safetensors",
     "list": "zoo list models",
     "show": "zoo show tinyvgg",

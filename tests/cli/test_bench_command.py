@@ -1,0 +1,47 @@
+"""`zoo bench`: what is measured of each way to compute, on the command line and in Python."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from zoo.cli.main import main
+
+SMALL = ["--dataset", "shapes", "--dataset-param", "train_size=640", "--dataset-param", "test_size=64"]
+
+
+def test_every_way_that_is_open_is_measured(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = ["--seconds", "0.02", "--trace", "steps.json", "--output", "speeds.svg", "--json"]
+    assert main(["bench", "--model", "tinyvgg", *SMALL, *more]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    ways = {(speed["mode"], speed["memory_format"]) for speed in found["speeds"]}
+    assert ways == {(mode, layout) for mode in ("eager", "captured") for layout in ("contiguous", "channels_last")}
+    (chosen,) = [speed for speed in found["speeds"] if speed["chosen"]]
+    assert (chosen["mode"], chosen["memory_format"]) == ("captured", "channels_last")
+    for speed in found["speeds"]:
+        assert min(speed["training"], speed["evaluation"], speed["prediction"]) > 0
+        assert sum(speed["shares"].values()) == pytest.approx(1) and speed["shares"]["backward"] > 0
+        assert (speed["shares"]["forward"] > 0) == (speed["mode"] == "eager")
+    trace = json.loads(Path("steps.json").read_text(encoding="utf-8"))
+    assert any("convolution" in event.get("name", "") for event in trace["traceEvents"])
+    picture = Path("speeds.svg").read_text(encoding="utf-8")
+    assert "captured, channels last" in picture and "prediction" in picture
+    assert "picture: speeds.svg" in err and "trace: steps.json" in err
+    assert sorted(path.name for path in own_folder.iterdir()) == ["speeds.svg", "steps.json"], "a run was kept"
+
+
+def test_what_settings_say_is_not_varied(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--threads", "1", "--memory-format", "contiguous", "--no-capture", "--seconds", "0.01"]
+    assert main(["bench", "--model", "baseline", *SMALL, *given]) == 0
+    first, heads, *rows = capsys.readouterr().out.splitlines()
+    assert first.startswith("baseline on shapes, batches of 32, cpu;") and heads.split()[:3] == [
+        "step",
+        "layout",
+        "threads",
+    ]
+    assert len(rows) == 1 and rows[0].split()[:3] == ["eager", "contiguous", "1"] and rows[0].endswith("a run")
+    assert main(["bench", "--seconds", "0"]) == 2
+    assert "seconds: must be above 0, got 0" in capsys.readouterr().err

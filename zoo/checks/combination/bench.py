@@ -1,0 +1,367 @@
+"""Bench: how fast a model is trained on a data set, evaluated and asked, in each way in which it can be computed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from itertools import count, islice, product
+from pathlib import Path
+from typing import Any, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from zoo.data.batches import Batches
+from zoo.data.workers import count_cores
+from zoo.display import align, make_table, say
+from zoo.errors import SettingError
+from zoo.models.device import use_seed, use_threads
+from zoo.models.layout import CHANNELS_LAST, CONTIGUOUS, MemoryFormat
+from zoo.models.predictor import Predictor
+from zoo.models.saving import measure_samples, take_images
+from zoo.registry.arguments import checked
+from zoo.registry.entries import Registry
+from zoo.registry.keywords import Settings
+from zoo.registry.places import open_places
+from zoo.storage.removal import show_size
+from zoo.training.blame import blame_plugin
+from zoo.training.optimizers import build_optimizer
+from zoo.training.plan import Wanted
+from zoo.training.recording import describe_run
+from zoo.training.rehearsal import HERE, describe_weights
+from zoo.training.request import Request, make_request
+from zoo.training.setup import Preparation, prepare
+from zoo.training.sources import gather
+from zoo.training.step import TrainStep, build_step
+from zoo.training.trainer import evaluate
+
+MODES: Mapping[str, Mapping[str, Any]] = {"eager": {"capture": False}, "captured": {"capture": True}}
+"""The ways in which a step can run, by what a table calls them, each with the settings that ask for it."""
+WARM = 3
+"""Steps that are not counted: the first ones also allocate memory."""
+MANY = 1_000_000
+"""Steps that a training is said to have, so that what pays off late is done at once."""
+ASKED = 1024
+"""Images that are predicted, or fewer where the test split has fewer."""
+TRACED = 5
+"""Steps in a trace."""
+HEADINGS = ("step", "layout", "threads", "training", "evaluation", "prediction", "peak memory")
+PARTS = ("data", "forward", "backward", "update")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """What one way to compute came to.
+
+    Fields:
+        mode: How a step ran: `eager` or `captured`.
+        memory_format: `contiguous` or `channels_last`.
+        threads: The CPU threads.
+        chosen: Whether a run with the same settings is computed so.
+        training: Samples a second, with the reading of the batches.
+        evaluation: Samples a second, with the metrics.
+        prediction: Images a second that a `Predictor` is asked for, from raw images to probabilities.
+        memory: The most bytes that the process had in memory meanwhile, on a GPU those of tensors; None where the
+            system does not say.
+        shares: The shares of `data`, `forward`, `backward` and `update` in the time of a training step. The loss is
+            under `backward`, and in a captured step the forward pass too.
+    """
+
+    mode: str
+    memory_format: str
+    threads: int
+    chosen: bool
+    training: float
+    evaluation: float
+    prediction: float
+    memory: int | None
+    shares: dict[str, float]
+
+    @property
+    def name(self) -> str:
+        """The way in words."""
+        layout = "channels last" if self.memory_format == CHANNELS_LAST else self.memory_format
+        return f"{self.mode}, {layout}, {self.threads} thread{'' if self.threads == 1 else 's'}"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Bench:
+    """How fast a model is on a data set.
+
+    Fields:
+        model: The model.
+        dataset: The data set.
+        device: The device.
+        batch_size: Samples of a training batch.
+        speeds: What was measured, one way to compute after the other.
+    """
+
+    model: str
+    dataset: str
+    device: str
+    batch_size: int
+    speeds: tuple[Speed, ...]
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """Headings, then what was measured, as texts; rates are in samples a second, parts in percent of a step."""
+        return [(*HEADINGS, *PARTS, ""), *map(_show, self.speeds)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return asdict(self)
+
+    def __repr__(self) -> str:
+        best = max(self.speeds, key=lambda speed: speed.training)
+        return say("Bench", f"{self.model} on {self.dataset}", f"{best.training:,.0f} samples/s trained", best.name)
+
+    def _repr_html_(self) -> str:
+        return make_table(self.rows[1:], self.rows[0], caption=f"{self.model} on {self.dataset}: samples a second")
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.dataset}, batches of {self.batch_size}, {self.device}\n{align(self.rows)}"
+
+
+@checked
+def bench(
+    model: str | None = None,
+    dataset: str | None = None,
+    *,
+    config: str | Path | None = None,
+    recipe: str | None = None,
+    metrics: str | Sequence[str] | None = None,
+    params: Mapping[str, Any] | None = None,
+    dataset_params: Mapping[str, Any] | None = None,
+    metric_params: Mapping[str, Mapping[str, Any]] | None = None,
+    seconds: float = 1.0,
+    trace: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    offline: bool | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    registry: Registry | None = None,
+    **settings: Unpack[Settings],
+) -> Bench:
+    """Measure how fast a model is trained on a data set, evaluated and asked for predictions; nothing is kept.
+
+    Each way is measured that the settings leave open: a step that is eager or captured, with both layouts, on one CPU
+    thread and on all. Each of the three takes about `seconds` for each way. `trace` is a file to be written: the
+    profile of a few steps of the way that a run would take, which https://ui.perfetto.dev shows. The other arguments
+    are those of `run`.
+
+    Raises:
+        SettingError: `seconds` is not above 0.
+        ZooError: see `run`.
+    """
+    if not 0 < seconds < float("inf"):
+        raise SettingError("seconds", "must be above 0", seconds)
+    places = open_places(registry, plugins, data_dir=data_dir, offline=offline).settle()
+    given = Wanted(
+        model=model,
+        dataset=dataset,
+        metrics=metrics,
+        params=params,
+        dataset_params=dataset_params,
+        metric_params=metric_params,
+        settings=settings,
+    )
+    wanted, places = gather(given, places, config, recipe)
+    request = make_request(wanted, places)
+    plan, cores = request.plan, min(torch.get_num_threads(), count_cores())
+    counts = [plan.config.threads] if plan.config.threads else sorted({1, cores}) if plan.device.type == "cpu" else [1]
+    modes = [mode for mode in MODES if plan.config.capture or mode != "captured"]
+    speeds = list[Speed]()
+    with use_seed(plan.config.seed), use_threads(None), blame_plugin(plan.model, plan.dataset.name):
+        usual = _Subject(request)
+        for layout in [CONTIGUOUS, CHANNELS_LAST] if plan.config.memory_format == "auto" else [usual.layout]:
+            subject = usual if layout == usual.layout else _Subject(_ask_for(request, layout))
+            for threads, mode in product(counts, modes):
+                torch.set_num_threads(threads)
+                speeds += subject.measure(mode, threads, seconds, usual)
+        if trace is not None:
+            usual.trace(Path(trace))
+    return Bench(
+        model=plan.model.name,
+        dataset=plan.dataset.name,
+        device=str(plan.device),
+        batch_size=plan.config.batch_size,
+        speeds=tuple(speeds),
+    )
+
+
+def _ask_for(request: Request, layout: Any) -> Request:
+    return replace(request, plan=replace(request.plan, config=replace(request.plan.config, memory_format=layout)))
+
+
+class _Part:
+    """The first batches of a split, as many as are to be evaluated."""
+
+    def __init__(self, batches: Batches, length: int) -> None:
+        self.batches, self.length = batches, length
+        self.samples = sum(len(targets) for _, targets in self.epoch(0))
+
+    def __len__(self) -> int:
+        return self.length
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        return islice(self.batches.epoch(epoch, start), self.length)
+
+    def first(self) -> tuple[Tensor, Tensor]:
+        return self.batches.first()
+
+
+class _Subject:
+    """What is measured: a model with one layout, and the batches that go with it."""
+
+    def __init__(self, request: Request) -> None:
+        self.request, self.plan = request, request.plan
+        self.ready: Preparation = prepare(request)
+        self.layout: MemoryFormat = self.ready.memory_format
+        self.threads = self.ready.threads
+
+    def build(self, mode: str) -> tuple[nn.Module, TrainStep]:
+        """Return a new copy of the model, and a step that trains it."""
+        model = deepcopy(self.ready.model).train()
+        config = replace(self.plan.config, **MODES[mode])
+        optimizer = build_optimizer(model, config, head=self.ready.head, later=self.ready.later)
+        step = build_step(model, self.ready.objective, optimizer, None, config, capture=self.plan.model.spec.capture)
+        step.start(0, MANY, MANY)
+        return model, step
+
+    def measure(self, mode: str, threads: int, seconds: float, usual: _Subject) -> Iterator[Speed]:
+        """Measure one way; yield nothing where a step cannot run so."""
+        model, step = self.build(mode)
+        batches = self._go_on()
+        for _ in range(WARM):
+            step(*next(batches))
+        captured = step.capture is not None and step.capture.form is not None
+        if mode == "captured" and not captured:
+            return
+        forget_peak(self.plan.device)
+        spent, samples, parts = 0.0, 0, dict.fromkeys(PARTS, 0.0)
+        while spent < seconds:
+            samples += self._time_step(step, model, batches, parts, captured=captured)
+            spent = sum(parts.values())
+        peak = read_peak(self.plan.device)
+        chosen = self.layout == usual.layout and threads == usual.threads
+        yield Speed(
+            mode=mode,
+            memory_format=self.layout,
+            threads=threads,
+            chosen=chosen and (mode == "captured" or not self.plan.config.capture),
+            training=samples / spent,
+            evaluation=self._evaluate(model, seconds),
+            prediction=self._predict(model, seconds),
+            memory=peak,
+            shares={part: value / spent for part, value in parts.items()},
+        )
+
+    def _go_on(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for epoch in count():
+            yield from self.ready.train.epoch(epoch)
+
+    def _time_step(
+        self, step: TrainStep, model: nn.Module, batches: Iterator[Any], parts: dict[str, float], *, captured: bool
+    ) -> int:
+        """Take one step, and add to each of its parts what it took; return its samples."""
+        marks = [time.perf_counter()]
+
+        def mark(*_: Any) -> None:
+            self._wait()
+            marks.append(time.perf_counter())
+
+        inputs, targets = next(batches)
+        mark()
+        update, step.update = step.update, lambda: None  # type: ignore[method-assign]
+        hook = None if captured else model.register_forward_hook(mark)
+        try:
+            step(inputs, targets)
+        finally:
+            step.update = update  # type: ignore[method-assign]
+            if hook is not None:
+                hook.remove()
+        mark()
+        update()
+        mark()
+        if captured:
+            marks.insert(2, marks[1])
+        for part, begun, ended in zip(PARTS, marks, marks[1:], strict=False):
+            parts[part] += ended - begun
+        return len(targets)
+
+    def _wait(self) -> None:
+        if self.plan.device.type != "cpu":
+            torch.accelerator.synchronize(self.plan.device)
+
+    def _evaluate(self, model: nn.Module, seconds: float) -> float:
+        test = self.ready.test
+        part = _Part(test, max(1, min(len(test), ASKED // max(1, len(test.first()[1])))))
+        return self._time(partial(evaluate, model, part, self.ready.metrics), part.samples, seconds)
+
+    def _predict(self, model: nn.Module, seconds: float) -> float:
+        predictor = Predictor(model, self._metadata, self.plan.device)
+        predictor.memory_format = self.layout
+        images = list(take_images(self.ready.splits.test, ASKED))
+        return self._time(partial(predictor, images), sum(map(len, images)), seconds)
+
+    @cached_property
+    def _metadata(self) -> Any:
+        ready = self.ready
+        facts = measure_samples(ready.preprocess, ready.splits.train, ready.splits.test)
+        return describe_weights(HERE, describe_run(self.request, ready), ready, facts, None)
+
+    def _time(self, work: Callable[[], Any], samples: int, seconds: float) -> float:
+        """Return how many samples a second some work takes, which is repeated as long as there is time."""
+        work()
+        started, times = time.perf_counter(), 0
+        while times == 0 or time.perf_counter() - started < seconds:
+            work()
+            self._wait()
+            times += 1
+        return samples * times / (time.perf_counter() - started)
+
+    def trace(self, path: Path) -> None:
+        """Write the profile of a few steps as a run makes them."""
+        torch.set_num_threads(self.threads)
+        _, step = self.build("captured" if self.plan.config.capture else "eager")
+        batches = self._go_on()
+        for _ in range(WARM):
+            step(*next(batches))
+        kinds = [torch.profiler.ProfilerActivity.CPU]
+        if self.plan.device.type == "cuda":
+            kinds.append(torch.profiler.ProfilerActivity.CUDA)
+        with torch.profiler.profile(activities=kinds, record_shapes=True) as profile:
+            for _ in range(TRACED):
+                step(*next(batches))
+            self._wait()
+        profile.export_chrome_trace(str(path))
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let `read_peak` tell of what comes from here on."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):  # other systems than Linux
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def read_peak(device: torch.device) -> int | None:
+    """Return the most bytes of memory since `forget_peak`: of tensors on a GPU, else of the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+    return None
+
+
+def _show(speed: Speed) -> tuple[str, ...]:
+    rates = (f"{rate:,.0f}" for rate in (speed.training, speed.evaluation, speed.prediction))
+    memory = "-" if speed.memory is None else show_size(speed.memory)
+    shares = (f"{100 * speed.shares[part]:.0f} %" for part in PARTS)
+    layout = "channels last" if speed.memory_format == CHANNELS_LAST else speed.memory_format
+    return (speed.mode, layout, str(speed.threads), *rates, memory, *shares, "a run" if speed.chosen else "")
