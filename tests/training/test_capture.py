@@ -486,6 +486,20 @@ def test_what_the_code_shows_to_differ_from_call_to_call_is_never_captured():
     assert missed == []
 
 
+@pytest.mark.parametrize("name", ["relu", "_conv_forward", "__call__"])
+def test_a_torch_that_was_patched_is_not_trusted(monkeypatch, name):
+    place = {"relu": functional, "_conv_forward": nn.Conv2d, "__call__": nn.Module}[name]
+    model, old, count = nn.Sequential(nn.Conv2d(2, 2, 3), nn.ReLU()), getattr(place, name), []
+
+    def counting(*args, **kwargs):
+        count.append(1)
+        return old(*args, **kwargs) * (2 if len(count) > 500 else 1)
+
+    assert find_impurity(model, functional.cross_entropy) == ""
+    monkeypatch.setattr(place, name, counting)
+    assert find_impurity(model, functional.cross_entropy) != ""
+
+
 def test_what_recording_shows_to_follow_values_is_never_captured(caplog):
     caplog.set_level(capture.DETAIL, "zoo")
     for name, case in SEEN.items():

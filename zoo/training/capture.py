@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from copy import deepcopy
-from hashlib import blake2b
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from zoo.errors import describe
 from zoo.models.device import read_generators, set_generators
-from zoo.training.graph import PLAIN, Graph, UnfitError, read_bits
+from zoo.training.graph import PLAIN, Graph, UnfitError, digest
 from zoo.training.purity import find_impurity
 
 log = logging.getLogger("zoo")
@@ -86,7 +85,7 @@ class Capture:
             with torch._C._AutoDispatchBelowAutograd():
                 replayed = self._read_state(replay(inputs.clone(), targets.clone(), weight), buffers)
         except RuntimeError as error:
-            replayed = describe(error).encode()
+            replayed = [error]
         with torch.no_grad():
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
@@ -155,14 +154,11 @@ class Capture:
             raise UnfitError("a gradient or the loss is part of another tensor")
         return graph
 
-    def _read_state(self, loss: Tensor, buffers: list[Tensor]) -> bytes:
-        """Return a digest of all that a step may change before its update."""
-        states, digest = read_generators(), blake2b()
-        gradients = [each.grad for each in self.model.parameters()]
-        for value in (loss, *buffers, *gradients, states["torch"], *states["cuda"]):
-            digest.update(b"none" if value is None else read_bits(value))
-        digest.update(repr((states["python"], states["numpy"])).encode())
-        return digest.digest()
+    def _read_state(self, loss: Tensor, buffers: list[Tensor]) -> list[Any]:
+        """Return what can be compared of all that a step may change before its update."""
+        states, gradients = read_generators(), [each.grad for each in self.model.parameters()]
+        values = (loss, *buffers, *gradients, states["torch"], *states["cuda"])
+        return [*(value if value is None else digest(value) for value in values), states["python"], states["numpy"]]
 
 
 def _add(parameter: nn.Parameter, gradient: Tensor) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from types import BuiltinFunctionType, MethodDescriptorType, NoneType
 from typing import Any
 
@@ -85,7 +86,7 @@ class Graph(_Mode):
 
     def is_like(self, other: Graph) -> bool:
         """Whether both are the same calls with the same values."""
-        one, two = ([each.lines, each.ends, each.result, _read(each.values, read_bits)] for each in (self, other))
+        one, two = ([each.lines, each.ends, each.result, _read(each.values, digest)] for each in (self, other))
         return one == two
 
     def bind(self, tensors: Mapping[str, Any], given: Sequence[str]) -> Any:
@@ -174,10 +175,11 @@ def _read(value: Any, read_tensor: Callable[[Tensor], Any]) -> list[Any]:
     return [read_tensor(each) if isinstance(each, Tensor) else (type(each), repr(each)) for each in tree_leaves(value)]
 
 
-def read_bits(tensor: Tensor) -> bytes:
-    """Return how a tensor lies in its memory, and the bytes of its values."""
-    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return repr(_describe_form(tensor)[1:]).encode() + values.numpy().tobytes()
+def digest(tensor: Tensor) -> bytes:
+    """Return a digest of how a tensor lies in its memory, and of its bits."""
+    found = blake2b(repr(_describe_form(tensor)[1:]).encode())
+    found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.digest()
 
 
 def _list_tensors(value: Any) -> list[Tensor]:

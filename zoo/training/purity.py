@@ -32,7 +32,7 @@ values view view_as
 """
 WORDS = {
     *NAMED.split(),
-    *dir(math),
+    *(name for name in dir(math) if name[0] != "_"),
     *(name for name in dir(torch._C._VariableFunctions) if not name.startswith(("_", "from"))),
     *(name for name, value in vars(functional).items() if isinstance(value, FunctionType | BuiltinFunctionType)),
     *(name for name, value in vars(torch).items() if isinstance(value, torch.dtype)),
@@ -63,6 +63,9 @@ def find_impurity(model: nn.Module, loss_function: Any) -> str:
         loss_function = getattr(loss_function, inner, functional.cross_entropy)
     modules = [*model.modules(), *(loss_function.modules() if isinstance(loss_function, nn.Module) else ())]
     try:
+        for name, value in (item for place in PLACES for item in vars(place).items()):
+            if (isinstance(value, FunctionType) and name[0] != "_") and not _is_of_torch(value):
+                raise Impure(f"{name} of torch is no longer torch's")
         reader = _Reader(modules)
         for module in modules:
             reader.read_module(module)
@@ -86,8 +89,8 @@ class _Reader:
             raise Impure(f"a {kind.__name__} has hooks, or tensors of a kind of their own")
         if type(kind) not in (type, abc.ABCMeta) or any(callable(own[name]) and name in dir(kind) for name in own):
             raise Impure(f"a {kind.__name__} is not what its class says")
-        bases = [base for base in kind.__mro__ if base not in (object, Generic, abc.ABC, nn.Module)]
-        inherited = any(map(_is_of_torch, bases))
+        bases = [base for base in kind.__mro__ if base not in (object, Generic, abc.ABC)]
+        inherited = sum(map(_is_of_torch, bases)) > 1
         for value in own.values() if inherited else ():
             if callable(value):
                 self.check(value)
@@ -103,7 +106,7 @@ class _Reader:
         """Refuse what may change or do something else the next time; read a function that is not one of torch's."""
         name, kind = getattr(value, "__name__", ""), type(value)
         known = [*PLACES, *self.modules, *(getattr(builtins, each) for each in BUILTINS.split() if each == name)]
-        if name in WORDS and _is_of_torch(value):
+        if name in WORDS:
             known += [vars(place).get(name) for place in PLACES]
         if kind in (*PLAIN, Tensor, nn.Parameter) or any(value is each for each in known):
             return
@@ -150,11 +153,10 @@ class _Reader:
         found = [part[name] for part in (*map(vars, self.modules), *parts) if name in part]
         bases = {base for each in self.modules for base in type(each).__mro__ if name in vars(base)} - {object}
         for base in bases:
-            if base is not nn.Module and not _is_of_torch(base):
+            if not _is_of_torch(base):
                 found.append(vars(base)[name])
             elif name not in (*WORDS, *METHODS):
                 raise Impure(f"of {base.__name__}")
-        found += [vars(place)[name] for place in PLACES if isinstance(vars(place).get(name), FunctionType)]
         if not found and name not in (*WORDS, *METHODS):
             raise Impure("is not known as pure")
         for value in found:
@@ -162,13 +164,9 @@ class _Reader:
 
 
 def _is_of_torch(value: Any) -> bool:
-    """Whether a class or function is one that torch defines, and stands where it says; of a class also its forward."""
-    if not isinstance(value, FunctionType | type):
-        return True
-    home = vars(sys.modules.get(value.__module__, builtins))
+    """Whether a class or function is one that torch defines, and stands where it says; of a layer also its methods."""
     if isinstance(value, FunctionType):
-        return str(value.__globals__.get("__name__")).startswith("torch.")
-    forward = vars(value).get("forward")
-    whole = forward is None or getattr(forward, "__globals__", None) is home
-    place = "torch.nn.modules." if issubclass(value, nn.Module) else "torch"
-    return whole and home.get(value.__name__) is value and value.__module__.startswith(place)
+        return f"{value.__globals__.get('__name__')}.".startswith("torch.")
+    home = vars(sys.modules.get(value.__module__, builtins))
+    own = all(each.__globals__ is home for each in vars(value).values() if isinstance(each, FunctionType))
+    return own and home.get(value.__name__) is value and value.__module__.startswith("torch.nn.modules.")
