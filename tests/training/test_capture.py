@@ -145,6 +145,52 @@ def to_channels_last(model):
     return model
 
 
+KINDS = [
+    lambda: nn.Conv2d(8, 8, 3, padding=1),
+    lambda: nn.Conv2d(8, 8, 1, groups=4, bias=False),
+    lambda: nn.ConvTranspose2d(8, 8, 2, stride=2),
+    lambda: nn.BatchNorm2d(8),
+    lambda: nn.BatchNorm2d(8, affine=False, momentum=0.3),
+    lambda: nn.GroupNorm(4, 8),
+    lambda: nn.InstanceNorm2d(8, affine=True, track_running_stats=True),
+    lambda: nn.LocalResponseNorm(2),
+    lambda: nn.Dropout(0.3),
+    lambda: nn.Dropout2d(0.3),
+    nn.ReLU,
+    nn.GELU,
+    nn.PReLU,
+    nn.RReLU,
+    nn.SiLU,
+    lambda: nn.Softmax(1),
+    lambda: nn.MaxPool2d(2, stride=1),
+    lambda: nn.AvgPool2d(3, stride=1, padding=1),
+    lambda: nn.Upsample(scale_factor=2),
+    lambda: nn.ZeroPad2d(1),
+    lambda: nn.CircularPad2d(1),
+    lambda: Residual(nn.Conv2d(8, 8, 3, padding=1), nn.Tanh()),
+    lambda: Scaled(8),
+]
+
+
+def draw_model(drawn):
+    """Return what builds a small model of some layers, and settings of its training."""
+    layers = [drawn.choice(KINDS) for _ in range(drawn.randint(1, 6))]
+    settings = {}
+    for feature in drawn.sample(list(FEATURES), drawn.randint(0, 3)):
+        settings |= FEATURES[feature]
+    if settings.get("schedule") == "one-cycle":
+        settings.pop("warmup", None)
+    if "mixup" in settings:
+        settings.pop("cutmix", None)
+    if settings.get("optimizer", "sgd") != "sgd":
+        settings.pop("momentum", None)
+
+    def build():
+        return pooled(*(layer() for layer in layers), nn.AdaptiveAvgPool2d(3))
+
+    return build, settings
+
+
 def freeze(model):
     model[0].requires_grad_(False)
     return model
@@ -230,14 +276,23 @@ def check_kinds(features):
             assert replayed == (0 if name in UNCAPTURED else 27), (name, feature)
 
 
+def check_drawn(count):
+    drawn = random.Random(17)
+    for number in range(count):
+        build, settings = draw_model(drawn)
+        assert compare(build, **settings) == 27, (number, settings, build())
+
+
 @pytest.mark.slow
 def test_no_bit_differs_whatever_the_layers_are():
     check_kinds([None])
+    check_drawn(4)
 
 
 @pytest.mark.nightly
 def test_no_bit_differs_whatever_layers_and_settings_are():
     check_kinds(FEATURES)
+    check_drawn(300)
 
 
 def test_losses_of_all_kinds_are_captured():
