@@ -20,7 +20,7 @@ from zoo.records.run_index import list_runs
 from zoo.records.run_names import find_run
 from zoo.registry.places import open_places
 from zoo.storage import removal
-from zoo.storage.files import lock
+from zoo.storage.locks import lock
 
 GONE = 2**22 + 1
 """A number that no process has."""

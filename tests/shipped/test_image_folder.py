@@ -357,3 +357,30 @@ def test_it_learns_and_predicts(own_folder, capsys):
     draw(own_folder / "new.png", COLORS["fox"], (50, 70), seed=77)
     assert main(["predict", "@last", "new.png"]) == 0
     assert "fox" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_what_is_handed_on_tells_nobody_the_home_folder(own_folder, monkeypatch):
+    """A training's own record keeps the path, so that it can be repeated; so does its weights file, on this machine."""
+    home = own_folder.resolve()
+    monkeypatch.setenv("HOME", str(home))
+    make_folder(home / "photos")
+    options = {"input_size": (8, 8), "epochs": 1, "seed": 1, "runs_dir": home / "runs"}
+    run = zoo.run("baseline", str(home / "photos"), **options)
+    assert json.loads((run.run / "run.json").read_text())["dataset"]["params"]["path"] == str(home / "photos")
+    page = zoo.report([run.run], home / "report.html")
+    for file in (run.weights, run.run / "predictions.safetensors", run.run / "history.csv", page):
+        assert str(home).encode() not in file.read_bytes(), file.name
+    assert b"path=~/photos" in page.read_bytes() and b"~/photos" in run.weights.read_bytes()
+    assert zoo.load(run.weights).metadata["dataset"]["params"]["path"] == str(home / "photos")
+    assert zoo.evaluate(run.weights).metrics == run.metrics
+    repeated = zoo.reproduce(run.weights, runs_dir=home / "again")
+    assert repeated.grade == "BITWISE"
+    # Somebody else has a home of their own, and may have the pictures there.
+    other = home / "other"
+    other.mkdir()
+    monkeypatch.setenv("HOME", str(other))
+    with pytest.raises(zoo.ZooError, match="other/photos"):
+        zoo.evaluate(run.weights)
+    shutil.copytree(home / "photos", other / "photos")
+    assert zoo.evaluate(run.weights).metrics == run.metrics

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import SettingError, StorageError
-from zoo.storage import creation, files, folders
+from zoo.storage import creation, files, folders, locks
 
 ROOT = Path(files.__file__).parents[2]
 OLD, NEW, NEXT = b"old" * 500, b"new" * 1000, b"next" * 10
@@ -28,7 +28,7 @@ SAVE = f"""
 import errno, os, sys
 sys.path.insert(0, sys.argv[1])
 from zoo import errors
-from zoo.storage import creation, files
+from zoo.storage import creation, files, locks
 path, plan, writer = sys.argv[2] + "/w", sys.argv[3], sys.argv[4]
 faults = dict(part.rsplit(":", 1) for part in plan.split(",") if ":" in part)
 calls = []
@@ -521,7 +521,7 @@ FULL = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from zoo.storage import creation, files
+from zoo.storage import creation, files, locks
 folder = Path(sys.argv[2])
 
 def attempt(action, *args, **options):
@@ -604,7 +604,7 @@ import os, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 import filelock
-from zoo.storage import creation, files
+from zoo.storage import creation, files, locks
 folder = Path(sys.argv[2])
 if os.geteuid() == 0:
     os.setgroups([])
@@ -615,7 +615,7 @@ for action, args, options in [
     (files.check_writable, (folder,), {"fix": "Move."}),
     (files.check_writable, (folder / "a" / "b",), {"fix": "Move."}),
     (creation.create_folder, (folder, "run"), {}),
-    (lambda path: files.lock(path, timeout=0).__enter__(), (folder / "lock",), {}),
+    (lambda path: locks.lock(path, timeout=0).__enter__(), (folder / "lock",), {}),
 ]:
     try:
         action(*args, **options)
@@ -809,7 +809,7 @@ def test_a_folder_that_cannot_be_used_is_named(kind: str, why: str, tmp_path: Pa
         files.check_writable(folder, fix="Move.")
     with pytest.raises(StorageError, match=f"(?i)^cannot create folder 'run' in .*{why}"):
         creation.create_folder(folder, "run")
-    with pytest.raises(StorageError, match=f"(?i)^cannot lock .*{why}"), files.lock(folder / "lock", timeout=0):
+    with pytest.raises(StorageError, match=f"(?i)^cannot lock .*{why}"), locks.lock(folder / "lock", timeout=0):
         pytest.fail("locked")
 
 
@@ -817,18 +817,18 @@ def test_a_folder_that_cannot_be_used_is_named(kind: str, why: str, tmp_path: Pa
 def test_a_lock_held_elsewhere_is_an_error_and_free_when_its_holder_dies(tmp_path: Path) -> None:
     path = tmp_path / "new" / "lock"
     hold = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from zoo.storage import files\n"
-        "with files.lock(sys.argv[2], timeout=0): print('held', flush=True); sys.stdin.read()"
+        "import sys; sys.path.insert(0, sys.argv[1]); from zoo.storage import locks\n"
+        "with locks.lock(sys.argv[2], timeout=0): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-I", "-B", "-c", hold, str(ROOT), str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         why = r"^cannot lock .*lock: still held elsewhere after 0\.01 s"
-        with pytest.raises(StorageError, match=why), files.lock(path, timeout=0.01):
+        with pytest.raises(StorageError, match=why), locks.lock(path, timeout=0.01):
             pytest.fail("locked twice")
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-    with files.lock(path, timeout=0):
+    with locks.lock(path, timeout=0):
         pass
 
 
@@ -840,7 +840,7 @@ def test_a_lock_is_waited_for_as_long_as_asked(tmp_path: Path, monkeypatch: pyte
         raise filelock.Timeout("lock")
 
     monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
-    with pytest.raises(StorageError, match=r"after 7\.5 s"), files.lock(tmp_path / "lock", timeout=7.5):
+    with pytest.raises(StorageError, match=r"after 7\.5 s"), locks.lock(tmp_path / "lock", timeout=7.5):
         pytest.fail("locked")
 
 
@@ -852,10 +852,10 @@ def test_a_lock_is_given_back_and_the_error_of_the_body_passes_unchanged(
     error = OSError("of the body")
     # Without this the collector frees a forgotten lock.
     monkeypatch.setattr(filelock.FileLock, "__del__", lambda self: None)
-    with pytest.raises(OSError, match="of the body") as caught, files.lock(tmp_path / "lock", timeout=0):
+    with pytest.raises(OSError, match="of the body") as caught, locks.lock(tmp_path / "lock", timeout=0):
         raise error
     assert caught.value is error
-    with files.lock(tmp_path / "lock", timeout=0):
+    with locks.lock(tmp_path / "lock", timeout=0):
         pass
 
 

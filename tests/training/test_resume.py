@@ -270,7 +270,7 @@ def test_another_environment_is_warned_of_and_recorded(tmp_path, stop_at, monkey
 @pytest.mark.promise("P9")
 def test_two_processes_cannot_train_one_run(tmp_path, stop_at):
     folder = begin(tmp_path, stop_at)
-    held = "import sys; from zoo.storage.files import lock\nwith lock(sys.argv[1], timeout=1):"
+    held = "import sys; from zoo.storage.locks import lock\nwith lock(sys.argv[1], timeout=1):"
     held += " print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", held, folder / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

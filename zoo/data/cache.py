@@ -29,7 +29,8 @@ from zoo.data.workers import count_cores
 from zoo.errors import StorageError
 from zoo.limits import MAX_PICTURE_INDEX
 from zoo.registry.preprocess import Preprocess
-from zoo.storage.files import digest, lock, write_file
+from zoo.storage.files import digest, write_file
+from zoo.storage.locks import lock
 from zoo.storage.reading import read_file
 
 VERSION = 1

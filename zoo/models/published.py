@@ -43,8 +43,9 @@ from zoo.registry.params import resolve_params
 from zoo.registry.plugins import blame
 from zoo.registry.pretrained import PretrainedWeights
 from zoo.registry.specs import ModelSpec, WeightsSpec
-from zoo.storage.files import check_writable, lock
+from zoo.storage.files import check_writable
 from zoo.storage.folders import zoo_home
+from zoo.storage.locks import lock
 from zoo.version import __version__
 
 log = logging.getLogger("zoo")

@@ -15,6 +15,7 @@ from zoo.records.plain import to_json_table
 from zoo.records.process import ProcessOrigin
 from zoo.registry.origin import Origin
 from zoo.registry.preprocess import Preprocess
+from zoo.storage.folders import find_home, hide_home
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +215,8 @@ class DatasetOrigin:
         """Read a table whose `name` is known to be text; what else has another form counts as not known."""
         plugin, params = table.get("plugin"), table.get("params")
         digest, samples = table.get("digest"), table.get("samples")
+        if isinstance(params, dict):
+            params = {key: find_home(value) if isinstance(value, str) else value for key, value in params.items()}
         return cls(
             name=table["name"],
             plugin=Origin.from_json(plugin) if plugin and is_table(plugin, name=is_text) else None,
@@ -222,6 +225,13 @@ class DatasetOrigin:
             samples=samples if isinstance(samples, dict) else None,
             others={key: value for key, value in table.items() if key not in {part.name for part in fields(cls)}},
         )
+
+    def without_folder(self) -> DatasetOrigin:
+        """Return it without the home folder of this user: what is below it begins with `~`, and is found again here."""
+        params = self.params and {
+            key: hide_home(value) if isinstance(value, str) else value for key, value in self.params.items()
+        }
+        return replace(self, plugin=self.plugin and self.plugin.without_folder(), params=params)
 
     def to_json(self) -> dict[str, Any]:
         """Return the table that files hold; what is not known is left out."""
@@ -294,9 +304,7 @@ class WeightsMetadata:
 
     def without_folders(self) -> WeightsMetadata:
         """Return it without paths of this machine, as files hold it."""
-        dataset = self.dataset
-        if dataset is not None and dataset.plugin is not None:
-            dataset = replace(dataset, plugin=dataset.plugin.without_folder())
+        dataset = self.dataset and self.dataset.without_folder()
         files = {key: getattr(self, key) for key in ("init", "adapted_from", "converted_from")}
         origins = {key: origin and origin.without_folder() for key, origin in files.items()}
         recipe = self.recipe and replace(self.recipe, plugin=self.recipe.plugin.without_folder())

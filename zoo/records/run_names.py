@@ -14,8 +14,9 @@ from zoo.records.run_folder import DAMAGED, LOCK_FILE, RECORD_FILE, RUNNING
 from zoo.records.run_index import list_runs
 from zoo.records.runs import read_record, read_table, save_table
 from zoo.registry.arguments import checked
-from zoo.storage.files import ON_WINDOWS, UNSAFE_NAME, describe_failure, lock, sync_folder
+from zoo.storage.files import ON_WINDOWS, UNSAFE_NAME, describe_failure, sync_folder
 from zoo.storage.folders import runs_dir as find_runs_dir
+from zoo.storage.locks import LockHeldError, lock
 from zoo.storage.reading import read_file
 
 MOST_NAMED = 5
@@ -76,7 +77,7 @@ def find_own_run(run: str | os.PathLike[str], runs_dir: Path, what: str) -> Path
         try:
             with lock(own / LOCK_FILE, timeout=0):
                 pass
-        except StorageError as error:
+        except LockHeldError as error:
             fix = "Wait for the process that goes on with it"
             raise StorageError(f"run {quote(own.name)} is in use", error.why, fix) from error
     return runs_dir / own.name

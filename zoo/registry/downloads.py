@@ -18,8 +18,9 @@ from zoo.registry.specs import FileSpec
 from zoo.registry.transfers import SourceError, download, name_host
 from zoo.registry.unpacking import check_unpacked
 from zoo.registry.verification import ELSEWHERE, check_file, remember
-from zoo.storage.files import check_writable, lock
+from zoo.storage.files import check_writable
 from zoo.storage.folders import zoo_home
+from zoo.storage.locks import lock
 
 LOCK_TIMEOUT = 3600.0
 """Seconds to wait for another process that fetches the same file."""

@@ -1,4 +1,4 @@
-"""Files, locks and the one way zoo writes a file: whole or not at all.
+"""Files: the one way zoo writes one, whole or not at all.
 
 A file is written beside its target under a name of its own, brought to the disk and renamed over the target. So whoever
 reads the target sees the former content or the new one, and after a return the new one survives a crash.
@@ -132,34 +132,6 @@ def check_writable(folder: str | Path, *, fix: str) -> None:
             pass
     except (OSError, ValueError) as error:
         raise describe_failure(f"cannot write to {folder}", error, folder, fix) from error
-
-
-@contextmanager
-def lock(path: str | Path, *, timeout: float, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock file `path` while the body runs; raise StorageError after `timeout` seconds of waiting.
-
-    `wait` is called once where somebody else holds it.
-    """
-    from filelock import FileLock, Timeout
-
-    path = Path(path)
-    try:
-        make_folder(path.parent)
-        held = FileLock(path)
-        try:
-            held.acquire(timeout=0)
-        except Timeout:
-            wait()
-            held.acquire(timeout=timeout)
-    except Timeout as error:
-        raise StorageError(f"cannot lock {path}", f"still held elsewhere after {timeout:g} s", "Try later.") from error
-    except (OSError, ValueError, NotImplementedError) as error:
-        fix = "Choose another place with ZOO_HOME."
-        raise describe_failure(f"cannot lock {path}", error, path.parent, fix) from error
-    try:
-        yield
-    finally:
-        held.release()
 
 
 def _find_mode(path: Path) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from zoo.errors import SettingError, StorageError
@@ -23,6 +24,19 @@ def zoo_home() -> Path:
     except (RuntimeError, KeyError) as error:  # containers often run as a user whom the system does not know
         fix = "Set it to a folder that zoo may write to, or set HOME"
         raise SettingError("ZOO_HOME", "is not set, and this user has no home folder", fix=fix) from error
+
+
+def hide_home(text: str) -> str:
+    """Return a path or a command with `~` for the home folder of this user, as what goes to others names it."""
+    home = os.path.expanduser("~")  # noqa: PTH111 a Path would raise where there is none
+    if len(home) < 2:
+        return text
+    return re.sub(rf"(?<![^\s='\"]){re.escape(home)}[/\\]", lambda _: "~/", text)
+
+
+def find_home(path: str) -> str:
+    """Return a path that `hide_home` gave, or another, as it is for this user."""
+    return os.path.expanduser(path) if path.startswith("~/") else path  # noqa: PTH111 as above
 
 
 def check_current_folder() -> None:

@@ -19,7 +19,7 @@ from zoo.records.runs import RunRecord, read_record
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.places import open_places
-from zoo.storage.files import lock
+from zoo.storage.locks import LockHeldError, lock
 from zoo.training.begun import Begun, refuse_edits, want_again
 from zoo.training.callbacks import check_callbacks
 from zoo.training.checkpoint import find_checkpoint
@@ -92,9 +92,7 @@ def _lock(folder: Path) -> Iterator[None]:
     try:
         held = lock(folder / LOCK_FILE, timeout=0)
         held.__enter__()
-    except StorageError as error:
-        if "held" not in error.why:
-            raise
+    except LockHeldError as error:
         fix = "Wait for it, or start a new run from its state with fork=True"
         raise StorageError(f"run {folder} is in use", "another process resumes it", fix) from error
     try:

@@ -35,6 +35,7 @@ from zoo.results.report.charts import draw_charts
 from zoo.results.report.thumbnails import draw_matrix, make_thumbnails
 from zoo.results.selection import Selection, describe_left_out, select_results
 from zoo.storage.files import write_file
+from zoo.storage.folders import hide_home
 from zoo.training.confusion import list_confusions, score_classes
 from zoo.version import __version__
 
@@ -303,7 +304,7 @@ def _describe_result(result: Result) -> dict[str, Any]:
         "device": record.device_name or told.device,
         "threads": told.threads,
         **told.versions,
-        "weights": result.weights,
+        "weights": hide_home(str(result.weights)),
         "digest of the tensors": result.weights_metadata.digests.get("tensors"),
     }
     return {
@@ -313,7 +314,11 @@ def _describe_result(result: Result) -> dict[str, Any]:
         "confusions": list_confusions(matrix, names),
         "scores": scores,
         "all_scores": size <= MAX_TABLE_CLASSES,
-        "settings": {key: value for key, value in settings.items() if value not in (None, "")},
+        "settings": {
+            key: hide_home(value) if isinstance(value, str) else value
+            for key, value in settings.items()
+            if value not in (None, "")
+        },
         "environment": {key: value for key, value in environment.items() if value is not None},
-        "command": OPTION.split(command) if (command := write_command(told)) else [],
+        "command": OPTION.split(hide_home(command)) if (command := write_command(told)) else [],
     }
