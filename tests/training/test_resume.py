@@ -64,7 +64,10 @@ def test_killed_anywhere_and_resumed_is_never_killed(tmp_path, kills, data, work
 
 @pytest.fixture
 def stop_at(monkeypatch):
-    """Let trainings end as by a signal at the given step or batch of an evaluation, counted from 1 on."""
+    """Let trainings end as by a signal at the given step or batch of an evaluation, counted from 1 on.
+
+    An epoch has ten steps and four batches, so that 17 is the thirteenth step.
+    """
 
     def choose(step):
         seen, look = [0], pauses.Pauses.look
@@ -80,7 +83,7 @@ def stop_at(monkeypatch):
     yield choose
 
 
-def begin(runs, stop_at, step=14, **options):
+def begin(runs, stop_at, step=17, **options):
     """Return the folder of a run that was stopped."""
     stop_at(step)
     with pytest.raises(KeyboardInterrupt) as caught:
@@ -367,7 +370,7 @@ def start_command(python, tmp_path, signals, *arguments, more=""):
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["INT", "TERM", "HUP"]
 )
 def test_the_first_signal_finishes_the_step_saves_and_says_how_to_go_on(tmp_path, warm_python, number, code):
-    done = start_command(warm_python, tmp_path, {14: [number]})
+    done = start_command(warm_python, tmp_path, {17: [number]})
     assert done.returncode == code, done.stderr
     folder = next(tmp_path.iterdir())
     last = done.stderr.splitlines()[-1]
@@ -378,7 +381,7 @@ def test_the_first_signal_finishes_the_step_saves_and_says_how_to_go_on(tmp_path
 
 @pytest.mark.promise("P12")
 def test_the_second_signal_ends_at_once_and_leaves_whole_checkpoints(tmp_path, warm_python):
-    signals = {14: [signal.SIGINT, signal.SIGTERM]}
+    signals = {17: [signal.SIGINT, signal.SIGTERM]}
     done = start_command(warm_python, tmp_path, signals, "--checkpoint-every", "5 steps")
     assert done.returncode == 143
     assert done.stderr.splitlines()[-1] == "Stopped at once. The newest checkpoint is whole: zoo resume"
@@ -389,7 +392,7 @@ def test_the_second_signal_ends_at_once_and_leaves_whole_checkpoints(tmp_path, w
 
 @pytest.mark.promise("P12")
 def test_a_terminal_that_closes_is_one_signal(tmp_path, warm_python):
-    done = start_command(warm_python, tmp_path, {14: [signal.SIGHUP, signal.SIGHUP]})
+    done = start_command(warm_python, tmp_path, {17: [signal.SIGHUP, signal.SIGHUP]})
     assert done.returncode == 129 and find_checkpoint(next(tmp_path.iterdir())).step == 13
 
 
@@ -407,7 +410,7 @@ def pause(number, seconds):
 PAUSED = [0]
 def stop(self):
     PAUSED[0] += 1
-    if PAUSED[0] == 14:
+    if PAUSED[0] == 17:
         pause(NUMBER, SECONDS)
     earlier(self)
 earlier, pauses.Pauses.look = pauses.Pauses.look, stop
@@ -435,13 +438,13 @@ def test_the_time_in_which_the_whole_program_is_stopped_is_nobodys_fault(tmp_pat
 
 @pytest.mark.promise("P12")
 def test_a_request_saves_a_checkpoint_and_the_training_goes_on(tmp_path, warm_python):
-    done = start_command(warm_python, tmp_path, {14: [signal.SIGUSR1]})
+    done = start_command(warm_python, tmp_path, {17: [signal.SIGUSR1]})
     assert done.returncode == 0, done.stderr
     assert len(list_checkpoints(next(tmp_path.iterdir()))) == 2  # that one, and the end of the training
 
 
 def test_the_command_goes_on_and_prints_what_run_prints(tmp_path, warm_python):
-    stopped = start_command(warm_python, tmp_path, {14: [signal.SIGTERM]})
+    stopped = start_command(warm_python, tmp_path, {17: [signal.SIGTERM]})
     assert stopped.returncode == 143
     done = subprocess.run(
         [warm_python, "-m", "zoo", "resume", "--runs-dir", str(tmp_path)], capture_output=True, text=True, check=False
