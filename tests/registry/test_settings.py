@@ -67,6 +67,7 @@ def test_defaults_are_those_of_the_course():
         "threads": None,
         "workers": 0,
         "capture": True,
+        "compile": False,
     }
 
 

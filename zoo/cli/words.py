@@ -89,6 +89,7 @@ OPTIONS = {
         "resume continue auto-resume last-epoch checkpoint-path"
     ),
     "--precision": "amp fp16 bf16 half mixed-precision autocast dtype float16 bfloat16",
+    "--compile": "torch-compile jit inductor torchscript",
     "--tf32": "allow-tf32 matmul-precision float32-matmul-precision",
     "--ema": "ema-decay model-ema averaging swa polyak",
     "zoo trains on one device: --device names it": "ddp distributed nproc nodes num-gpus strategy local-rank",

@@ -240,6 +240,7 @@ class TrainConfig:
     )
     workers: int = setting(0, "Processes that read data sets which are not tensors.", ge=0, le=1024)
     capture: bool = setting(True, "Replay what a training step calls, where that has the same bits.")
+    compile: bool = setting(False, "Compile the training step: quicker in the long run, and not bit for bit the same.")
 
     def __post_init__(self) -> None:
         values = {name: getattr(self, name) for name in list_settings()}

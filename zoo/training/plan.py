@@ -23,6 +23,7 @@ from zoo.registry.settings import CROSS_ENTROPY, TrainConfig, resolve_config
 from zoo.registry.specs import DatasetSpec, LoggerSpec, LossSpec, MetricSpec, ModelSpec, RecipeSpec
 from zoo.training import course
 from zoo.training.choice import check_unvalidated, make_choice
+from zoo.training.compiled import check_compiler
 from zoo.training.objective import check_loss, name_objective
 from zoo.training.optimizers import check_optimizer
 from zoo.training.precision import check_precision
@@ -112,6 +113,7 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
     if "device" in found and wanted.trains:
         with errors.catch():
             check_precision(found["config"], found["device"])
+            check_compiler(found["config"], found["device"])
     if "config" in found:
         with errors.catch():
             found["config"] = canonise(found["config"])

@@ -22,6 +22,7 @@ from zoo.storage.files import check_writable
 from zoo.training.begun import Begun
 from zoo.training.blame import OnEpoch, blame_plugin, name_memory, note_errors, watching
 from zoo.training.callbacks import Callbacks, check_callbacks
+from zoo.training.compiled import use_compiler
 from zoo.training.inputs import warn_of_overlaps
 from zoo.training.interval import Pace, read_pace
 from zoo.training.objective import name_objective
@@ -146,6 +147,7 @@ def carry_out(
         restore_after_errors(),
         use_seed(settled.seed),
         use_threads(settled.threads),
+        use_compiler(settled.compile),
         name_memory(request.plan),
         blame_plugin(request.plan.model, request.plan.dataset.name, callers),
         on_request(lambda: None),

@@ -13,6 +13,7 @@ from zoo.errors import DivergedError
 from zoo.registry.settings import TrainConfig
 from zoo.training.average import Average
 from zoo.training.capture import Capture
+from zoo.training.compiled import Compiled
 from zoo.training.precision import lower
 from zoo.training.schedules import Schedule
 
@@ -47,7 +48,7 @@ class TrainStep:
         """Batches whose gradients wait for those of others, and steps in a row that fp16 had to leave out."""
         self.norm: Tensor | None = None
         """The norm of all gradients of the last update before they were clipped, where a setting clips it."""
-        self.capture: Capture | None = None
+        self.capture: Capture | Compiled | None = None
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Train on inputs `(N, *input_shape)` and targets `(N,)`; return the loss, a tensor of one value."""
@@ -204,8 +205,15 @@ def build_step(
         step: TrainStep = CarefulStep(forward, loss_function, optimizer, schedule, config, average, weigh)
     else:
         step = TrainStep(forward, loss_function, optimizer, schedule)
+    if config.compile:
+
+        def measure(inputs: Tensor, targets: Tensor, weight: Any) -> tuple[Tensor, Tensor]:
+            loss = loss_function(forward(inputs), targets)
+            return loss, loss * weight if config.accumulate > 1 else loss
+
+        step.capture = Compiled(step.parameters, measure, partial(step.differentiate, forward), config.batch_size)
     # The scale of fp16 changes from step to step.
-    if config.capture and capture is not False and config.precision != "fp16":
+    elif config.capture and capture is not False and config.precision != "fp16":
 
         def run(model: nn.Module, inputs: Tensor, targets: Tensor, weight: Any) -> Tensor:
             return step.differentiate(lowered(model), inputs, targets, weight)

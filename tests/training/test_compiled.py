@@ -1,0 +1,142 @@
+"""Compiled steps: the numbers of ordinary ones within a tolerance, the same ones each time, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from zoo.cli.main import main
+from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.errors import SettingError
+from zoo.models.device import use_seed, use_threads
+from zoo.registry.preprocess import Preprocess
+from zoo.registry.settings import TrainConfig
+from zoo.training.compiled import Compiled, use_compiler
+from zoo.training.trainer import Trainer
+
+pytestmark = pytest.mark.slow
+
+CPU = torch.device("cpu")
+TOLERANCE = 1e-5
+"""How far a weight may be from that of ordinary steps, after some dozens of them: the docs name it."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("home")))  # what one test compiles, others find
+        with use_compiler(wanted=True), use_threads(1), use_seed(0):
+            yield
+
+
+class Odd(nn.Module):
+    """Changes in each pass what a compiled step rests on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.calls = nn.Linear(12, 5), 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        print(end="")  # the compiler leaves out nothing that a program may see
+        return self.layer(inputs.flatten(1))
+
+
+def build() -> nn.Sequential:
+    # A bias before the normalisation would have a gradient of rounding errors alone, which Adam makes as large as any.
+    torch.manual_seed(0)
+    head = [nn.Flatten(), nn.Linear(48, 5)]
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), *head)
+
+
+def make_batches(samples: int, size: int, seed: int | None = 42) -> TensorBatches:
+    generator = torch.Generator().manual_seed(samples)
+    images = torch.randn(samples, 1, 3, 4, generator=generator)
+    targets = torch.randint(5, (samples,), generator=generator)
+    return TensorBatches(images, targets, Preprocess(), BatchSettings(batch_size=size, device=CPU, shuffle_seed=seed))
+
+
+class Training:
+    """A training of 93 samples in batches of 10; `ordinary` are the sizes of the batches that were not compiled."""
+
+    def __init__(self, model: nn.Module | None = None, state: Any = None, **settings: Any) -> None:
+        config = TrainConfig(**{"batch_size": 10, "epochs": 3, "optimizer": "adam", "capture": False, **settings})
+        self.model, self.ordinary = model or build(), list[int]()
+        later = ["0.weight"] if config.unfreeze_at else []
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name not in later)
+        self.trainer, self.states = Trainer(self.model, config, CPU, later=later, on_epoch=self.keep), list[Any]()
+        step = self.trainer.prepare(10)
+        if config.compile:
+            assert isinstance(step.capture, Compiled)
+            step.capture.run = self.note(step.capture.run)
+        torch.manual_seed(5)
+        if state is not None:
+            self.trainer.load_state(state)
+        self.history = self.trainer.fit(make_batches(93, 10), make_batches(20, 20, None))
+
+    def keep(self, epoch: Any) -> None:
+        self.states.append(self.trainer.state())
+
+    def note(self, run: Any) -> Any:
+        def noting(inputs: torch.Tensor, *rest: Any) -> Any:
+            self.ordinary.append(len(inputs))
+            return run(inputs, *rest)
+
+        return noting
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"precision": "bf16", "label_smoothing": 0.1},
+        {"accumulate": 3, "clip": 0.5, "ema": 0.9, "optimizer": "sgd", "momentum": 0.9, "lr": 0.05},
+        {"unfreeze_at": 2},
+    ],
+    ids=["plain", "bf16", "careful", "unfrozen"],
+)
+def test_compiled_steps_are_near_ordinary_ones(settings: dict[str, Any]) -> None:
+    ordinary, compiled = Training(**settings), Training(**settings, compile=True)
+    assert compiled.ordinary == [3, 3, 3], "the last batch of each epoch, and no other"
+    near = 1e-2 if "precision" in settings else TOLERANCE
+    for name, value in ordinary.model.state_dict().items():
+        torch.testing.assert_close(compiled.model.state_dict()[name], value, rtol=0, atol=near, msg=name)
+    losses = [[epoch["train"]["loss"] for epoch in each.history] for each in (compiled, ordinary)]
+    assert losses[0] == pytest.approx(losses[1], abs=near)
+
+
+def test_they_are_the_same_each_time_and_after_a_pause() -> None:
+    whole = Training(compile=True)
+    rest = Training(build(), whole.states[0], compile=True)
+    assert len(rest.history) == 3 and rest.ordinary == [3, 3]
+    for one, other in zip(whole.model.state_dict().values(), rest.model.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_model_that_cannot_be_compiled_is_told() -> None:
+    with pytest.raises(SettingError, match=r"compile: the step of this model cannot be compiled: .*Leave it out"):
+        Training(Odd(), compile=True)
+
+
+def test_it_is_recorded_and_a_missing_compiler_is_named(tmp_path: Path, warm_python: str) -> None:
+    small = ["--dataset-param", "train_size=100", "--dataset-param", "test_size=50", "--epochs", "1", "--threads", "1"]
+    assert main(["run", "--model", "baseline", *small, "--compile", "--runs-dir", str(tmp_path)]) == 0
+    (run,) = tmp_path.iterdir()
+    assert json.loads((run / "run.json").read_text())["train_config"]["compile"] is True
+    assert main(["reproduce", str(run), "--runs-dir", str(tmp_path)]) == 0
+    assert all(json.loads(each.read_text())["train_config"]["compile"] for each in tmp_path.glob("*/run.json"))
+    empty = tmp_path / "none"
+    command = [warm_python, "-m", "zoo", "run", *small, "--compile", "--runs-dir", str(empty)]
+    environment = {name: value for name, value in os.environ.items() if name != "CXX"} | {"PATH": str(empty)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and not empty.exists()
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: compile: needs a C++ compiler, and there is none. ") and "Install g++" in line
