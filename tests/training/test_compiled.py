@@ -31,10 +31,8 @@ TOLERANCE = 1e-5
 
 @pytest.fixture(autouse=True, scope="module")
 def compiler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("home")))  # what one test compiles, others find
-        with use_compiler(wanted=True), use_threads(1), use_seed(0):
-            yield
+    with use_compiler(tmp_path_factory.mktemp("compiled")), use_threads(1), use_seed(0):
+        yield  # what one test compiles, others find
 
 
 class Odd(nn.Module):
@@ -53,7 +51,9 @@ def build() -> nn.Sequential:
     # A bias before the normalisation would have a gradient of rounding errors alone, which Adam makes as large as any.
     torch.manual_seed(0)
     head = [nn.Flatten(), nn.Linear(48, 5)]
-    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), *head)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), *head
+    )
 
 
 def make_batches(samples: int, size: int, seed: int | None = 42) -> TensorBatches:

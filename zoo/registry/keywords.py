@@ -71,3 +71,4 @@ class Settings(TypedDict, total=False):
     threads: int | str | None
     workers: int | None
     capture: bool | None
+    compile: bool | None

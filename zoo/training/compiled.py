@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 
 from zoo.errors import SettingError, describe
 from zoo.registry.settings import TrainConfig
-from zoo.storage.folders import zoo_home
 
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 """The variable that says where the compiler keeps what it made."""
@@ -44,18 +44,18 @@ def check_compiler(config: TrainConfig, device: torch.device) -> None:
 
 
 @contextmanager
-def use_compiler(wanted: bool) -> Iterator[None]:
+def use_compiler(folder: Path | None) -> Iterator[None]:
     """Run the body with torch's compiler as a compiled step needs it, then restore what the caller had.
 
-    What it makes is kept where zoo keeps what it can make again, unless a variable names a place.
+    What it makes is kept in a folder, unless a variable names a place; None does nothing.
     """
-    if not wanted:
+    if folder is None:
         yield
         return
     import torch._dynamo
 
     given, limit = os.environ.get(FOLDER), sys.getrecursionlimit()
-    os.environ[FOLDER] = given or str(zoo_home() / "cache" / "compiled")
+    os.environ[FOLDER] = given or str(folder)
     sys.setrecursionlimit(max(limit, RECURSION))
     try:
         with torch._dynamo.config.patch(trace_autograd_ops=True):  # else the backward pass is left to autograd

@@ -19,6 +19,7 @@ from zoo.registry.global_state import restore_after_errors
 from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
 from zoo.storage.files import check_writable
+from zoo.storage.folders import zoo_home
 from zoo.training.begun import Begun
 from zoo.training.blame import OnEpoch, blame_plugin, name_memory, note_errors, watching
 from zoo.training.callbacks import Callbacks, check_callbacks
@@ -147,7 +148,7 @@ def carry_out(
         restore_after_errors(),
         use_seed(settled.seed),
         use_threads(settled.threads),
-        use_compiler(settled.compile),
+        use_compiler(zoo_home() / "cache" / "compiled" if settled.compile else None),
         name_memory(request.plan),
         blame_plugin(request.plan.model, request.plan.dataset.name, callers),
         on_request(lambda: None),

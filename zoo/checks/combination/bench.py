@@ -29,6 +29,7 @@ from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
 from zoo.storage.removal import show_size
 from zoo.training.blame import blame_plugin
+from zoo.training.capture import Capture
 from zoo.training.optimizers import build_optimizer
 from zoo.training.plan import Wanted
 from zoo.training.recording import describe_run
@@ -39,7 +40,10 @@ from zoo.training.sources import gather
 from zoo.training.step import TrainStep, build_step
 from zoo.training.trainer import evaluate
 
-MODES: Mapping[str, Mapping[str, Any]] = {"eager": {"capture": False}, "captured": {"capture": True}}
+MODES: Mapping[str, Mapping[str, Any]] = {
+    "eager": {"capture": False, "compile": False},
+    "captured": {"capture": True, "compile": False},
+}
 """The ways in which a step can run, by what a table calls them, each with the settings that ask for it."""
 WARM = 3
 """Steps that are not counted: the first ones also allocate memory."""
@@ -237,7 +241,7 @@ class _Subject:
         batches = self._go_on()
         for _ in range(WARM):
             step(*next(batches))
-        captured = step.capture is not None and step.capture.form is not None
+        captured = isinstance(step.capture, Capture) and step.capture.form is not None
         if mode == "captured" and not captured:
             return
         forget_peak(self.plan.device)
