@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import forkserver
+import guard
 import pytest
 from filelock import FileLock
 
@@ -40,6 +41,7 @@ ROOT = Path(__file__).parent.parent
 # What hypothesis remembers stays where git ignores it, whatever folder a test is in.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".hypothesis"))
 FIXTURES = Path(__file__).parent / "fixtures"
+GUARDED = Path(__file__).parent / "guarded"
 PACKAGES = FIXTURES / "packages"
 SAMPLES = ("zoo-sample-model", "zoo-sample-dataset", "zoo-sample-metric", "zoo-twin-red", "zoo-twin-blue")
 MEANS = ("macro", "micro", "weighted")
@@ -99,6 +101,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session", autouse=True)
+def guarded(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Put the guard into this process and into those that tests start; return the file of its notes."""
+    log = tmp_path_factory.getbasetemp() / "guard.log"
+    caches = [ROOT / name for name in (".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache")]
+    allowed = [shared_folder, *caches, Path("~/.cache").expanduser(), Path("~/.config/matplotlib").expanduser()]
+    os.environ[guard.LOG], os.environ[guard.FOLDERS] = str(log), os.pathsep.join(map(os.path.realpath, allowed))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARDED), os.environ.get("PYTHONPATH")]))
+    if os.environ.get("ZOO_TEST_GUARD") == "0":
+        del os.environ[guard.LOG]
+    else:
+        guard.install()
+    yield log
+    notes = guard.take_notes(log)
+    assert not notes, f"the guard of the tests stopped something after the last test:\n{notes}"
+
+
+@pytest.fixture(scope="session", autouse=True)
 def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Make an empty folder the current one: what a test writes without saying where must not end in the checkout."""
     folder = tmp_path_factory.mktemp("empty")
@@ -108,7 +127,7 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def isolated_environment(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, empty_folder: Path
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, empty_folder: Path, guarded: Path
 ) -> Iterator[None]:
     """Keep the user's settings out of every test, and what a test changes out of all else."""
     folder = tmp_path_factory.mktemp("zoo")
@@ -133,6 +152,8 @@ def isolated_environment(
     left = [*empty_folder.iterdir()]
     for path in left:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+    notes = guard.take_notes(guarded)
+    assert not notes, f"the guard of the tests stopped something:\n{notes}"
     assert not left, f"the test wrote {left[0].name} into the current folder: it should take own_folder or tmp_path"
 
 
@@ -219,7 +240,7 @@ class Environment:
         self.site_packages = Path(sysconfig.get_path("purelib", "venv", scheme))
         # Paths only: the .pth files in there, such as that of an editable zoo, are not read through this one.
         outer = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()])
-        (self.site_packages / "outer.pth").write_text("\n".join(outer), encoding="utf-8")
+        (self.site_packages / "outer.pth").write_text("\n".join([*outer, str(GUARDED)]), encoding="utf-8")
 
     def call(self, *command: str | Path, code: int = 0, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run a command outside the checkout, without the settings of the outer Python."""

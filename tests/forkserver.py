@@ -31,6 +31,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+import guard
+
 AVAILABLE = sys.platform == "linux"
 # The libraries of zoo and of most plugins; no module of zoo itself, for environments differ in it.
 PRELOADED = ("click", "numpy", "PIL.Image", "pluggy", "pydantic", "safetensors.torch", "torch", "torchvision")
@@ -130,6 +132,8 @@ def run(arguments: list[str]) -> NoReturn:
     sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()
+    if os.environ.get(guard.LOG):
+        guard.install()
     code: Any = 0
     try:
         execute(*arguments)

@@ -1,4 +1,4 @@
-"""Mutants: 45 faults that the suite must notice, over the whole core.
+"""Mutants: 50 faults that the suite must notice, over the whole core.
 
     python tests/mutants.py            # all of them, in some minutes
     python tests/mutants.py 3 17       # some of them, by their number
@@ -368,6 +368,41 @@ MUTANTS = (
         "(_find_start(has, kept) - _find_start(part, kept) for",
         "(_find_start(has, part) for",
         "tests/data/test_fitted.py::test_rounding_is_the_only_difference_from_a_resize_of_floats",
+    ),
+    Mutant(
+        "a file gets its name before it is on the disk",
+        "zoo/storage/files.py",
+        "        os.fsync(file)\n    finally:\n        os.close(file)\n\n",
+        "        pass\n    finally:\n        os.close(file)\n\n",
+        "tests/storage/test_files.py::test_the_file_reaches_the_disk_before_the_rename_and_the_rename_before_the_return",
+    ),
+    Mutant(
+        "the new name of a file is not made durable",
+        "zoo/storage/files.py",
+        "            os.fsync(opened)\n",
+        "            pass\n",
+        "tests/storage/test_files.py::test_the_file_reaches_the_disk_before_the_rename_and_the_rename_before_the_return",
+    ),
+    Mutant(
+        "offline asks the network",
+        "zoo/registry/downloads.py",
+        "    if offline and missing:\n",
+        "    if offline and not missing:\n",
+        "tests/registry/test_downloads.py::test_offline_connects_to_nothing",
+    ),
+    Mutant(
+        "a redirect may lead away from https",
+        "zoo/registry/transfers.py",
+        'if there.scheme != "https" and not local:',
+        "if not there.scheme:",
+        "tests/registry/test_downloads.py::test_a_redirect_may_not_leave_https",
+    ),
+    Mutant(
+        "the time in which a program is stopped uses up that of its step",
+        "zoo/training/signals.py",
+        "GRACE_PARTS = 20",
+        "GRACE_PARTS = 1",
+        "tests/training/test_resume.py::test_the_time_in_which_the_whole_program_is_stopped_is_nobodys_fault",
     ),
 )
 

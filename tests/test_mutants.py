@@ -6,7 +6,7 @@ import ast
 import re
 
 import pytest
-from mutants import MUTANTS, ROOT, Mutant, mutate
+from mutants import MUTANTS, ROOT, Mutant, main, mutate
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.fault)
@@ -23,3 +23,8 @@ def test_mutants_are_spread_over_the_core() -> None:
     assert len({mutant.fault for mutant in MUTANTS}) == len(MUTANTS) >= 20
     rooms = {re.match(r"zoo/(\w+)/", mutant.file)[1] for mutant in MUTANTS}
     assert rooms == {"data", "models", "records", "registry", "results", "storage", "training"}
+
+
+@pytest.mark.nightly
+def test_every_mutant_is_noticed() -> None:
+    assert main(()) == 0

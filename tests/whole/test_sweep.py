@@ -29,7 +29,7 @@ def test_a_run_that_ends_at_any_moment_leaves_what_is_whole_and_true(warm_python
 
 @pytest.mark.slow
 @pytest.mark.skipif(not system_calls.AVAILABLE, reason="system calls are traced on Linux on x86-64")
-@pytest.mark.parametrize(("options", "least"), [((), 100), pytest.param(("--all",), 1000, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(("options", "least"), [((), 100), pytest.param(("--all",), 800, marks=pytest.mark.nightly)])
 def test_whatever_zoo_writes_survives_a_fault_of_any_system_call(warm_python, options, least):
     command = [warm_python, str(WRITERS), *options]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=3600)
