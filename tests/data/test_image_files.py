@@ -362,18 +362,18 @@ print(hashlib.sha256(images.numpy().tobytes()).hexdigest(), flush=True)
 """
 
 
-def start(folder: Path, before: str = "") -> subprocess.Popen[str]:
+def start(folder: Path, before: str = "", python: str | Path = sys.executable) -> subprocess.Popen[str]:
     """Start a process that prints the digest of the training pictures, and does something before."""
     tests = Path(__file__).parent
     program = before + KEEP.format(paths=[str(tests), str(tests.parent)], folder=str(folder))
-    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([python, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.slow
-def test_eight_processes_at_once(photos):
+def test_eight_processes_at_once(photos, warm_python):
     for number in range(200):
         draw(photos / "fox" / f"more{number}.png", seed=number)
-    processes = [start(photos) for _ in range(8)]
+    processes = [start(photos, python=warm_python) for _ in range(8)]
     outputs = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0] * 8, outputs
     assert len({out for out, _ in outputs}) == 1

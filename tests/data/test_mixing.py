@@ -32,7 +32,8 @@ def mix(mixing, split, indices, epoch=1, seed=7):
 def find_shares(mixing, indices, epoch=1, seed=7):
     """The parts of 4096 that each image keeps, one by one."""
     thresholds = list_thresholds(mixing.alpha).tolist()
-    return [sum(limit <= number for limit in thresholds) for number in draw(seed, epoch, indices, mixing.name, 2)[:, 1]]
+    numbers = draw(seed, epoch, indices, mixing.name, 2)[:, 1].tolist()
+    return [sum(limit <= number for limit in thresholds) for number in numbers]
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
