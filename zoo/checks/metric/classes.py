@@ -13,8 +13,8 @@ from zoo.errors import PluginError, describe
 
 MANY = {307: (100, 128, 256), 1201: (1000,)}
 """Numbers of classes beyond bytes and tables of a hundred, and beyond a thousand, each with the distances of two
-classes that such a table, a remainder or a byte mixes up. They are prime, so that multiples of any step go through all of
-them."""
+classes that such a table, a remainder or a byte mixes up. They are prime, so that multiples of any step go through all
+of them."""
 
 SLOW = 0.5
 """Processor seconds of one value from which on more classes are not tried: some metrics compare each two of them."""
