@@ -70,7 +70,8 @@ def main() -> int:
         spacing = 1 / SHARE
     # The least of each: whoever else uses the disk and the cores makes single rounds several times as long.
     least = {name: min(seconds) for name, seconds in times.items()}
-    print(", ".join(f"{name} {seconds * 1e3:.1f} ms" for name, seconds in least.items()))
+    told = ", ".join(f"{name} {seconds * 1e3:.1f} ms" for name, seconds in least.items())
+    print(f"{told}; the machine's load {os.getloadavg()[0]:.1f}: hashing and copying need a second core that is free")
     kept = check_ratio("checkpoint / plain fsynced write", least["checkpoint"] / least["plain"], WRITE_LIMIT)
     kept &= check_ratio("the training waits / plain fsynced write", least["waiting"] / least["plain"], WAIT_LIMIT)
     kept &= check_ratio("share of a run that checkpoints may take", spacing, USUAL_LIMIT)
