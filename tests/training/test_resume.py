@@ -403,6 +403,7 @@ signals.GRACE = 2.0
 def pause(number, seconds):
     if number:
         os.kill(os.getpid(), number)
+        time.sleep(0.2)  # the time of the step begins to be counted
     wake = "until grep -q 'State:.T' /proc/$0/status; do sleep 0.05; done; sleep $1; kill -CONT $0"
     with subprocess.Popen(["sh", "-c", wake, str(os.getpid()), str(seconds)]):
         os.kill(os.getpid(), signal.SIGSTOP)
