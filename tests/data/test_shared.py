@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -124,8 +125,10 @@ def test_a_run_whose_workers_hang_ends_when_it_is_told_to(own_folder: Path) -> N
     # torch waits five seconds for each worker before it ends it: left to itself, it would take longer than the limit.
     command = [sys.executable, *RUN, str(path), "--workers", "8"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        with pipe.open() as end:
-            end.read(1)  # waits until a worker hangs
+        end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        hangs = select.select([end], [], [], 100)[0]
+        os.close(end)
+        assert hangs or process.kill(), "no worker was asked for a sample"
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 143, said
