@@ -1,6 +1,7 @@
 """Guard: an audit hook in the processes of the tests. It stops and notes what zoo promises never to do.
 
-- Nothing is unpickled that asks for a class, but what processes of one program send each other.
+- Nothing is unpickled that asks for a class, but what processes of one program send each other, and torch's compiler
+  keeps for itself.
 - Nothing connects beyond this machine, or looks up a name of another one.
 - Nothing is written, renamed or removed outside of the folders of the tests.
 
@@ -24,6 +25,9 @@ SENDERS = ("multiprocessing", "concurrent", "torch/multiprocessing", "execnet")
 """Libraries whose processes send each other objects."""
 COPIES = ("zoo/checks/dataset/contract.py", "zoo/data/reader.py")
 """Where zoo reads what the same program pickled: a copy of a data set for its certificate, and that of a worker."""
+COMPILER = "/torch/_inductor/"
+"""Torch's compiler keeps the machine code of compiled steps, as pickles that it reads again; such a cache is a program
+by its nature, lies in the user's own folder, and nothing of it travels with weights or runs."""
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0", "::ffff:127.")
 SCRATCH = re.compile(r"(tmp|zoo-|pip-|pymp-|torch|playwright|matplotlib-).*|[a-z0-9_]{8}|", re.DOTALL)
 """What libraries make in the folder of temporary files: names of theirs, eight letters by which Python tries whether it
@@ -66,6 +70,7 @@ def look_at_class(arguments: tuple[Any, ...]) -> None:
         frame = frame.f_back  # type: ignore[assignment]
     file = frame.f_code.co_filename.replace(os.sep, "/") if frame is not None else ""
     allowed = any(f"/{name}/" in file for name in SENDERS) or file.endswith(COPIES) or "/tests/" in file
+    allowed = allowed or COMPILER in file
     if not allowed:
         note("unpickled", f"{arguments[0]}.{arguments[1]}")
 

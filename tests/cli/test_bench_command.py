@@ -45,3 +45,34 @@ def test_what_settings_say_is_not_varied(capsys: pytest.CaptureFixture[str]) -> 
     assert len(rows) == 1 and rows[0].split()[:3] == ["eager", "contiguous", "1"] and rows[0].endswith("a run")
     assert main(["bench", "--seconds", "0"]) == 2
     assert "seconds: must be above 0, got 0" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_compiled_steps_are_measured_where_they_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--threads", "1", "--memory-format", "contiguous", "--compile", "--seconds", "0.01", "--json"]
+    assert main(["bench", "--model", "baseline", *SMALL, *given]) == 0
+    speeds = json.loads(capsys.readouterr().out)["speeds"]
+    assert [(speed["mode"], speed["chosen"]) for speed in speeds] == [
+        ("eager", False),
+        ("captured", False),
+        ("compiled", True),
+    ]
+    assert speeds[2]["shares"]["forward"] == 0 and speeds[2]["training"] > 0
+
+
+def test_a_model_that_cannot_be_captured_runs_as_it_is(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("counting.py").write_text(
+        "import torch, zoo\n"
+        "@zoo.model(name='counting')\n"
+        "class Counting(torch.nn.Module):\n"
+        "    def __init__(self, *, input_shape, num_classes):\n"
+        "        super().__init__()\n"
+        "        self.layer, self.calls = torch.nn.Linear(torch.Size(input_shape).numel(), num_classes), 0\n"
+        "    def forward(self, inputs):\n"
+        "        self.calls += 1\n"
+        "        return self.layer(inputs.flatten(1))\n"
+    )
+    given = ["--plugin", "counting.py", "--model", "counting", "--threads", "1", "--memory-format", "contiguous"]
+    assert main(["bench", *given, *SMALL, "--seconds", "0.01", "--json"]) == 0
+    (speed,) = json.loads(capsys.readouterr().out)["speeds"]
+    assert speed["mode"] == "eager" and speed["chosen"]

@@ -148,7 +148,7 @@ def main(folder: Path, kills: int, drawn: bool, workers: int) -> None:
     found: dict[str, Any] = {"whole": describe(folder / "whole")}
     chosen = random.Random(kills)
     all_events = range(1, events + 1)
-    points = sorted(chosen.sample(all_events, kills) if kills < events else chosen.choices(all_events, k=kills))
+    points = chosen.sample(all_events, kills) if kills < events else chosen.choices(all_events, k=kills)
     done = 0
     while points:
         first, runs = points.pop(0), folder / f"killed-{done}"

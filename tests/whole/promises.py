@@ -37,7 +37,8 @@ PROMISES = {
         "Files are data",
         "No weights, checkpoint, run folder, manifest, data set or report can run code when zoo reads it. Nothing "
         "of these is a pickle; the state dicts of other programs, which are, are read by torch's reader of "
-        "weights alone, which runs nothing.",
+        "weights alone, which runs nothing. What torch's compiler keeps for `--compile` in your own folder is a "
+        "program, and only read with that option.",
     ),
     "P4": Promise(
         "Checked before used",

@@ -27,9 +27,11 @@ from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
+from zoo.storage.folders import zoo_home
 from zoo.storage.removal import show_size
 from zoo.training.blame import blame_plugin
 from zoo.training.capture import Capture
+from zoo.training.compiled import use_compiler
 from zoo.training.optimizers import build_optimizer
 from zoo.training.plan import Wanted
 from zoo.training.recording import describe_run
@@ -43,6 +45,7 @@ from zoo.training.trainer import evaluate
 MODES: Mapping[str, Mapping[str, Any]] = {
     "eager": {"capture": False, "compile": False},
     "captured": {"capture": True, "compile": False},
+    "compiled": {"capture": False, "compile": True},
 }
 """The ways in which a step can run, by what a table calls them, each with the settings that ask for it."""
 WARM = 3
@@ -62,7 +65,7 @@ class Speed:
     """What one way to compute came to.
 
     Fields:
-        mode: How a step ran: `eager` or `captured`.
+        mode: How a step ran: `eager`, `captured` or `compiled`.
         memory_format: `contiguous` or `channels_last`.
         threads: The CPU threads.
         chosen: Whether a run with the same settings is computed so.
@@ -72,18 +75,18 @@ class Speed:
         memory: The most bytes that the process had in memory meanwhile, on a GPU those of tensors; None where the
             system does not say.
         shares: The shares of `data`, `forward`, `backward` and `update` in the time of a training step. The loss is
-            under `backward`, and in a captured step the forward pass too.
+            under `backward`, and in a captured or compiled step the forward pass too.
     """
 
     mode: str
     memory_format: str
     threads: int
-    chosen: bool
     training: float
     evaluation: float
     prediction: float
     memory: int | None
     shares: dict[str, float]
+    chosen: bool = False
 
     @property
     def name(self) -> str:
@@ -151,10 +154,10 @@ def bench(
 ) -> Bench:
     """Measure how fast a model is trained on a data set, evaluated and asked for predictions; nothing is kept.
 
-    Each way is measured that the settings leave open: a step that is eager or captured, with both layouts, on one CPU
-    thread and on all. Each of the three takes about `seconds` for each way. `trace` is a file to be written: the
-    profile of a few steps of the way that a run would take, which https://ui.perfetto.dev shows. The other arguments
-    are those of `run`.
+    Each way is measured that the settings leave open: a step that is eager or captured, with `compile=True` a compiled
+    one too, with both layouts, on one CPU thread and on all. Each of the three takes about `seconds` for each way.
+    `trace` is a file to be written: the profile of a few steps of the way that a run would take, which
+    https://ui.perfetto.dev shows. The other arguments are those of `run`.
 
     Raises:
         SettingError: `seconds` is not above 0.
@@ -176,15 +179,21 @@ def bench(
     request = make_request(wanted, places)
     plan, cores = request.plan, min(torch.get_num_threads(), count_cores())
     counts = [plan.config.threads] if plan.config.threads else sorted({1, cores}) if plan.device.type == "cpu" else [1]
-    modes = [mode for mode in MODES if plan.config.capture or mode != "captured"]
-    speeds = list[Speed]()
-    with use_seed(plan.config.seed), use_threads(None), blame_plugin(plan.model, plan.dataset.name):
+    asked = {"eager": True, "captured": plan.config.capture, "compiled": plan.config.compile}
+    modes, speeds = [mode for mode in MODES if asked[mode]], list[Speed]()
+    made = zoo_home() / "cache" / "compiled" if plan.config.compile else None
+    blamed = blame_plugin(plan.model, plan.dataset.name)
+    with use_seed(plan.config.seed), use_threads(None), use_compiler(made), blamed:
         usual = _Subject(request)
         for layout in [CONTIGUOUS, CHANNELS_LAST] if plan.config.memory_format == "auto" else [usual.layout]:
             subject = usual if layout == usual.layout else _Subject(_ask_for(request, layout))
             for threads, mode in product(counts, modes):
                 torch.set_num_threads(threads)
-                speeds += subject.measure(mode, threads, seconds, usual)
+                speeds += subject.measure(mode, threads, seconds)
+        # The last way of a run's layout and threads is what a run takes: what it cannot take was not measured.
+        usual_ways = [n for n, each in enumerate(speeds) if (each.memory_format, each.threads) == usual.way]
+        for taken in usual_ways[-1:]:
+            speeds[taken] = replace(speeds[taken], chosen=True)
         if trace is not None:
             usual.trace(Path(trace))
     return Bench(
@@ -225,6 +234,7 @@ class _Subject:
         self.ready: Preparation = prepare(request)
         self.layout: MemoryFormat = self.ready.memory_format
         self.threads = self.ready.threads
+        self.way = self.layout, self.threads
 
     def build(self, mode: str) -> tuple[nn.Module, TrainStep]:
         """Return a new copy of the model, and a step that trains it."""
@@ -235,7 +245,7 @@ class _Subject:
         step.start(0, MANY, MANY)
         return model, step
 
-    def measure(self, mode: str, threads: int, seconds: float, usual: _Subject) -> Iterator[Speed]:
+    def measure(self, mode: str, threads: int, seconds: float) -> Iterator[Speed]:
         """Measure one way; yield nothing where a step cannot run so."""
         model, step = self.build(mode)
         batches = self._go_on()
@@ -244,18 +254,17 @@ class _Subject:
         captured = isinstance(step.capture, Capture) and step.capture.form is not None
         if mode == "captured" and not captured:
             return
+        whole = mode != "eager"
         forget_peak(self.plan.device)
         spent, samples, parts = 0.0, 0, dict.fromkeys(PARTS, 0.0)
         while spent < seconds:
-            samples += self._time_step(step, model, batches, parts, captured=captured)
+            samples += self._time_step(step, model, batches, parts, whole=whole)
             spent = sum(parts.values())
         peak = read_peak(self.plan.device)
-        chosen = self.layout == usual.layout and threads == usual.threads
         yield Speed(
             mode=mode,
             memory_format=self.layout,
             threads=threads,
-            chosen=chosen and (mode == "captured" or not self.plan.config.capture),
             training=samples / spent,
             evaluation=self._evaluate(model, seconds),
             prediction=self._predict(model, seconds),
@@ -263,14 +272,22 @@ class _Subject:
             shares={part: value / spent for part, value in parts.items()},
         )
 
+    def _find_mode(self) -> str:
+        """Return how the settings let a step run, where its model can."""
+        config = self.plan.config
+        return "compiled" if config.compile else "captured" if config.capture else "eager"
+
     def _go_on(self) -> Iterator[tuple[Tensor, Tensor]]:
         for epoch in count():
             yield from self.ready.train.epoch(epoch)
 
     def _time_step(
-        self, step: TrainStep, model: nn.Module, batches: Iterator[Any], parts: dict[str, float], *, captured: bool
+        self, step: TrainStep, model: nn.Module, batches: Iterator[Any], parts: dict[str, float], *, whole: bool
     ) -> int:
-        """Take one step, and add to each of its parts what it took; return its samples."""
+        """Take one step, and add to each of its parts what it took; return its samples.
+
+        `whole` says that the forward pass is no part of its own.
+        """
         marks = [time.perf_counter()]
 
         def mark(*_: Any) -> None:
@@ -280,7 +297,7 @@ class _Subject:
         inputs, targets = next(batches)
         mark()
         update, step.update = step.update, lambda: None  # type: ignore[method-assign]
-        hook = None if captured else model.register_forward_hook(mark)
+        hook = None if whole else model.register_forward_hook(mark)
         try:
             step(inputs, targets)
         finally:
@@ -290,7 +307,7 @@ class _Subject:
         mark()
         update()
         mark()
-        if captured:
+        if whole:
             marks.insert(2, marks[1])
         for part, begun, ended in zip(PARTS, marks, marks[1:], strict=False):
             parts[part] += ended - begun
@@ -330,7 +347,7 @@ class _Subject:
     def trace(self, path: Path) -> None:
         """Write the profile of a few steps as a run makes them."""
         torch.set_num_threads(self.threads)
-        _, step = self.build("captured" if self.plan.config.capture else "eager")
+        _, step = self.build(self._find_mode())
         batches = self._go_on()
         for _ in range(WARM):
             step(*next(batches))

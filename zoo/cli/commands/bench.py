@@ -27,8 +27,8 @@ from zoo.cli.output import escape, write_json, write_note, write_result, write_t
 def bench_command(output: str | None, discover: options.Discover, as_json: bool, **settings: Any) -> None:
     """Measure how fast a model is trained on a data set, evaluated and asked for predictions.
 
-    Each way is measured that the settings leave open: eager and captured steps, both layouts, one CPU thread and all.
-    Rates are samples a second; a run takes the way that is marked. Nothing is kept.
+    Each way is measured that the settings leave open: eager and captured steps, with --compile compiled ones, both
+    layouts, one CPU thread and all. Rates are samples a second; a run takes the way that is marked. Nothing is kept.
     """
     if output is not None:
         from zoo.results.plots.style import find_format
