@@ -108,6 +108,9 @@ def guarded(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     allowed = [shared_folder, *caches, Path("~/.cache").expanduser(), Path("~/.config/matplotlib").expanduser()]
     os.environ[guard.LOG], os.environ[guard.FOLDERS] = str(log), os.pathsep.join(map(os.path.realpath, allowed))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARDED), os.environ.get("PYTHONPATH")]))
+    # Of fixtures that serve several tests, and of a pytest that a test starts.
+    own = tmp_path_factory.mktemp("session")
+    os.environ["ZOO_HOME"], os.environ["PYTEST_DEBUG_TEMPROOT"] = str(own / "home"), str(own)
     if os.environ.get("ZOO_TEST_GUARD") == "0":
         del os.environ[guard.LOG]
     else:

@@ -534,7 +534,7 @@ def test_a_hostile_list_of_patterns_is_refused(trained, run, tmp_path):
 
 @pytest.mark.slow
 def test_fine_tuning_beats_training_from_nothing(run, tmp_path):
-    shared = {"model": "tinyvgg", "lr": 0.1, "batch_size": 16}
+    shared = {"model": "tinyvgg", "lr": 0.05, "batch_size": 16}
     before = run(**shared, dataset="shapes", dataset_params={"train_size": 3000, "test_size": 100}, epochs=3)
     task = {"dataset": "four", "dataset_params": {"train_size": 200, "test_size": 1000}, "epochs": 1}
     nothing = run(**shared, **task)

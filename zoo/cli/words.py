@@ -129,7 +129,6 @@ OPTIONS = {
     "zoo asks no questions and replaces no run": "yes y force f overwrite no-input exist-ok",
     "Training data are shuffled anew in each epoch, as --seed says": "shuffle no-shuffle deterministic",
     "--memory-format": "channels-last layout",
-    "zoo runs models as they are": "compile torch-compile jit",
     "--dry-run": "dryrun plan print-config show-config n",
     "Look at a training before it with zoo check": "fast-dev-run sanity smoke",
     "stdout holds results only; what else is said goes to stderr: 2>/dev/null": "quiet q silent no-progress",

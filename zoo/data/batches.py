@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, repeat
@@ -284,9 +285,10 @@ class LoaderBatches:
         # epoch, for the test split the third.
         self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
         order: Iterable[Sequence[int]] = self.sampler if self.augment else repeat(())
-        with name_dead_worker(self.reader.name):
-            read = read_from(self.loader, max(self.sampler.sizes))
-            for batch, indices in islice(zip(read, order, strict=False), again, None):
+        # An error holds what there is in this frame: the workers are ended here, not when it is let go.
+        read = closing(read_from(self.loader, max(self.sampler.sizes)))
+        with name_dead_worker(self.reader.name), read as batches:
+            for batch, indices in islice(zip(batches, order, strict=False), again, None):
                 yield self._prepare(batch, indices, epoch, noted=epoch == 0)
 
     def first(self) -> Batch:

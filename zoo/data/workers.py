@@ -6,7 +6,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from math import ceil, inf
 from multiprocessing import active_children
@@ -33,7 +33,7 @@ CONTAINER = Path("/sys/fs/cgroup")
 """Where Linux says what a container may use."""
 
 
-def read_from(loader: DataLoader[Any], samples: int = 1) -> Iterator[Any]:
+def read_from(loader: DataLoader[Any], samples: int = 1) -> Generator[Any, None, None]:
     """Yield what the loader gives, and end its workers when the caller takes no more; `samples` are in a batch at most.
 
     Raises:

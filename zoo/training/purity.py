@@ -168,5 +168,7 @@ def _is_of_torch(value: Any) -> bool:
     if isinstance(value, FunctionType):
         return f"{value.__globals__.get('__name__')}.".startswith("torch.")
     home = vars(sys.modules.get(value.__module__, builtins))
-    own = all(each.__globals__ is home for each in vars(value).values() if isinstance(each, FunctionType))
+    # torch.compile puts its own __init__ and __setstate__ into Module.
+    methods = [each for name, each in vars(value).items() if isinstance(each, FunctionType) and name not in UNSEEN]
+    own = all(each.__globals__ is home for each in methods)
     return own and home.get(value.__name__) is value and value.__module__.startswith("torch.nn.modules.")
