@@ -1,12 +1,12 @@
 """The public names, each listed here once: for type checkers, and for `zoo/__init__.py`, which imports them."""
 
-from zoo.checks.combination.bench import Bench as Bench
-from zoo.checks.combination.bench import Speed as Speed
 from zoo.checks.combination.bench import bench as bench
 from zoo.checks.combination.contract import Diagnosis as Diagnosis
 from zoo.checks.combination.contract import check as check
 from zoo.checks.combination.preview import Preview as Preview
 from zoo.checks.combination.preview import dry_run as dry_run
+from zoo.checks.combination.speeds import Bench as Bench
+from zoo.checks.combination.speeds import Speed as Speed
 from zoo.checks.isolation import certify as certify
 from zoo.checks.isolation import plugin_test as plugin_test
 from zoo.data import augment as augment

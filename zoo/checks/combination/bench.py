@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import count, islice, product
 from pathlib import Path
@@ -15,9 +15,9 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
+from zoo.checks.combination.speeds import PARTS, Bench, Speed
 from zoo.data.batches import Batches
 from zoo.data.workers import count_cores
-from zoo.display import align, make_table, say
 from zoo.errors import SettingError
 from zoo.models.device import use_seed, use_threads
 from zoo.models.layout import CHANNELS_LAST, CONTIGUOUS, MemoryFormat
@@ -28,7 +28,6 @@ from zoo.registry.entries import Registry
 from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
 from zoo.storage.folders import zoo_home
-from zoo.storage.removal import show_size
 from zoo.training.blame import blame_plugin
 from zoo.training.capture import Capture
 from zoo.training.compiled import use_compiler
@@ -56,81 +55,6 @@ ASKED = 1024
 """Images that are predicted, or fewer where the test split has fewer."""
 TRACED = 5
 """Steps in a trace."""
-HEADINGS = ("step", "layout", "threads", "training", "evaluation", "prediction", "peak memory")
-PARTS = ("data", "forward", "backward", "update")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Speed:
-    """What one way to compute came to.
-
-    Fields:
-        mode: How a step ran: `eager`, `captured` or `compiled`.
-        memory_format: `contiguous` or `channels_last`.
-        threads: The CPU threads.
-        chosen: Whether a run with the same settings is computed so.
-        training: Samples a second, with the reading of the batches.
-        evaluation: Samples a second, with the metrics.
-        prediction: Images a second that a `Predictor` is asked for, from raw images to probabilities.
-        memory: The most bytes that the process had in memory meanwhile, on a GPU those of tensors; None where the
-            system does not say.
-        shares: The shares of `data`, `forward`, `backward` and `update` in the time of a training step. The loss is
-            under `backward`, and in a captured or compiled step the forward pass too.
-    """
-
-    mode: str
-    memory_format: str
-    threads: int
-    training: float
-    evaluation: float
-    prediction: float
-    memory: int | None
-    shares: dict[str, float]
-    chosen: bool = False
-
-    @property
-    def name(self) -> str:
-        """The way in words."""
-        layout = "channels last" if self.memory_format == CHANNELS_LAST else self.memory_format
-        return f"{self.mode}, {layout}, {self.threads} thread{'' if self.threads == 1 else 's'}"
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Bench:
-    """How fast a model is on a data set.
-
-    Fields:
-        model: The model.
-        dataset: The data set.
-        device: The device.
-        batch_size: Samples of a training batch.
-        speeds: What was measured, one way to compute after the other.
-    """
-
-    model: str
-    dataset: str
-    device: str
-    batch_size: int
-    speeds: tuple[Speed, ...]
-
-    @property
-    def rows(self) -> list[tuple[str, ...]]:
-        """Headings, then what was measured, as texts; rates are in samples a second, parts in percent of a step."""
-        return [(*HEADINGS, *PARTS, ""), *map(_show, self.speeds)]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON data."""
-        return asdict(self)
-
-    def __repr__(self) -> str:
-        best = max(self.speeds, key=lambda speed: speed.training)
-        return say("Bench", f"{self.model} on {self.dataset}", f"{best.training:,.0f} samples/s trained", best.name)
-
-    def _repr_html_(self) -> str:
-        return make_table(self.rows[1:], self.rows[0], caption=f"{self.model} on {self.dataset}: samples a second")
-
-    def __str__(self) -> str:
-        return f"{self.model} on {self.dataset}, batches of {self.batch_size}, {self.device}\n{align(self.rows)}"
 
 
 @checked
@@ -378,11 +302,3 @@ def read_peak(device: torch.device) -> int | None:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
     return None
-
-
-def _show(speed: Speed) -> tuple[str, ...]:
-    rates = (f"{rate:,.0f}" for rate in (speed.training, speed.evaluation, speed.prediction))
-    memory = "-" if speed.memory is None else show_size(speed.memory)
-    shares = (f"{100 * speed.shares[part]:.0f} %" for part in PARTS)
-    layout = "channels last" if speed.memory_format == CHANNELS_LAST else speed.memory_format
-    return (speed.mode, layout, str(speed.threads), *rates, memory, *shares, "a run" if speed.chosen else "")
