@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +35,7 @@ from zoo.data.batches import (
 )
 from zoo.data.order import epoch_generator, epoch_order, split_sizes
 from zoo.data.splits import DataSplits
-from zoo.data.workers import name_dead_worker
+from zoo.data.workers import name_dead_worker, settle
 from zoo.errors import DataError, WorkerError
 from zoo.models.device import use_seed, use_threads
 from zoo.registry.preprocess import Preprocess
@@ -563,3 +564,20 @@ class Drawn(Dataset):
 
     def __getitem__(self, index):
         return torch.rand(1, 4, 4) + random.random() + float(np.random.rand()), index % CLASSES
+
+
+def _settle_without_main_process() -> None:
+    """Be a worker that another process than the main one started, as it is after the main one was killed."""
+    child = os.fork()
+    if not child:
+        settle(0)
+        os._exit(0)
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is forked there")
+def test_a_worker_whose_main_process_was_killed_before_it_began_ends():
+    worker = multiprocessing.get_context("fork").Process(target=_settle_without_main_process)
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 1

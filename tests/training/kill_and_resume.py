@@ -123,9 +123,11 @@ def attempt(runs: Path, point: int, **options: Any) -> int | None:
             traceback.print_exc()
             os._exit(3)
     os.close(writer)
-    told = os.read(reader, 100)
-    os.close(reader)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    # Workers of one that was killed hold the other end for some seconds more.
+    os.set_blocking(reader, False)
+    told = os.read(reader, 100) if code == 0 else b""
+    os.close(reader)
     if code not in (0, -signal.SIGKILL):
         raise SystemExit(f"killed at {point}: ended with {code}")
     return int(told) if code == 0 else None

@@ -26,7 +26,7 @@ from zoo.data.overlap import hash_rows
 from zoo.data.reader import Batch, BatchReader, Failure
 from zoo.data.shared import SharedReader, Shortage, find_free
 from zoo.data.splits import Split
-from zoo.data.workers import leave_stops, name_dead_worker, read_from
+from zoo.data.workers import name_dead_worker, read_from, settle
 from zoo.errors import DataError, quote
 from zoo.limits import BATCH_VALUES
 from zoo.registry.preprocess import Preprocess
@@ -255,7 +255,7 @@ class LoaderBatches:
             collate_fn=_as_it_is,
             pin_memory=settings.device.type == "cuda",
             generator=self.generator,
-            worker_init_fn=leave_stops,
+            worker_init_fn=settle,
         )
 
     def __len__(self) -> int:

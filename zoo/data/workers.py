@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from math import ceil, inf
-from multiprocessing import active_children
+from multiprocessing import active_children, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -86,8 +86,15 @@ def _await(batches: Iterator[Any], seconds: float) -> Iterator[Any]:
             yield batch
 
 
-def leave_stops(worker: int) -> None:
-    """Let a worker ignore what a terminal sends to all of its processes: the main one ends its workers itself."""
+def settle(worker: int) -> None:
+    """Let a worker ignore what a terminal sends to all of its processes: the main one ends its workers itself.
+
+    One whose main process is gone already ends: torch would take the process that adopted it for the main one, and wait
+    for it for ever.
+    """
+    main = parent_process()
+    if main is not None and main.pid != os.getppid():
+        os._exit(1)
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
