@@ -76,3 +76,11 @@ def test_a_model_that_cannot_be_captured_runs_as_it_is(own_folder: Path, capsys:
     assert main(["bench", *given, *SMALL, "--seconds", "0.01", "--json"]) == 0
     (speed,) = json.loads(capsys.readouterr().out)["speeds"]
     assert speed["mode"] == "eager" and speed["chosen"]
+
+
+def test_a_trace_that_cannot_be_written_is_told_before_anything_is_measured(
+    own_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "--model", "baseline", *SMALL, "--trace", "none/steps.json"]) == 7
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("Error: ") and "none" in err and not list(own_folder.iterdir())

@@ -555,6 +555,13 @@ def test_a_torch_that_was_patched_is_not_trusted(monkeypatch, name):
     assert find_impurity(model, functional.cross_entropy) != ""
 
 
+@pytest.mark.parametrize("name", ["__init__", "__setstate__"])
+def test_what_torch_compile_puts_into_layers_does_not_matter(monkeypatch, name):
+    old = getattr(nn.Module, name)
+    monkeypatch.setattr(nn.Module, name, lambda *args, **kwargs: old(*args, **kwargs))
+    assert find_impurity(nn.Sequential(nn.Conv2d(2, 2, 3), nn.ReLU()), functional.cross_entropy) == ""
+
+
 def test_what_recording_shows_to_follow_values_is_never_captured(caplog):
     caplog.set_level(capture.DETAIL, "zoo")
     for name, case in SEEN.items():

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from itertools import count, islice, product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Unpack
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from zoo.checks.combination.speeds import PARTS, Bench, Speed
 from zoo.data.batches import Batches
 from zoo.data.workers import count_cores
-from zoo.errors import SettingError
+from zoo.errors import SettingError, StorageError
 from zoo.models.device import use_seed, use_threads
 from zoo.models.layout import CHANNELS_LAST, CONTIGUOUS, MemoryFormat
 from zoo.models.predictor import Predictor
@@ -27,6 +28,7 @@ from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
+from zoo.storage.files import check_writable, write_file
 from zoo.storage.folders import zoo_home
 from zoo.training.blame import blame_plugin
 from zoo.training.capture import Capture
@@ -55,6 +57,7 @@ ASKED = 1024
 """Images that are predicted, or fewer where the test split has fewer."""
 TRACED = 5
 """Steps in a trace."""
+ELSEWHERE = "Give another path."
 
 
 @checked
@@ -85,10 +88,16 @@ def bench(
 
     Raises:
         SettingError: `seconds` is not above 0.
+        StorageError: the trace cannot be written.
         ZooError: see `run`.
     """
     if not 0 < seconds < float("inf"):
         raise SettingError("seconds", "must be above 0", seconds)
+    if trace is not None:
+        folder = Path(trace).parent
+        if not folder.is_dir():
+            raise StorageError(f"cannot write to {folder}", "the folder does not exist", ELSEWHERE)
+        check_writable(folder, fix=ELSEWHERE)
     places = open_places(registry, plugins, data_dir=data_dir, offline=offline).settle()
     given = Wanted(
         model=model,
@@ -282,7 +291,11 @@ class _Subject:
             for _ in range(TRACED):
                 step(*next(batches))
             self._wait()
-        profile.export_chrome_trace(str(path))
+        # Torch says nothing where it cannot write.
+        with TemporaryDirectory() as folder:
+            made = Path(folder, "trace.json")
+            profile.export_chrome_trace(str(made))
+            write_file(path, made.read_bytes(), what="the trace", fix=ELSEWHERE)
 
 
 def forget_peak(device: torch.device) -> None:
