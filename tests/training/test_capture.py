@@ -558,7 +558,11 @@ def test_a_torch_that_was_patched_is_not_trusted(monkeypatch, name):
 @pytest.mark.parametrize("name", ["__init__", "__setstate__"])
 def test_what_torch_compile_puts_into_layers_does_not_matter(monkeypatch, name):
     old = getattr(nn.Module, name)
-    monkeypatch.setattr(nn.Module, name, lambda *args, **kwargs: old(*args, **kwargs))
+
+    def patched(*args, **kwargs):
+        return old(*args, **kwargs)
+
+    monkeypatch.setattr(nn.Module, name, patched)
     assert find_impurity(nn.Sequential(nn.Conv2d(2, 2, 3), nn.ReLU()), functional.cross_entropy) == ""
 
 
