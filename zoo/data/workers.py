@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from math import ceil, inf
-from multiprocessing import active_children, parent_process
+from multiprocessing import active_children, get_start_method, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,11 @@ def settle(worker: int) -> None:
     for it for ever.
     """
     main = parent_process()
-    if main is not None and main.pid != os.getppid():
+    if get_start_method() == "forkserver":  # the parent of such a worker is the server
+        gone = main is not None and not main.is_alive()
+    else:
+        gone = main is not None and main.pid != os.getppid()
+    if gone:
         os._exit(1)
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
