@@ -15,11 +15,13 @@ import pytest
 
 import zoo
 from zoo.models.references import find_weights
+from zoo.records import run_names
 from zoo.records.process import describe_process
 from zoo.records.run_index import list_runs
 from zoo.records.run_names import find_run
+from zoo.records.runs import read_table, save_table
 from zoo.registry.places import open_places
-from zoo.storage import removal
+from zoo.storage import creation, removal
 from zoo.storage.locks import lock
 
 GONE = 2**22 + 1
@@ -169,7 +171,7 @@ def test_a_run_that_is_about_to_go_on_is_left_alone(runs: Path) -> None:
 KILL = """
 import os, signal, sys
 from pathlib import Path
-from zoo.storage import removal
+from zoo.storage import creation, removal
 
 def halt(*args, **options):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -262,15 +264,37 @@ def test_a_name_that_cannot_be_one_is_refused(runs: Path, name: str) -> None:
     assert list_files(runs.parent) == before
 
 
-def test_a_name_that_is_taken_is_refused(runs: Path) -> None:
+@pytest.mark.parametrize("is_known", [True, False], ids=["renamed in one call", "in two"])
+def test_a_name_that_is_taken_is_refused(runs: Path, monkeypatch, is_known: bool) -> None:
+    """Also by a process that takes it meanwhile, and where the system cannot refuse by itself."""
+    if not is_known:
+        monkeypatch.setattr(creation, "_rename_exclusively", lambda *_: False)
     (runs / "empty").mkdir()
     (runs / "file").write_text("kept")
     (runs / "link").symlink_to("nowhere")
-    before = list_files(runs)
+    one, follow = runs / "20261124-one", run_names._follow
+    forked = write_run(runs, "forked", init={"path": str(one / "weights.safetensors"), "digest": "0"})
+    save_table(forked, read_table(forked / "run.json"))
+    before = {path: path.is_file() and path.read_text() for path in runs.rglob("*")}
     for name in ("20261124-two", "empty", "file", "link"):
         with pytest.raises(zoo.UsageError, match=f"{name} is there already. Give another name"):
             zoo.runs_rename("20261124-one", name, runs_dir=runs)
-    assert list_files(runs) == before and (runs / "file").read_text() == "kept"
+
+    def take(run: Path, old: Path, new: Path) -> bool:
+        (runs / "late").mkdir(exist_ok=True)
+        return follow(run, old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_names, "_follow", take)
+        with pytest.raises(zoo.UsageError, match=r"late is there already\. Give another name"):
+            zoo.runs_rename("20261124-one", "late", runs_dir=runs)
+    (runs / "late").rmdir()
+    assert {path: path.is_file() and path.read_text() for path in runs.rglob("*")} == before
+    (runs / "empty").rmdir()
+    zoo.runs_rename("20261124-one", "empty", runs_dir=runs)
+    assert list_files(runs / "empty") == {"run.json", "weights.safetensors"} and not one.exists()
+    (runs / "way").symlink_to(runs / "empty")
+    assert zoo.runs_rename("way", "path", runs_dir=runs).is_symlink()
 
 
 def test_what_runs_have_left_behind_is_listed_and_removed(runs: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ from zoo.records import run_index
 from zoo.records.header import read_header
 from zoo.records.history_file import HistoryFile
 from zoo.records.run_index import list_runs
-from zoo.records.runs import DatasetOrigin, RunRecord, read_record, save_record
+from zoo.records.runs import DatasetOrigin, FileOrigin, RunRecord, read_record, save_record
 from zoo.registry.certificates import Certificate, read_certificate, save_certificate
 from zoo.registry.index import _keep
 from zoo.registry.preprocess import Preprocess
@@ -186,10 +186,13 @@ def read_runs(folder: Path) -> list[int]:
 
 
 def begin_few_runs(folder: Path) -> None:
-    for name in ("one", "two"):
+    """Make two runs, of which the second began with the weights of the first and was forked from it."""
+    one = folder / "runs" / "one"
+    began = {"init": FileOrigin(path=str(one / "weights.safetensors"), digest="0"), "resumed": ({"of": str(one)},)}
+    for name, parts in (("one", {}), ("two", began)):
         place = folder / "runs" / name
         place.mkdir(parents=True)
-        save_record(place, describe(1))
+        save_record(place, describe(1, **parts))
         (place / "weights.safetensors").write_bytes(b"x" * 100)
 
 
@@ -200,8 +203,6 @@ def remove_run(folder: Path) -> None:
 
 
 def rename_run(folder: Path) -> None:
-    with suppress(OSError):
-        (folder / "runs" / "three").rmdir()  # an empty folder may be left, which a person is told of
     if (folder / "runs" / "one").exists():
         zoo.runs_rename("one", "three", runs_dir=folder / "runs")
 
@@ -209,7 +210,14 @@ def rename_run(folder: Path) -> None:
 def name_runs(folder: Path) -> list[tuple[str, int]]:
     """Return the runs with how many files they have: a run has all of them or is none."""
     found = [run.run for run in zoo.runs(runs_dir=folder / "runs")]
-    return sorted((run.name, sum(path.is_file() for path in run.iterdir())) for run in found)
+    assert len(found) == sum(not path.name.startswith(".") for path in (folder / "runs").iterdir()), "one is empty"
+    return sorted((run.name, len(list(run.glob("[!.]*")))) for run in found)
+
+
+def name_origins(folder: Path) -> tuple[list[tuple[str, int]], set[str]]:
+    """Return the runs, and the names by which the second one knows the first."""
+    record = read_record(folder / "runs" / "two" / "run.json")
+    return name_runs(folder), {Path(record.init.path).parent.name, *(Path(part["of"]).name for part in record.resumed)}
 
 
 PREPROCESS = Preprocess(resize=(4, 4), rounded=True)
@@ -364,7 +372,13 @@ def make_writers(server: Server) -> dict[str, Writer]:
         ),
         "unpacked data": Writer(begin=begin_unpacking, act=lambda f: lay_out(f, {"x.zip": "in"}), read=read_unpacked),
         "removed run": Writer(begin=begin_few_runs, act=remove_run, read=name_runs),
-        "renamed run": Writer(begin=begin_few_runs, act=rename_run, read=name_runs),
+        "renamed run": Writer(
+            begin=begin_few_runs,
+            act=rename_run,
+            read=name_origins,
+            # The record is written before the folder has its new name: the same rename makes the rest.
+            may_be=lambda found: found == ([("one", 2), ("two", 2)], {"three"}),
+        ),
         "plugin of a file": Writer(
             begin=nothing,
             act=lambda f: write_plugin(f, "own.py", single_file=True),

@@ -14,7 +14,8 @@ from zoo.records.run_folder import DAMAGED, LOCK_FILE, RECORD_FILE, RUNNING
 from zoo.records.run_index import list_runs
 from zoo.records.runs import read_record, read_table, save_table
 from zoo.registry.arguments import checked
-from zoo.storage.files import ON_WINDOWS, UNSAFE_NAME, describe_failure, sync_folder
+from zoo.storage.creation import rename_folder
+from zoo.storage.files import UNSAFE_NAME, describe_failure, sync_folder
 from zoo.storage.folders import runs_dir as find_runs_dir
 from zoo.storage.locks import LockHeldError, lock
 from zoo.storage.reading import read_file
@@ -112,10 +113,27 @@ def runs_rename(run: str | os.PathLike[str], name: str, *, runs_dir: str | Path 
     new = folder / name
     if name == old.name:
         return old
-    _rename(old, new)
-    for other in list_runs(folder):
-        if other.status != RUNNING:
-            _follow(other.run, old, new)
+    taken = UsageError(f"{new} is there already", fix="Give another name")
+    if os.path.lexists(new):
+        raise taken
+    followed = []
+    try:
+        # The records come first: after a kill the same call does what is left.
+        for other in list_runs(folder):
+            if other.status != RUNNING and _follow(other.run, old, new):
+                followed.append(other.run)
+        rename_folder(old, new)
+        sync_folder(folder)
+    except (OSError, StorageError) as error:
+        for other_run in followed if os.path.lexists(old) else ():
+            with suppress(StorageError):
+                _follow(other_run, new, old)
+        if isinstance(error, StorageError):
+            raise
+        if isinstance(error, FileExistsError):  # by a process that took it meanwhile
+            raise taken from error
+        fix = "Give the folder of the runs with runs_dir=..."
+        raise describe_failure(f"cannot rename {old}", error, folder, fix) from error
     return new
 
 
@@ -126,37 +144,15 @@ def _check_name(name: str) -> None:
         raise SettingError("name", "expected a plain name: letters, digits, . _ and -, a letter or digit first", name)
 
 
-def _rename(old: Path, new: Path) -> None:
-    """Rename a folder; raise UsageError where the new name is taken, also by a process that takes it meanwhile."""
-    made = False
-    try:
-        if old.is_symlink() and os.path.lexists(new):
-            raise FileExistsError
-        if not (ON_WINDOWS or old.is_symlink()):  # a rename would replace an empty folder, so this one is ours
-            new.mkdir()
-            made = True
-        old.rename(new)
-        made = False
-        sync_folder(new.parent)
-    except OSError as error:
-        if made:
-            with suppress(OSError):
-                new.rmdir()
-        if isinstance(error, FileExistsError):
-            raise UsageError(f"{new} is there already", fix="Give another name") from error
-        fix = "Give the folder of the runs with runs_dir=..."
-        raise describe_failure(f"cannot rename {old}", error, new.parent, fix) from error
-
-
-def _follow(run: Path, old: Path, new: Path) -> None:
-    """Let the record of a run that started from a renamed one name that as it is called now."""
+def _follow(run: Path, old: Path, new: Path) -> bool:
+    """Let the record of a run that started from a renamed one name that by its new name; return whether it did."""
     with suppress(OSError, ValueError, RecursionError):
         # Few records name another run, and most need not be parsed to see that.
         if json.dumps(old.name)[1:-1].encode() not in read_file(run / RECORD_FILE, MAX_RECORD):
-            return
+            return False
         table: Any = read_table(run / RECORD_FILE)
         if not isinstance(table, dict):
-            return
+            return False
         changed = False
         for part, key in ((table.get("init"), "path"), *((part, "of") for part in table.get("resumed") or ())):
             if isinstance(part, dict) and isinstance(path := part.get(key), str):
@@ -164,6 +160,8 @@ def _follow(run: Path, old: Path, new: Path) -> None:
                 changed |= part[key] != path
         if changed:
             save_table(run, table)
+        return changed
+    return False
 
 
 def _move(text: str, old: Path, new: Path) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +14,7 @@ from pathlib import Path
 from zoo.errors import StorageError, quote
 from zoo.storage.files import (
     ELSEWHERE,
+    ON_WINDOWS,
     UNSAFE_NAME,
     describe_failure,
     fill,
@@ -63,8 +67,8 @@ def write_folder(
             sync_folder(part)
             for number in itertools.count(1):
                 folder = parent / (name if number == 1 else f"{name}-{number}")
-                if not folder.exists():
-                    part.rename(folder)
+                with suppress(FileExistsError):
+                    rename_folder(part, folder)
                     break
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -72,3 +76,43 @@ def write_folder(
     except OSError as error:
         raise describe_failure(f"cannot save {what} to {parent / name}", error, parent, fix) from error
     return folder
+
+
+def rename_folder(folder: Path, target: Path) -> None:
+    """Give a folder, or a link to one, a name on the same disk that nothing has; raise OSError where it is taken.
+
+    A plain rename would take the place of an empty folder, which another process may have made to fill it. Where the
+    system cannot refuse that, an empty folder of our own is made to be replaced: a kill leaves it.
+    """
+    if _rename_exclusively(folder, target):
+        return
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    made = not (ON_WINDOWS or folder.is_symlink())
+    if made:
+        target.mkdir()
+    try:
+        folder.rename(target)
+    except OSError:
+        if made:
+            with suppress(OSError):
+                target.rmdir()
+        raise
+
+
+def _rename_exclusively(folder: Path, target: Path) -> bool:
+    """Rename in one call of the system that takes no name away; return whether there is one for this disk."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    here, exclusively = -100, 1  # AT_FDCWD and RENAME_NOREPLACE
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    if not call(here, os.fsencode(folder), here, os.fsencode(target), ctypes.c_uint(exclusively)):
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS):  # network disks and old kernels do not know the flag
+        return False
+    raise OSError(code, os.strerror(code), str(folder), None, str(target))
