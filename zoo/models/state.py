@@ -41,14 +41,12 @@ def copy_state(state: Any, former: Any = None) -> Any:
     if size < MANY or any(source.device.type != "cpu" for _, source in pairs):
         _copy(pairs)
         return copied
-    parts: list[list[Pair]] = [[] for _ in range(count_cores())]
-    dealt = 0
-    for pair in pairs:
-        for piece in _cut(*pair):
-            parts[dealt * len(parts) // size].append(piece)
-            dealt += piece[1].nbytes
-    with ThreadPoolExecutor(len(parts)) as pool:
-        list(pool.map(_copy, parts))
+    pieces = iter([piece for pair in pairs for piece in _cut(*pair)])
+    with ThreadPoolExecutor(count_cores()) as pool:
+        helpers = [pool.submit(_copy, pieces) for _ in range(count_cores() - 1)]
+        _copy(pieces)  # where another core is busy, this thread does not wait for it
+        for helper in helpers:
+            helper.result()
     return copied
 
 
@@ -74,8 +72,8 @@ def _copy_form(state: Any, former: Any, pairs: list[Pair]) -> Any:
     if isinstance(state, Mapping):
         known_by_name = former if isinstance(former, Mapping) else {}
         return {name: _copy_form(value, known_by_name.get(name), pairs) for name, value in state.items()}
-    if isinstance(state, tuple) and {*map(type, state)} <= PLAIN:
-        return state  # the state of a generator has hundreds of numbers
+    if isinstance(state, list | tuple) and {*map(type, state)} <= PLAIN:
+        return state if isinstance(state, tuple) else [*state]  # the state of a generator has hundreds of numbers
     if isinstance(state, list | tuple):
         parts = former if isinstance(former, list | tuple) and len(former) == len(state) else [None] * len(state)
         return type(state)(_copy_form(value, part, pairs) for value, part in zip(state, parts, strict=True))
