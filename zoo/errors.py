@@ -118,6 +118,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(text in describe(error) for text in said)
 
 
+def is_out_of_files(error: BaseException) -> bool:
+    """Tell whether this process, or the system, may open no more files."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+
+
 class ZooError(Exception):
     """The root: catch this to catch every failure that zoo foresees.
 

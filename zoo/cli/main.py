@@ -36,6 +36,7 @@ from zoo.errors import (
     UsageError,
     ZooError,
     describe,
+    is_out_of_files,
     is_out_of_memory,
     quote,
 )
@@ -259,6 +260,9 @@ def _report_bug(error: BaseException, arguments: Sequence[str]) -> int:
         return _report(gone, arguments)
     if is_out_of_memory(error):
         return _report(OutOfMemoryError("not enough memory", describe(error), "Ask for less, or free some"), arguments)
+    if is_out_of_files(error):
+        fix = "Allow more with ulimit -n, or use fewer workers"
+        return _report(StorageError("too many files are open", describe(error), fix), arguments)
     import time
     import traceback
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Generator, Iterable, Iterator
@@ -16,7 +17,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, _utils
 
-from zoo.errors import WorkerError, describe, quote
+from zoo.errors import StorageError, WorkerError, describe, is_out_of_files, quote
 
 SIGNAL_WAIT = 1
 """Seconds to wait for the system to tell that a worker process ended."""
@@ -44,9 +45,9 @@ def read_from(loader: DataLoader[Any], samples: int = 1) -> Generator[Any, None,
         loader.timeout = SLICE
     try:
         batches = iter(loader)
-    except RuntimeError as error:
-        # A worker died while the iterator was being made. The frames of the traceback hold what there is of it; when
-        # they are cleared it goes, and ends the other workers.
+    except (RuntimeError, OSError) as error:
+        # A worker died while the iterator was being made, or could not be started. The frames of the traceback hold
+        # what there is of it; when they are cleared it goes, and ends the other workers.
         with _hurry():
             traceback.clear_frames(error.__traceback__)
         raise
@@ -54,6 +55,8 @@ def read_from(loader: DataLoader[Any], samples: int = 1) -> Generator[Any, None,
     try:
         yield from _await(batches, max(PATIENCE, samples))
     except (OSError, EOFError) as error:
+        if is_out_of_files(error):
+            raise
         # A worker that dies while it hands over a batch breaks the connection first. torch reports its death from a
         # signal handler a moment later: waiting here lets that error be raised here and not in a later line.
         time.sleep(SIGNAL_WAIT)
@@ -89,8 +92,8 @@ def _await(batches: Iterator[Any], seconds: float) -> Iterator[Any]:
 def settle(worker: int) -> None:
     """Let a worker ignore what a terminal sends to all of its processes: the main one ends its workers itself.
 
-    One whose main process is gone already ends: torch would take the process that adopted it for the main one, and wait
-    for it for ever.
+    It ends as soon as its main process is gone, killed say, whatever a sample takes. torch looks for that between two
+    batches, and where it was gone before takes the process that adopted the worker for it, and waits for ever.
     """
     main = parent_process()
     if get_start_method() == "forkserver":  # the parent of such a worker is the server
@@ -99,9 +102,16 @@ def settle(worker: int) -> None:
         gone = main is not None and main.pid != os.getppid()
     if gone:
         os._exit(1)
+    if main is not None:
+        threading.Thread(target=_end_with, args=[main], daemon=True).start()
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def _end_with(main: Any) -> None:
+    main.join()
+    os._exit(1)
 
 
 def _end(batches: Any, workers: Iterable[BaseProcess]) -> None:
@@ -135,12 +145,17 @@ def _hurry() -> Iterator[None]:
 
 @contextmanager
 def name_dead_worker(dataset: str) -> Iterator[None]:
-    """Raise WorkerError where torch tells that a worker process died, or hangs.
+    """Raise WorkerError where torch tells that a worker process died, or hangs; StorageError of too many open files.
 
     It tells so from a signal handler: the error may come out of any line of the main thread, not of the loader only.
     """
     try:
         yield
+    except OSError as error:
+        if not is_out_of_files(error):
+            raise
+        fix = "Use fewer workers=..., or allow more files with ulimit -n"
+        raise StorageError(f"dataset {quote(dataset)}: too many files are open", describe(error), fix) from error
     except RuntimeError as error:
         if str(error).startswith(TIMED_OUT):
             what, why = f"dataset {quote(dataset)}: its data workers hang", str(error).removeprefix(f"{TIMED_OUT}: ")

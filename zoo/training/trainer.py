@@ -22,6 +22,7 @@ from zoo.training import course
 from zoo.training.average import Average
 from zoo.training.choice import Choice
 from zoo.training.collapse import ClassPairs, CollapseWatch
+from zoo.training.finite import check_finite, list_infinite
 from zoo.training.losses import Losses
 from zoo.training.metrics import compute_metrics, reset_metrics, update_metrics
 from zoo.training.optimizers import build_optimizer
@@ -89,7 +90,7 @@ class Trainer:
             parts = (self.model, self.loss_function, self.optimizer, schedule, self.config, self.average)
             self.step = build_step(*parts, capture=self.capture)
             self.watch = CollapseWatch(self.config, batches)
-            self.batches = batches
+            self.batches, self.infinite = batches, list_infinite(self.evaluated)
         elif self.batches != batches:
             raise UsageError(f"an epoch has {batches} batches", f"the training was begun with {self.batches}")
         return self.step
@@ -114,7 +115,7 @@ class Trainer:
         its last epoch. Without one `outcomes` collects the predictions of the last evaluation.
 
         Raises:
-            DivergedError: a loss is not finite, or the model is stuck at chance and the settings say to stop then.
+            DivergedError: a loss or a tensor of the model is not finite, or it is stuck at chance and is to stop then.
         """
         self.choice = choice = choice or self.choice
         if choice is not None:
@@ -132,6 +133,7 @@ class Trainer:
                 later = len(train) * (self.config.epochs - epoch - 1)
                 loss = train_one_epoch(self.model, step, train, losses, epoch, self.show, self.after, later)
             trained = time.perf_counter()
+            check_finite(self.evaluated, self.infinite, epoch + 1)
             self.generators = read_generators()
             watched = self.watch.collector(epoch + 1)
             outcomes = self.outcomes if choice is None and epoch + 1 == self.config.epochs else watched
