@@ -14,6 +14,7 @@ from zoo.errors import (
     AmbiguousNameError,
     DataError,
     DeviceError,
+    DeviceFaultError,
     DivergedError,
     DownloadError,
     DryRunError,
@@ -101,6 +102,18 @@ EXAMPLES = [
     (DivergedError("the loss became nan", fix="Use a lower lr=..."), 8, "the loss became nan. Use a lower lr=..."),
     (OutOfMemoryError("not enough"), 9, "not enough"),
     (WorkerError("a worker died"), 10, "a worker died"),
+    (
+        DeviceFaultError(torch.AcceleratorError("CUDA error: the launch timed out"), "cuda:1"),
+        10,
+        "device 'cuda:1' failed: AcceleratorError: CUDA error: the launch timed out. Go on from the last checkpoint, "
+        "or use device='cpu'",
+    ),
+    (
+        DeviceFaultError(NotImplementedError("Could not run 'aten::foo' with arguments from the 'XPU' backend.")),
+        10,
+        "the device has no operation aten::foo: NotImplementedError: Could not run 'aten::foo' with arguments from the "
+        "'XPU' backend. Use device='cpu'",
+    ),
     (UnexpectedScoreError("off: accuracy"), 11, "off: accuracy"),
     (ZooError("a bug"), 1, "a bug"),
 ]

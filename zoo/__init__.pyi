@@ -24,6 +24,7 @@ from zoo.data.splits import DataSplits as DataSplits
 from zoo.errors import AmbiguousNameError as AmbiguousNameError
 from zoo.errors import DataError as DataError
 from zoo.errors import DeviceError as DeviceError
+from zoo.errors import DeviceFaultError as DeviceFaultError
 from zoo.errors import DivergedError as DivergedError
 from zoo.errors import DownloadError as DownloadError
 from zoo.errors import IncompatibleError as IncompatibleError

@@ -6,6 +6,7 @@ The exit code of a class is the exit code of the command line (see docs/guide/cl
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -121,6 +122,19 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_out_of_files(error: BaseException) -> bool:
     """Tell whether this process, or the system, may open no more files."""
     return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+
+
+LACKS = re.compile(
+    "operator '([^']+)' is not currently implemented for the ([A-Z]+) device|Could not run '([^']+)' with"
+)
+"""How torch begins to say that a device does not have an operation."""
+
+
+def is_device_fault(error: BaseException) -> bool:
+    """Tell whether an accelerator failed under the work, or has no such operation: no fault of who asked for it."""
+    if any(kind.__name__ == "AcceleratorError" for kind in type(error).__mro__):
+        return not is_out_of_memory(error)
+    return isinstance(error, NotImplementedError) and LACKS.search(str(error)) is not None
 
 
 class ZooError(Exception):
@@ -283,6 +297,21 @@ class WorkerError(ZooError):
     """A data worker process died (exit 10)."""
 
     exit_code = 10
+
+
+class DeviceFaultError(ZooError):
+    """An accelerator failed in the middle of the work, or has no such operation (exit 10)."""
+
+    exit_code = 10
+
+    def __init__(self, error: BaseException, device: str = "") -> None:
+        lacks = LACKS.search(describe(error))
+        name = f"device {quote(device)}" if device else "the device"
+        what = f"{name} has no operation {lacks[1] or lacks[3]}" if lacks else f"{name} failed"
+        fix = "Use device='cpu'" if lacks else "Go on from the last checkpoint, or use device='cpu'"
+        if lacks and "MPS" in (lacks[2] or device.upper()):
+            fix += ", or set PYTORCH_ENABLE_MPS_FALLBACK=1: torch then computes what is missing on the CPU and says so"
+        super().__init__(what, describe(error), fix)
 
 
 class UnexpectedScoreError(ZooError):

@@ -281,6 +281,31 @@ def test_too_little_memory_names_the_batch_size(tmp_path):
         run_small(tmp_path, model="greedy", registry=registry)
 
 
+LOST = torch.AcceleratorError("CUDA error: the device is gone")
+LACKING = NotImplementedError("The operator 'aten::foo' is not currently implemented for the MPS device. Try ...")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (LOST, "device 'cpu' failed: AcceleratorError: CUDA error: the device is gone. Go on from the last checkpoint"),
+        (LACKING, "device 'cpu' has no operation aten::foo: .* or set PYTORCH_ENABLE_MPS_FALLBACK=1"),
+    ],
+)
+@pytest.mark.parametrize("trained", [True, False], ids=["in training", "in evaluation"])
+def test_a_device_that_fails_is_named_and_no_plugin(tmp_path, error, said, trained):
+    class Unlucky(Greedy):
+        def forward(self, inputs):
+            if self.training is trained and len(inputs) > 4:
+                raise error
+            return self.layers(inputs)
+
+    registry = zoo.Registry.discover()
+    registry.add(zoo.ModelSpec(name="unlucky", factory=Unlucky))
+    with pytest.raises(zoo.DeviceFaultError, match=said):
+        run_small(tmp_path, model="unlucky", registry=registry)
+
+
 class BatchNormModel(nn.Module):
     def __init__(self, *, input_shape, num_classes, dropout: float = 0.1):
         super().__init__()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import PluginError, UsageError, ZooError, describe, is_out_of_memory, quote, suggest
+from zoo.errors import PluginError, UsageError, ZooError, describe, is_device_fault, is_out_of_memory, quote, suggest
 from zoo.registry.distributions import EntryPoint, find_entry_points, normalize_name
 from zoo.registry.fields import DOTTED, check_name
 from zoo.registry.flaws import Flaw
@@ -110,14 +110,14 @@ class Plugin:
 def blame(plugin: str, version: str, what: str) -> Iterator[None]:
     """Tell any error of the body, which uses what a plugin has, as one of that plugin; even SystemExit.
 
-    Errors in zoo's own words, Ctrl-C and lack of memory go through.
+    Errors in zoo's own words, Ctrl-C, lack of memory and faults of a device go through.
     """
     try:
         yield
     except (ZooError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or is_device_fault(error):
             raise
         raise PluginError(plugin, version, what, describe(error)) from error
 

@@ -7,7 +7,15 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from zoo.data.workers import name_dead_worker
-from zoo.errors import OutOfMemoryError, ZooError, describe, is_out_of_memory, quote
+from zoo.errors import (
+    DeviceFaultError,
+    OutOfMemoryError,
+    ZooError,
+    describe,
+    is_device_fault,
+    is_out_of_memory,
+    quote,
+)
 from zoo.records.history import Epoch
 from zoo.registry.entries import Entry
 from zoo.registry.global_state import put_back, read_state, warn_of_changes
@@ -82,13 +90,15 @@ def watching(show: Progress, plan: Plan) -> Progress:
 
 
 @contextmanager
-def name_memory(plan: Plan) -> Iterator[None]:
-    """Name the device and the batch size where memory runs out in the body."""
+def name_device(plan: Plan) -> Iterator[None]:
+    """Name the device where it fails in the body, and where its memory runs out the batch size too."""
     try:
         yield
     except ZooError:
         raise
     except Exception as error:
+        if is_device_fault(error):
+            raise DeviceFaultError(error, str(plan.device)) from error
         if not is_out_of_memory(error):
             raise
         size = plan.config.batch_size

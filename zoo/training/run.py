@@ -21,7 +21,7 @@ from zoo.registry.places import open_places
 from zoo.storage.files import check_writable
 from zoo.storage.folders import zoo_home
 from zoo.training.begun import Begun
-from zoo.training.blame import OnEpoch, blame_plugin, name_memory, note_errors, watching
+from zoo.training.blame import OnEpoch, blame_plugin, name_device, note_errors, watching
 from zoo.training.callbacks import Callbacks, check_callbacks
 from zoo.training.compiled import use_compiler
 from zoo.training.inputs import warn_of_overlaps
@@ -149,7 +149,7 @@ def carry_out(
         use_seed(settled.seed),
         use_threads(settled.threads),
         use_compiler(zoo_home() / "cache" / "compiled" if settled.compile else None),
-        name_memory(request.plan),
+        name_device(request.plan),
         blame_plugin(request.plan.model, request.plan.dataset.name, callers),
         on_request(lambda: None),
     ):
@@ -199,7 +199,7 @@ def train(
         pauses.go_on(begun)
     heard = Callbacks(callbacks)
     trainer.on_epoch = recording.follow(trainer, heard.finish_epoch, on_epoch, pauses.finish_epoch)
-    with stop_once(), heard.hearing(recording), recording.keeping(trainer), name_memory(plan):
+    with stop_once(), heard.hearing(recording), recording.keeping(trainer), name_device(plan):
         recording.open(None if begun is None else begun.folder)
         heard.start(plan, recording)
         with blame_plugin(plan.model, plan.dataset.name, callers):
