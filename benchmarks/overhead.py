@@ -32,7 +32,7 @@ from zoo.training.trainer import Trainer, train_one_epoch
 from zoo_plugins.datasets.fashionmnist import fashionmnist
 from zoo_plugins.models.baseline import Baseline
 
-CAPTURED_LIMIT, EAGER_LIMIT, COMPILED_LIMIT = 0.62, 0.85, 0.6
+CAPTURED_LIMIT, EAGER_LIMIT, COMPILED_LIMIT = 0.62, 0.85, 0.4
 COURSE_LIMIT = 1 / 6
 CPU = torch.device("cpu")
 BATCH, SEED, LR = 32, 42, 0.1

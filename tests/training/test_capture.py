@@ -302,6 +302,18 @@ def test_losses_of_all_kinds_are_captured():
     assert compare(LAYERS["linear"], loss_function=lambda x, y: functional.cross_entropy(x * random.random(), y)) == 0
 
 
+def counted(logits, targets):
+    """A loss of which a batch counts a number that follows from its targets."""
+    return functional.cross_entropy(logits, targets)
+
+
+counted.weigh = lambda targets: 1 + int(targets.sum()) % 2
+
+
+def test_a_batch_that_counts_otherwise_than_the_recorded_one_is_not_replayed():
+    assert 0 < compare(LAYERS["linear"], loss_function=counted, accumulate=2) < 27
+
+
 class Steady(nn.Module):
     """A model with what is allowed: buffers that are written into, blocks without gradients, helpers, constants."""
 

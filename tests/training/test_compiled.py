@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,9 @@ def make_batches(samples: int, size: int, seed: int | None = 42) -> TensorBatche
 class Training:
     """A training of 93 samples in batches of 10; `ordinary` are the sizes of the batches that were not compiled."""
 
-    def __init__(self, model: nn.Module | None = None, state: Any = None, **settings: Any) -> None:
+    def __init__(self, model: nn.Module | None = None, state: Any = None, then: Any = None, **settings: Any) -> None:
         config = TrainConfig(**{"batch_size": 10, "epochs": 3, "optimizer": "adam", "capture": False, **settings})
-        self.model, self.ordinary = model or build(), list[int]()
+        self.model, self.ordinary, self.then = model or build(), list[int](), then
         later = ["0.weight"] if config.unfreeze_at else []
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in later)
@@ -76,7 +77,8 @@ class Training:
         step = self.trainer.prepare(10)
         if config.compile:
             assert isinstance(step.capture, Compiled)
-            step.capture.run = self.note(step.capture.run)
+            self.capture = step.capture
+            self.capture.run = self.note(self.capture.run)
         torch.manual_seed(5)
         if state is not None:
             self.trainer.load_state(state)
@@ -84,33 +86,71 @@ class Training:
 
     def keep(self, epoch: Any) -> None:
         self.states.append(self.trainer.state())
+        if self.then is not None:
+            self.then(epoch["epoch"])
 
     def note(self, run: Any) -> Any:
-        def noting(inputs: torch.Tensor, *rest: Any) -> Any:
-            self.ordinary.append(len(inputs))
-            return run(inputs, *rest)
+        def noting(model: nn.Module, inputs: torch.Tensor, *rest: Any) -> Any:
+            if model is self.model:  # and not a copy that is recorded
+                self.ordinary.append(len(inputs))
+            return run(model, inputs, *rest)
 
         return noting
 
 
+class Listed(nn.Sequential):
+    """A model that no recording takes, as a list may change."""
+
+    sizes = [1, 2]  # noqa: RUF012
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs) / len(self.sizes)
+
+
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "listed"),
     [
-        {},
-        {"precision": "bf16", "label_smoothing": 0.1},
-        {"accumulate": 3, "clip": 0.5, "ema": 0.9, "optimizer": "sgd", "momentum": 0.9, "lr": 0.05},
-        {"unfreeze_at": 2},
+        ({}, False),
+        ({"precision": "bf16", "label_smoothing": 0.1}, False),
+        (
+            {
+                "accumulate": 3,
+                "clip": 0.5,
+                "ema": 0.9,
+                "optimizer": "sgd",
+                "momentum": 0.9,
+                "lr": 0.05,
+                "unfreeze_at": 2,
+            },
+            False,
+        ),
+        ({"unfreeze_at": 2}, True),
     ],
-    ids=["plain", "bf16", "careful", "unfrozen"],
+    ids=["plain", "bf16", "careful", "torch.compile"],
 )
-def test_compiled_steps_are_near_ordinary_ones(settings: dict[str, Any]) -> None:
-    ordinary, compiled = Training(**settings), Training(**settings, compile=True)
+def test_compiled_steps_are_near_ordinary_ones(settings: dict[str, Any], listed: bool) -> None:
+    models = [Listed(*build()) if listed else build() for _ in range(2)]
+    ordinary, compiled = Training(models[0], **settings), Training(models[1], **settings, compile=True)
     assert compiled.ordinary == [3, 3, 3], "the last batch of each epoch, and no other"
+    assert (compiled.capture.whole is not None) is listed, "what can be recorded needs no torch.compile"
     near = 1e-2 if "precision" in settings else TOLERANCE
     for name, value in ordinary.model.state_dict().items():
         torch.testing.assert_close(compiled.model.state_dict()[name], value, rtol=0, atol=near, msg=name)
     losses = [[epoch["train"]["loss"] for epoch in each.history] for each in (compiled, ordinary)]
     assert losses[0] == pytest.approx(losses[1], abs=near)
+
+
+def test_a_model_that_changes_between_epochs_is_compiled_as_it_is_then() -> None:
+    """What a library was made of is recorded anew in each epoch."""
+
+    def train(**settings: Any) -> list[torch.Tensor]:
+        model = build()
+        model[3].p = 0.0
+        training = Training(model, **settings, then=lambda epoch: model[3].__setattr__("p", 0.3 * (epoch > 1)))
+        return [*training.model.state_dict().values()]
+
+    for one, other in zip(train(compile=True), train(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCE)
 
 
 def test_they_are_the_same_each_time_and_after_a_pause() -> None:
@@ -131,7 +171,11 @@ def test_it_is_recorded_and_a_missing_compiler_is_named(tmp_path: Path, warm_pyt
     assert main(["run", "--model", "baseline", *small, "--compile", "--runs-dir", str(tmp_path)]) == 0
     (run,) = tmp_path.iterdir()
     assert json.loads((run / "run.json").read_text())["train_config"]["compile"] is True
-    assert main(["reproduce", str(run), "--runs-dir", str(tmp_path)]) == 0
+    # Another command needs no more of the compiler than what it has made.
+    again = ["reproduce", str(run), "--runs-dir", str(tmp_path)]
+    program = f"import sys; from zoo.cli.main import main; print(main({again}), 'torch._inductor' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["0 False"], done.stderr
     assert all(json.loads(each.read_text())["train_config"]["compile"] for each in tmp_path.glob("*/run.json"))
     empty = tmp_path / "none"
     command = [warm_python, "-m", "zoo", "run", *small, "--compile", "--runs-dir", str(empty)]

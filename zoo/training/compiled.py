@@ -2,11 +2,16 @@
 
 The compiler fuses operations and adds in another order, so the bits are not those of an ordinary step. They are the
 same each time on one machine, and random numbers are those that an ordinary step draws.
+
+A step that can be recorded, as a captured one is, becomes a library of its own; any other is given to `torch.compile`.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,11 +23,18 @@ from torch import Tensor, nn
 
 from zoo.errors import SettingError, describe
 from zoo.registry.settings import TrainConfig
+from zoo.training.graph import UnfitError
+from zoo.training.library import Library, open_library
+from zoo.training.trace import DETAIL, describe_batch, trace_step
+
+log = logging.getLogger("zoo")
 
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 """The variable that says where the compiler keeps what it made."""
 RECURSION = 2000
 """How deep calls may go: the compiler sets this limit itself where it is lower, and leaves it so."""
+PROGRAMS = {"darwin": "clang++", "win32": "cl"}
+"""The C++ compiler that torch uses where the variable CXX names none, and elsewhere g++."""
 
 
 def check_compiler(config: TrainConfig, device: torch.device) -> None:
@@ -33,33 +45,26 @@ def check_compiler(config: TrainConfig, device: torch.device) -> None:
         raise SettingError("compile", "the scale of fp16 changes from step to step", fix="Use precision='bf16'")
     if device.type != "cpu":
         return
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except (InvalidCxxCompiler, OSError) as error:
+    words = shlex.split(os.environ.get("CXX", PROGRAMS.get(sys.platform, "g++")))
+    if not words or shutil.which(words[0]) is None:
         fix = "Install g++ or clang++, or name one in the variable CXX, or leave it out"
-        raise SettingError("compile", "needs a C++ compiler, and there is none", fix=fix) from error
+        raise SettingError("compile", "needs a C++ compiler, and there is none", fix=fix)
 
 
 @contextmanager
 def use_compiler(folder: Path | None) -> Iterator[None]:
-    """Run the body with torch's compiler as a compiled step needs it, then restore what the caller had.
+    """Run the body with what torch's compiler needs for a compiled step, then restore what the caller had.
 
     What it makes is kept in a folder, unless a variable names a place; None does nothing.
     """
     if folder is None:
         yield
         return
-    import torch._dynamo
-
     given, limit = os.environ.get(FOLDER), sys.getrecursionlimit()
     os.environ[FOLDER] = given or str(folder)
     sys.setrecursionlimit(max(limit, RECURSION))
     try:
-        with torch._dynamo.config.patch(trace_autograd_ops=True):  # else the backward pass is left to autograd
-            yield
+        yield
     finally:
         sys.setrecursionlimit(limit)
         if given is None:
@@ -69,30 +74,34 @@ def use_compiler(folder: Path | None) -> Iterator[None]:
 class Compiled:
     """Differentiates full batches by machine code, and others, as the last one of an epoch, in the ordinary way.
 
-    `run` adds the gradients of a batch to those of the parameters and gives its mean loss. `measure` gives the mean
-    loss of a batch, and what is differentiated. The first full batch waits for the compiler, within `use_compiler`.
+    `run` adds the gradients of a batch to those of a model's parameters and gives its mean loss. `measure` gives the
+    mean loss of a batch, and what is differentiated. `declared` is what the spec of the model says: True vouches for it
+    where the step is recorded, False forbids that, None leaves it to the code. The first full batch waits for the
+    compiler, within `use_compiler`.
     """
 
     def __init__(
         self,
-        parameters: Sequence[nn.Parameter],
-        measure: Callable[..., tuple[Tensor, Tensor]],
+        model: nn.Module,
+        loss_function: Any,
         run: Callable[..., Tensor],
+        measure: Callable[..., tuple[Tensor, Tensor]],
         batch_size: int,
+        declared: bool | None,
     ) -> None:
-        from torch._dynamo.exc import TorchDynamoException
-
-        self.errors = TorchDynamoException
-        self.parameters, self.measure, self.run, self.batch_size = parameters, measure, run, batch_size
-        self.trained: list[nn.Parameter] = []
-        self.code: Callable[..., tuple[Tensor, Sequence[Tensor | None]]] | None = None
+        self.model, self.loss_function, self.run, self.measure = model, loss_function, run, measure
+        self.batch_size, self.declared = batch_size, declared
+        self.trained: Sequence[Tensor] = []
+        """The parameters whose gradients the code gives, in its order."""
+        self.code: Library | None = None
+        self.form: Any = None
+        """That of batches which the code is for."""
+        self.whole: Library | None = None
+        """What `torch.compile` makes, once there was no library."""
 
     def start(self, epoch: int, left: int, steps: int) -> None:
-        """Begin an epoch, in which other parameters may want a gradient than before."""
-        trained = [parameter for parameter in self.parameters if parameter.requires_grad]
-        if self.code is None or list(map(id, trained)) != list(map(id, self.trained)):
-            self.trained = trained
-            self.code = self._compile(trained)
+        """Begin an epoch, in which other parameters may want a gradient, and the model may do another thing."""
+        self.code = None
 
     def __call__(self, inputs: Tensor, targets: Tensor, weight: Any = 1) -> Tensor:
         """Add the gradients of a batch to those of the parameters; return its mean loss.
@@ -100,13 +109,12 @@ class Compiled:
         Raises:
             SettingError: the step cannot be compiled.
         """
-        if len(inputs) != self.batch_size or self.code is None:
-            return self.run(inputs, targets, weight)
-        try:
-            loss, gradients = self.code(inputs, targets, weight)
-        except self.errors as error:
-            why = f"the step of this model cannot be compiled: {describe(error)}"
-            raise SettingError("compile", why, fix="Leave it out") from error
+        full = len(inputs) == self.batch_size
+        if full and self.code is None:
+            self.form, self.code = describe_batch(inputs, targets, weight), self._find_code(inputs, targets, weight)
+        if not full or self.code is None or describe_batch(inputs, targets, weight) != self.form:
+            return self.run(self.model, inputs, targets, weight)
+        loss, *gradients = self.code(inputs, targets, weight)
         for parameter, gradient in zip(self.trained, gradients, strict=True):
             if parameter.grad is None:
                 parameter.grad = gradient
@@ -114,13 +122,43 @@ class Compiled:
                 parameter.grad += gradient
         return loss
 
-    def _compile(self, trained: Sequence[nn.Parameter]) -> Any:
+    def _find_code(self, *batch: Any) -> Library:
+        """Return the machine code of a step: it is recorded anew, and code made where there is none of these calls."""
+        if self.whole is None:
+            try:
+                if self.declared is False or batch[0].device.type != "cpu":
+                    raise UnfitError("its author forbids it, or it does not run on a CPU")
+                trace = trace_step(self.model, self.loss_function, self.run, batch, declared=self.declared)
+                code = open_library(trace, batch, Path(os.environ[FOLDER]))
+                self.trained = [trace.tensors[name] for name in trace.graph.ends.values()]
+                return code
+            except Exception as reason:  # noqa: BLE001 torch.compile does it, or tells why it cannot be done
+                log.log(DETAIL, "the compiled step is left to torch.compile: %s", describe(reason))
+        trained = [each for each in self.model.parameters() if each.requires_grad]
+        if self.whole is None or list(map(id, trained)) != list(map(id, self.trained)):
+            self.trained, self.whole = trained, self._compile(trained)
+        return self.whole
+
+    def _compile(self, trained: Sequence[Tensor]) -> Library:
         """Return what compiles itself when it is first called, and again where the model has changed."""
+        import torch._dynamo
+        from torch._dynamo.exc import TorchDynamoException
+
         measure = self.measure
 
-        def differentiate(inputs: Tensor, targets: Tensor, weight: Any) -> tuple[Tensor, Sequence[Tensor | None]]:
+        def differentiate(inputs: Tensor, targets: Tensor, weight: Any) -> Sequence[Tensor | None]:
             loss, weighted = measure(inputs, targets, weight)
-            return loss.detach(), torch.autograd.grad(weighted, trained, allow_unused=True)
+            return loss.detach(), *torch.autograd.grad(weighted, trained, allow_unused=True)
 
         # Random numbers are drawn as an ordinary step draws them.
-        return torch.compile(differentiate, fullgraph=True, dynamic=False, options={"fallback_random": True})
+        compiled = torch.compile(differentiate, fullgraph=True, dynamic=False, options={"fallback_random": True})
+
+        def run(*batch: Any) -> Any:
+            try:
+                with torch._dynamo.config.patch(trace_autograd_ops=True):  # or the backward pass is left to autograd
+                    return compiled(*batch)
+            except TorchDynamoException as error:
+                why = f"the step of this model cannot be compiled: {describe(error)}"
+                raise SettingError("compile", why, fix="Leave it out") from error
+
+        return run

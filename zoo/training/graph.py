@@ -48,9 +48,10 @@ class Graph(_Mode):
         self.lines: list[tuple[str, list[str], list[str]]] = []
         """The text of each call, the names of the tensors that it uses, and of those that it makes."""
         self.values: dict[str, Any] = {}
-        self.ends: dict[str, str] = {}
-        """A statement for each name that is of use after its last call, and runs then."""
-        self.result = ""
+        self.operators: list[str] = []
+        """The full name of the operator of each call."""
+        self.result, self.ends = "", dict[str, str]()
+        """The name of what the computation gives, and those of what else comes of it, each with what it is for."""
         self.known: dict[int, tuple[weakref.ref[Tensor], str]] = {}
         self.memory: dict[str, str] = {}
         """By the name of a tensor, that of the first one in the same memory."""
@@ -77,6 +78,7 @@ class Graph(_Mode):
             left = f"{', '.join(gives)}{',' * several} = " if new else ""
             line = f"{left}{self._keep(operation, 'o')}({text})"
             self.lines.append((line, [self.name(each) for each in tensors], new))
+            self.operators.append(str(func))
         return results
 
     def name(self, tensor: Tensor) -> str:
@@ -86,24 +88,33 @@ class Graph(_Mode):
 
     def is_like(self, other: Graph) -> bool:
         """Whether both are the same calls with the same values."""
-        one, two = ([each.lines, each.ends, each.result, _read(each.values, digest)] for each in (self, other))
+        one, two = ([each.describe(), _read(each.values, digest)] for each in (self, other))
         return one == two
 
-    def bind(self, tensors: Mapping[str, Any], given: Sequence[str]) -> Any:
-        """Return a function of the `given` names that makes the calls again and returns what `result` names.
+    def describe(self) -> str:
+        """Return a text that graphs share which make the same calls, whatever the values in their tensors are."""
+        plain = {name: value for name, value in self.values.items() if name[0] != "o"}
+        known = _read(plain, lambda tensor: repr(_describe_form(tensor)))
+        return repr([self.lines, self.operators, self.ends, self.result, list(plain), known])
 
-        A name stands for nothing after its last use, so that memory is free as soon as it is in an ordinary step.
+    def bind(
+        self, tensors: Mapping[str, Any], given: Sequence[str], ends: Mapping[str, str], results: Sequence[str]
+    ) -> Any:
+        """Return a function of the `given` names that makes the calls again and returns the `results`.
+
+        `ends` has a statement for names that are of use after their last call, which runs then. Afterwards a name
+        stands for nothing, so that memory is free as soon as it is in an ordinary step.
         """
         space, body = {**self.values, **tensors}, list[str]()
-        used = {*self.ends, self.result, *(name for _, uses, _ in self.lines for name in uses)}
+        used = {*ends, *results, *(name for _, uses, _ in self.lines for name in uses)}
         idle = {name for name, memory in self.memory.items() if name != memory} - used
         lines = [line for line in self.lines if not line[2] or not idle.issuperset(line[2])]
         last = {name: index for index, (_, uses, gives) in enumerate(lines) for name in (*uses, *gives)}
         for index, (text, uses, gives) in enumerate(lines):
             over = sorted({name for name in (*uses, *gives) if name[0] == "v" and last[name] == index})
-            body += [text, *(self.ends[name] for name in over if name in self.ends)]
-            body += [f"{name} = None" for name in over if name != self.result]
-        source = "\n    ".join([f"def replay({', '.join(given)}):", *body, f"return {self.result}"])
+            body += [text, *(ends[name] for name in over if name in ends)]
+            body += [f"{name} = None" for name in over if name not in results]
+        source = "\n    ".join([f"def replay({', '.join(given)}):", *body, f"return {', '.join(results)}"])
         exec(source, space)
         return space["replay"]
 

@@ -205,18 +205,20 @@ def build_step(
         step: TrainStep = CarefulStep(forward, loss_function, optimizer, schedule, config, average, weigh)
     else:
         step = TrainStep(forward, loss_function, optimizer, schedule)
-    if config.compile:
-
-        def measure(inputs: Tensor, targets: Tensor, weight: Any) -> tuple[Tensor, Tensor]:
-            loss = loss_function(forward(inputs), targets)
-            return loss, loss * weight if config.accumulate > 1 else loss
-
-        step.capture = Compiled(step.parameters, measure, partial(step.differentiate, forward), config.batch_size)
     # The scale of fp16 changes from step to step.
-    elif config.capture and capture is not False and config.precision != "fp16":
+    if config.precision == "fp16" or not (config.compile or (config.capture and capture is not False)):
+        return step
+    accumulates = config.accumulate > 1
 
-        def run(model: nn.Module, inputs: Tensor, targets: Tensor, weight: Any) -> Tensor:
-            return step.differentiate(lowered(model), inputs, targets, weight)
+    def run(model: nn.Module, inputs: Tensor, targets: Tensor, weight: Any) -> Tensor:
+        return step.differentiate(lowered(model), inputs, targets, weight)
 
-        step.capture = Capture(model, loss_function, run, config.accumulate > 1, capture)
+    def measure(inputs: Tensor, targets: Tensor, weight: Any) -> tuple[Tensor, Tensor]:
+        loss = loss_function(forward(inputs), targets)
+        return loss, loss * weight if accumulates else loss
+
+    if config.compile:
+        step.capture = Compiled(model, loss_function, run, measure, config.batch_size, capture)
+    else:
+        step.capture = Capture(model, loss_function, run, accumulates, capture)
     return step

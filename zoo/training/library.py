@@ -1,0 +1,122 @@
+"""Library: the calls of a recorded step as machine code, a shared library made ahead by torch's compiler.
+
+It is called once a step, without autograd and without guards. It is kept in a folder under a name that follows from all
+that it was made of, so that the next training of the same kind needs neither the compiler nor its import, which takes
+seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.training.graph import UnfitError
+from zoo.training.trace import GIVEN, Trace, describe_batch
+
+Library = Callable[..., Sequence[Tensor]]
+"""Gives the loss of a batch `(inputs, targets, weight)`, and the gradients in the order of a graph's `ends`."""
+OPTIONS = {
+    "fallback_random": True,  # random numbers are drawn as an ordinary step draws them
+    "aot_inductor.enable_line_tables": False,  # for debuggers, three quarters of the file
+    "aot_inductor.precompile_headers": False,  # longer to make than to do without, for a step or two
+}
+
+
+def open_library(trace: Trace, batch: tuple[Any, ...], folder: Path) -> Library:
+    """Return the machine code of a recorded step, made and kept in a folder where it is not there yet.
+
+    Raises:
+        UnfitError: it has no place in a library.
+        Exception: whatever the compiler raises.
+    """
+    graph = trace.graph
+    known = {**trace.tensors, **graph.values, **dict(zip(GIVEN, batch, strict=True))}
+    used = {name for _, uses, _ in graph.lines for name in uses}
+    names = [name for name in known if name in used]
+    path = folder / "steps" / f"{_find_key(trace, batch)}.so"
+    if not path.exists():
+        replay = graph.bind({}, names, {}, [graph.result, *graph.ends])
+        _write(path, _compile(replay, [known[name] for name in names]))
+    if not path.stat().st_size:
+        raise UnfitError("it calls what a library can only find through torch's dispatcher")
+    # AOTInductor's own loader in Python imports the compiler.
+    runner = torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1)
+    fixed = [known[name] for name in names if name not in GIVEN]
+    places = [GIVEN.index(name) for name in names if name in GIVEN]
+
+    def run(*batch: Any) -> Sequence[Tensor]:
+        with torch._C._AutoDispatchBelowAutograd():
+            found: Sequence[Tensor] = runner.run([*fixed, *(batch[place] for place in places)])
+            return found
+
+    return run
+
+
+def _compile(replay: Callable[..., Any], tensors: Sequence[Tensor]) -> bytes:
+    """Return the library of a function of tensors, nothing where it would call operations by name.
+
+    Torch makes those calls through a reader of its own, which does not know all kinds of arguments.
+    """
+    with torch.no_grad(), _quiet(), TemporaryDirectory() as folder:
+        from torch._inductor import aot_compile
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        graph = make_fx(replay, tracing_mode="fake")(*tensors)
+        path = Path(folder, "step.so")
+        aot_compile(graph, tuple(tensors), options={**OPTIONS, "aot_inductor.output_path": str(path)})
+        return b"" if [*Path(folder).glob("*.wrapper.json")] else path.read_bytes()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file at once, or not at all: another process may look for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what torch warns of: machines without CUDA, and operations that have no place in a library."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _find_key(trace: Trace, batch: tuple[Any, ...]) -> str:
+    """Return a name for all that machine code follows from: the calls, what they are made with, torch, the machine."""
+    lay = {name: (each.shape, each.stride(), each.dtype, each.requires_grad) for name, each in trace.tensors.items()}
+    types = [each.dtype for each in batch if isinstance(each, Tensor)]
+    versions = torch.__version__, torch.version.git_version, sorted(OPTIONS.items())
+    machine = platform.platform(), _read_processor(), torch.get_num_threads()
+    text = repr([trace.graph.describe(), lay, describe_batch(*batch), types, versions, machine])
+    return blake2b(text.encode(), digest_size=20).hexdigest()
+
+
+def _read_processor() -> str:
+    """Return what tells which instructions the processor has: code for more of them would end the process."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
