@@ -163,11 +163,27 @@ def test_estimates_are_those_of_the_model():
     parameters = 784 * 16 + 16 + 16 * 10 + 10
     assert diagnosis.estimates["parameters"] == diagnosis.estimates["trainable"] == parameters
     assert diagnosis.estimates["flop_per_sample"] == 2 * (784 * 16 + 16 * 10)
-    inputs, states = 50 * 784 * 4, 4 * 4 * parameters
-    kept = diagnosis.estimates["memory_bytes"] - states - inputs
+    told, inputs = diagnosis.estimates, 50 * 784 * 4
+    assert told["gradient_bytes"] == 4 * parameters and told["model_bytes"] == 8 * parameters  # one for the best epoch
+    assert told["optimizer_bytes"] == 8 * parameters + 4 * 4  # two moments, and a count for each of four tensors
     # Kept for backward: inputs, what tanh gave, log-softmax, targets.
-    assert inputs <= kept <= inputs + 50 * 4 * 60
-    assert diagnosis.estimates["epoch_seconds"] == pytest.approx(8 * diagnosis.estimates["step_seconds"])
+    assert inputs <= told["activation_bytes"] <= inputs + 50 * 4 * 60
+    assert told["data_bytes"] == inputs + 500 * (784 + 8)
+    parts = ("model", "gradient", "optimizer", "activation", "data")
+    assert told["memory_bytes"] == sum(told[f"{part}_bytes"] for part in parts)
+    assert told["epoch_seconds"] == pytest.approx(8 * told["step_seconds"]) and told["evaluation_seconds"] > 0
+    held = look(Net, batch_size=50, epochs=1, validation=0.25, ema=0.9).estimates
+    assert held["epoch_seconds"] == pytest.approx(6 * held["step_seconds"])
+    assert held["model_bytes"] == 8 * parameters  # one of them averaged, none for a later epoch
+
+
+def test_a_run_tells_what_memory_it_took(tmp_path):
+    run = zoo.run("baseline", "shapes", dataset_params=SMALL, epochs=1, runs_dir=tmp_path)
+    record = json.loads((run.run / "run.json").read_text(encoding="utf-8"))
+    if sys.platform == "linux":
+        told = zoo.check("baseline", "shapes", dataset_params=SMALL, epochs=1).estimates["peak_bytes"]
+        assert 50e6 < record["peak_memory"] < 20e9
+        assert record["peak_memory"] / 1.2 < told < 1.2 * record["peak_memory"]
 
 
 @pytest.mark.slow

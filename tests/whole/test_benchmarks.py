@@ -29,6 +29,7 @@ SMALLEST = {
     "weights.py": ["--megabytes", "1", "--large", "2"],
 }
 SMALLEST_WITH_DATA = {
+    "estimates.py": ["--cases", "1"],
     "overhead.py": ["--samples", "320"],
     "command.py": ["--epochs", "0", "--threads", "1"],
 }

@@ -24,6 +24,15 @@ WORDS = {
     "untried": "not tried",
 }
 
+MEMORY = {
+    "model": "model",
+    "gradient": "gradients",
+    "optimizer": "optimizer",
+    "activation": "activations",
+    "data": "data",
+}
+"""The parts of the memory that a training needs, and what they are called."""
+
 
 def write_findings(title: str, findings: Sequence[Finding], verbose: bool = False) -> None:
     """Print the findings of one entry: the number of each status, then the details."""
@@ -39,14 +48,18 @@ def write_findings(title: str, findings: Sequence[Finding], verbose: bool = Fals
 
 def list_estimates(numbers: Mapping[str, float]) -> list[tuple[str, str]]:
     """Return what a training takes, in words."""
+    parts = [f"{numbers[f'{part}_bytes'] / 1e6:,.1f} {told}" for part, told in MEMORY.items()]
     rows = [
         ("parameters", f"{numbers['parameters']:,} ({numbers['trainable']:,} trained)"),
         ("forward", f"{numbers['flop_per_sample']:,} floating-point operations a sample"),
-        ("memory", f"about {numbers['memory_bytes'] / 1e6:,.1f} MB beside the data"),
-        ("step", f"about {numbers['step_seconds'] * 1e3:.2f} ms"),
+        ("memory", f"about {numbers['memory_bytes'] / 1e6:,.1f} MB: {', '.join(parts)}"),
     ]
+    if "peak_bytes" in numbers:
+        rows.append(("process", f"about {numbers['peak_bytes'] / 1e6:,.0f} MB at most"))
+    rows.append(("step", f"about {numbers['step_seconds'] * 1e3:.2f} ms"))
     if "epoch_seconds" in numbers:
-        rows.append(("epoch", f"about {numbers['epoch_seconds']:.2g} s of training"))
+        evaluated = f", {numbers['evaluation_seconds']:.2g} s of evaluation" if "evaluation_seconds" in numbers else ""
+        rows.append(("epoch", f"about {numbers['epoch_seconds']:.2g} s of training{evaluated}"))
     return rows
 
 

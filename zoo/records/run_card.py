@@ -62,6 +62,7 @@ def _list_rows(record: RunRecord) -> list[tuple[str, str]]:
         ("error", record.error or ""),
         ("started", (record.started or "").replace("T", " ")),
         ("took", "" if record.seconds is None else f"{record.seconds:.1f} s"),
+        ("memory", "" if record.peak_memory is None else f"{show_size(record.peak_memory)} at most"),
         ("epochs", epochs),
         ("best epoch", f"{best['epoch']} by {best.get('monitor')}" if best.get("epoch") is not None else ""),
         ("validation", say_scores(record.validation)),

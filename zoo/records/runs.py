@@ -91,6 +91,8 @@ class RunRecord:
             with whatever smoothing, weights of classes and mixed images the settings say; else it goes by the name of
             the loss, as in `metrics`.
         seconds: How long training and evaluating took together.
+        peak_memory: The most bytes that the process had in memory from loading the data until the last evaluation; on
+            a GPU those of tensors there. Left out where the system does not say.
         validation: The scores of the best epoch on the validation split, where there is one; `@best` goes by these.
         best: That epoch: its number `epoch`, the score `monitor` that chose it, and its `value`.
         confusion: How often each class was predicted for each: rows are targets, columns are predictions. Left out for
@@ -130,6 +132,7 @@ class RunRecord:
     steps: int | None = None
     history: Sequence[Epoch] = ()
     seconds: float | None = None
+    peak_memory: int | None = None
     validation: Mapping[str, float | None] = field(default_factory=dict)
     best: Mapping[str, Any] = field(default_factory=dict)
     confusion: Sequence[Sequence[int]] = ()
@@ -259,7 +262,7 @@ OTHER_FORMS: dict[str, Form] = {
     "metric_params": are_values(is_table),
     "confusion": are_all(is_list),
     **dict.fromkeys(("per_class", "resumed"), are_all(is_table)),
-    **dict.fromkeys(("threads", "steps"), is_whole),
+    **dict.fromkeys(("threads", "steps", "peak_memory"), is_whole),
     "error": is_text,
     **dict.fromkeys(("frozen", "adapted", "verdict", "trend"), are_all(is_text)),
     **dict.fromkeys(("transfer", "metric_plugins", "best"), is_table),
@@ -273,6 +276,7 @@ WHERE_KNOWN = (
     "loss_plugin",
     "frozen",
     "seconds",
+    "peak_memory",
     "validation",
     "best",
     "confusion",

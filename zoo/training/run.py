@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 from zoo.errors import UsageError
 from zoo.models.device import use_seed, use_threads
+from zoo.models.memory import forget_peak, read_peak
 from zoo.records.config import read_config
 from zoo.records.history import Epoch
 from zoo.records.result import RunResult
@@ -172,7 +173,9 @@ def train(
     `begun` is a training that goes on, in its own folder unless it is a new run. `callers` is where errors of
     `on_epoch` are noted: they are the caller's, not those of a plugin.
     """
-    plan, ready = request.plan, prepare(request)
+    plan = request.plan
+    forget_peak(plan.device)
+    ready = prepare(request)
     record, outcomes = describe_run(request, ready), OutcomeCollector()
     if begun is not None:
         record = begun.check(record)
@@ -213,7 +216,7 @@ def train(
                 trainer.restore()
                 recording.save_weights()  # nothing that comes now can cost them
             scores = score(trainer, ready)
-        recording.note(metrics=scores, seconds=pauses.seconds)
+        recording.note(metrics=scores, seconds=pauses.seconds, peak_memory=read_peak(plan.device))
         recording.save(outcomes)
     warn_of_overlaps(plan, ready.splits, {"train": ready.train, "validation": ready.validation, "test": ready.test})
     tell_verdict(plan.model.name, recording.record.verdict)

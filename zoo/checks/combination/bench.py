@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property, partial
-from itertools import count, islice, product
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from zoo.checks.combination.measuring import WARM, FirstBatches, go_on, wait
 from zoo.checks.combination.speeds import PARTS, Bench, Speed
-from zoo.data.batches import Batches
 from zoo.data.workers import count_cores
 from zoo.errors import SettingError, StorageError
 from zoo.models.device import use_seed, use_threads
 from zoo.models.layout import CHANNELS_LAST, CONTIGUOUS, MemoryFormat
+from zoo.models.memory import forget_peak, read_peak
 from zoo.models.predictor import Predictor
 from zoo.models.saving import measure_samples, take_images
 from zoo.registry.arguments import checked
@@ -49,8 +49,6 @@ MODES: Mapping[str, Mapping[str, Any]] = {
     "compiled": {"capture": False, "compile": True},
 }
 """The ways in which a step can run, by what a table calls them, each with the settings that ask for it."""
-WARM = 3
-"""Steps that are not counted: the first ones also allocate memory."""
 MANY = 1_000_000
 """Steps that a training is said to have, so that what pays off late is done at once."""
 ASKED = 1024
@@ -142,23 +140,6 @@ def _ask_for(request: Request, layout: Any) -> Request:
     return replace(request, plan=replace(request.plan, config=replace(request.plan.config, memory_format=layout)))
 
 
-class _Part:
-    """The first batches of a split, as many as are to be evaluated."""
-
-    def __init__(self, batches: Batches, length: int) -> None:
-        self.batches, self.length = batches, length
-        self.samples = sum(len(targets) for _, targets in self.epoch(0))
-
-    def __len__(self) -> int:
-        return self.length
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        return islice(self.batches.epoch(epoch, start), self.length)
-
-    def first(self) -> tuple[Tensor, Tensor]:
-        return self.batches.first()
-
-
 class _Subject:
     """What is measured: a model with one layout, and the batches that go with it."""
 
@@ -181,7 +162,7 @@ class _Subject:
     def measure(self, mode: str, threads: int, seconds: float) -> Iterator[Speed]:
         """Measure one way; yield nothing where a step cannot run so."""
         model, step = self.build(mode)
-        batches = self._go_on()
+        batches = go_on(self.ready.train)
         for _ in range(WARM):
             step(*next(batches))
         captured = isinstance(step.capture, Capture) and step.capture.form is not None
@@ -210,10 +191,6 @@ class _Subject:
         config = self.plan.config
         return "compiled" if config.compile else "captured" if config.capture else "eager"
 
-    def _go_on(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for epoch in count():
-            yield from self.ready.train.epoch(epoch)
-
     def _time_step(
         self, step: TrainStep, model: nn.Module, batches: Iterator[Any], parts: dict[str, float], *, whole: bool
     ) -> int:
@@ -224,7 +201,7 @@ class _Subject:
         marks = [time.perf_counter()]
 
         def mark(*_: Any) -> None:
-            self._wait()
+            wait(self.plan.device)
             marks.append(time.perf_counter())
 
         inputs, targets = next(batches)
@@ -246,13 +223,8 @@ class _Subject:
             parts[part] += ended - begun
         return len(targets)
 
-    def _wait(self) -> None:
-        if self.plan.device.type != "cpu":
-            torch.accelerator.synchronize(self.plan.device)
-
     def _evaluate(self, model: nn.Module, seconds: float) -> float:
-        test = self.ready.test
-        part = _Part(test, max(1, min(len(test), ASKED // max(1, len(test.first()[1])))))
+        part = FirstBatches(self.ready.test, ASKED)
         return self._time(partial(evaluate, model, part, self.ready.metrics), part.samples, seconds)
 
     def _predict(self, model: nn.Module, seconds: float) -> float:
@@ -273,7 +245,7 @@ class _Subject:
         started, times = time.perf_counter(), 0
         while times == 0 or time.perf_counter() - started < seconds:
             work()
-            self._wait()
+            wait(self.plan.device)
             times += 1
         return samples * times / (time.perf_counter() - started)
 
@@ -281,7 +253,7 @@ class _Subject:
         """Write the profile of a few steps as a run makes them."""
         torch.set_num_threads(self.threads)
         _, step = self.build(self._find_mode())
-        batches = self._go_on()
+        batches = go_on(self.ready.train)
         for _ in range(WARM):
             step(*next(batches))
         kinds = [torch.profiler.ProfilerActivity.CPU]
@@ -290,28 +262,9 @@ class _Subject:
         with torch.profiler.profile(activities=kinds, record_shapes=True) as profile:
             for _ in range(TRACED):
                 step(*next(batches))
-            self._wait()
+            wait(self.plan.device)
         # Torch says nothing where it cannot write.
         with TemporaryDirectory() as folder:
             made = Path(folder, "trace.json")
             profile.export_chrome_trace(str(made))
             write_file(path, made.read_bytes(), what="the trace", fix=ELSEWHERE)
-
-
-def forget_peak(device: torch.device) -> None:
-    """Let `read_peak` tell of what comes from here on."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    else:
-        with suppress(OSError):  # other systems than Linux
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def read_peak(device: torch.device) -> int | None:
-    """Return the most bytes of memory since `forget_peak`: of tensors on a GPU, else of the whole process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
-    return None

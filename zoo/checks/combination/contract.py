@@ -48,8 +48,12 @@ class Diagnosis:
     """What `zoo check` says of a combination: findings, and what its training will take.
 
     `data` says in words which inputs were used. `estimates` are numbers: parameters, trainable, flop_per_sample
-    (forward), memory_bytes (parameters, gradients, optimizer, what a batch keeps for the backward pass), step_seconds,
-    and epoch_seconds where the size of the data set is known. They are empty where a failed check rules out training.
+    (forward); memory_bytes, what the training needs on its device, and its parts: model_bytes (with the copies of it
+    that a run keeps), gradient_bytes, optimizer_bytes, activation_bytes (what a batch keeps for the backward pass) and
+    data_bytes; peak_bytes, the most that the process had meanwhile, on a GPU that of tensors, where the system says so;
+    step_seconds, with the reading of the batch; and where the size of the data set is known epoch_seconds, of the
+    training, and evaluation_seconds, of the evaluation after an epoch. They are empty where a failed check rules out
+    training.
     `tuning` has the learning rate and the batch size that were found, where they were asked for.
     """
 
@@ -129,7 +133,7 @@ def check(
         checks = {**COMBINATION_CHECKS, **({"overfit": check_overfit} if overfit else {})}
         findings = list(run_checks(checks, subject, gates=GATES))
         failed = {finding.check for finding in findings if finding.status == "failed"}
-        fit = not failed & {*GATES, "normalisation"}
+        fit = not failed & {*GATES, "normalisation", "metrics", "loss"}
         estimates = estimate(subject) if fit else {}
         tuning = find_tuning(plan, places) if tune and fit else None
     model, dataset = plan.model.name, plan.dataset.name

@@ -1,60 +1,151 @@
-"""Estimates: what a training takes in memory and time, measured on a few steps."""
+"""Estimates: what a training takes in memory and time, measured on some of its steps."""
 
 from __future__ import annotations
 
 import math
-import statistics
 import time
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from zoo.checks.combination.subject import CombinationSubject
-from zoo.data.batches import lay_last
-from zoo.data.splits import count_samples
-from zoo.models.flop import count_work
-from zoo.models.layout import CHANNELS_LAST, choose_format, lay_model
+from zoo.checks.combination.measuring import WARM, FirstBatches, go_on, wait
+from zoo.checks.combination.subject import INSPECTED, CombinationSubject
+from zoo.data.batches import Batches, TensorBatches
+from zoo.data.splits import DataSplits, count_samples
+from zoo.models.flop import count_flop
+from zoo.models.memory import forget_peak, read_peak
+from zoo.training.average import Average
+from zoo.training.inputs import make_test_batches, make_train_batches
+from zoo.training.objective import make_objective
 from zoo.training.optimizers import build_optimizer
-from zoo.training.precision import lower
-from zoo.training.step import LossFunction, TrainStep
+from zoo.training.plan import Plan
+from zoo.training.setup import build_metrics, settle_speed
+from zoo.training.step import LossFunction, TrainStep, build_step
+from zoo.training.trainer import evaluate
+
+SECONDS = 0.2
+"""How long steps are taken, and batches evaluated, at least."""
+FEWEST = 5
+"""Steps that are counted at least."""
+EVALUATED = 1024
+"""Samples that are evaluated again and again."""
 
 
 def estimate(subject: CombinationSubject) -> dict[str, float]:
-    """Return what a training takes, as `Diagnosis` lists it; the time is that of seven steps on the run's device."""
-    plan = subject.plan
+    """Return what a training takes, as `Diagnosis` lists it.
+
+    The model takes steps as the run would, on its device, and evaluates a part of a split; where the files of the data
+    set are not here, on random images in their place.
+    """
+    plan, shape = subject.plan, subject.cases[0][0]
     model = subject.build(seed=plan.config.seed).to(plan.device)
-    inputs, targets = (part.to(plan.device) for part in subject.batch())
-    input_shape = subject.cases[0][0]
-    work = count_work(model, input_shape, plan.device)
-    layout = choose_format(plan.config.memory_format, model, input_shape, work, plan.device, trains=True)
-    lay_model(model, layout)
-    inputs = lay_last(inputs) if layout == CHANNELS_LAST else inputs
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    trainable_bytes = sum(parameter.nbytes for parameter in trainable)
-    optimizer_states = {"adam": 2, "adamw": 2}.get(plan.config.optimizer, 1 if plan.config.momentum else 0)
-    saved_bytes = measure_saved(model.train(), inputs, targets)
-    forward = lower(model, plan.config.precision, plan.device)
-    step = TrainStep(forward, nn.functional.cross_entropy, build_optimizer(model, plan.config))
-    seconds = []
-    for _ in range(7):
-        started = time.perf_counter()
-        float(step(inputs, targets))
-        seconds.append(time.perf_counter() - started)
-    step_seconds = statistics.median(seconds[2:])  # the first two steps also allocate memory
+    plan, _ = settle_speed(plan, model, shape, trains=True)
+    splits, counts = subject.splits or make_splits(subject), count_splits(subject)
+    classes, spec = len(splits.class_names), plan.model.spec
+    # Balanced weights would have to be counted, which may mean to read every sample; a step takes as long with others.
+    weights = None if plan.config.class_weights is None else torch.ones(classes)
+    params = plan.config.loss_params or {}
+    objective = make_objective(plan.loss, params, weights, spec.aux_weights, classes, plan.device)
+    train = make_train_batches(plan, splits, model, subject.preprocess, subject.raw_shape)
+    judged = splits.test if splits.validation is None else splits.validation
+    test = make_test_batches(plan, splits, judged, subject.preprocess, subject.raw_shape)
+    inputs, targets = train.first()
+    saved = measure_saved(model.train(), inputs, targets, objective)
+    optimizer = build_optimizer(model, plan.config)
+    average = None if plan.config.ema is None else Average(model, plan.config.ema)
+    step = build_step(model, objective, optimizer, None, plan.config, average, capture=spec.capture)
+    steps = math.ceil(counts.get("train", 0) / plan.config.batch_size)
+    step.start(0, steps, max(steps, steps * plan.config.epochs))
+    forget_peak(plan.device)
+    step_seconds = time_steps(plan, step, train)
+    sample_seconds = time_evaluation(plan, model if average is None else average.module, test, classes)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    own = sum(tensor.nbytes for tensor in model.state_dict().values() if isinstance(tensor, Tensor))
+    kept = plan.config.epochs > 1 and plan.device.type == "cpu"  # the copy of the best epoch lies in main memory
+    parts = {
+        "model_bytes": own * (1 + kept + (average is not None)),
+        "gradient_bytes": sum(parameter.nbytes for parameter in trained),
+        "optimizer_bytes": sum_bytes(state.values() for state in optimizer.state.values()),
+        "activation_bytes": saved,
+        "data_bytes": inputs.nbytes + count_data(subject, [train, test], counts),
+    }
     estimates: dict[str, float] = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "trainable": sum(parameter.numel() for parameter in trainable),
-        "flop_per_sample": work.flop,
-        "memory_bytes": sum(parameter.nbytes for parameter in model.parameters())
-        + trainable_bytes * (1 + optimizer_states)
-        + saved_bytes
-        + inputs.nbytes,
+        "trainable": sum(parameter.numel() for parameter in trained),
+        "flop_per_sample": count_flop(model, shape, plan.device),
+        "memory_bytes": sum(parts.values()),
+        **parts,
         "step_seconds": step_seconds,
     }
-    samples = count_samples(subject.splits.train) if subject.splits else plan.dataset.spec.samples.get("train")
-    if samples:
-        estimates["epoch_seconds"] = step_seconds * math.ceil(samples / plan.config.batch_size)
+    if (peak := read_peak(plan.device)) is not None:
+        estimates["peak_bytes"] = peak
+    if steps:
+        estimates["epoch_seconds"] = step_seconds * steps
+    if judging := counts.get("validation", counts.get("test")):
+        estimates["evaluation_seconds"] = sample_seconds * judging
     return estimates
+
+
+def count_splits(subject: CombinationSubject) -> dict[str, int]:
+    """Return the samples of each split as far as they are known, some of the training held back where that is asked."""
+    counts = dict(subject.plan.dataset.spec.samples)
+    if subject.splits is not None:
+        counts = {name: count_samples(split) for name, split in subject.splits.items()}
+    if (share := subject.plan.config.validation) and "train" in counts:
+        counts["validation"] = round(share * counts["train"])
+        counts["train"] -= counts["validation"]
+    return counts
+
+
+def make_splits(subject: CombinationSubject) -> DataSplits:
+    """Return splits of random raw images that have the shape which the data set declares."""
+    samples = max(INSPECTED, subject.plan.config.batch_size)
+    generator = torch.Generator().manual_seed(subject.plan.config.seed)
+    images = torch.randint(256, (samples, *subject.raw_shape), dtype=torch.uint8, generator=generator)
+    split = images, torch.arange(samples) % subject.classes
+    return DataSplits(train=split, test=split, class_names=tuple(map(str, range(subject.classes))))
+
+
+def count_data(subject: CombinationSubject, batches: Iterable[Batches], counts: Mapping[str, int]) -> int:
+    """Return the bytes of the samples that are in the memory of the device, as they are declared or as they are."""
+    if subject.splits is None:
+        return sum(counts.values()) * math.prod(subject.raw_shape)
+    tensors = [part for _, split in subject.splits.items() if isinstance(split, tuple) for part in split]
+    tensors += [each.images for each in batches if isinstance(each, TensorBatches)]
+    here = {tensor.data_ptr(): tensor.nbytes for tensor in tensors if tensor.device.type == subject.plan.device.type}
+    return sum(here.values())
+
+
+def time_steps(plan: Plan, step: TrainStep, train: Batches) -> float:
+    """Return the seconds that a step takes, with the reading of its batch."""
+    batches = go_on(train)
+    for _ in range(WARM):
+        step(*next(batches))
+    wait(plan.device)
+    started, count = time.perf_counter(), 0
+    while count < FEWEST or time.perf_counter() - started < SECONDS:
+        step(*next(batches))
+        count += 1
+    wait(plan.device)
+    return (time.perf_counter() - started) / count
+
+
+def time_evaluation(plan: Plan, model: nn.Module, test: Batches, classes: int) -> float:
+    """Return the seconds that the evaluation of a sample takes, with the reading of its batch and the metrics."""
+    metrics, part = build_metrics(plan, classes), FirstBatches(test, EVALUATED)
+    evaluate(model, part, metrics)
+    started, count = time.perf_counter(), 0
+    while not count or time.perf_counter() - started < SECONDS:
+        evaluate(model, part, metrics)
+        count += 1
+    wait(plan.device)
+    return (time.perf_counter() - started) / count / part.samples
+
+
+def sum_bytes(groups: Iterable[Iterable[object]]) -> int:
+    """Return the bytes of all tensors in groups."""
+    return sum(part.nbytes for group in groups for part in group if isinstance(part, Tensor))
 
 
 def measure_saved(
@@ -72,4 +163,5 @@ def measure_saved(
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss_function(model(inputs), targets).backward()
+    model.zero_grad()
     return sum(saved.values())

@@ -29,13 +29,16 @@ class CombinationSubject(ModelSubject):
     """A model on a data set: the model's checks get inputs of that very data set.
 
     `images` `(N, *input_shape)` and `labels` `(N,)` are training samples, or random where the files are not here;
-    `splits` is None then. `source` says in words which of both it is.
+    `splits` is None then. `source` says in words which of both it is. `preprocess` makes inputs of raw images
+    `raw_shape`.
     """
 
     plan: Plan
     images: Tensor
     labels: Tensor
     source: str
+    preprocess: Preprocess
+    raw_shape: tuple[int, ...]
     splits: DataSplits | None = None
 
     def inputs(self, samples: int = SAMPLES, case: int = 0, seed: int = 0) -> Tensor:
@@ -96,5 +99,14 @@ def make_subject(plan: Plan, root: Path) -> CombinationSubject:
         source = f"{len(images)} training samples of {show_shape(shape)}"
     cases = [(shape, classes)]
     return CombinationSubject(
-        plan.model, plan.params, cases, plan=plan, images=images, labels=labels, source=source, splits=splits
+        plan.model,
+        plan.params,
+        cases,
+        plan=plan,
+        images=images,
+        labels=labels,
+        source=source,
+        preprocess=preprocess,
+        raw_shape=raw,
+        splits=splits,
     )

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import count, pairwise
+from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from zoo.checks.combination.estimates import measure_saved
-from zoo.data.batches import Batches
+from zoo.checks.combination.measuring import go_on
 from zoo.data.splits import count_samples
 from zoo.errors import DownloadError, UsageError, is_out_of_memory, quote
 from zoo.registry.places import Places
@@ -106,7 +105,7 @@ def try_rates(plan: Plan, ready: Preparation) -> tuple[list[float], list[float]]
     optimizer = build_optimizer(model, config, head=ready.head, later=ready.later)
     own = [group["lr"] / config.lr for group in optimizer.param_groups]  # groups may have rates of their own
     step = build_step(model, ready.objective, optimizer, None, config)
-    batches, rates, losses = _go_on(ready.train), list[float](), list[float]()
+    batches, rates, losses = go_on(ready.train), list[float](), list[float]()
     for number in range(STEPS):
         rate = LOWEST * (HIGHEST / LOWEST) ** (number / (STEPS - 1))
         for group, factor in zip(optimizer.param_groups, own, strict=True):
@@ -131,11 +130,6 @@ def smooth(losses: list[float]) -> list[float]:
         part = losses[index - reach : index + reach + 1]
         found.append(sum(part) / len(part))
     return found
-
-
-def _go_on(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-    for epoch in count():
-        yield from batches.epoch(epoch)
 
 
 def find_batch_size(plan: Plan, ready: Preparation) -> tuple[int, str]:
