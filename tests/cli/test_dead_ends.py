@@ -46,7 +46,7 @@ NO_SUCH_COMMAND = [
     ("onnx", FILES),
     ("serve", "zoo has no server; zoo.load(WEIGHTS) in a program of yours gives what answers"),
     ("download", "Did you mean 'zoo data fetch DATASET'?"),
-    ("sweep", "zoo trains with the settings it is given; zoo run --seeds N repeats, a loop of your shell tries others"),
+    ("hpo", "Did you mean 'zoo sweep'?"),
     ("install", "A plugin is a package of your environment: pip install it, then zoo plugins lists it"),
     ("history", "Did you mean 'zoo runs'?"),
     ("rm x", "Uninstall the package of a plugin with pip; zoo runs remove RUN takes a run away"),
@@ -85,8 +85,8 @@ NO_SUCH_OPTION = [
     ("run --per-class", "run", "--per-class is an option of zoo evaluate"),
     ("run --xyzzy", "run", "See: zoo run --help"),
     ("run -v", "run", VERBOSE),
-    ("evaluate @last --epochs 3", "evaluate", "--epochs is an option of zoo run, zoo resume, zoo check"),
-    ("evaluate @last --batch-size 3", "evaluate", "--batch-size is an option of zoo run, zoo check, zoo bench"),
+    ("evaluate @last --epochs 3", "evaluate", "--epochs is an option of zoo run, zoo resume, zoo sweep"),
+    ("evaluate @last --batch-size 3", "evaluate", "--batch-size is an option of zoo run, zoo sweep, zoo check"),
     ("plugin new x --type model", "plugin new", "See: zoo plugin new --help"),
 ]
 OTHERS = [

@@ -23,6 +23,7 @@ GROUPS = {
             "dry_run",
             "Preview",
         ),
+        *("sweep", "Sweep", "SweepTrial", "Confirmation"),
         *("TrainConfig", "Callback", "RunState", "RunRecord", "Epoch"),
     ),
     "Data": (

@@ -22,7 +22,7 @@ SECTIONS = {
     "What": (
         "config recipe expect model as dataset init freeze metric param dataset-param metric-param kind layers counts "
         "batch-size-of-show split index grid seed-of-plot seed-of-samples augmented augment-of-samples overfit tune "
-        "num-classes class-names input-shape key rename drop seconds"
+        "num-classes class-names input-shape key rename drop seconds vary trials sampler sampler-seed confirm"
     ),
     "Training": (
         "epochs batch-size lr head-lr optimizer optimizer-param momentum weight-decay decay-all schedule warmup "
@@ -31,7 +31,7 @@ SECTIONS = {
         "split-seed monitor patience min-delta on-collapse input-size seed seeds fork"
     ),
     "Preprocess": "scale resize interpolation rounded crop mean std",
-    "Where": "device threads workers capture compile data-dir runs-dir checkpoint-every max-time offline",
+    "Where": "device threads workers jobs budget capture compile data-dir runs-dir checkpoint-every max-time offline",
     "Plugins": "plugin no-plugin",
     "Output": (
         "dry-run trace log log-param top per-class course-style output overwrite verbose csv markdown json debug help"

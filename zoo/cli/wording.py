@@ -63,6 +63,8 @@ NAMES = (
         "fork",
         "checkpoint_every",
         "max_time",
+        "sampler",
+        "jobs",
     ),
 )
 """The arguments that messages name and that are options; all other text stays as it is."""

@@ -34,9 +34,7 @@ WORDS = {
     "zoo has no server; zoo.load(WEIGHTS) in a program of yours gives what answers": "serve server deploy api app",
     "Did you mean 'zoo data fetch DATASET'?": "download fetch pull prefetch",
     "zoo publishes nothing: a run's .safetensors file is all that others need": "push upload publish share login",
-    "zoo trains with the settings it is given; zoo run --seeds N repeats, a loop of your shell tries others": (
-        "sweep hpo optimize optimise search-space grid-search"
-    ),
+    "Did you mean 'zoo sweep'?": "hpo optimize optimise search-space grid-search random-search optuna hyperparameters",
     "Did you mean 'zoo check --tune'?": "tune lr-find lr-finder find-lr auto-lr range-test autotune batch-size-finder",
     "zoo keeps no settings of its own: zoo run --config FILE reads some, zoo run --dry-run prints them": (
         "config configure configuration settings setup"

@@ -179,9 +179,13 @@ class RunRecord:
         return to_json_table({"format": RECORD_FORMAT, **kept})
 
 
-def create_run(runs: Path, model: str, dataset: str) -> Path:
-    """Make a new folder named by time, model and data set; raise StorageError when it cannot be made."""
-    return create_folder(runs, re.sub(r"[^a-z0-9._-]", "-", f"{time.strftime('%Y%m%d-%H%M%S')}-{model}-{dataset}"))
+def create_run(runs: Path, model: str, dataset: str, name: str = "") -> Path:
+    """Make a new folder of this name, else one of time, model and data set; raise StorageError when it cannot be made.
+
+    Where it is taken, a number is added: `name-2`.
+    """
+    name = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{model}-{dataset}"
+    return create_folder(runs, re.sub(r"[^a-z0-9._-]", "-", name))
 
 
 def save_record(folder: Path, record: RunRecord) -> None:

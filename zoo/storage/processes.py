@@ -109,7 +109,7 @@ class Process:
 
 def main(module: str, name: str) -> None:
     """In the other process: answer the questions on stdin until nobody can ask any more."""
-    questions, answers = _take_over(0, "r"), _take_over(1, "w")
+    questions, answers = take_over(0, "r"), take_over(1, "w")
 
     def write(answer: dict[str, Any]) -> None:
         answers.write(json.dumps(answer) + "\n")
@@ -125,7 +125,7 @@ def main(module: str, name: str) -> None:
         os._exit(1)  # no thread and no exit handler of a plugin can hold up the end
 
 
-def _take_over(descriptor: int, mode: str) -> IO[str]:
+def take_over(descriptor: int, mode: str) -> IO[str]:
     """Return stdin or stdout for zoo alone: plugins, and processes that they fork, find the null device there."""
     own, null = os.dup(descriptor), os.open(os.devnull, os.O_RDWR)
     os.dup2(null, descriptor)

@@ -60,7 +60,8 @@ class Recording:
     """Keeps what comes of a run: `folder` is its own, `record` what its `run.json` says, `weights` where they are."""
 
     def __init__(self, request: Request, ready: Preparation, rehearsal: Rehearsal, record: RunRecord) -> None:
-        self.plan, self.ready, self.rehearsal, self.record = request.plan, ready, rehearsal, record
+        self.request, self.plan, self.ready = request, request.plan, ready
+        self.rehearsal, self.record = rehearsal, record
         self.folder, self.home = request.places.runs_dir, find_home()
         self.weights: Path | None = None
         self.table = HistoryFile()
@@ -76,7 +77,9 @@ class Recording:
         listed = 4 * classes**2 if classes <= MAX_LISTED else 0
         check_space(self.folder, self.rehearsal.size + self.rehearsal.predictions + listed + RECORD_BYTES)
         with defer_signals():
-            self.folder = folder or create_run(self.folder, self.plan.model.name, self.plan.dataset.name)
+            self.folder = folder or create_run(
+                self.folder, self.plan.model.name, self.plan.dataset.name, self.request.name
+            )
             try:
                 self.write()
             except StorageError:
@@ -183,7 +186,8 @@ class Recording:
         """
         with defer_signals():
             self.save_weights()
-            self.note(**self.save_predictions(outcomes))
+            if self.request.tested:
+                self.note(**self.save_predictions(outcomes))
             self.write(status=FINISHED)
 
     def save_weights(self) -> None:

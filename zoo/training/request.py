@@ -25,12 +25,16 @@ class Request:
         places: The registry, the folders, and whether the network is off limits.
         pretrained: The weights that the model starts from, None for new ones.
         frozen: Shell patterns; parameters with such names are not trained.
+        name: What the folder of the run is called, where that is not its time, model and data set.
+        tested: Whether the model is scored on the test split. A trial of a sweep is not: only validation may choose.
     """
 
     plan: Plan
     places: Places
     pretrained: Pretrained | None = None
     frozen: tuple[str, ...] = ()
+    name: str = ""
+    tested: bool = True
 
 
 def make_request(wanted: Wanted, places: Places) -> Request:

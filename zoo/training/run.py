@@ -176,6 +176,9 @@ def train(
     plan = request.plan
     forget_peak(plan.device)
     ready = prepare(request)
+    if ready.validation is None and not request.tested:
+        what = f"data set {plan.dataset.name} has no validation split, and without one only the test split could choose"
+        raise UsageError(what, fix="Hold samples back with validation=0.1")
     record, outcomes = describe_run(request, ready), OutcomeCollector()
     if begun is not None:
         record = begun.check(record)
@@ -215,7 +218,7 @@ def train(
                 recording.save_last()
                 trainer.restore()
                 recording.save_weights()  # nothing that comes now can cost them
-            scores = score(trainer, ready)
+            scores = score(trainer, ready) if request.tested else {}
         recording.note(metrics=scores, seconds=pauses.seconds, peak_memory=read_peak(plan.device))
         recording.save(outcomes)
     warn_of_overlaps(plan, ready.splits, {"train": ready.train, "validation": ready.validation, "test": ready.test})

@@ -1,0 +1,75 @@
+"""A script: a sweep is killed ten times and begun again each time, and compared with one that was not.
+
+It prints one JSON object: what both came to, and what was lost on the way. Each sweep is a process of its own, forked
+from this one, and is killed before a system call that changes its folder, which is chosen by a seed.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure  # noqa: F401 it is imported before the forks
+from system_calls import Fault, run_traced
+
+import zoo
+from zoo.records.header import read_header
+from zoo.records.metadata import read_metadata
+from zoo.records.runs import read_record
+
+KILLS = 10
+TRIALS = 6
+
+
+def sweep(folder: Path) -> int:
+    zoo.sweep(
+        dataset_params={"train_size": 64, "test_size": 40},
+        vary={"lr": "log:1e-3..1", "param.hidden_units": [4, 8]},
+        trials=TRIALS,
+        validation=0.25,
+        epochs=1,
+        batch_size=16,
+        threads=1,
+        output=folder,
+    )
+    return 0
+
+
+def look(folder: Path) -> dict[str, Any]:
+    """Return of each finished run what it was told, what it came to, and its weights."""
+    found = {}
+    for path in sorted(folder.glob("trial-*/run.json")):
+        record = read_record(path)
+        if record.status == "finished":
+            weights = path.with_name("weights.safetensors")
+            digest = read_metadata(weights, read_header(weights).metadata).digests["tensors"]
+            told = [record.train_config["lr"], record.params["hidden_units"], record.best["value"]]
+            found[path.parent.name] = [*told, digest, weights.stat().st_mtime_ns]
+    return found
+
+
+def main(scratch: Path) -> None:
+    whole, killed = scratch / "whole", scratch / "killed"
+    calls = len(run_traced(lambda: sweep(whole), str(whole), Fault()).calls)
+    generator, lost, codes = random.Random(7), [], []
+    for _ in range(KILLS):
+        before = look(killed)
+        fault = Fault(generator.randrange(1, calls // 3), "KILL")
+        codes.append(run_traced(lambda: sweep(killed), str(killed), fault).code)
+        after = look(killed)
+        lost += [name for name in before if after.get(name) != before[name]]
+    before = look(killed)
+    codes.append(run_traced(lambda: sweep(killed), str(killed), Fault()).code)
+    after = look(killed)
+    lost += [name for name in before if after.get(name) != before[name]]
+    # Which attempt it was that came to its end is another matter.
+    ends = [{name[:9]: facts[:4] for name, facts in found.items()} for found in (look(whole), after)]
+    attempts = [path.name for path in killed.glob("trial-*")]
+    print(json.dumps({"codes": codes, "lost": lost, "whole": ends[0], "killed": ends[1], "attempts": attempts}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,110 @@
+"""`zoo sweep`: search for the best settings of a training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli import options
+from zoo.cli.command import Command
+from zoo.cli.commands.run import make_shortener
+from zoo.cli.output import escape, write_json, write_note, write_result, write_table
+from zoo.errors import SettingError
+from zoo.records.run_folder import FINISHED
+
+if TYPE_CHECKING:
+    from zoo.studies.sweep import Sweep, SweepTrial
+
+
+@click.command("sweep", cls=Command)
+@click.option("--model", metavar="NAME", help="The model.  [baseline]")
+@click.option("--dataset", metavar="NAME", help="The data set.  [shapes]")
+@click.option("--init", metavar="WEIGHTS", help="Start from what fits of these weights.")
+@click.option("--freeze", multiple=True, metavar="PATTERN", help="Do not train parameters of such names; repeatable.")
+@options.source_options
+@click.option("--vary", multiple=True, required=True, metavar="NAME=VALUES", help="What is varied; repeatable.")
+@click.option("--trials", metavar="N", help="How many are drawn.  [20; of a grid all]")
+@click.option("--sampler", metavar="NAME", help="grid or random.  [grid; random with a range or --trials]")
+@click.option("--sampler-seed", metavar="N", help="Seed of what is drawn.  [0]")
+@click.option("--budget", metavar="TIME", help="Begin no trial after 90s, 10m or 1h.")
+@click.option("--jobs", metavar="N", help="Processes that do a trial each at a time.  [1]")
+@click.option("--confirm", metavar="N", help="Compare so many seeds of the best with the settings as they were.")
+@click.option("--output", metavar="DIR", help="The folder of the sweep.  [sweep-MODEL-DATASET in that of the runs]")
+@options.metric_option
+@options.setting_options
+@options.param_options()
+@options.place_options()
+@options.plugin_options
+@options.output_options
+@options.leaving
+def sweep_command(
+    vary: tuple[str, ...], freeze: tuple[str, ...], discover: options.Discover, as_json: bool, **settings: Any
+) -> None:
+    """Search for the best settings of a training, on its validation split.
+
+    --vary names a setting of zoo run, model, param.NAME or dataset_param.NAME: lr=0.1,0.01 has values, batch_size=8..64
+    and lr=log:1e-4..1e-1 are ranges, and momentum=0..0.9:4 is four values of one. Only the best trial is scored on the
+    test split. The same command goes on where it was stopped, on several machines that share the folder too.
+    """
+    from zoo.studies.sweep import sweep
+
+    show = make_shortener()
+    for name in ("trials", "sampler_seed", "jobs", "confirm"):
+        settings[name] = _read_count(name, settings[name])
+    given = {name: value for name, value in settings.items() if value is not None}
+    found = sweep(
+        vary=options.read_params("--vary", vary),
+        freeze=None if not freeze else [] if freeze == ("none",) else freeze,
+        registry=discover(),
+        on_trial=_write_trial,
+        **given,
+    )
+    if as_json:
+        write_json(found.to_dict())
+        return
+    _write_sweep(found, show(found.folder))
+    if found.picture is not None:
+        write_result(f"picture: {escape(show(found.picture))}")
+
+
+def _read_count(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+        raise SettingError(f"--{name.replace('_', '-')}", "expected a whole number", text)
+    return int(text)
+
+
+def _write_trial(trial: SweepTrial) -> None:
+    """Print what a trial came to."""
+    from zoo.studies.space import describe_point
+
+    score = f"validation score {trial.score:.4f}" if trial.score is not None else f"{trial.status}: {trial.why}"
+    seconds = "" if trial.seconds is None else f"  {trial.seconds:.2f} s"
+    write_note(f"{trial.name}  {escape(describe_point(trial.point))}  {escape(score)}{seconds}")
+
+
+def _write_sweep(found: Sweep, folder: str) -> None:
+    rows = found.make_rows()
+    write_table(rows)
+    if (more := len(found.trials) - len(rows) + 1) > 0:
+        write_result(f"and {more} more: zoo runs --runs-dir {escape(folder)}")
+    failed = [trial for trial in found.trials if trial.status not in (FINISHED, "waiting")]
+    for trial in failed[:3]:
+        write_note(f"{trial.name} {trial.status}: {escape(trial.why)}")
+    if len(failed) > 3:
+        write_note(f"and {len(failed) - 3} more that did not finish")
+    if waiting := found.count("waiting"):
+        write_result(f"{waiting} of {len(found.trials)} trials were not begun: the same command goes on")
+    if found.best is None:
+        return
+    scores = ", ".join(f"{escape(name)} {value:.4f}" for name, value in found.metrics.items() if name != "loss")
+    write_result(f"best: {found.best.name}, on the test split {scores}, test loss {found.metrics['loss']:.4f}")
+    if found.command is not None:
+        write_result(f"again: {escape(found.command)}")
+    if found.confirmation is not None:
+        groups = found.confirmation.groups
+        write_table([(escape(name), described) for name, described in groups.items()], "  ")
+        for line in found.confirmation.verdict:
+            write_result(f"  {escape(line)}")
