@@ -22,7 +22,16 @@ import subprocess
 
 plain = subprocess.run([sys.executable, "-c", "import sys, torch; print(*sys.modules)"], capture_output=True, text=True)
 found = [name for name in sys.modules if name not in plain.stdout.split()]
-told = {"codes": codes, "found": found, "gc": gc.isenabled(), "torch": "torch" in plain.stdout}
+told = {"codes": codes, "found": found, "gc": gc.isenabled(), "torch": "torch" in plain.stdout, "pages": 0}
+if sys.platform == "linux":
+    import resource, torch
+
+    values, pages = torch.zeros(10 << 20), lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    values.relu()
+    before = pages()
+    for _ in range(5):
+        values.relu()
+    told["pages"] = pages() - before
 json.dump(told, open(sys.argv[1], "w"))
 """
 NEEDED = {"PIL", "annotated_types", "click", "filelock", "numpy", "platformdirs", "pluggy", "pydantic", "pydantic_core"}
@@ -51,6 +60,7 @@ def test_a_training_imports_nothing_that_it_does_not_need(fashionmnist_root: Pat
     assert done.returncode == 0, done.stderr
     seen = json.loads(told.read_text())
     assert seen["codes"] == [0] * len(lines) and seen["torch"] and seen["gc"], done.stderr
+    assert seen["pages"] < 10_000, "of 5 x 10,240: memory that was freed is kept for the next tensor"
     roots = {name.partition(".")[0] for name in seen["found"]} - {*sys.stdlib_module_names}
     assert {name for name in roots if not name.startswith(("_", "zoo_plugin_"))} <= {*NEEDED, "torch"}
     # None of torch's compilers, of the libraries behind them, and nothing for other machines.
