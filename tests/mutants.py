@@ -1,4 +1,4 @@
-"""Mutants: 50 faults that the suite must notice, over the whole core.
+"""Mutants: 54 faults that the suite must notice, over the whole core.
 
     python tests/mutants.py            # all of them, in some minutes
     python tests/mutants.py 3 17       # some of them, by their number
@@ -403,6 +403,34 @@ MUTANTS = (
         "GRACE_PARTS = 20",
         "GRACE_PARTS = 1",
         "tests/training/test_resume.py::test_the_time_in_which_the_whole_program_is_stopped_is_nobodys_fault",
+    ),
+    Mutant(
+        "a worker outlives its main process",
+        "zoo/data/workers.py",
+        "    main.join()\n    os._exit(1)\n",
+        "    main.join()\n",
+        "tests/data/test_workers.py::test_workers_end_with_a_main_process_that_is_killed",
+    ),
+    Mutant(
+        "a model whose numbers overflow is kept",
+        "zoo/training/finite.py",
+        "        if name not in known:\n",
+        "        if name in known:\n",
+        "tests/training/test_finite.py::test_statistics_that_overflow_end_a_run_whose_loss_is_finite",
+    ),
+    Mutant(
+        "a rename takes the empty folder of another process",
+        "zoo/storage/creation.py",
+        "ctypes.c_uint(exclusively)",
+        "ctypes.c_uint(0)",
+        "tests/records/test_run_folders.py::test_a_name_that_is_taken_is_refused",
+    ),
+    Mutant(
+        "only the model is taken from a checkpoint",
+        "zoo/training/state.py",
+        "    for name, part in parts.items():\n        found",
+        "    for name, part in [*parts.items()][:1]:\n        found",
+        "tests/whole/test_golden_runs.py::test_golden_runs_are_read_gone_on_with_repeated_and_compared",
     ),
 )
 
