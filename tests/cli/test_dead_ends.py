@@ -96,6 +96,20 @@ OTHERS = [
     ("show nosuch", 2, "no entry named 'nosuch'. See: zoo list"),
     ("show models", 2, "no entry named 'models'. Did you mean 'zoo list models'?"),
     ("list modles", 2, "no kind named 'modles'. Did you mean 'zoo list models'?"),
+    ("predict tinyvgg@fashonmnist x.png", 2, "no dataset named 'fashonmnist'. Did you mean 'tinyvgg@fashionmnist'?"),
+    (
+        "run --init timm/mobilenetv4_conv_smal.e2400_r224_in1k",
+        4,
+        "no weights at 'timm/mobilenetv4_conv_smal.e2400_r224_in1k': no such file. "
+        "Did you mean 'timm/mobilenetv4_conv_small.e2400_r224_in1k'?",
+    ),
+    ("run --dataset fotos/", 2, "no dataset named 'fotos/'. Nor is there such a folder"),
+    (
+        "convert x.pth --model tinyvgg --mean 0.5 0.4 0.3 --std .2 .2 1 --output y.safetensors",
+        2,
+        "Got unexpected extra arguments (0.4 0.3 .2 1). Numbers of one option have commas between them: "
+        "--mean 0.5,0.4,0.3",
+    ),
     ("list tinyvgg", 2, "no kind named 'tinyvgg'. Did you mean 'zoo list --search tinyvgg'?"),
     ("run baseline", 2, "Got unexpected extra argument (baseline). Did you mean 'zoo run --model baseline'?"),
     (

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import click
@@ -28,6 +28,7 @@ SEVERAL = ("compare", "report", "plot")
 """Commands that take the weights of several runs."""
 SPLITS = ("train", "validation", "test")
 PLUGIN_FILES = (".py", ".toml")
+NUMBER = re.compile(r"\d*\.?\d+")
 
 
 def advise_command(word: str, group: str, known: Sequence[str], others: Sequence[str]) -> str:
@@ -123,6 +124,8 @@ def advise_call(error: click.ClickException, ctx: click.Context, arguments: Sequ
         valued = [f"--{param.opts[-1][2:]}" for param in command.params if not getattr(param, "is_flag", True)]
         if lacking := next((first for first, second in pairwise(rest) if first in valued and second in own), None):
             return f"{lacking} has no value"
+        if joined := _join_numbers(rest, valued):
+            return f"Numbers of one option have commas between them: {joined}"
         if where == "plugins":
             return f"Did you mean {quote(shlex.join(['zoo', 'plugin', *rest]))}?"
         if len(folders := [word for word in words if _is_folder(word)]) == 1 and "--dataset" in own:
@@ -138,6 +141,15 @@ def advise_call(error: click.ClickException, ctx: click.Context, arguments: Sequ
     lacks = extra or isinstance(error, click.MissingParameter) or isinstance(command, click.Group)
     example = f"As in: {EXAMPLES[where]}. " if where in EXAMPLES and lacks else ""
     return f"{example}See: {ctx.command_path} --help"
+
+
+def _join_numbers(words: Sequence[str], options: Sequence[str]) -> str:
+    """Return an option that is followed by several numbers with commas between them, nothing where none is."""
+    for place, word in enumerate(words):
+        numbers = [*takewhile(NUMBER.fullmatch, words[place + 1 :])] if word in options else []
+        if len(numbers) > 1:
+            return f"{word} {','.join(numbers)}"
+    return ""
 
 
 def spell_words(words: Iterable[str], options: Sequence[str]) -> list[str]:
@@ -208,6 +220,8 @@ def _advise_kind(error: UnknownNameError, command: str) -> str:
     if kind in ("dataset", "entry") and _is_folder(name):
         if kind == "entry":
             return f"To count the pictures of a folder: zoo show {shlex.quote(name)} --counts"
+        if not Path(name).expanduser().is_dir():
+            return "Nor is there such a folder"
         return f"Did you mean {quote(f'./{name}')}, the folder?"
     if kind == "entry":
         return _look_up(name, WORDS) or ""

@@ -11,7 +11,18 @@ from math import inf
 from pathlib import Path
 from typing import Literal
 
-from zoo.errors import DownloadError, StorageError, UnknownNameError, WeightsError, ZooError, describe, quote
+from zoo.errors import (
+    DownloadError,
+    StorageError,
+    UnknownNameError,
+    WeightsError,
+    ZooError,
+    ask,
+    closest,
+    describe,
+    quote,
+    suggest,
+)
 from zoo.records.run_folder import RECORD_FILE, UNKNOWN, WEIGHTS_FILE
 from zoo.records.run_index import list_usable
 from zoo.records.runs import RunRecord, read_record
@@ -79,9 +90,11 @@ def find_reference(reference: str | os.PathLike[str], places: Places) -> Path | 
         raise WeightsError(f"no weights are called {quote(text)}", fix="Give @last, @best or MODEL@DATASET")
     try:
         return registry.get("weights", text)
-    except UnknownNameError:
+    except UnknownNameError as error:
         if "/" in text:  # it may well have been meant as a path
-            raise missing from None
+            plugin = text[: text.index("/") + 1]
+            own = [name for name in error.known if name.startswith(plugin)]
+            raise WeightsError(missing.what, missing.why, suggest(text, own, fix)) from None
         raise
 
 
@@ -316,6 +329,9 @@ def _find_pair(model: str, dataset: str, places: Places) -> Path | Entry[Weights
         if run.model == wanted and trained in (run.dataset, unknown and run.dataset.rpartition("/")[2]):
             return run.run / WEIGHTS_FILE
     if unknown is not None:
+        said = dict.fromkeys(entry.spec.dataset for entry in registry.list_weights_of(registry.get("model", model)))
+        if near := closest(dataset, said):
+            raise UnknownNameError("dataset", dataset, [*said], fix=ask([f"{model}@{near}"]))
         raise unknown
     what = f"no weights of {quote(model)} trained on {quote(dataset)}"
     fix = f"Train them: zoo.run(model={model!r}, dataset={dataset!r})"

@@ -67,6 +67,7 @@ def embed_command(
         if as_json:
             write_json({"output": output, "images": count, "width": width, **vars(origin)})
         else:
-            write_result(f"{count:,} images, {width:,} features each, from {escape(origin.layer)} of {origin.model}")
+            counted = f"{count:,} image{'' if count == 1 else 's'}"
+            write_result(f"{counted}, {width:,} features each, from {escape(origin.layer)} of {origin.model}")
             write_result(f"embeddings: {escape(output)}")
     problems.raise_last()
