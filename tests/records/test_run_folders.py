@@ -83,6 +83,7 @@ def test_a_run_is_found_by_folder_name_beginning_and_last(runs: Path, tmp_path: 
     [
         ("20261124", "'20261124' is no single run: 2 runs begin so: 20261124-one, 20261124-two. Give more of its name"),
         ("20261124-on3", "no run '20261124-on3' in {runs}. Did you mean '20261124-one'?"),
+        ("last", "no run 'last' in {runs}. Did you mean '@last'?"),
         ("xyzzy", "no run 'xyzzy' in {runs}. See: zoo runs"),
         ("", "no run '' in {runs}. See: zoo runs"),
         ("x" * 5000, "no run 'xxx"),

@@ -52,7 +52,7 @@ def find_run(run: str | os.PathLike[str], runs_dir: Path) -> Path:
         why = f"{len(meant)} runs begin so: {', '.join(meant[-MOST_NAMED:])}{more}"
         raise UsageError(f"{quote(text)} is no single run", why, "Give more of its name")
     why = f"{runs_dir} has no run" if not names else ""
-    raise UsageError(f"no run {quote(text)} in {runs_dir}", why, suggest(text, names, "See: zoo runs"))
+    raise UsageError(f"no run {quote(text)} in {runs_dir}", why, suggest(text, [*names, "@last"], "See: zoo runs"))
 
 
 def find_own_run(run: str | os.PathLike[str], runs_dir: Path, what: str) -> Path:
