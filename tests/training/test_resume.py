@@ -179,6 +179,38 @@ def test_a_fork_is_a_new_run_from_the_state(tmp_path, stop_at):
     assert read_record(forked.run / "run.json").resumed[0]["of"] == str(folder)
 
 
+@pytest.mark.promise("P2", "P11")
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one-cycle", "linear"])
+def test_a_fork_goes_on_with_the_settings_that_it_is_given(tmp_path, stop_at, schedule):
+    """Its rates are those that a run of these settings has at that place; what the optimizer has learnt is kept."""
+    warmup = 0 if schedule == "one-cycle" else 4
+    settings = {"schedule": schedule, "warmup": warmup, "lr": 0.02, "epochs": 4}
+    longer = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "longer", **{**OPTIONS, **settings})
+    folder = begin(tmp_path / "runs", stop_at, schedule=schedule, warmup=warmup)
+    same = zoo.resume(folder, fork=True, runs_dir=tmp_path / "same")
+    edit(folder, lr=0.02)
+    forked = zoo.resume(folder, fork=True, epochs=4, runs_dir=tmp_path / "runs")
+    assert forked.history[0]["lr"] == same.history[0]["lr"] != longer.history[0]["lr"]
+    assert [epoch["lr"] for epoch in forked.history[1:]] == [epoch["lr"] for epoch in longer.history[1:]]
+    record = read_record(forked.run / "run.json")
+    assert record.train_config["lr"] == 0.02 and record.train_config["epochs"] == 4
+    assert drop_seconds(forked.history[:1]) == drop_seconds(same.history[:1])
+    with pytest.raises(zoo.UsageError, match="at least the 1 that are done"):
+        edit(folder, epochs=0)
+        zoo.resume(folder, fork=True, runs_dir=tmp_path / "runs")
+
+
+@pytest.mark.promise("P2")
+def test_a_state_of_another_optimizer_is_no_fork(tmp_path, stop_at):
+    folder = begin(tmp_path / "runs", stop_at)
+    edit(folder, optimizer="adam", momentum=0.0)
+    with pytest.raises(
+        zoo.UsageError, match=r"the state of step 13 is of optimizer sgd, not adam\. Start from"
+    ) as caught:
+        zoo.resume(folder, fork=True, runs_dir=tmp_path / "forked")
+    assert caught.value.exit_code == 2
+
+
 @pytest.mark.promise("P2")
 def test_a_damaged_checkpoint_is_told_and_kept_and_the_one_before_is_taken(tmp_path, stop_at, caplog):
     whole = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "whole", **OPTIONS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from zoo.training.trainer import Trainer
 log = logging.getLogger("zoo")
 
 FORK = "Start a new run from its state with fork=True"
+ELSEWHERE = {"device", "threads", "workers", "capture", "compile"}
+"""Settings of the place where a training is, not of what it does."""
 GROWS = ("constant", "step", "exponential", "plateau")
 """Schedules in which no rate depends on the number of the epochs."""
 
@@ -57,9 +59,20 @@ class Begun:
         return replace(record, resumed=(*began.resumed, entry))
 
     def load(self, trainer: Trainer) -> None:
-        """Let a trainer become what the training was; raise UsageError where the model has changed."""
+        """Let a trainer become what the training was; raise UsageError where the model or the optimizer has changed.
+
+        A new run may have other settings: it goes on with those.
+        """
+        was = complete(self.checkpoint.record.train_config)
+        now = to_json_data(asdict(trainer.config))
+        changed = {name for name, value in now.items() if to_json_data(was.get(name)) != value} - ELSEWHERE
+        if "optimizer" in changed:
+            what = (
+                f"the state of step {self.checkpoint.step} is of optimizer {was['optimizer']}, not {now['optimizer']}"
+            )
+            raise UsageError(what, fix="Start from the weights alone: zoo.run(init=RUN)")
         try:
-            trainer.load_state(self.checkpoint.state)
+            trainer.load_state(self.checkpoint.state, refit=self.folder is None and bool(changed))
         except (RuntimeError, KeyError, ValueError) as error:
             what = f"the state of step {self.checkpoint.step} does not fit"
             raise UsageError(what, f"the model or its settings have changed: {error}") from error
@@ -67,15 +80,15 @@ class Begun:
         log.info("resumed at step %s of %s", f"{done:,}", f"{total:,}")
 
 
-def want_again(checkpoint: Checkpoint, record: RunRecord, epochs: int | None = None) -> Wanted:
-    """Return what a run is asked for by its record, for more epochs where that is said.
+def want_again(checkpoint: Checkpoint, record: RunRecord, epochs: int | None = None, *, fork: bool = False) -> Wanted:
+    """Return what a run is asked for by its record, for more epochs where that is said; `fork` asks for a new run.
 
     Raises:
         UsageError: the record does not say enough; the number of epochs is no greater or would change a rate.
     """
     wanted = ask_again(record, course_style=checkpoint.course_style)
     settings = {**wanted.settings, **find_threads(record), "epochs": epochs or wanted.settings["epochs"]}
-    _check_growth(checkpoint, settings["epochs"])
+    _check_growth(checkpoint, settings["epochs"], fork=fork)
     return replace(wanted, settings=settings)
 
 
@@ -103,12 +116,12 @@ def find_threads(record: RunRecord) -> dict[str, int]:
     return {"threads": had} if 0 < had <= count_cores() else {}
 
 
-def _check_growth(checkpoint: Checkpoint, epochs: int) -> None:
+def _check_growth(checkpoint: Checkpoint, epochs: int, *, fork: bool) -> None:
     settings, done = checkpoint.record.train_config, len(checkpoint.state["history"])
     schedule, planned = settings.get("schedule", "constant"), settings.get("epochs", 0)
     if epochs < done:
         raise SettingError("epochs", f"must be at least the {done} that are done", epochs)
-    if epochs != planned and schedule not in GROWS:
+    if epochs != planned and schedule not in GROWS and not fork:
         why = f"the rates of a {schedule} schedule belong to {planned} epochs"
         raise UsageError(f"the run cannot go on for {epochs} epochs", why, FORK)
 

@@ -53,8 +53,8 @@ def resume(
 
     `run` is the folder of a run, its name in the runs folder, or `@last`, the newest. It goes on in its own folder,
     with what it was asked for; `epochs` may be more where no learning rate depends on their number. What a run is made
-    of must be as it was; with `fork` a new run starts from the state all the same. The bits are the same where torch,
-    the threads and the device are; else a warning says what is not.
+    of must be as it was; with `fork` a new run starts from the state all the same, and goes on as its record now asks
+    for it. The bits are the same where torch, the threads and the device are; else a warning says what is not.
 
     The other arguments are those of `zoo.run`. A run that is finished is returned as it is.
 
@@ -80,7 +80,7 @@ def resume(
         checkpoint = find_checkpoint(folder)
         if not fork:
             refuse_edits(checkpoint.record, record)
-        wanted = want_again(checkpoint, record, epochs)
+        wanted = want_again(checkpoint, record, epochs, fork=fork)
         request = make_request(replace(wanted, log=log, log_params=log_params), places)
         begun = Begun(checkpoint=checkpoint, folder=None if fork else folder, origin=folder)
         return carry_out(request, begun, pace=pace, progress=progress, on_epoch=on_epoch, callbacks=callbacks)

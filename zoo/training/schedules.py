@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from zoo.errors import ErrorCollector, SettingError
+from zoo.records.history import Epoch, watched_scores
 from zoo.registry.settings import TrainConfig
 from zoo.training.choice import NEEDS_VALIDATION, Choice
 
@@ -45,6 +47,17 @@ class Schedule:
         """Set the rate of the epoch after this one by the scores of this one."""
         if self.each_epoch is not None:
             self.each_epoch.step(scores[self.monitor])
+
+    def catch_up(self, history: Iterable[Epoch], steps: int, rest: int) -> None:
+        """Set the rate of the step after so many: `steps` in each of some epochs, and `rest` more."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of an optimizer whose steps it has not seen
+            for epoch in history:
+                for _ in range(steps):
+                    self.step()
+                self.finish_epoch(watched_scores(epoch))
+            for _ in range(rest):
+                self.step()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what it takes, beside the optimizer's state, to go on from here."""

@@ -11,6 +11,7 @@ from torch import nn
 from zoo.errors import UsageError
 from zoo.models.device import read_generators, set_generators
 from zoo.models.state import as_state_dict, copy_state
+from zoo.training.schedules import count_steps
 
 if TYPE_CHECKING:
     from zoo.training.trainer import Trainer
@@ -46,8 +47,11 @@ def read_state(trainer: Trainer, former: Mapping[str, Any] | None = None) -> dic
         return {name: copy_state(value, (former or {}).get(name)) for name, value in state.items()}
 
 
-def load_state(trainer: Trainer, state: Mapping[str, Any]) -> None:
+def load_state(trainer: Trainer, state: Mapping[str, Any], *, refit: bool = False) -> None:
     """Let a trainer become what `read_state` returned, also after a file that held it.
+
+    With `refit` the trainer's own settings may be others: its rates, and all else that they ask of the optimizer, are
+    those that they give at this place of the training.
 
     The random generators of the process are set too, so nothing may draw from them between this and `fit`.
 
@@ -56,15 +60,24 @@ def load_state(trainer: Trainer, state: Mapping[str, Any]) -> None:
     """
     state = {name: copy_state(value) for name, value in state.items()}
     step = trainer.prepare(state["batches"])
+    left_out = {"schedule"} if refit else set()
     parts = {"model": trainer.model, **step.list_parts()}
-    if different := parts.keys() ^ state["parts"].keys():
+    if different := (parts.keys() ^ state["parts"].keys()) - left_out:
         raise UsageError("the state is of other settings", f"only one has {', '.join(sorted(different))}")
+    groups = [{key: value for key, value in group.items() if key != "params"} for group in step.optimizer.param_groups]
     for name, part in parts.items():
-        found = state["parts"][name]
-        part.load_state_dict(as_state_dict(found, part) if isinstance(part, nn.Module) else found)
+        if name not in left_out:
+            found = state["parts"][name]
+            part.load_state_dict(as_state_dict(found, part) if isinstance(part, nn.Module) else found)
     trainer.history, trainer.watch.stuck, step.skipped = state["history"], state["stuck"], state["skipped"]
     if state["losses"] is not None:
         trainer.losses.load_state(state["losses"])
+    if refit:
+        for group, own in zip(step.optimizer.param_groups, groups, strict=True):
+            group.update(own)
+        if step.schedule is not None:
+            rest = trainer.losses.batches // trainer.config.accumulate
+            step.schedule.catch_up(trainer.history, count_steps(trainer.config, trainer.batches), rest)
     if state["snapshot"] is None:
         trainer.snapshot.take(trainer.evaluated)
     else:

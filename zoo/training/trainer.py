@@ -104,9 +104,9 @@ class Trainer:
         """Return all that the training is, see `zoo.training.state.read_state`."""
         return read_state(self, former)
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any], *, refit: bool = False) -> None:
         """Become what a training was, see `zoo.training.state.load_state`."""
-        load_state(self, state)
+        load_state(self, state, refit=refit)
 
     def fit(self, train: Batches, test: Batches, choice: Choice | None = None) -> list[Epoch]:
         """Train for the epochs of the settings, evaluating on `test` after each; return the history.
