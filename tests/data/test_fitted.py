@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 import zoo
 from zoo.data.fitted import FittedDataset, fit_splits
 from zoo.data.images import to_form
-from zoo.data.splits import DataSplits, name_splits, to_image
+from zoo.data.named import to_image
+from zoo.data.splits import DataSplits, name_splits
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.specs import DatasetSpec, ModelSpec
 

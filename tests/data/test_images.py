@@ -21,7 +21,7 @@ from PIL import Image, ImageFile, features
 
 from zoo.data import images
 from zoo.data.images import FORMATS, MAX_PIXELS, find_images, fit_image, read_image
-from zoo.data.splits import to_image
+from zoo.data.named import to_image
 from zoo.errors import DataError, SeveralErrors, UsageError
 from zoo.storage import reading
 

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset
 
-from zoo.data.splits import DataSplits, check_splits, count_samples, find_input_shape, hash_splits, to_image
+from zoo.data.named import to_image
+from zoo.data.splits import DataSplits, check_splits, count_samples, find_input_shape, hash_splits
 from zoo.errors import DataError
 from zoo.registry.preprocess import Preprocess
 
@@ -88,7 +89,7 @@ BAD_SPLITS = {
     "infinite as float32": (with_pixel(1e300, 3, torch.float64), "sample 3 has"),
     "three parts": ((*split(), split()[1]), "expected two tensors"),
     "arrays": (tuple(part.numpy() for part in split()), r"expected two tensors .*'ndarray', 'ndarray'"),
-    "a stream": (Stream(), "a Dataset that knows its length, got Stream"),
+    "a stream": (Stream(), "a stream that does not say how many samples it gives: expected an IterableDataset with"),
     "empty Dataset": (Pictures(), "train split: has no samples"),
 }
 

@@ -13,12 +13,13 @@ import random
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 import zoo
 from zoo.registry.specs import DatasetSpec, ModelSpec
@@ -63,14 +64,30 @@ class Noisy(Dataset[Any]):
         return self.images[index] + 0.1 * torch.rand(1) + 0.1 * random.random(), self.targets[index]
 
 
-def make_splits(*, root: Path, drawn: bool = False) -> zoo.DataSplits:
+class Stream(IterableDataset[Any]):
+    """Gives noisy samples in an order that it draws anew in each epoch, from a generator that every worker seeds."""
+
+    def __init__(self, samples: Noisy) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
+        info = get_worker_info()
+        part = range(len(self))[slice(None) if info is None else slice(info.id, None, info.num_workers)]
+        return (self.samples[part[place]] for place in torch.randperm(len(part)).tolist())
+
+
+def make_splits(*, root: Path, data: str = "plain") -> zoo.DataSplits:
     generator = torch.Generator().manual_seed(1)
-    parts = [(torch.rand(count, 1, 6, 6, generator=generator), torch.arange(count) % 3) for count in (60, 21)]
-    train, test = [Noisy(*part) if drawn else part for part in parts]
-    return zoo.DataSplits(train=train, test=test, class_names=("a", "b", "c"))
+    parts = [(torch.rand(count, 1, 6, 6, generator=generator), torch.arange(count) % 3) for count in (60, 21, 20)]
+    made: list[Any] = [part if data == "plain" else Noisy(*part) for part in parts]
+    train, test, validation = map(Stream, made) if data == "stream" else (*made[:2], None)
+    return zoo.DataSplits(train=train, test=test, validation=validation, class_names=("a", "b", "c"))
 
 
-def train(runs: Path, *, drawn: bool, workers: int, resume: bool) -> None:
+def train(runs: Path, *, data: str, workers: int, resume: bool) -> None:
     options: dict[str, Any] = {"registry": zoo.Registry.discover(), "runs_dir": runs, "checkpoint_every": "3 steps"}
     options["registry"].add(
         ModelSpec(name="net", factory=Net), DatasetSpec(name="noise", factory=make_splits), plugin="own"
@@ -83,7 +100,8 @@ def train(runs: Path, *, drawn: bool, workers: int, resume: bool) -> None:
                 raise
         else:
             return
-    zoo.run("net", "noise", dataset_params={"drawn": drawn}, workers=workers, **SETTINGS, **options)
+    settings = {**SETTINGS, "validation": None} if data == "stream" else SETTINGS  # a stream has one of its own
+    zoo.run("net", "noise", dataset_params={"data": data}, workers=workers, **settings, **options)
 
 
 def count_events(point: int) -> list[int]:
@@ -143,8 +161,8 @@ def describe(runs: Path) -> list[Any]:
     return [*digests, record["status"], record["metrics"], record["best"], history]
 
 
-def main(folder: Path, kills: int, drawn: bool, workers: int) -> None:
-    options: dict[str, Any] = {"drawn": drawn, "workers": workers}
+def main(folder: Path, kills: int, data: str, workers: int) -> None:
+    options: dict[str, Any] = {"data": data, "workers": workers}
     events = attempt(folder / "whole", 0, resume=False, **options)
     assert events is not None
     found: dict[str, Any] = {"whole": describe(folder / "whole")}
@@ -167,4 +185,4 @@ def main(folder: Path, kills: int, drawn: bool, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "drawn", int(sys.argv[4]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

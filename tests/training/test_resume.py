@@ -45,7 +45,7 @@ MANY = pytest.mark.nightly
 @pytest.mark.parametrize(
     ("kills", "data", "workers"),
     [
-        *((40, "plain", 0), (10, "drawn", 0), (8, "drawn", 2)),
+        *((40, "plain", 0), (10, "drawn", 0), (8, "drawn", 2), (6, "stream", 0), (4, "stream", 2)),
         pytest.param(1000, "plain", 0, marks=MANY),
         pytest.param(200, "drawn", 2, marks=MANY),
     ],
@@ -125,7 +125,7 @@ def test_an_evaluation_that_was_stopped_begins_again_with_the_numbers_that_it_dr
         zoo.DatasetSpec(name="noise", factory=kill_and_resume.make_splits),
         plugin="own",
     )
-    asked = {"dataset_params": {"drawn": True}, "registry": registry, **kill_and_resume.SETTINGS}
+    asked = {"dataset_params": {"data": "drawn"}, "registry": registry, **kill_and_resume.SETTINGS}
     whole = zoo.run("net", "noise", runs_dir=tmp_path / "whole", **asked)
     batches = read_record(whole.run / "run.json").steps * asked["accumulate"]
     stop_at(2 * (batches + 1))  # the first evaluation has a batch that was read before the training

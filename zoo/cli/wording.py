@@ -65,6 +65,8 @@ NAMES = (
         "max_time",
         "sampler",
         "jobs",
+        "augment",
+        "balanced_sampling",
     ),
 )
 """The arguments that messages name and that are options; all other text stays as it is."""

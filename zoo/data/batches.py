@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from zoo.data.order import OrderSampler, epoch_generator, list_order, split_sizes
 from zoo.data.overlap import hash_rows
 from zoo.data.reader import Batch, BatchReader, Failure
 from zoo.data.shared import SharedReader, Shortage, find_free
 from zoo.data.splits import Split
+from zoo.data.streams import StreamBatches, refuse_stream
 from zoo.data.workers import name_dead_worker, read_from, settle
 from zoo.errors import DataError, quote
 from zoo.limits import BATCH_VALUES
@@ -114,15 +115,24 @@ def make_batches(
 
     `name` is that of the data set, for errors. `image_shape` is what each raw image of a Dataset must have; None
     compares those of a batch only.
+
+    Raises:
+        UsageError: the split is a stream, and something is asked for that needs all of its samples at hand.
     """
     for slow in settings.augment.slow if settings.augment else ():
         log.info("%s is applied image by image on the CPU: an epoch takes longer than with zoo's own operations", slow)
     mixing = settings.augment.mixing if settings.augment else None
+    if mixing is not None:
+        why = "each sample is mixed with one that is drawn from all"
+        refuse_stream(name, split, f"augmentation {quote(mixing.name)}", why, "Leave it out of augment=...")
     if mixing is not None and not isinstance(split, tuple):
         log.info("%s mixes each sample with another, so an epoch reads twice as many", mixing.name)
     if isinstance(split, tuple):
         return TensorBatches(*split, preprocess, settings, num_classes)
-    return LoaderBatches(BatchReader(split, name, num_classes, image_shape), preprocess, settings)
+    reader = BatchReader(split, name, num_classes, image_shape)
+    if isinstance(split, IterableDataset):
+        return StreamBatches(reader, preprocess, settings, lay_last if settings.channels_last else _as_it_is)
+    return LoaderBatches(reader, preprocess, settings)
 
 
 def make_inputs(images: Tensor, preprocess: Preprocess, device: torch.device) -> Tensor:

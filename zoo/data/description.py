@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from zoo.data.fitted import fit_splits
 from zoo.data.loading import open_dataset
@@ -30,10 +31,13 @@ READ_AT_ONCE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class SplitDescription:
-    """A split: its samples, how many there are of each class, its batches, and the shapes of the first one."""
+    """A split: its samples, how many there are of each class, its batches, and the shapes of the first one.
+
+    Of a stream nobody knows how many there are of each class until it was read: `per_class` is None.
+    """
 
     samples: int
-    per_class: tuple[int, ...]
+    per_class: tuple[int, ...] | None
     batches: int
     batch_size: int
     inputs: tuple[int, ...]
@@ -57,7 +61,7 @@ class DatasetDescription:
         """The samples of each class and split as texts, under headings; numbers are as wide as their column."""
         rows: list[tuple[str, ...]] = [("class", *self.splits)]
         for index, name in enumerate(self.class_names):
-            counts = (str(split.per_class[index]) for split in self.splits.values())
+            counts = ("?" if split.per_class is None else str(split.per_class[index]) for split in self.splits.values())
             rows.append((f"{index} {one_line(name)}", *counts))
         rows.append(("all", *(str(split.samples) for split in self.splits.values())))
         width = max(len(cell) for row in rows for cell in row[1:])
@@ -69,7 +73,8 @@ class DatasetDescription:
         lines = []
         for name, split in self.splits.items():
             number = f"{split.batches} batch{'' if split.batches == 1 else 'es'} of {split.batch_size}"
-            lines.append(f"{name}: {number}, inputs {list(split.inputs)}, targets {list(split.targets)}")
+            stream = ", a stream, whose classes are not counted" if split.per_class is None else ""
+            lines.append(f"{name}: {number}, inputs {list(split.inputs)}, targets {list(split.targets)}{stream}")
         return lines
 
     def __repr__(self) -> str:
@@ -104,19 +109,26 @@ def describe_dataset(
     splits, raw_shape = fit_splits(splits, declared, find_input_shape(entry.name, splits))
     described = {}
     for name, split in splits.items():
-        counts = torch.zeros(len(splits.class_names), dtype=torch.int64)
-        for targets in _read_targets(split, entry.name, len(counts), raw_shape):
-            counts += torch.bincount(targets.to(torch.int64), minlength=len(counts))
         sizes = split_sizes(count_samples(split), size, merge_single=False)
         described[name] = SplitDescription(
             samples=count_samples(split),
-            per_class=tuple(counts.tolist()),
+            per_class=_count_classes(split, entry.name, len(splits.class_names), raw_shape),
             batches=len(sizes),
             batch_size=size,
             inputs=(sizes[0], *declared.output_shape(raw_shape)),
             targets=(sizes[0],),
         )
     return DatasetDescription(dataset=entry.name, class_names=tuple(splits.class_names), splits=described)
+
+
+def _count_classes(split: Split, name: str, num_classes: int, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return how many samples of each class a split has, None for a stream."""
+    if isinstance(split, IterableDataset):
+        return None
+    counts = torch.zeros(num_classes, dtype=torch.int64)
+    for targets in _read_targets(split, name, num_classes, shape):
+        counts += torch.bincount(targets.to(torch.int64), minlength=num_classes)
+    return tuple(counts.tolist())
 
 
 def _read_targets(split: Split, name: str, num_classes: int, shape: tuple[int, ...]) -> Iterator[Tensor]:

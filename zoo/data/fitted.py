@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from zoo.data.files import TriedFiles
 from zoo.data.images import check_resize
-from zoo.data.splits import DataSplits, NamedDataset, Split, to_image
+from zoo.data.named import NamedDataset, NamedStream, to_image
+from zoo.data.splits import DataSplits, Split
+from zoo.data.streams import announce_epoch
 from zoo.data.validation import list_targets
 from zoo.registry.preprocess import Preprocess
 
@@ -38,6 +41,24 @@ class FittedDataset(Dataset[Any]):
     def targets(self) -> Any:
         """What the Dataset calls its targets, None where it lists none."""
         return list_targets(self.dataset)
+
+
+class FittedStream(IterableDataset[Any]):
+    """A stream whose images are resized when they are read, as those of a `FittedDataset` are."""
+
+    def __init__(self, dataset: IterableDataset[Any], preprocess: Preprocess) -> None:
+        self.dataset, self.preprocess = dataset, preprocess
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Any]]:
+        for image, target in self.dataset:
+            yield fit_image_alone(to_image(image), self.preprocess), target
+
+    def set_epoch(self, epoch: int, seed: int) -> None:
+        """Hand on which epoch is to be read."""
+        announce_epoch(self.dataset, epoch, seed)
 
 
 def fit_image_alone(image: Tensor, preprocess: Preprocess) -> Tensor:
@@ -68,4 +89,6 @@ def fit_split(split: Split, preprocess: Preprocess) -> Split:
         return torch.cat([preprocess.fit(part) for part in split[0].split(AT_ONCE)]), split[1]
     if isinstance(split, NamedDataset):  # the name belongs outside, where errors are told
         return NamedDataset(FittedDataset(split.dataset, preprocess), split.origin, split.samples, split.guarded)
-    return FittedDataset(split, preprocess)
+    if isinstance(split, NamedStream):
+        return NamedStream(FittedStream(split.dataset, preprocess), split.origin, split.samples, split.guarded)
+    return FittedStream(split, preprocess) if isinstance(split, IterableDataset) else FittedDataset(split, preprocess)

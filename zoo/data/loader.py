@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 from zoo.data.augment import Augment, parse
 from zoo.data.batches import Batches, BatchSettings, make_batches
 from zoo.data.fitted import fit_split
-from zoo.data.splits import NamedDataset, check_split
+from zoo.data.named import NamedDataset, NamedStream
+from zoo.data.splits import check_split
 from zoo.display import say
 from zoo.limits import MAX_CLASSES
 from zoo.registry.arguments import checked
@@ -89,7 +90,7 @@ def make_loader(
     preprocess = preprocess or Preprocess()
     if preprocess.rounded and not isinstance(split, tuple):
         split = fit_split(split, preprocess)
-    named = split.origin if isinstance(split, NamedDataset) else None
+    named = split.origin if isinstance(split, NamedDataset | NamedStream) else None
     settings = BatchSettings(
         batch_size=config.batch_size,
         device=torch.device("cpu"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from zoo.data.splits import DataSplits, check_splits, copy_splits, count_samples, name_splits
+from zoo.data.streams import count_stream
 from zoo.data.survey import survey
 from zoo.errors import quote
 from zoo.registry.arguments import checked
@@ -34,7 +36,10 @@ def build_dataset(entry: Entry[Any], *, root: Path, params: Mapping[str, Any]) -
         why = f"expected zoo.DataSplits, got {type(splits).__name__}"
         raise entry.plugin.broken(f"dataset {quote(entry.name)}", why)
     with entry.blamed("cannot be used"):
-        return copy_splits(entry.name, splits)
+        splits = copy_splits(entry.name, splits)
+        counts = entry.spec.samples
+        counted: dict[str, Any] = {name: count_stream(split, counts.get(name)) for name, split in splits.items()}
+        return replace(splits, **counted)
 
 
 def prepare_dataset(
@@ -102,7 +107,7 @@ def load_dataset(
 
     `images, targets = splits.train` where a split is a pair of tensors, as those of FashionMNIST are: uint8
     `(60000, 1, 28, 28)` and int64 `(60000,)`. Other data sets give a map-style Dataset of `(image, target)`, whose
-    images arrive as tensors `(C, H, W)`. `make_loader` makes batches of either.
+    images arrive as tensors `(C, H, W)`, or a stream of them. `make_loader` makes batches of each.
 
     Raises:
         UnknownNameError, UsageError: no such data set, or a param that it cannot have.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from multiprocessing.reduction import ForkingPickler
 from operator import index as to_index
 from typing import Any
@@ -10,12 +11,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zoo.data.splits import NamedDataset, count_samples, describe_failure, to_image
+from zoo.data.named import NamedDataset, NamedStream, describe_failure, to_image
+from zoo.data.splits import count_samples
 from zoo.errors import DataError, describe, quote
 from zoo.registry.imports import add_folders, list_folders
 
 Batch = tuple[Tensor, Tensor]
 """Images `(N, C, H, W)` and targets `(N,)`."""
+END = object()
+"""What comes after the last sample of a stream."""
 
 
 class Failure:
@@ -33,7 +37,7 @@ class BatchReader(Dataset[Any]):
     ) -> None:
         self.samples = count_samples(dataset)
         # Read directly: this is where each sample of a training comes from, and its errors are told here.
-        self.dataset = dataset.dataset if isinstance(dataset, NamedDataset) else dataset
+        self.dataset = dataset.dataset if isinstance(dataset, NamedDataset | NamedStream) else dataset
         self.name, self.num_classes, self.image_shape = name, num_classes, image_shape
 
     def __len__(self) -> int:
@@ -60,17 +64,40 @@ class BatchReader(Dataset[Any]):
         targets: list[int] = []
         for index in indices:
             try:
-                image, target = self.dataset[index]
-                image = to_image(image)
-                first = images[0] if images else image
-                _check_image(image, self.image_shape or tuple(first.shape), first.dtype)
-                targets.append(check_target(target, self.num_classes))
-                images.append(image)
+                self._add(self.dataset[index], images, targets)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001 even SystemExit, which would end a worker without a word
                 return Failure(index, describe_failure(error, self.samples))
         return torch.stack(images), torch.tensor(targets, dtype=torch.int64)
+
+    def read(self, samples: Iterator[Any], size: int, first: int) -> Batch | Failure | None:
+        """Return the next `size` samples of a stream, or the rest of it; None where there is none.
+
+        `first` is the number of the first of them.
+        """
+        images: list[Tensor] = []
+        targets: list[int] = []
+        for number in range(first, first + size):
+            try:
+                sample = next(samples, END)
+                if sample is END:
+                    break
+                self._add(sample, images, targets)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 see above
+                return Failure(number, describe(error))
+        return (torch.stack(images), torch.tensor(targets, dtype=torch.int64)) if images else None
+
+    def _add(self, sample: Any, images: list[Tensor], targets: list[int]) -> None:
+        """Put image and target of a sample on these lists; raise TypeError or ValueError where they cannot be used."""
+        image, target = sample
+        image = to_image(image)
+        first = images[0] if images else image
+        _check_image(image, self.image_shape or tuple(first.shape), first.dtype)
+        targets.append(check_target(target, self.num_classes))
+        images.append(image)
 
 
 def _check_image(image: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:

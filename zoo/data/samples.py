@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from zoo.data.augment import Augment, parse
 from zoo.data.loading import open_dataset
 from zoo.data.pictures import make_address
 from zoo.data.reader import check_target
-from zoo.data.splits import Split, count_samples
+from zoo.data.splits import count_samples, read_places
 from zoo.display import make_pictures, make_table, say
 from zoo.errors import DataError, SettingError, UsageError, quote, suggest
 from zoo.registry.arguments import checked
@@ -94,6 +95,8 @@ def samples(
 ) -> Samples:
     """Return the sample of this index, else `count` different ones that `seed` chooses, or all where there are fewer.
 
+    Of a stream they are the first ones, and the sample of an index takes as long as all before it.
+
     With `augmented` each is also given as the first epoch of a training with this seed has it. `augment` are the
     operations, `"flip,crop"` unless others are named; to name them is enough.
 
@@ -117,8 +120,13 @@ def samples(
     if index is not None and not 0 <= index < total:
         what = f"the {split} split of {quote(entry.name)} has no sample {index}"
         raise UsageError(what, f"it has {total} samples, 0 to {total - 1}")
-    indices = choose_samples(total, count, seed) if index is None else [index]
-    found = [_read_sample(there[split], number) for number in indices]
+    if index is not None:
+        indices = [index]
+    elif isinstance(there[split], IterableDataset):  # those in the middle would take as long as all before them
+        indices = list(range(min(total, count)))
+    else:
+        indices = choose_samples(total, count, seed)
+    found = list(read_places(there[split], indices))
     try:
         targets = tuple(check_target(target, len(splits.class_names)) for _, target in found)
     except (TypeError, ValueError) as error:
@@ -141,10 +149,6 @@ def samples(
 
 load_samples = samples
 """The name of `samples` before each command had a function of its own name."""
-
-
-def _read_sample(split: Split, index: int) -> tuple[Tensor, Any]:
-    return (split[0][index], int(split[1][index])) if isinstance(split, tuple) else split[index]
 
 
 def choose_samples(total: int, count: int, seed: int) -> list[int]:

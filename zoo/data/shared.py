@@ -73,12 +73,20 @@ class SharedReader(Dataset[Any]):
         batch, worker = self.reader[indices], get_worker_info()
         if worker is None or self.free is None or isinstance(batch, Failure):
             return batch
-        size = sum(map(_count_bytes, batch))
-        if (needed := size * (AHEAD * worker.num_workers + AHEAD)) > self.free:
-            return Shortage(needed, self.free)
-        # Others may have taken what was free.
-        there = find_free()
-        return batch if there is None or size <= there else Shortage(size, there)
+        return measure_shortage(batch, worker.num_workers, self.free) or batch
+
+
+def measure_shortage(batch: Batch, workers: int, free: int) -> Shortage | None:
+    """Return what is lacking for so many workers to hand over batches such as this one, None where nothing is.
+
+    `free` is what was free before there was any worker.
+    """
+    size = sum(map(_count_bytes, batch))
+    if (needed := size * (AHEAD * workers + AHEAD)) > free:
+        return Shortage(needed, free)
+    # Others may have taken what was free.
+    there = find_free()
+    return None if there is None or size <= there else Shortage(size, there)
 
 
 def _count_bytes(tensor: Tensor) -> int:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import reprlib
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
+from zoo.data.named import Guard, NamedDataset, NamedStream, SplitOrigin, to_image
 from zoo.display import make_table, say
 from zoo.errors import DataError, describe, quote
 from zoo.registry.preprocess import Preprocess, default_scale, name_dtype
 
 TensorSplit = tuple[Tensor, Tensor]
 Split = TensorSplit | Dataset[Any]
-"""A pair `(images, targets)` kept in memory, or a map-style Dataset of `(image, target)`."""
-Guard = Callable[[str], AbstractContextManager[Any]]
-"""Guards code of a plugin; the text says for a warning when it ran."""
+"""A pair `(images, targets)` kept in memory, or a Dataset of `(image, target)`, map-style or a stream."""
 SPLIT_FORMS = "tensors (images, targets) or a Dataset that knows its length"
 
 
@@ -33,6 +32,12 @@ class DataSplits:
     A split is a pair of tensors, images `(N, C, H, W)` (uint8 or float) and integer targets `(N,)` from 0 to
     `len(class_names) - 1`; or any map-style Dataset of `(image, target)` with a PIL image or a tensor `(C, H, W)`.
     Tensors are the fast form, kept in memory; a Dataset is read sample by sample, by `--workers` processes.
+
+    A split may be a stream too, an `IterableDataset` of such samples whose length it declares, or the spec. In an epoch
+    it gives as many; in a worker process its part of them, see `torch.utils.data.get_worker_info`. It shuffles by
+    itself: before each epoch of a training its method `set_epoch(epoch)` or `set_epoch(epoch, seed)` is called, where
+    it has one, with epochs from 0, and what it draws from the global generators follows from seed, epoch and worker.
+    What is evaluated comes in the same order each time. What needs all samples at hand is refused.
 
     Fields:
         train: What the model learns from.
@@ -71,18 +76,9 @@ class DataSplits:
 def _describe_split(split: Split) -> str:
     """Return the number of samples of a split and, where they are tensors, the form of an image."""
     if not isinstance(split, tuple):
-        return f"{len(split):,}" if isinstance(split, NamedDataset) else type(split).__name__
+        return f"{len(split):,}" if isinstance(split, NamedDataset | NamedStream) else type(split).__name__
     images, targets = split
     return f"{len(targets):,} of {'x'.join(map(str, images.shape[1:]))} {name_dtype(images.dtype)}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitOrigin:
-    """Which split of which data set, and how many classes that has."""
-
-    dataset: str
-    split: str
-    num_classes: int
 
 
 class FilesDataset(Dataset[Any]):
@@ -98,50 +94,15 @@ class FilesDataset(Dataset[Any]):
         raise NotImplementedError
 
 
-class NamedDataset(Dataset[Any]):
-    """A Dataset of a plugin that knows where it is from: what reading a sample raises becomes a DataError that says so.
-
-    Its length was asked for once, and images are tensors `(C, H, W)`. `guarded` puts back what reading one changes of
-    the global state.
-    """
-
-    def __init__(self, dataset: Dataset[Any], origin: SplitOrigin, samples: int, guarded: Guard = nullcontext) -> None:
-        self.dataset, self.origin, self.samples, self.guarded = dataset, origin, samples, guarded
-
-    def __repr__(self) -> str:
-        return say("Dataset", f"{self.origin.split} split of {self.origin.dataset}", f"{self.samples:,} samples")
-
-    def __len__(self) -> int:
-        return self.samples
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        """Return image and target of a sample; raise DataError for whatever keeps them from being read."""
-        try:
-            with self.guarded("while a sample was read"):
-                image, target = self.dataset[index]
-                return to_image(image), target
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            why = describe_failure(error, self.samples)
-            where = f"dataset {quote(self.origin.dataset)}, {self.origin.split} split"
-            raise DataError(f"{where}: sample {index} cannot be read", why) from error
-
-
-def describe_failure(error: BaseException, samples: int) -> str:
-    """Return in words why a sample of a Dataset cannot be read that says it has so many."""
-    told = f" (it says that it has {samples} samples)" if isinstance(error, IndexError) else ""
-    return f"{describe(error)}{told}"
-
-
 def name_splits(name: str, splits: DataSplits, guarded: Guard = nullcontext) -> DataSplits:
     """Return checked splits whose Datasets tell their errors with the name of the data set, see NamedDataset."""
     classes = len(splits.class_names)
     named: dict[str, Any] = {}
     for split_name, split in splits.items():
-        if not isinstance(split, tuple | NamedDataset):
+        if not isinstance(split, tuple | NamedDataset | NamedStream):
             origin = SplitOrigin(dataset=name, split=split_name, num_classes=classes)
-            named[split_name] = NamedDataset(split, origin, count_samples(split), guarded)
+            form: Any = NamedStream if isinstance(split, IterableDataset) else NamedDataset
+            named[split_name] = form(split, origin, count_samples(split), guarded)
     return replace(splits, **named)
 
 
@@ -210,6 +171,10 @@ def check_split(where: str, split: Any) -> None:
     """Raise DataError for what is no split of at least one sample."""
     if isinstance(split, tuple):
         _check_tensors(where, split)
+    elif isinstance(split, IterableDataset) and not hasattr(type(split), "__len__"):
+        what = f"{where}: a stream that does not say how many samples it gives"
+        fix = "Give it a method __len__, or declare samples in the spec of the data set"
+        raise DataError(what, f"expected an IterableDataset with a length, got {type(split).__name__}", fix)
     elif not all(hasattr(type(split), method) for method in ("__len__", "__getitem__")):
         raise DataError(where, f"expected {SPLIT_FORMS}, got {type(split).__name__}")
     elif isinstance(split, list) and len(split) == 2 and isinstance(split[0], Tensor):
@@ -250,32 +215,38 @@ def _check_targets(where: str, targets: Tensor, class_names: Sequence[str]) -> l
     return [f"{where}: class {quote(class_names[i])} has no samples" for i in (seen == 0).nonzero().flatten().tolist()]
 
 
-def to_image(image: Any) -> Tensor:
-    """Return one image of a Dataset as a tensor `(C, H, W)`: PIL images as uint8, grey as one channel, others as RGB.
-
-    Grey of 16 bits becomes uint16: Pillow's own conversion would cut off all that is brighter than 255.
-
-    Raises:
-        TypeError: it is neither a tensor nor a PIL image, or a PIL image of a mode without a range.
-    """
-    if isinstance(image, Tensor):
-        return image.detach()
-    if not hasattr(image, "getbands"):
-        raise TypeError(f"expected a tensor or a PIL image, got {type(image).__name__}")
-    import numpy
-
-    if image.mode in ("I", "F"):
-        raise TypeError(f"images of mode {image.mode!r} have no range")
-    if image.mode.startswith("I;16"):
-        return torch.from_numpy(numpy.array(image).astype(numpy.uint16)).unsqueeze(0)
-    grey = image.mode in ("1", "L")
-    pixels = torch.from_numpy(numpy.array(image.convert("L" if grey else "RGB")))
-    return pixels.unsqueeze(0) if grey else pixels.permute(2, 0, 1)
-
-
 def read_image(split: Split, index: int) -> Tensor:
     """Return the raw image `(C, H, W)` of a sample; what a Dataset raises goes through."""
-    return split[0][index] if isinstance(split, tuple) else to_image(split[index][0])
+    return next(read_places(split, [index]))[0]
+
+
+def read_places(split: Split, places: Sequence[int]) -> Iterator[tuple[Tensor, Any]]:
+    """Yield raw image `(C, H, W)` and target of the samples at some places; what a Dataset raises goes through.
+
+    A stream is read from its beginning to the last of the places, and the samples before it are held in memory.
+
+    Raises:
+        DataError: a stream ends before.
+    """
+    if isinstance(split, tuple):
+        yield from ((split[0][place], int(split[1][place])) for place in places)
+    elif isinstance(split, IterableDataset):
+        wanted, found = set(places), dict[int, tuple[Tensor, Any]]()
+        read = 0
+        for place, (image, target) in enumerate(islice(split, max(wanted, default=-1) + 1)):
+            read += 1
+            if place in wanted:
+                found[place] = to_image(image), target
+        for place in places:
+            if place not in found:
+                name = f"dataset {quote(split.origin.dataset)}: " if isinstance(split, NamedStream) else ""
+                told = f"its length says {count_samples(split):,}"
+                raise DataError(f"{name}a stream gave {read:,} samples", told, "Declare as many samples as it gives")
+            yield found[place]
+    else:
+        for place in places:
+            image, target = split[place]
+            yield to_image(image), target
 
 
 def read_example(split: Split) -> Tensor:
@@ -285,7 +256,7 @@ def read_example(split: Split) -> Tensor:
 
 
 def find_input_shape(name: str, splits: DataSplits) -> tuple[int, ...]:
-    """Return the shape of one raw image, channels first; a Dataset is asked for its first sample.
+    """Return the shape of one raw image, channels first; a Dataset or a stream is asked for its first sample.
 
     Raises:
         DataError: the first sample cannot be read, or its dtype has no stated range.

@@ -14,7 +14,8 @@ from zoo.data import cache
 from zoo.data.decoding import MANY, PictureFacts, decode_all, list_states
 from zoo.data.files import ImageFiles, TriedFiles
 from zoo.data.fitted import FittedDataset
-from zoo.data.splits import DataSplits, NamedDataset, Split
+from zoo.data.named import NamedDataset
+from zoo.data.splits import DataSplits, Split
 from zoo.data.workers import count_cores
 from zoo.errors import DataError, StorageError, describe, quote
 from zoo.registry.preprocess import Preprocess

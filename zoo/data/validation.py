@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Subset
 
 from zoo.data.files import ImageFiles
-from zoo.data.splits import DataSplits, NamedDataset, Split, count_samples
+from zoo.data.named import NamedDataset
+from zoo.data.splits import DataSplits, Split, count_samples
+from zoo.data.streams import refuse_stream
 from zoo.errors import DataError, UsageError, quote
 
 log = logging.getLogger("zoo")
@@ -29,12 +31,14 @@ def hold_back(name: str, splits: DataSplits, fraction: float, seed: int, digest:
     data, the share and the seed alone; without a digest, on the targets in its place. Those that stay keep their order.
 
     Raises:
-        UsageError: the data set has a validation split of its own.
+        UsageError: the data set has a validation split of its own, or its training split is a stream.
         DataError: a class has too few samples for both parts, or a target cannot be read.
     """
     if splits.validation is not None:
         fix = "Leave out validation=..."
         raise UsageError(f"dataset {quote(name)} has a validation split of its own", fix=fix)
+    why = "a share of each class is held back, and its samples cannot be looked up"
+    refuse_stream(name, splits.train, "a validation split", why, "Leave out validation=...")
     targets = read_targets(splits.train)
     source = digest or hashlib.sha256(targets.tobytes()).hexdigest()
     key = hashlib.sha256(f"{source} {fraction!r} {seed}".encode()).digest()

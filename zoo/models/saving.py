@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import IterableDataset
 
-from zoo.data.splits import Split, count_samples, read_image
+from zoo.data.splits import Split, count_samples, read_image, read_places
 from zoo.errors import DataError, SettingError, UsageError, WeightsError, describe
 from zoo.models.drift import ENOUGH, SAMPLES, measure_inputs
 from zoo.models.features import FeatureExtractor
@@ -109,6 +110,8 @@ def measure_samples(preprocess: Preprocess, train: Split, test: Split) -> Sample
 def take_images(split: Split, count: int) -> list[Tensor]:
     """Return raw images of a split, evenly spread over it, as batches `(N, C, H, W)` of one shape and dtype each.
 
+    Of a stream they are the first ones.
+
     Raises:
         DataError: a sample cannot be read; names it.
     """
@@ -117,6 +120,9 @@ def take_images(split: Split, count: int) -> list[Tensor]:
     if isinstance(split, tuple):
         return [split[0][places.start : places.stop : places.step]]
     images = []
+    if isinstance(split, IterableDataset):
+        places, samples = range(0), min(count, samples)
+        images = [image.unsqueeze(0) for image, _ in read_places(split, range(samples))]
     for place in places:
         try:
             images.append(read_image(split, place).unsqueeze(0))

@@ -172,7 +172,7 @@ def read_samples(
 def gather_samples(result: Result, indices: Sequence[int], places: Places) -> list[Tensor]:
     """Return the raw images of samples of the test split; see `read_samples`."""
     from zoo.data.loading import open_dataset
-    from zoo.data.splits import count_samples, hash_splits, read_image
+    from zoo.data.splits import count_samples, hash_splits, read_places
 
     trained = result.weights_metadata.dataset
     if trained is None:
@@ -188,7 +188,7 @@ def gather_samples(result: Result, indices: Sequence[int], places: Places) -> li
     outside = next((index for index in indices if not 0 <= index < count), None)
     if outside is not None:
         raise UsageError(f"the test split of {quote(entry.name)} has no sample {outside}", f"expected 0 to {count - 1}")
-    return [read_image(splits.test, index) for index in indices]
+    return [image for image, _ in read_places(splits.test, indices)]
 
 
 def _read_saved_outcomes(run: Path, metadata: WeightsMetadata) -> Outcomes | None:

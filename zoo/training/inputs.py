@@ -14,6 +14,7 @@ from zoo.data.batches import Batches, BatchSettings, LoaderBatches, make_batches
 from zoo.data.overlap import find_overlaps
 from zoo.data.shared import choose_workers
 from zoo.data.splits import DataSplits, Split, count_samples
+from zoo.data.streams import StreamBatches, refuse_stream
 from zoo.data.survey import find_files
 from zoo.data.validation import read_targets
 from zoo.errors import DataError, quote
@@ -36,7 +37,7 @@ def warn_of_overlaps(plan: Plan, splits: DataSplits, batches: Mapping[str, Batch
     """Say how many images of a split are in another: of those in memory, or of those read in passing by `batches`."""
     passed = None
     if batches is not None:
-        read = {name: each.hashes for name, each in batches.items() if isinstance(each, LoaderBatches)}
+        read = {name: each.hashes for name, each in batches.items() if isinstance(each, LoaderBatches | StreamBatches)}
         passed = {name: torch.cat(hashes) for name, hashes in read.items() if hashes}
     for told in find_overlaps(splits, passed):
         log.warning("dataset %s: %s", quote(plan.dataset.name), told)
@@ -49,6 +50,7 @@ def make_train_batches(
 
     Raises:
         DataError: a batch of one sample, and a model that normalises over the batch.
+        UsageError: the split is a stream, and something is asked for that needs all of its samples at hand.
     """
     config, samples = plan.config, count_samples(splits.train)
     name = quote(plan.dataset.name)
@@ -65,6 +67,8 @@ def make_train_batches(
     settings = replace(settings, shuffle_seed=config.seed, merge_single=normalised)
     settings = replace(settings, augment=find_augment(config))
     if config.balanced_sampling:
+        why = "the classes of its samples cannot be looked up"
+        refuse_stream(plan.dataset.name, splits.train, "balanced sampling", why, "Leave out balanced_sampling=...")
         settings = replace(settings, classes=torch.from_numpy(read_targets(splits.train)))
     return make_batches(splits.train, preprocess, settings, **_describe_samples(plan, splits, raw_shape))
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.splits import DataSplits
+from zoo.data.streams import refuse_stream
 from zoo.data.validation import read_targets
 from zoo.errors import DataError, ErrorCollector, SettingError, quote
 from zoo.registry.entries import Entry
@@ -69,6 +70,7 @@ def find_class_weights(config: TrainConfig, splits: DataSplits, dataset: str) ->
     Raises:
         SettingError: there are not as many numbers as classes.
         DataError: a class has no samples to be balanced by.
+        UsageError: there is nothing to count them in.
     """
     classes = len(splits.class_names)
     if config.class_weights is None:
@@ -76,6 +78,8 @@ def find_class_weights(config: TrainConfig, splits: DataSplits, dataset: str) ->
     check_count(config, classes)
     if isinstance(config.class_weights, tuple):
         return torch.tensor(config.class_weights)
+    why = "the samples of each class cannot be counted before it is read"
+    refuse_stream(dataset, splits.train, "balanced class weights", why, "Give class_weights=... as numbers")
     counts = torch.bincount(torch.from_numpy(read_targets(splits.train)), minlength=classes)
     for name, count in zip(splits.class_names, counts.tolist(), strict=True):
         if not count:

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import torch
 
 from zoo.checks.base import Fault, Skip
-from zoo.checks.dataset.subject import DatasetSubject, choose_places, read_sample
+from zoo.checks.dataset.subject import DatasetSubject, choose_places, read_samples
 from zoo.data.loading import find_false_claims
-from zoo.data.splits import count_samples, find_input_shape
+from zoo.data.splits import find_input_shape
 from zoo.registry.compatibility import show_shape
 from zoo.registry.preprocess import Preprocess, name_dtype
 
@@ -117,8 +117,7 @@ def check_range(subject: DatasetSubject) -> str:
         raise Skip("images differ in shape")
     inputs_of: dict[str, torch.Tensor] = {}
     for name, split in subject.splits.items():
-        places = choose_places(count_samples(split))
-        images = (read_sample(split, place, f"{name} sample {place}")[0].unsqueeze(0) for place in places)
+        images = (image.unsqueeze(0) for _, image, _ in read_samples(split, choose_places(split), name))
         prepared = [preprocess(image).squeeze(0).clone().double() for image in images]
         # One row for each channel, because mean and std are declared for each.
         rows = [image.flatten(1) if image.ndim == 3 else image.flatten().unsqueeze(0) for image in prepared]

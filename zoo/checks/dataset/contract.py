@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from typing import Any, cast
+
+import torch
+from torch.utils.data import IterableDataset
 
 from zoo.checks.base import Check, Fault, Skip, Untried
 from zoo.checks.dataset import rebuild
 from zoo.checks.dataset.content import check_claims, check_classes, check_disjoint, check_images, check_range
 from zoo.checks.dataset.subject import (
+    READ_SECONDS,
     REREAD,
     DatasetSubject,
     choose_places,
+    find_last,
     hash_image,
     read_places,
     read_sample,
+    read_samples,
     read_split,
 )
 from zoo.checks.settings import check_use, keep_settings
 from zoo.checks.subject import check_params
 from zoo.checks.surroundings import refuse_network, reverse_listings
+from zoo.data.batches import BatchSettings, make_batches
+from zoo.data.fitted import fit_split
 from zoo.data.loading import build_dataset
 from zoo.data.splits import DataSplits, check_splits, count_samples
-from zoo.errors import DownloadError, PluginError, ZooError, describe
+from zoo.data.streams import OWN_PART
+from zoo.errors import DataError, DownloadError, PluginError, ZooError, describe
 from zoo.registry.downloads import fetch_files
 from zoo.registry.factories import load_factory
 from zoo.registry.params import resolve_params
+from zoo.registry.preprocess import Preprocess
+
+PART_SIZE = 16
+"""Samples that a worker gives at once where the parts of two are compared."""
 
 
 def check_files(subject: DatasetSubject) -> str:
@@ -92,7 +108,7 @@ def check_same(subject: DatasetSubject) -> str:
         if rebuilt_split is None or count_samples(rebuilt_split) != total:
             count = "none" if rebuilt_split is None else count_samples(rebuilt_split)
             raise Fault(f"{name}: {total} samples in one build, {count} in the next", fix, where)
-        places = choose_places(total)
+        places = choose_places(split)
         samples = read_places(split, places, name, where)
         for label, source in (("twice", split), ("in two builds", rebuilt_split)):
             reread = read_places(source, places[::-1], name, where)[::-1]
@@ -114,7 +130,7 @@ def _check_splits_apart(subject: DatasetSubject, splits: DataSplits) -> None:
         for other, other_split in splits.items():
             image, _ = read_sample(split, 0, f"{name} sample 0")
             before = hash_image(image)
-            read_sample(other_split, count_samples(other_split) - 1, f"{other} sample")
+            read_sample(other_split, find_last(other_split), f"{other} sample")
             if name != other and hash_image(image) != before:
                 seen = f"reading a {other} sample changes the image of {name} sample 0 that was read before it"
                 raise Fault(seen, "Return a copy: image.clone()", subject.locate(split))
@@ -157,11 +173,12 @@ def check_workers(subject: DatasetSubject) -> str:
     """Worker processes can read it.
 
     `--workers N` sends a Dataset to other processes, pickled where they are not forked. It must arrive whole: no
-    lambda, no open file, no class defined inside a function.
+    lambda, no open file, no class defined inside a function. Of a stream each of several workers must give its part:
+    two of them go through the training split, as long as that takes 10 s at most, and each sample comes once.
     """
     datasets = {name: split for name, split in subject.splits.items() if not isinstance(split, tuple)}
     for name, split in datasets.items():
-        where, last = subject.locate(split), count_samples(split) - 1
+        where, last = subject.locate(split), find_last(split)
         try:
             same = read_places(pickle.loads(pickle.dumps(split)), [last]) == read_places(split, [last])
         except Exception as error:
@@ -171,7 +188,29 @@ def check_workers(subject: DatasetSubject) -> str:
             raise Fault(f"{name}: sample {last} differs in a pickled copy", "Keep its state in plain attributes", where)
     if not datasets:
         return "its splits are tensors, which need no workers"
+    if isinstance(subject.splits.train, IterableDataset):
+        return _check_parts(subject, subject.splits.train)
     return f"{len(datasets)} splits arrive whole in a worker"
+
+
+def _check_parts(subject: DatasetSubject, train: IterableDataset[Any]) -> str:
+    """Raise Fault where two workers do not give each sample of a stream once."""
+    preprocess = subject.splits.preprocess or Preprocess()
+    fitted = fit_split(train, preprocess) if preprocess.rounded else train
+    settings = BatchSettings(batch_size=PART_SIZE, device=torch.device("cpu"), shuffle_seed=0, workers=2)
+    classes, started, read = len(subject.splits.class_names), time.perf_counter(), 0
+    batches = make_batches(fitted, preprocess, settings, name=subject.entry.name, num_classes=classes)
+    try:
+        with closing(cast("Generator[Any, None, None]", batches.epoch(0))) as parts:
+            for _, targets in parts:
+                read += len(targets)
+                if time.perf_counter() - started > READ_SECONDS:
+                    break
+    except DataError as error:
+        raise Fault(
+            f"train, read by two workers: {error.what}", error.fix or OWN_PART, subject.locate(train)
+        ) from error
+    return f"two workers give {read} of {batches.samples} training samples, each once"
 
 
 def check_offline(subject: DatasetSubject) -> str:
@@ -206,8 +245,8 @@ def check_settings(subject: DatasetSubject) -> str:
 
 def _read_some(splits: DataSplits) -> None:
     for name, split in splits.items():
-        for place in range(min(8, count_samples(split))):
-            read_sample(split, place, f"{name} sample {place}")
+        for _ in read_samples(split, range(min(8, count_samples(split))), name):
+            pass
 
 
 def check_path(subject: DatasetSubject) -> str:

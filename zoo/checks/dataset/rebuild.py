@@ -69,7 +69,7 @@ def describe_splits(splits: DataSplits) -> dict[str, Any]:
     """Return what must be the same in each process, as JSON data."""
     found = {}
     for name, split in splits.items():
-        read = read_places(split, choose_places(count_samples(split)), name)
+        read = read_places(split, choose_places(split), name)
         found[name] = {"samples": count_samples(split), "read": [[digest.hex(), target] for digest, target in read]}
     return {"class_names": list(splits.class_names), "splits": found}
 

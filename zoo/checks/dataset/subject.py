@@ -11,16 +11,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from operator import index as to_index
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from zoo.checks.base import Fault
 from zoo.checks.settings import keep_settings
 from zoo.checks.source import find_definition
 from zoo.checks.subject import EntrySubject
 from zoo.data.loading import build_dataset
-from zoo.data.splits import DataSplits, Split, count_samples, to_image
+from zoo.data.named import to_image
+from zoo.data.reader import END
+from zoo.data.splits import DataSplits, Split, count_samples
 from zoo.errors import describe
 from zoo.models.device import use_seed
 from zoo.registry.specs import DatasetSpec
@@ -100,9 +104,12 @@ def read_split(name: str, split: Split, classes: int, where: str) -> Samples:
         samples.targets = split[1].tolist()
         return samples
     started = time.perf_counter()
-    # At random, because samples are often sorted by class, and the time may be up before all were read.
-    for place in random.Random(0).sample(range(samples.total), min(samples.total, READ_SAMPLES)):
-        image, target = read_sample(split, place, f"{name} sample {place}", where)
+    # At random, because samples are often sorted by class, and the time may be up before all were read. Of a stream one
+    # more than it declares: there must be none.
+    places: Sequence[int] = range(min(samples.total + 1, READ_SAMPLES))
+    if not isinstance(split, IterableDataset):
+        places = random.Random(0).sample(range(samples.total), min(samples.total, READ_SAMPLES))
+    for place, image, target in read_samples(split, places, name, where):
         if not 0 <= target < classes:
             fix = "Give targets from 0 to len(class_names) - 1"
             raise Fault(f"{name} sample {place}: target {target} is outside 0..{classes - 1}", fix, where)
@@ -114,20 +121,64 @@ def read_split(name: str, split: Split, classes: int, where: str) -> Samples:
         samples.targets.append(target)
         if time.perf_counter() - started > READ_SECONDS:
             break
+    else:
+        if isinstance(split, IterableDataset) and len(samples.digests) != min(samples.total, READ_SAMPLES):
+            got = f"{len(samples.digests)}{' or more' if len(samples.digests) > samples.total else ''}"
+            seen = f"{name}: the stream gives {got} samples, its length says {samples.total}"
+            raise Fault(seen, "Declare as many samples as it gives", where)
     return samples
+
+
+def read_samples(
+    split: Split, places: Sequence[int], name: str = "", where: str = ""
+) -> Iterator[tuple[int, Tensor, int]]:
+    """Yield the samples at some places, each with its place, as `read_sample` does; those of a stream as they come.
+
+    A stream may end before the last of the places.
+    """
+    if not isinstance(split, IterableDataset):
+        yield from ((place, *read_sample(split, place, f"{name} sample {place}".strip(), where)) for place in places)
+        return
+    samples, last = iter(split), max(places, default=-1)
+    for place in range(last + 1):
+        label = f"{name} sample {place}".strip()
+        try:
+            sample = next(samples, END)
+        except Exception as error:
+            raise _blame(label, error, "Let __iter__ yield (image, target)", where) from error
+        if sample is END:
+            return
+        if place in places:
+            yield place, *_read_pair(sample, label, where)
 
 
 def read_sample(split: Split, place: int, label: str, where: str = "") -> tuple[Tensor, int]:
     """Return the image and target at a place, as a run reads them; raise Fault where no run could take them."""
     if isinstance(split, tuple):
         return split[0][place], int(split[1][place])
+    if isinstance(split, IterableDataset):
+        for _, image, number in read_samples(split, [place], label.partition(" ")[0], where):
+            return image, number
+        raise Fault(f"{label}: the stream ended before", "Declare as many samples as it gives", where)
     try:
-        image, target = split[place]
+        sample = split[place]
     except Exception as error:
-        fix = "Give (image, target) for each index from 0 to len - 1"
-        trace = error.__traceback__
-        raised_inside = trace is not None and trace.tb_next is not None  # then the line of the error is known
-        raise Fault(f"{label}: {describe(error)}", fix, "" if raised_inside else where) from error
+        raise _blame(label, error, "Give (image, target) for each index from 0 to len - 1", where) from error
+    return _read_pair(sample, label, where)
+
+
+def _blame(label: str, error: Exception, fix: str, where: str) -> Fault:
+    trace = error.__traceback__
+    raised_inside = trace is not None and trace.tb_next is not None  # then the line of the error is known
+    return Fault(f"{label}: {describe(error)}", fix, "" if raised_inside else where)
+
+
+def _read_pair(sample: Any, label: str, where: str) -> tuple[Tensor, int]:
+    """Return image and target of a sample, as a run takes them."""
+    try:
+        image, target = sample
+    except Exception as error:
+        raise Fault(f"{label}: {describe(error)}", "Give (image, target)", where) from error
     try:
         number = to_index(target)
     except Exception as error:
@@ -145,22 +196,32 @@ def read_places(split: Split, places: Sequence[int], label: str = "", where: str
     Raises:
         Fault: reading one sample changes another that was read before.
     """
-    samples: list[Sample] = []
-    previous: Tensor | None = None
-    for place in places:
-        image, target = read_sample(split, place, f"{label} sample {place}".strip(), where)
-        if previous is not None and hash_image(previous) != samples[-1][0]:
-            before = places[len(samples) - 1]
-            seen = f"{label}: reading sample {place} changes the image of sample {before} that was read before it"
+    found: dict[int, Sample] = {}
+    previous: tuple[int, Tensor] | None = None
+    for place, image, target in read_samples(split, places, label, where):
+        if previous is not None and hash_image(previous[1]) != found[previous[0]][0]:
+            seen = f"{label}: reading sample {place} changes the image of sample {previous[0]} that was read before it"
             raise Fault(seen, "Return a copy: image.clone()", where)
-        samples.append((hash_image(image), target))
-        previous = image
-    return samples
+        found[place] = hash_image(image), target
+        previous = place, image
+    if missing := [place for place in places if place not in found]:
+        raise Fault(
+            f"{label}: the stream ended before sample {missing[0]}", "Declare as many samples as it gives", where
+        )
+    return [found[place] for place in places]
 
 
-def choose_places(total: int) -> range:
-    """Return REREAD places of a split of `total` samples, evenly spaced, or all there are."""
+def choose_places(split: Split) -> range:
+    """Return REREAD places of a split, evenly spaced, or all there are; of a stream the first ones."""
+    total = count_samples(split)
+    if isinstance(split, IterableDataset):
+        return range(min(total, REREAD))
     return range(0, total, max(1, total // REREAD))[:REREAD]
+
+
+def find_last(split: Split) -> int:
+    """Return the last place of a split that can be read at once: of a stream the first one."""
+    return 0 if isinstance(split, IterableDataset) else count_samples(split) - 1
 
 
 def hash_image(image: Tensor) -> bytes:
