@@ -20,6 +20,9 @@ from zoo.data.loading import load_dataset as load_dataset
 from zoo.data.samples import Samples as Samples
 from zoo.data.samples import load_samples as load_samples
 from zoo.data.samples import samples as samples
+from zoo.data.sharded import read_shards as read_shards
+from zoo.data.sharding import Sharding as Sharding
+from zoo.data.sharding import data_shard as data_shard
 from zoo.data.splits import DataSplits as DataSplits
 from zoo.errors import AmbiguousNameError as AmbiguousNameError
 from zoo.errors import DataError as DataError
@@ -109,6 +112,7 @@ from zoo.registry.removal import Removal as Removal
 from zoo.registry.removal import RemovedFile as RemovedFile
 from zoo.registry.removal import data_remove as data_remove
 from zoo.registry.settings import TrainConfig as TrainConfig
+from zoo.registry.shards import ShardFile as ShardFile
 from zoo.registry.specs import DatasetSpec as DatasetSpec
 from zoo.registry.specs import FileSpec as FileSpec
 from zoo.registry.specs import LoggerSpec as LoggerSpec

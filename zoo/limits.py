@@ -60,6 +60,8 @@ MAX_PREDICTIONS = 256_000_000
 """Bytes of a run's predictions: 16 million samples of up to 16 bytes."""
 MAX_MANIFEST = 4_000_000
 """Bytes of a manifest: a catalogue of 10,000 entries."""
+MAX_SHARDS = 64_000_000
+"""Bytes of the manifest of a folder of shards: 400,000 shards, 100 TB of those of 256 MB."""
 MAX_CONFIG = 1_000_000
 """Bytes of a config file: far more than anybody writes by hand."""
 MAX_PICTURE_INDEX = 256_000_000

@@ -709,7 +709,7 @@ def test_a_folder_appears_with_all_of_its_files_or_not_at_all(tmp_path: Path, mo
 
     def write() -> Path:
         content = {"first": [memoryview(b"fir"), b"st\n"], "last": tell()}
-        return creation.write_folder(parent, "step", content, what="a checkpoint")
+        return creation.write_folder(parent, "step", content.items(), what="a checkpoint")
 
     assert write() == parent / "step" and write() == parent / "step-2"
     assert seen[0]["first"] == b"first\n", "the last file is begun when those before it are there"

@@ -31,6 +31,7 @@ GROUPS = {
         *("augment", "ImageFiles", "describe_dataset", "DatasetDescription", "SplitDescription", "Preprocess"),
         *("data_list", "data_verify", "Inventory", "DataState", "DataFile", "data_fetch"),
         *("data_add", "Addition", "AddedFile", "data_remove", "Removal", "RemovedFile"),
+        *("data_shard", "Sharding", "ShardFile", "read_shards"),
     ),
     "Models": ("create_model", "list_layers", "LayerTable", "Layer"),
     "Weights": (

@@ -15,6 +15,7 @@ from zoo.data.fitted import fit_splits
 from zoo.data.loading import open_dataset
 from zoo.data.order import split_sizes
 from zoo.data.reader import BatchReader, Failure
+from zoo.data.shards import find_shards
 from zoo.data.splits import Split, count_samples, find_input_shape
 from zoo.data.survey import find_files
 from zoo.display import align, make_table
@@ -136,8 +137,8 @@ def _read_targets(split: Split, name: str, num_classes: int, shape: tuple[int, .
     if isinstance(split, tuple):
         yield split[1]
         return
-    if (listed := find_files(split)) is not None:
-        yield torch.tensor(listed.targets, dtype=torch.int64)
+    if (listed := find_files(split) or find_shards(split)) is not None:
+        yield torch.as_tensor(listed.targets, dtype=torch.int64)
         return
     reader = BatchReader(split, name, num_classes, shape)
     for indices in torch.arange(len(reader)).split(READ_AT_ONCE):

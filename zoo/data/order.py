@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 DRAWS_PER_EPOCH = 3
+Groups = tuple[Tensor, int]
+"""The group of each sample, int64 `(samples,)`, and how many groups are shuffled through at a time."""
 
 
 class OrderSampler(Sampler[list[int]]):
@@ -30,15 +32,16 @@ class OrderSampler(Sampler[list[int]]):
         seed: int | None,
         classes: Tensor | None = None,
         choose_partners: Callable[[Tensor, int], Tensor] | None = None,
+        groups: Groups | None = None,
     ) -> None:
         self.samples, self.sizes, self.seed, self.epoch, self.start = samples, sizes, seed, 0, 0
-        self.classes, self.choose_partners = classes, choose_partners
+        self.classes, self.choose_partners, self.groups = classes, choose_partners, groups
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = list_order(self.samples, self.seed, self.epoch, self.classes)
+        order = list_order(self.samples, self.seed, self.epoch, self.classes, self.groups)
         for indices in order.split(self.sizes)[self.start :]:
             partners = [] if self.choose_partners is None else self.choose_partners(indices, self.epoch).tolist()
             yield indices.tolist() + partners
@@ -51,14 +54,19 @@ def epoch_generator(seed: int, epoch: int, draw: int = 0) -> torch.Generator:
     return generator
 
 
-def list_order(samples: int, seed: int | None, epoch: int, classes: Tensor | None = None) -> Tensor:
+def list_order(
+    samples: int, seed: int | None, epoch: int, classes: Tensor | None = None, groups: Groups | None = None
+) -> Tensor:
     """Return the indices of the samples in the order of an epoch, int64 `(samples,)`: as they lie without a seed.
 
-    With the class of each sample, `(samples,)`, each class has its turn equally often, see `draw_balanced`.
+    With the class of each sample, `(samples,)`, each class has its turn equally often, see `draw_balanced`. Where
+    samples lie in groups, some groups at a time are shuffled through, see `draw_in_windows`.
     """
     if seed is None:
         return torch.arange(samples)
-    return epoch_order(samples, seed, epoch) if classes is None else draw_balanced(classes, seed, epoch)
+    if classes is not None:
+        return draw_balanced(classes, seed, epoch)
+    return epoch_order(samples, seed, epoch) if groups is None else draw_in_windows(groups, seed, epoch)
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
@@ -83,6 +91,22 @@ def draw_balanced(classes: Tensor, seed: int, epoch: int) -> Tensor:
     starts = counts.cumsum(0) - counts
     places = torch.empty(samples, dtype=torch.int64).random_(generator=generator) % counts[drawn]
     return by_class[starts[drawn] + places]
+
+
+def draw_in_windows(groups: Groups, seed: int, epoch: int) -> Tensor:
+    """Return a permutation of samples that lie in groups, int64 `(samples,)`, those of a few groups at a time.
+
+    Which groups come together is drawn anew in each epoch, and their samples are shuffled as one. Where all groups come
+    together, it is the permutation of samples that lie in none.
+    """
+    of_sample, together = groups
+    there, of_sample = torch.unique(of_sample, return_inverse=True)
+    if len(there) <= together:
+        return epoch_order(len(of_sample), seed, epoch)
+    generator = _order_generator(seed, epoch)
+    windows = torch.randperm(len(there), generator=generator) // together
+    shuffled = torch.randperm(len(of_sample), generator=generator)
+    return shuffled[torch.sort(windows[of_sample[shuffled]], stable=True).indices]
 
 
 def _order_generator(seed: int, epoch: int) -> torch.Generator:

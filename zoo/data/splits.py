@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from itertools import islice, pairwise
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -88,6 +88,10 @@ class FilesDataset(Dataset[Any]):
     def digest(self) -> str | None:
         """A digest of all that it gives; None until each file was tried."""
         return None
+
+    def take(self, places: Sequence[int]) -> Self:
+        """Return a data set of some of the samples, in this order."""
+        raise NotImplementedError
 
     def read_example(self) -> Tensor:
         """Return the first raw image `(C, H, W)` that can be read; raise DataError where none can."""

@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Subset
 
-from zoo.data.files import ImageFiles
 from zoo.data.named import NamedDataset
-from zoo.data.splits import DataSplits, Split, count_samples
+from zoo.data.splits import DataSplits, FilesDataset, Split, count_samples
 from zoo.data.streams import refuse_stream
 from zoo.errors import DataError, UsageError, quote
 
@@ -93,6 +92,6 @@ def _take(split: Split, places: NDArray[Any]) -> Split:
     if isinstance(split, tuple):
         chosen = torch.from_numpy(places).to(split[0].device)
         return split[0].index_select(0, chosen), split[1].index_select(0, chosen)
-    if isinstance(split, NamedDataset) and isinstance(split.dataset, ImageFiles):
+    if isinstance(split, NamedDataset) and isinstance(split.dataset, FilesDataset):
         return NamedDataset(split.dataset.take(places.tolist()), split.origin, len(places), split.guarded)
     return Subset(split, places.tolist())

@@ -13,8 +13,11 @@ from zoo.display import align, make_table
 from zoo.errors import DataError, DownloadError, ErrorCollector
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Entry, Registry
+from zoo.registry.fields import make_absolute
 from zoo.registry.parts import find_parts
+from zoo.registry.paths import is_path
 from zoo.registry.places import open_places
+from zoo.registry.shards import check_shards
 from zoo.registry.specs import DatasetSpec, FileSpec
 from zoo.registry.unpacking import check_unpacked
 from zoo.registry.verification import check_file, recall
@@ -206,7 +209,8 @@ def data_verify(
 ) -> Inventory:
     """Read the files of data sets again and compare them with their declared checksums; return what is there.
 
-    Without names, all files that are in the data folder are read, and what is missing is no error.
+    Without names, all files that are in the data folder are read, and what is missing is no error. A path in the place
+    of a name is a folder that `data_shard` wrote, which has its own checksums.
 
     Raises:
         UnknownNameError: there is no such data set.
@@ -216,7 +220,14 @@ def data_verify(
     """
     places = open_places(registry, plugins, data_dir=data_dir)
     root, errors = places.data_dir, ErrorCollector()
-    entries = find_datasets(places.registry, names, root)
+    asked = [names] if isinstance(names, str) else names
+    folders = [Path(make_absolute(name)) for name in asked if is_path(name, places.registry)]
+    shards = []
+    for folder in folders:
+        with errors.catch():
+            shards.append(_describe_shards(folder))
+    known = [name for name in asked if not is_path(name, places.registry)]
+    entries = find_datasets(places.registry, known, root) if known or not folders else []
     for entry in entries:
         missing = []
         for file in entry.spec.files:
@@ -228,7 +239,18 @@ def data_verify(
             errors.errors.append(DownloadError(f"cannot verify {entry.short_name}", why, fix))
     errors.raise_any()
     held = take_inventory(entries, root)
+    if shards:
+        return Inventory(data_dir=root if known else folders[0], datasets=(*held.datasets, *shards))
     return held if names else Inventory(data_dir=root, datasets=tuple(each for each in held.datasets if each.here))
+
+
+def _describe_shards(folder: Path) -> DataState:
+    """Read all files of a folder of shards; return what is there."""
+    files = (
+        DataFile(path=file.file, state=COMPLETE, size=file.size, here=file.size, verified=True)
+        for file in check_shards(folder).files
+    )
+    return DataState(name=str(folder), state=COMPLETE, files=tuple(files))
 
 
 def _verify(file: FileSpec, root: Path, entry: Entry[DatasetSpec]) -> bool:

@@ -190,6 +190,8 @@ class DatasetSpec(Spec):
         path_param: The name of a param that is a path, if one is. A relative one is from the folder of the manifest
             where that gives it in `params`, else from the current folder. A path in the place of the name of a data
             set means zoo's own data set that has such a param, with that path.
+        path_marks: Patterns of file names, `"*.tar"` say. Where several of zoo's own have a path as a param, a path
+            means the one with a mark that is the name of the file there, or of one in the folder there.
     """
 
     kind: ClassVar[Kind] = "dataset"
@@ -202,6 +204,7 @@ class DatasetSpec(Spec):
     homepage: str = ""
     license: str = ""
     path_param: str = ""
+    path_marks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -228,6 +231,7 @@ class DatasetSpec(Spec):
         fields.check_text(self, "homepage", "license", "path_param")
         if self.path_param and not self.path_param.isidentifier():
             raise ValueError(f"path_param: expected the name of a param, got {show(self.path_param)}")
+        fields.freeze_texts(self, "path_marks")
 
 
 @may_be_flawed

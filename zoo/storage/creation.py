@@ -7,7 +7,7 @@ import itertools
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +23,9 @@ from zoo.storage.files import (
     open_new,
     sync_folder,
 )
+
+Files = Iterable[tuple[str, Iterable[bytes | memoryview]]]
+"""Names of files, and of each what it is to hold."""
 
 
 def create_folder(parent: str | Path, name: str) -> Path:
@@ -47,9 +50,7 @@ def create_folder(parent: str | Path, name: str) -> Path:
     return folder
 
 
-def write_folder(
-    parent: Path, name: str, files: Mapping[str, Iterable[bytes | memoryview]], *, what: str, fix: str = ELSEWHERE
-) -> Path:
+def write_folder(parent: Path, name: str, files: Files, *, what: str, fix: str = ELSEWHERE) -> Path:
     """Write `parent/name`, or `name-2`, `name-3`, ... when taken, with these files, whole or not at all; return it.
 
     They are written one after the other, each safe on the disk before the next one is begun: the content of a later one
@@ -62,7 +63,7 @@ def write_folder(
     try:
         part.mkdir(parents=True)
         try:
-            for file_name, chunks in files.items():
+            for file_name, chunks in files:
                 fill(open_new(part / file_name), chunks)
             sync_folder(part)
             for number in itertools.count(1):

@@ -89,7 +89,7 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
             yield json.dumps({"format": FORMAT, "files": table}, indent=2).encode()
 
         written = {**files, MANIFEST_FILE: make_manifest()}
-        folder = write_folder(run / CHECKPOINTS, f"step-{checkpoint.step:08d}", written, what="a checkpoint")
+        folder = write_folder(run / CHECKPOINTS, f"step-{checkpoint.step:08d}", written.items(), what="a checkpoint")
     for old in [old for old in list_checkpoints(run) if not (old / DAMAGED_FILE).exists()][KEPT:]:
         remove_checkpoint(old)
     return folder

@@ -12,6 +12,7 @@ from torch import nn
 
 from zoo.data.batches import Batches, BatchSettings, LoaderBatches, make_batches
 from zoo.data.overlap import find_overlaps
+from zoo.data.shards import find_shards
 from zoo.data.shared import choose_workers
 from zoo.data.splits import DataSplits, Split, count_samples
 from zoo.data.streams import StreamBatches, refuse_stream
@@ -87,7 +88,7 @@ def make_test_batches(
 def _choose_settings(plan: Plan, batch_size: int, split: Split, raw_shape: tuple[int, ...]) -> BatchSettings:
     """Return the settings of batches; picture files that are decoded in each epoch are read by all cores."""
     config, workers = plan.config, plan.config.workers
-    if not workers and find_files(split) is not None:
+    if not workers and (find_files(split) is not None or find_shards(split) is not None):
         workers = choose_workers(batch_size * torch.Size(raw_shape).numel())
     return BatchSettings(
         batch_size=batch_size,

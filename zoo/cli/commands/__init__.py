@@ -27,7 +27,7 @@ GROUPS = {
         "convert": "Make zoo weights of a state dict, or of weights whose model has moved to another plugin.",
     },
     "Data": {
-        "data": "List, fetch, add, verify and remove the files of data sets.",
+        "data": "List, fetch, add, verify, shard and remove the files of data sets.",
     },
     "Plugins": {
         "plugins": "List the plugins, or show one, and what is wrong with broken ones.",
@@ -72,6 +72,7 @@ EXAMPLES = {
     "data fetch": "zoo data fetch fashionmnist",
     "data add": "zoo data add fashionmnist downloads",
     "data verify": "zoo data verify",
+    "data shard": "zoo data shard shapes --output shards",
     "data remove": "zoo data remove fashionmnist",
     "plugins": "zoo plugins",
     "plugin": "zoo plugin new my-model --kind model",

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.cli.command import Group
-from zoo.cli.options import Discover, output_options, place_options, plugin_options
+from zoo.cli.options import (
+    Discover,
+    output_options,
+    param_options,
+    place_options,
+    plugin_options,
+    prepare_for_torch,
+)
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
 
 if TYPE_CHECKING:
@@ -17,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group("data", cls=Group, no_args_is_help=False)
 def data_command() -> None:
-    """List, fetch, add, verify and remove the files of data sets."""
+    """List, fetch, add, verify, shard and remove the files of data sets."""
 
 
 @data_command.command("list")
@@ -86,11 +94,39 @@ def add_command(
 def verify_command(names: Sequence[str], data_dir: str | None, discover: Discover, as_json: bool) -> None:
     """Read the files of data sets again, and compare them with their checksums.
 
-    Without NAME, all files that are in the data folder are read.
+    Without NAME, all files that are in the data folder are read. The path of a folder that zoo data shard wrote
+    stands for a name too.
     """
     from zoo.registry.inventory import data_verify
 
     _write_inventory(data_verify(names, data_dir=data_dir, registry=discover()), as_json)
+
+
+@data_command.command("shard")
+@click.argument("dataset", metavar="DATASET")
+@click.option("--output", required=True, metavar="DIR", help="The folder to write, which must not have files.")
+@click.option("--size", default="256MB", metavar="SIZE", help="How large a tar file becomes, 1GB say.  [256MB]")
+@click.option("--seed", type=int, default=0, metavar="N", help="The order of the training samples.  [0]")
+@param_options("dataset")
+@place_options("data_dir", "offline")
+@plugin_options
+@output_options
+def shard_command(dataset: str, output: str, discover: Discover, as_json: bool, **options: Any) -> None:
+    """Write a data set to tar files that are trained on by their path, as webdataset has them.
+
+    Pictures are kept as they are; other images become PNG or arrays of numpy. The folder appears when all is
+    written, with an index and a checksum of each file.
+    """
+    prepare_for_torch()
+    from zoo.data.sharding import data_shard
+
+    found = data_shard(dataset, output, registry=discover(), **options)
+    if as_json:
+        write_json(found.to_dict())
+        return
+    write_table(found.rows)
+    write_result(f"in {escape(str(found.folder))}")
+    write_note(f"next: zoo run --dataset {escape(shlex.quote(str(found.folder)))}")
 
 
 @data_command.command("remove")

@@ -1,0 +1,279 @@
+"""Sharded: a folder or a pattern of tar files read as a data set, with its index or with one that is made once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from zoo.data.shards import COLUMNS, SHARD, TARGET, WINDOW, Rows, Shards
+from zoo.data.splits import DataSplits
+from zoo.data.tars import expand, list_samples
+from zoo.errors import DataError, StorageError, UsageError, describe, quote
+from zoo.limits import MAX_CLASSES, MAX_KEPT
+from zoo.registry.arguments import checked
+from zoo.registry.preprocess import Preprocess
+from zoo.registry.shards import MANIFEST, SPLITS, ShardFile, read_manifest
+from zoo.storage.files import digest, write_file
+from zoo.storage.folders import zoo_home
+from zoo.storage.reading import explain, read_file
+
+log = logging.getLogger("zoo")
+
+NAMES = "classnames.txt"
+"""A file beside shards that others wrote, with the name of a class in each line."""
+SIDE = 224
+"""Pixels of a side of the inputs where nobody says it."""
+NUMBERED = re.compile(r"(.*?)[-_.]?\d+", re.DOTALL)
+SPLIT_NAMES = {
+    **{"train": "train", "training": "train", "val": "validation", "valid": "validation"},
+    **{"validation": "validation", "test": "test", "testing": "test"},
+}
+
+
+@checked
+def read_shards(
+    path: str | Path,
+    *,
+    test: float = 0.2,
+    seed: int = 0,
+    size: int = 0,
+    channels: int = 0,
+    window: int = WINDOW,
+) -> DataSplits:
+    """Read samples in tar files, in the format of webdataset: pictures or arrays, and their classes.
+
+    `path` is a folder that `data_shard` wrote, with its classes and its preprocessing; or a folder of tar files of
+    others, or a pattern such as `shards/{train,test}-{000..099}.tar`. Which split a file of others belongs to is told
+    by its name, up to the number, or by its folder: `train`, `validation` (or `val`, `valid`), `test`; without any of
+    these it is training data. Where the samples are in such files is found once, and kept in ZOO_HOME. Classes are
+    numbers, whose names may be in `classnames.txt`, or names, numbered in their order.
+
+    Args:
+        path: The folder, or the pattern.
+        test: The share of each class that is held back as the test split, where there is none.
+        seed: Which samples these are.
+        size: Pixels of a side of the inputs: pictures are resized to it by their shorter side, the middle is kept. 0
+            leaves that to the folder, and is 224 for pictures of others.
+        channels: 3, or 1 for grey; 0 leaves that to the folder, and is 3 for pictures of others.
+        window: Shards that a training shuffles through at a time.
+
+    Raises:
+        UsageError: no path is given, or a pattern stands for too many files.
+        DataError: there is no such file, one is damaged, or they do not make a data set.
+    """
+    for name, value, expected in (("channels", channels, (0, 1, 3)), ("window", window, ()), ("size", size, ())):
+        if (expected and value not in expected) or value < (name == "window"):
+            raise ValueError(f"{name}: expected {'0, 1 or 3' if expected else 'a number of them'}, got {value}")
+    if not 0 < test < 1:
+        raise ValueError(f"test: expected a share between 0 and 1, got {test}")
+    if not str(path):
+        raise UsageError("shards need the path of their folder", fix="Give it in the place of the name: './shards'")
+    source = Path(path)
+    if (source / MANIFEST).is_file():
+        return _read_written(source, size, channels, window)
+    return _read_foreign(source, test=test, seed=seed, size=size or SIDE, channels=channels or 3, window=window)
+
+
+def _read_written(folder: Path, size: int, channels: int, window: int) -> DataSplits:
+    """Return what a folder with a manifest holds."""
+    manifest = read_manifest(folder)
+    splits: dict[str, Any] = {}
+    for name, split in manifest.splits.items():
+        rows = _load_index(folder / split.index.file, split.index, len(split.shards), len(manifest.class_names))
+        splits[name] = Shards(split.shards, rows, folder, channels=channels or manifest.channels, window=window)
+    preprocess = _fit(size) if size else manifest.preprocess
+    return DataSplits(class_names=manifest.class_names, preprocess=preprocess, **splits)
+
+
+def _fit(size: int) -> Preprocess:
+    return Preprocess(resize=size, crop=(size, size), rounded=True)
+
+
+def _load_index(path: Path, file: ShardFile, shards: int, classes: int) -> Rows:
+    """Return an index as it lies on the disk, mapped; raise DataError for what is none."""
+    again = "Write the shards anew: zoo.data_shard(...)"
+    try:
+        size = path.stat().st_size
+        rows: Rows = numpy.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise DataError(quote(path), f"cannot be read: {explain(error)}") from error
+    except (ValueError, EOFError) as error:
+        raise DataError(quote(path), f"it is no index: {error}", again) from error
+    if size != file.size or rows.dtype != numpy.int64 or rows.shape != (file.samples, COLUMNS) or not len(rows):
+        why = f"expected {file.samples:,} rows in {file.size:,} bytes, got {rows.shape} in {size:,}"
+        raise DataError(quote(path), why, again)
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    if low[:TARGET].min() < 0 or high[SHARD] >= shards or not 0 <= low[TARGET] <= high[TARGET] < classes:
+        raise DataError(quote(path), "it tells of shards or classes that there are not", again)
+    return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """Tar files of others: where each sample is, and what its class is called, if it is a name."""
+
+    files: tuple[ShardFile, ...]
+    rows: Rows
+    names: tuple[str, ...]
+
+
+def _read_foreign(source: Path, *, test: float, seed: int, size: int, channels: int, window: int) -> DataSplits:
+    """Return what tar files of others hold."""
+    paths = _list_tars(source)
+    folder = paths[0].parent if len(paths) == 1 else Path(*_find_common(paths))
+    chosen = _choose_splits(source, folder, paths)
+    found = _find_samples(folder, paths)
+    names = found.names or _read_names(folder, int(found.rows[:, TARGET].max()) + 1)
+    if len(names) < 2:
+        raise DataError(quote(source), f"it has one class ({quote(names[0])})")
+    of_split = {split: [number for number, path in enumerate(paths) if chosen[path] == split] for split in SPLITS}
+    parts = {split: found.rows[numpy.isin(found.rows[:, SHARD], numbers)] for split, numbers in of_split.items()}
+    if not len(parts["train"]):
+        raise DataError(
+            quote(source), "it has no training data", f"It has: {', '.join(s for s in SPLITS if of_split[s])}"
+        )
+    if not of_split["test"]:
+        parts["train"], parts["test"] = _hold_back(source, parts["train"], names, test, seed)
+    made: dict[str, Any] = {
+        split: Shards(found.files, rows, folder, channels=channels, window=window)
+        for split, rows in parts.items()
+        if of_split[split] or len(rows)
+    }
+    is_array = made["train"].read_example().dtype.is_floating_point or made["train"].read_example().ndim != 3
+    return DataSplits(class_names=names, preprocess=None if is_array else _fit(size), **made)
+
+
+def _list_tars(source: Path) -> list[Path]:
+    """Return the tar files of a folder, also of those one below, or of a pattern."""
+    if source.is_dir():
+        paths = sorted(path for pattern in ("*.tar", "*/*.tar") for path in source.glob(pattern))
+        paths = [path for path in paths if not path.name.startswith(".") and not path.parent.name.startswith(".")]
+        if not paths:
+            raise DataError(quote(source), f"it has no .tar files and no {MANIFEST}")
+        return paths
+    paths = [Path(path) for text in str(source).split("::") for path in expand(text)]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise DataError(
+            quote(missing[0]), "no such file", f"{len(paths):,} were asked for, {len(missing):,} are missing"
+        )
+    return paths
+
+
+def _find_common(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Return the parts of the folder that all of some files are in."""
+    parts = [path.parent.parts for path in paths]
+    common = []
+    for several in zip(*parts, strict=False):
+        if len(set(several)) > 1:
+            break
+        common.append(several[0])
+    return tuple(common)
+
+
+def _choose_splits(source: Path, folder: Path, paths: Sequence[Path]) -> dict[Path, str]:
+    """Return the split of each file, by its name or its folder."""
+    told: dict[Path, str] = {}
+    for path in paths:
+        stem = NUMBERED.fullmatch(path.stem)
+        names = [stem[1] if stem else path.stem, path.parent.name if path.parent != folder else ""]
+        told[path] = next((SPLIT_NAMES[name.lower()] for name in names if name.lower() in SPLIT_NAMES), "")
+    counts = Counter(told.values())
+    if counts[""] and len(counts) > 1:
+        odd = next(path for path, split in told.items() if not split)
+        why = f"{quote(odd.name)} lies beside files of splits, and its name tells of none"
+        raise DataError(quote(source), why, "Name it as they are: train-000000.tar")
+    return {path: split or "train" for path, split in told.items()}
+
+
+def _find_samples(folder: Path, paths: Sequence[Path]) -> _Found:
+    """Return where the samples of tar files are: as it was found before, unless one of them has changed."""
+    states = [(str(path.relative_to(folder)), path.stat()) for path in paths]
+    told = [(name, state.st_size, state.st_mtime_ns) for name, state in states]
+    kept = zoo_home() / "shards" / digest(json.dumps([str(folder.absolute()), told]))[:32]
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        facts = json.loads(read_file(kept.with_suffix(".json"), MAX_KEPT))
+        rows = numpy.load(kept.with_suffix(".npy"), allow_pickle=False)
+        files = tuple(ShardFile(**file) for file in facts["files"])
+        if len(files) == len(paths) and rows.shape == (sum(file.samples for file in files), COLUMNS):
+            return _Found(files=files, rows=rows, names=tuple(facts["names"]))
+    log.info("%s: looking for the samples of %d tar files, once", folder, len(paths))
+    found = _look(folder, paths, [size for _, size, _ in told])
+    _keep(kept, found)
+    return found
+
+
+def _look(folder: Path, paths: Sequence[Path], sizes: Sequence[int]) -> _Found:
+    rows: list[tuple[int, int, int, int, int]] = []
+    labels: list[int | str] = []
+    files = []
+    for number, (path, size) in enumerate(zip(paths, sizes, strict=True)):
+        before = len(rows)
+        for sample in list_samples(path):
+            rows.append((number, sample.image.offset, sample.image.size, 0, -1))
+            labels.append(sample.label)
+        name = path.relative_to(folder).as_posix()
+        files.append(ShardFile(file=name, size=size, samples=len(rows) - before))
+    if not rows:
+        raise DataError(quote(folder), f"its {len(paths):,} tar files have no samples")
+    kinds = {type(label) for label in labels}
+    if len(kinds) > 1:
+        one, other = (next(label for label in labels if isinstance(label, kind)) for kind in (int, str))
+        raise DataError(quote(folder), f"some classes are numbers ({one}), others names ({quote(other)})")
+    names = tuple(sorted(map(str, set(labels)))) if kinds == {str} else ()
+    numbers: Mapping[Any, int] = {name: place for place, name in enumerate(names)}
+    table = numpy.array(rows, dtype=numpy.int64)
+    table[:, TARGET] = [numbers.get(label, label) for label in labels]
+    if (most := int(table[:, TARGET].max())) >= MAX_CLASSES:
+        raise DataError(quote(folder), f"a class has the number {most}", f"At most {MAX_CLASSES:,} classes are read")
+    return _Found(files=tuple(files), rows=table, names=names)
+
+
+def _keep(kept: Path, found: _Found) -> None:
+    """Keep what was found; where that cannot be, it is looked for again the next time."""
+    data = BytesIO()
+    numpy.save(data, found.rows, allow_pickle=False)
+    facts = {"names": found.names, "files": [vars(file) for file in found.files]}
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_file(kept.with_suffix(".npy"), data.getvalue(), what="the places of samples")
+        write_file(kept.with_suffix(".json"), json.dumps(facts).encode(), what="the places of samples")
+    except (OSError, StorageError) as error:
+        log.warning("what was found in tar files cannot be kept: %s", describe(error))
+
+
+def _read_names(folder: Path, classes: int) -> tuple[str, ...]:
+    """Return the names of numbered classes, from the file beside the shards where there is one."""
+    path = folder / NAMES
+    if not path.is_file():
+        return tuple(f"class {number}" for number in range(classes))
+    try:
+        names = tuple(read_file(path, MAX_KEPT).decode().splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(quote(path), f"cannot be read: {explain(error)}") from error
+    if len(names) < classes:
+        raise DataError(quote(path), f"expected the names of {classes:,} classes, got {len(names):,}")
+    return names
+
+
+def _hold_back(source: Path, rows: Rows, names: Sequence[str], share: float, seed: int) -> tuple[Rows, Rows]:
+    """Return the samples without a share of each class, at least one of each that has two, and these."""
+    held = numpy.zeros(len(rows), dtype=bool)
+    random = numpy.random.RandomState(seed % 2**32)  # numpy has promised never to change its stream
+    for target in range(len(names)):
+        places = numpy.flatnonzero(rows[:, TARGET] == target)
+        count = min(max(1, round(share * len(places))), len(places) - 1)
+        held[random.permutation(places)[: max(0, count)]] = True
+    if not held.any():
+        raise DataError(quote(source), "no class has two samples", "A test split needs one of each")
+    return rows[~held], rows[held]
