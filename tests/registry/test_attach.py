@@ -28,7 +28,7 @@ PLUGINS = Path(__file__).resolve().parents[1] / "fixtures" / "plugins"
 CNN, DOTS, BESIDE = PLUGINS / "my_cnn.py", PLUGINS / "dots_by_hooks.py", PLUGINS / "beside" / "registry.toml"
 FIRST_PARTY = {
     "models": ["baseline", "relu-mlp", "small-resnet", "tinyvgg"],
-    "datasets": ["cifar10", "cifar100", "fashionmnist", "image-folder", "kmnist", "mnist", "shapes"],
+    "datasets": ["cifar10", "cifar100", "fashionmnist", "image-folder", "image-shards", "kmnist", "mnist", "shapes"],
     "metrics": METRICS,
 }
 # What each plugin has, by its name.

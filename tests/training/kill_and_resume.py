@@ -100,8 +100,23 @@ def train(runs: Path, *, data: str, workers: int, resume: bool) -> None:
                 raise
         else:
             return
+    if data == "shards":
+        params: dict[str, Any] = {"path": str(runs.parent / "shards"), "window": 2}
+        zoo.run("net", "image-shards", dataset_params=params, workers=workers, **SETTINGS, **options)
+        return
     settings = {**SETTINGS, "validation": None} if data == "stream" else SETTINGS  # a stream has one of its own
     zoo.run("net", "noise", dataset_params={"data": data}, workers=workers, **settings, **options)
+
+
+def write_shards(folder: Path) -> None:
+    """Write the data set to tar files of a few samples each, in a process of its own."""
+    child = os.fork()
+    if not child:
+        registry = zoo.Registry.discover()
+        registry.add(DatasetSpec(name="noise", factory=make_splits), plugin="own")
+        zoo.data_shard("noise", folder, size="10kB", registry=registry)
+        os._exit(0)
+    os.waitpid(child, 0)
 
 
 def count_events(point: int) -> list[int]:
@@ -163,6 +178,8 @@ def describe(runs: Path) -> list[Any]:
 
 def main(folder: Path, kills: int, data: str, workers: int) -> None:
     options: dict[str, Any] = {"data": data, "workers": workers}
+    if data == "shards":
+        write_shards(folder / "shards")
     events = attempt(folder / "whole", 0, resume=False, **options)
     assert events is not None
     found: dict[str, Any] = {"whole": describe(folder / "whole")}

@@ -45,7 +45,15 @@ MANY = pytest.mark.nightly
 @pytest.mark.parametrize(
     ("kills", "data", "workers"),
     [
-        *((40, "plain", 0), (10, "drawn", 0), (8, "drawn", 2), (6, "stream", 0), (4, "stream", 2)),
+        *(
+            (40, "plain", 0),
+            (10, "drawn", 0),
+            (8, "drawn", 2),
+            (6, "stream", 0),
+            (4, "stream", 2),
+            (6, "shards", 0),
+            (4, "shards", 2),
+        ),
         pytest.param(1000, "plain", 0, marks=MANY),
         pytest.param(200, "drawn", 2, marks=MANY),
     ],

@@ -1,0 +1,395 @@
+"""Shards: tar files give what was written to them, in any process, and damage is told by its place."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from io import BytesIO
+
+import numpy
+import pytest
+import torch
+from pictures import make_folder
+from PIL import Image
+from torch.utils.data import IterableDataset
+
+import zoo
+from zoo.cli.main import main
+from zoo.data.batches import BatchSettings, make_batches
+from zoo.data.order import draw_in_windows, epoch_order
+from zoo.data.shards import OFFSET, find_shards
+from zoo.errors import DataError, UsageError
+from zoo.registry.preprocess import Preprocess
+
+PARAMS = {"train_size": 300, "test_size": 60}
+SIZE = "60kB"
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Return a folder with 300 and 60 samples of shapes in 14 and 3 tar files. Nobody changes it."""
+    folder = tmp_path_factory.mktemp("written") / "shards"
+    zoo.data_shard("shapes", folder, size=SIZE, dataset_params=PARAMS)
+    return folder
+
+
+def batches_of(split, workers=0, size=32, seed=3):
+    settings = BatchSettings(batch_size=size, device=torch.device("cpu"), shuffle_seed=seed, workers=workers)
+    return make_batches(split, Preprocess(), settings, name="shards", num_classes=10)
+
+
+def read_all(split):
+    return torch.stack([split[index][0] for index in range(len(split))]), [int(split[i][1]) for i in range(len(split))]
+
+
+def test_samples_of_a_few_shards_come_together_and_each_comes_once_an_epoch():
+    for samples, groups, window, seed in ((1, 1, 1, 0), (97, 10, 3, 1), (500, 40, 16, 7), (64, 64, 5, 2)):
+        of_sample = torch.arange(samples)[torch.randperm(samples)] % groups
+        orders = [draw_in_windows((of_sample, window), seed, epoch) for epoch in range(4)]
+        assert all(sorted(order.tolist()) == list(range(samples)) for order in orders)
+        assert samples == 1 or len({tuple(order.tolist()) for order in orders}) == 4
+        for order in orders:
+            place, seen = 0, set()
+            while place < samples:  # the shards of a window, up to its last sample
+                there = set(of_sample[order[place:]].tolist())
+                first = set()
+                while place < samples and len(first | {int(of_sample[order[place]])}) <= window:
+                    first.add(int(of_sample[order[place]]))
+                    place += 1
+                assert not first & seen and first <= there
+                seen |= first
+    whole = torch.arange(50) % 5
+    assert torch.equal(draw_in_windows((whole, 5), 3, 2), epoch_order(50, 3, 2))
+
+
+def test_a_training_on_shards_is_that_on_the_data_set(shards, tmp_path):
+    options = {"epochs": 2, "batch_size": 32, "threads": 1, "lr": 0.05}
+    options |= {"validation": 0.2, "balanced_sampling": True, "class_weights": "balanced", "augment": "flip,mixup"}
+    found = [
+        zoo.run("baseline", "shapes", dataset_params=PARAMS, runs_dir=tmp_path, epochs=2, threads=1),
+        *(zoo.run("baseline", str(shards), runs_dir=tmp_path, epochs=2, threads=1, workers=n) for n in (0, 2)),
+    ]
+    states = [zoo.load_model(run.weights).state_dict() for run in found]
+    assert all(torch.equal(states[0][name], state[name]) for state in states[1:] for name in state)
+    assert found[0].metrics == found[1].metrics == found[2].metrics
+    assert zoo.evaluate(found[1].weights, workers=2).metrics == found[0].metrics
+    assert zoo.run("baseline", str(shards), runs_dir=tmp_path, **options).metrics["loss"] > 0
+
+
+def test_more_shards_than_a_window_are_read_by_windows_in_any_process(shards):
+    split = zoo.read_shards(shards, window=3).train
+    groups, window = split.list_groups()
+    assert window == 3 and len(groups.unique()) == len(split.files) == 14
+    found = [list(batches_of(split, workers).epoch(1)) for workers in (0, 2)]
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+    order = draw_in_windows((groups, 3), 3, 1)
+    images, targets = read_all(split)
+    assert torch.equal(torch.cat([inputs for inputs, _ in found[0]]), images[order].float() / 255)
+    assert torch.cat([classes for _, classes in found[0]]).tolist() == [targets[place] for place in order]
+    later = torch.cat([inputs for inputs, _ in batches_of(split).epoch(1, start=7)])
+    assert torch.equal(later, torch.cat([inputs for inputs, _ in found[0]])[7 * 32 :])
+
+
+def test_the_bytes_of_shards_follow_from_the_data_alone(shards, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    zoo.data_shard("shapes", tmp_path / "again", size=SIZE, dataset_params=PARAMS)
+    names = sorted(path.name for path in shards.iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "again").iterdir()) and len(names) == 14 + 3 + 2 + 1
+    assert all((shards / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in names)
+    assert all(path.stat().st_size <= 60_000 for path in shards.glob("*.tar"))
+    once_more = zoo.data_shard(str(shards), tmp_path / "larger", size="1MB")
+    assert [len(files) for files in once_more.splits.values()] == [1, 1]
+    images, targets = read_all(zoo.read_shards(tmp_path / "larger").train)
+    assert torch.equal(images, zoo.load_dataset("shapes", params=PARAMS).train[0])
+    assert targets == zoo.load_dataset("shapes", params=PARAMS).train[1].tolist()
+
+
+# webdataset leaves its files open.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_webdataset_reads_what_zoo_writes(shards):
+    import webdataset
+
+    paths = [str(path) for path in sorted(shards.glob("train-*.tar"))]
+    read = list(webdataset.WebDataset(paths, shardshuffle=False, empty_check=False).decode("pil"))
+    images, targets = zoo.load_dataset("shapes", params=PARAMS).train
+    assert sorted(int(sample["__key__"]) for sample in read) == list(range(300))
+    assert [int(sample["__key__"]) for sample in read] != list(range(300)), "the samples of training lie shuffled"
+    for sample in read:
+        number = int(sample["__key__"])
+        assert numpy.array_equal(numpy.asarray(sample["png"].convert("L")), images[number, 0].numpy())
+        assert sample["cls"] == targets[number]
+
+
+def write_foreign(folder, names=("train", "val"), count=40, label=lambda number: {"cls": number % 3}):
+    """Write tar files with webdataset, as others have them; return the bytes of the pictures by split and number."""
+    import webdataset
+
+    folder.mkdir(exist_ok=True)
+    kept = {}
+    for split in names:
+        with webdataset.ShardWriter(str(folder / f"{split}-%06d.tar"), maxcount=9, verbose=0) as writer:
+            for number in range(count):
+                pixels = numpy.random.default_rng(number).integers(0, 80, (10 + number % 3, 12, 3), dtype=numpy.uint8)
+                pixels[3 * (number % 3) : 3 * (number % 3) + 3] += 150
+                data = BytesIO()
+                Image.fromarray(pixels).save(data, "JPEG")
+                kept[split, number] = data.getvalue()
+                writer.write({"__key__": f"a/{number:04d}", "jpg": data.getvalue(), "txt": "seen", **label(number)})
+    return kept
+
+
+def test_tar_files_that_webdataset_wrote_are_trained_on_by_their_path(tmp_path, capsys, monkeypatch):
+    kept = write_foreign(tmp_path / "foreign")
+    (tmp_path / "foreign" / "classnames.txt").write_text("low\nmiddle\nhigh\n")
+    splits = zoo.load_dataset(str(tmp_path / "foreign"), params={"size": 12})
+    assert splits.class_names == ("low", "middle", "high")
+    counts = {name: len(split) for name, split in splits.items()}
+    assert counts == {"train": 31, "validation": 40, "test": 9}, "a share of each class is held back where no test is"
+    validation = find_shards(splits.validation)
+    assert [validation.read_bytes(number) for number in range(40)] == [kept["val", number] for number in range(40)]
+    assert validation.targets.tolist() == [number % 3 for number in range(40)]
+    assert validation.digest is None
+    monkeypatch.setattr("zoo.data.sharded.list_samples", None)  # what was found is kept
+    pattern = str(tmp_path / "foreign" / "{train,val}-{000000..000002}.tar")
+    line = ["run", "--dataset", str(tmp_path / "foreign"), "--dataset-param", "size=12", "--epochs", "1"]
+    assert main(line) == 0
+    monkeypatch.undo()
+    assert main(["show", pattern, "--counts"]) == 0
+    told = capsys.readouterr().out
+    assert "train: 1 batch of 32, inputs [21, 3, 224, 224]" in told and "all" in told
+    again = zoo.data_shard(pattern, tmp_path / "own", size="20kB")
+    assert sum(file.samples for file in again.splits["validation"]) == 27
+    with tarfile.open(tmp_path / "own" / "validation-000000.tar") as tar:
+        assert tar.extractfile("000000000.jpg").read() == kept["val", 0]
+
+
+@pytest.mark.parametrize(
+    ("label", "told"),
+    [
+        (lambda number: {"json": {"label": ["cat", "dog"][number % 2]}}, ("cat", "dog")),
+        (lambda number: {"json": {"cls": number % 2}}, ("class 0", "class 1")),
+        (lambda number: {"cls": number % 2, "json": {"label": "other"}}, ("class 0", "class 1")),
+        (lambda number: {}, "byte 1536: sample 'a/0000': it tells no class; its files are .jpg, .txt"),
+        (lambda number: {"json": {"kind": 3}}, "its .json tells no class under label, cls, class, target"),
+        (lambda number: {"cls": 1}, "class"),
+        (lambda number: {"cls": number % 2, "png": numpy.zeros((2, 2, 3))}, "expected one picture, or one .npy, got 2"),
+        (lambda number: {"json": {"label": "x" if number else 1}}, "some classes are numbers (1), others names ('x')"),
+    ],
+)
+def test_the_class_is_in_cls_or_in_json(tmp_path, label, told):
+    write_foreign(tmp_path / "some", ("train", "test"), 12, label)
+    if isinstance(told, tuple):
+        assert zoo.read_shards(tmp_path / "some").class_names == told
+    elif told == "class":
+        assert zoo.read_shards(tmp_path / "some").train.targets.tolist() == [1] * 12
+    else:
+        with pytest.raises(DataError) as caught:
+            zoo.read_shards(tmp_path / "some")
+        assert told in str(caught.value)
+
+
+def test_a_folder_of_tar_files_that_is_no_data_set_is_told(tmp_path):
+    write_foreign(tmp_path / "odd", ("train", "imagenet"), 6)
+    with pytest.raises(DataError, match=r"'imagenet-000000.tar' lies beside files of splits"):
+        zoo.read_shards(tmp_path / "odd")
+    write_foreign(tmp_path / "lone", ("test",), 6)
+    with pytest.raises(DataError, match=r"it has no training data\. It has: test"):
+        zoo.read_shards(tmp_path / "lone")
+    write_foreign(tmp_path / "plain", ("",), 12)
+    assert {name: len(split) for name, split in zoo.read_shards(tmp_path / "plain").items()} == {"train": 9, "test": 3}
+    for text in ("-{000000..000009}.tar", "-000009.tar"):
+        with pytest.raises(DataError, match=r"-00000\d.tar': no such file"):
+            zoo.read_shards(f"{tmp_path / 'plain'}/{text}")
+    with pytest.raises(UsageError, match=r"\{0..99999999\} stands for 100,000,000 files"):
+        zoo.read_shards(f"{tmp_path / 'plain'}/-{{0..99999999}}.tar")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"it has no \.tar files and no shards\.json"):
+        zoo.read_shards(tmp_path / "empty")
+
+
+def test_a_foreign_tar_file_that_is_damaged_is_never_read_as_a_shorter_one(tmp_path):
+    """Python's reader takes a damaged header for the end: half of the samples would be gone without a word."""
+    write_foreign(tmp_path / "whole", ("train", "test"), 9)
+    path = tmp_path / "whole" / "train-000000.tar"
+    whole = path.read_bytes()
+    with tarfile.open(path) as tar:
+        members = tar.getmembers()
+    end = members[-1].offset_data + 512
+    for data, told in (
+        (whole[: members[10].offset], f"byte {members[10].offset}: expected a header of a file, or the zeros"),
+        (whole[: members[10].offset_data + 5], "and the tar file ends after"),
+        (whole[: members[10].offset + 100], f"byte {members[10].offset}"),
+        (whole[: members[10].offset] + b"x" * 512 + whole[members[10].offset + 512 :], f"byte {members[10].offset}"),
+        (whole[:end], f"byte {end}: expected a header of a file, or the zeros"),
+        (b"no tar file at all", "not a tar file"),
+        (b"", "not a tar file"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(DataError) as caught:
+            zoo.read_shards(tmp_path / "whole")
+        assert "train-000000.tar'" in str(caught.value) and told in str(caught.value), told
+
+
+def test_damage_is_told_with_the_number_of_the_shard_and_the_byte(shards, tmp_path, capsys):
+    copied = shutil.copytree(shards, tmp_path / "damaged")
+    split = zoo.read_shards(copied).train
+    place = int(numpy.flatnonzero(split.rows[:, 0] == 4)[2])
+    offset, path = int(split.rows[place, OFFSET]), copied / "train-000004.tar"
+    data = bytearray(path.read_bytes())
+    data[offset + 30] ^= 1
+    path.write_bytes(data)
+    told = f"shard 4 ('{path}'), byte {offset}: damaged: its checksum is another one"
+    with pytest.raises(DataError) as caught:
+        split[place]
+    assert told in str(caught.value)
+    assert main(["run", "--dataset", str(copied), "--epochs", "1"]) == 3
+    assert f"sample {place}: DataError: {told}" in capsys.readouterr().err
+    assert main(["data", "verify", str(copied)]) == 3
+    assert f"'{path}', shard 4 of train: expected SHA-256" in capsys.readouterr().err
+    path.write_bytes(data[:-600])
+    with pytest.raises(DataError, match=r"shard 4 \(.*\): expected [\d,]+ bytes, got"):
+        zoo.read_shards(copied).train[place]
+    path.unlink()
+    with pytest.raises(DataError, match=r"shard 4 \(.*train-000004.tar'\): cannot be read: No such file"):
+        zoo.read_shards(copied).train[place]
+    assert main(["data", "verify", str(copied)]) == 3
+    assert "shard 4 of train: it is missing" in capsys.readouterr().err
+    assert main(["data", "verify", str(shards), "--json"]) == 0
+    (state,) = json.loads(capsys.readouterr().out)["datasets"]
+    assert state["verified"] and len(state["files"]) == 14 + 3 + 2
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda told: "{", "it is no JSON"),
+        (lambda told: told | {"format": 2}, "it has format 2, and this zoo reads 1. Update zoo"),
+        (lambda told: {"format": 1}, "it is no manifest of shards: 'class_names' is missing"),
+        (lambda told: told | {"channels": 2}, "channels: expected 1 or 3, got 2"),
+        (lambda told: told | {"preprocess": {"resize": -1}}, "resize: expected"),
+        (lambda told: told | {"splits": {"train": told["splits"]["train"]}}, "splits: expected train and test"),
+        (lambda told: told | {"class_names": ["one", "two"]}, "it tells of shards or classes that there are not"),
+        ("../train-000000.tar", "file: expected a relative path of plain names"),
+        ("/etc/passwd", "file: expected a relative path of plain names"),
+    ],
+)
+def test_a_manifest_that_is_not_right_is_refused_in_words(shards, tmp_path, change, told):
+    copied = shutil.copytree(shards, tmp_path / "changed")
+    known = json.loads((copied / "shards.json").read_text())
+    if isinstance(change, str):
+        known["splits"]["train"]["shards"][0]["file"] = change
+        changed = known
+    else:
+        changed = change(known)
+    (copied / "shards.json").write_text(changed if isinstance(changed, str) else json.dumps(changed))
+    with pytest.raises(DataError) as caught:
+        zoo.read_shards(copied)
+    assert told in str(caught.value) and str(copied) in str(caught.value)
+
+
+def test_pictures_are_kept_as_they_are_and_evaluated_to_the_same_bits(tmp_path):
+    photos = tmp_path / "photos"
+    make_folder(photos)
+    written = zoo.data_shard(str(photos), tmp_path / "shards", dataset_params={"size": 16})
+    with tarfile.open(tmp_path / "shards" / "train-000000.tar") as tar:
+        inside = {tar.extractfile(name).read() for name in tar.getnames() if not name.endswith(".cls")}
+    files = [path.read_bytes() for path in photos.rglob("*") if path.is_file()]
+    assert inside <= set(files) and len(inside) == sum(file.samples for file in written.splits["train"])
+    runs = [
+        zoo.run("baseline", str(path), dataset_params=params, epochs=2, runs_dir=tmp_path / "runs", threads=1)
+        for path, params in ((photos, {"size": 16}), (tmp_path / "shards", None))
+    ]
+    assert runs[0].metrics == runs[1].metrics
+    smaller = zoo.load_dataset(str(tmp_path / "shards"), params={"size": 8, "channels": 1})
+    assert smaller.preprocess.crop == (8, 8) and smaller.train[0][0].shape[0] == 1
+
+
+def register(splits):
+    registry = zoo.Registry.discover()
+    registry.add(zoo.DatasetSpec(name="own", factory=lambda *, root: splits), plugin="own")
+    return registry
+
+
+class Stream(IterableDataset):
+    def __init__(self, samples, gives):
+        self.samples, self.gives = samples, gives
+
+    def __len__(self):
+        return self.samples
+
+    def __iter__(self):
+        return ((torch.full((2, 3), number, dtype=torch.float64), number % 2) for number in range(self.gives))
+
+
+def test_other_images_become_arrays_and_streams_are_counted(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    forms = {
+        "float": torch.rand(12, 2, 3, generator=generator),
+        "sixteen": torch.randint(60000, (12, 1, 5, 5), generator=generator).to(torch.uint16),
+        "four": torch.randint(255, (12, 4, 5, 5), generator=generator, dtype=torch.uint8),
+    }
+    for name, images in forms.items():
+        pair = (images, torch.arange(12) % 2)
+        preprocess = Preprocess(scale=2.0)
+        splits = zoo.DataSplits(train=pair, test=pair, class_names=("a", "b"), preprocess=preprocess)
+        zoo.data_shard("own", tmp_path / name, registry=register(splits))
+        read = zoo.read_shards(tmp_path / name)
+        assert torch.equal(read_all(read.train)[0], images) and read.train[0][0].dtype == images.dtype
+        assert read.preprocess == preprocess and read.class_names == ("a", "b")
+    splits = zoo.DataSplits(train=Stream(9, 9), test=Stream(4, 4), class_names=("a", "b"))
+    zoo.data_shard("own", tmp_path / "stream", registry=register(splits))
+    read = zoo.read_shards(tmp_path / "stream").train
+    assert [int(image[0, 0]) for image, _ in (read[index] for index in range(9))] == list(range(9))
+    assert read.rows[:, OFFSET].tolist() == sorted(read.rows[:, OFFSET].tolist()), "a stream is written as it comes"
+    for gives, told in ((8, "a stream gave 8 samples"), (30, "it gave 10 or more samples")):
+        splits = zoo.DataSplits(train=Stream(9, gives), test=Stream(4, 4), class_names=("a", "b"))
+        with pytest.raises(DataError, match=f"{told}: its length says 9"):
+            zoo.data_shard("own", tmp_path / "wrong", registry=register(splits))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["float", "four", "sixteen", "stream"]
+
+
+def test_shards_appear_whole_or_not_at_all_and_only_where_there_is_room(tmp_path, monkeypatch, capsys):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    line = ["data", "shard", "shapes", "--dataset-param", "train_size=50", "--dataset-param", "test_size=20"]
+    assert main([*line, "--output", str(tmp_path / "full")]) == 2
+    assert f"shards cannot be written to {tmp_path / 'full'}: it has files" in capsys.readouterr().err
+    assert main([*line, "--output", str(tmp_path / "full" / "mine.txt")]) == 2
+    assert main([*line, "--output", str(tmp_path / "new"), "--size", "256 apples"]) == 2
+    assert "size: must be a size such as 256MB or 1GB" in capsys.readouterr().err
+
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda path: usage._replace(free=50_000))
+        assert main([*line, "--output", str(tmp_path / "new")]) == 7
+    assert "MB to write, 0.1 MB free" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("zoo.data.shard_writing.encode", lambda image: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            zoo.data_shard("shapes", tmp_path / "new", dataset_params=PARAMS)
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+    (tmp_path / "new").mkdir()  # an empty folder is as good as none
+    assert main([*line, "--output", str(tmp_path / "new"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["folder"] == str(tmp_path / "new") and [file["samples"] for file in told["splits"]["train"]] == [50]
+
+
+def test_shards_are_looked_at_as_any_data_set_is(shards, tmp_path, capsys):
+    for line, told in (
+        (["show", str(shards), "--counts"], "train: 10 batches of 32, inputs [32, 1, 28, 28]"),
+        (["samples", str(shards), "--index", "7"], "1x28x28"),
+        (["check", "--model", "baseline", "--dataset", str(shards)], "training samples of 1x28x28"),
+        (["run", "--dataset", str(shards), "--dry-run"], "256 training samples of 1x28x28"),
+    ):
+        assert main(line) == 0, line
+        assert told in capsys.readouterr().out
+    registry = zoo.Registry.discover()
+    entry = registry.get("dataset", "image-shards")
+    assert entry.spec.path_marks == ("shards.json", "*.tar")
+    with pytest.raises(UsageError, match="shards need the path of their folder"):
+        zoo.load_dataset("image-shards")
