@@ -17,6 +17,7 @@ from torch.utils.data import IterableDataset
 import zoo
 from zoo.cli.main import main
 from zoo.data.batches import BatchSettings, make_batches
+from zoo.data.fitted import fit_split
 from zoo.data.order import draw_in_windows, epoch_order
 from zoo.data.shards import OFFSET, find_shards
 from zoo.errors import DataError, UsageError
@@ -88,6 +89,8 @@ def test_more_shards_than_a_window_are_read_by_windows_in_any_process(shards):
     images, targets = read_all(split)
     assert torch.equal(torch.cat([inputs for inputs, _ in found[0]]), images[order].float() / 255)
     assert torch.cat([classes for _, classes in found[0]]).tolist() == [targets[place] for place in order]
+    fitted = fit_split(split, Preprocess(resize=14, crop=(14, 14), rounded=True))
+    assert torch.cat([classes for _, classes in batches_of(fitted).epoch(1)]).tolist() == [targets[i] for i in order]
     later = torch.cat([inputs for inputs, _ in batches_of(split).epoch(1, start=7)])
     assert torch.equal(later, torch.cat([inputs for inputs, _ in found[0]])[7 * 32 :])
 

@@ -21,10 +21,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from zoo.data.order import OrderSampler, epoch_generator, list_order, split_sizes
+from zoo.data.order import Grouped, OrderSampler, epoch_generator, list_order, split_sizes
 from zoo.data.overlap import hash_rows
 from zoo.data.reader import Batch, BatchReader, Failure
-from zoo.data.shards import find_shards
 from zoo.data.shared import SharedReader, Shortage, find_free
 from zoo.data.splits import Split
 from zoo.data.streams import StreamBatches, refuse_stream
@@ -253,8 +252,7 @@ class LoaderBatches:
         sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
         mixing = settings.augment.mixing if settings.augment else None
         choose = partial(_choose_partners, mixing, self.samples, self.seed) if mixing else None
-        shards = find_shards(reader.dataset)
-        groups = None if shards is None else shards.list_groups()
+        groups = reader.dataset.list_groups() if isinstance(reader.dataset, Grouped) else None
         self.sampler = OrderSampler(self.samples, sizes, seed, settings.classes, choose, groups)
         self.hashes: list[Tensor] = []
         self.kept: tuple[Any, Sequence[int]] | None = None

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, IterableDataset
 from zoo.data.files import TriedFiles
 from zoo.data.images import check_resize
 from zoo.data.named import NamedDataset, NamedStream, to_image
+from zoo.data.order import Grouped, Groups
 from zoo.data.splits import DataSplits, Split
 from zoo.data.streams import announce_epoch
 from zoo.data.validation import list_targets
@@ -24,7 +25,7 @@ AT_ONCE = 64
 """Images in memory that are resized at once."""
 
 
-class FittedDataset(Dataset[Any]):
+class FittedDataset(Dataset[Any], Grouped):
     """A Dataset whose images are resized when they are read, as `Preprocess.fit` does; its targets stay."""
 
     def __init__(self, dataset: Dataset[Any], preprocess: Preprocess) -> None:
@@ -36,6 +37,10 @@ class FittedDataset(Dataset[Any]):
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
         image, target = self.dataset[index]
         return fit_image_alone(to_image(image), self.preprocess), target
+
+    def list_groups(self) -> Groups | None:
+        """Return those of the Dataset."""
+        return self.dataset.list_groups() if isinstance(self.dataset, Grouped) else None
 
     @property
     def targets(self) -> Any:

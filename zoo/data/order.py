@@ -19,6 +19,14 @@ Groups = tuple[Tensor, int]
 """The group of each sample, int64 `(samples,)`, and how many groups are shuffled through at a time."""
 
 
+class Grouped:
+    """A Dataset that may know in which groups its samples lie."""
+
+    def list_groups(self) -> Groups | None:
+        """Return the group of each sample and how many groups are shuffled through at a time, None without groups."""
+        return None
+
+
 class OrderSampler(Sampler[list[int]]):
     """Gives the loader the index lists of the batches of the epoch it is set to.
 

@@ -26,6 +26,7 @@ from torch import Tensor
 from zoo.data.files import decode
 from zoo.data.fitted import FittedDataset
 from zoo.data.named import NamedDataset
+from zoo.data.order import Groups
 from zoo.data.splits import FilesDataset, Split
 from zoo.display import say
 from zoo.errors import DataError, quote
@@ -158,7 +159,7 @@ class Shards(FilesDataset):
         """Return the first image; raise DataError where it cannot be read."""
         return self[0][0]
 
-    def list_groups(self) -> tuple[Tensor, int]:
+    def list_groups(self) -> Groups:
         """Return the shard of each sample, int64 `(N,)`, and how many shards are shuffled through at a time."""
         return torch.from_numpy(self.rows[:, SHARD].copy()), self.window
 

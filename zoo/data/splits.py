@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from zoo.data.named import Guard, NamedDataset, NamedStream, SplitOrigin, to_image
+from zoo.data.order import Grouped
 from zoo.display import make_table, say
 from zoo.errors import DataError, describe, quote
 from zoo.registry.preprocess import Preprocess, default_scale, name_dtype
@@ -81,7 +82,7 @@ def _describe_split(split: Split) -> str:
     return f"{len(targets):,} of {'x'.join(map(str, images.shape[1:]))} {name_dtype(images.dtype)}"
 
 
-class FilesDataset(Dataset[Any]):
+class FilesDataset(Dataset[Any], Grouped):
     """A Dataset of files of strangers, some of which may not be readable."""
 
     @property
