@@ -164,9 +164,8 @@ def _list_tars(source: Path) -> list[Path]:
     paths = [Path(path) for text in str(source).split("::") for path in expand(text)]
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        raise DataError(
-            quote(missing[0]), "no such file", f"{len(paths):,} were asked for, {len(missing):,} are missing"
-        )
+        fix = f"{len(missing):,} of {len(paths):,} are missing" if len(paths) > 1 else ""
+        raise DataError(quote(missing[0]), "no such file", fix)
     return paths
 
 
