@@ -265,7 +265,7 @@ class PluginError(ZooError):
     exit_code = 5
 
     def __init__(self, plugin: str, version: str, what: str, cause: str, fix: str = "") -> None:
-        self.plugin, self.version, self.cause = plugin, version, cause
+        self.plugin, self.version, self.failed, self.cause = plugin, version, what, cause
         super().__init__(f"plugin {quote(plugin)}{f' {version}' if version else ''}: {what}", cause, fix)
 
 

@@ -136,5 +136,5 @@ def refuse_params(given: bool) -> Iterator[None]:
         yield
     except PluginError as error:
         if given and isinstance(error.__cause__, ValueError):
-            raise UsageError(error.what, str(error.__cause__)) from error
+            raise UsageError(error.failed, str(error.__cause__)) from error
         raise
