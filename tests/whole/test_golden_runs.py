@@ -55,5 +55,28 @@ def test_golden_runs_are_read_gone_on_with_repeated_and_compared(golden: str, ca
     assert "relu-mlp" in Path("report.html").read_text() and "left out" not in capsys.readouterr().err
 
 
+@pytest.mark.promise("P14")
+def test_runs_of_a_newer_zoo_are_refused_by_the_number_of_their_format(golden: str, capsys) -> None:
+    """Neither is taken for damaged, and an older checkpoint does not take the place of a newer one."""
+    checkpoint = next(Path("runs/stopped/checkpoints").iterdir())
+    shutil.copytree(checkpoint, checkpoint.with_name("step-99999999"))
+    change(checkpoint.with_name("step-99999999") / "MANIFEST.json", format=2)
+    change(Path("runs/finished/run.json"), format=2)
+    before = {path for path in Path("runs/stopped").rglob("*") if path.name != ".lock"}
+    for words, said in (
+        (["resume", "stopped"], "step-99999999 has format 2: this zoo reads up to 1. Upgrade: pip install -U"),
+        (["runs", "show", "finished"], "it has format 2, and this zoo reads up to 1. Upgrade: pip install -U"),
+        (["compare", "runs/finished"], "it has format 2, and this zoo reads up to 1. Upgrade: pip install -U"),
+    ):
+        assert main(words) == 4
+        assert said in capsys.readouterr().err
+    assert {path for path in Path("runs/stopped").rglob("*") if path.name != ".lock"} == before
+    assert main(["runs"]) == 0 and "damaged" in capsys.readouterr().out
+
+
+def change(file: Path, **values: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
 def test_every_golden_run_is_known() -> None:
     assert {path.name for path in GOLDEN.iterdir()} == set(KNOWN)

@@ -39,6 +39,7 @@ from zoo.storage.files import write_file
 from zoo.storage.reading import explain, read_file
 
 RECORD_FORMAT = 1
+UPGRADE = "Upgrade: pip install -U zoo-torch"
 """The number of the form of `run.json`."""
 RECORD_BOUNDS = Bounds(depth=32, quotes=8_000_000, brackets=4_000_000, commas=4_000_000)
 """What the JSON of a record may hold: as many epochs as its bytes have room for."""
@@ -156,10 +157,12 @@ class RunRecord:
         Keys that this zoo does not know are left out, and so are parts of a strange form that no result is made of.
 
         Raises:
-            ValueError: a part that results are made of has another form than it is written in; says which, what was
-                expected and what is there.
+            ValueError: it is of a newer format; or a part that results are made of has another form than it is written
+                in: says which, what was expected and what is there.
         """
         expect(isinstance(table, dict), "expected a table", table)
+        if type(number := table.get("format")) is int and number > RECORD_FORMAT:
+            raise ValueError(f"it has format {number}, and this zoo reads up to {RECORD_FORMAT}. {UPGRADE}")
         for key, (form, good) in RECORD_FORMS.items():
             expect(key not in table or good(table[key]), f"{key}: expected {form}", table.get(key))
         known = {part.name for part in fields(cls)}

@@ -26,7 +26,7 @@ from zoo.errors import StorageError, WeightsError
 from zoo.models.weights import hash_parts, pack_header, store_tensors
 from zoo.records.header import Bounds, parse_json
 from zoo.records.run_folder import CHECKPOINTS
-from zoo.records.runs import RunRecord
+from zoo.records.runs import UPGRADE, RunRecord
 from zoo.storage.creation import write_folder
 from zoo.storage.reading import explain, read_file
 
@@ -116,7 +116,7 @@ def find_checkpoint(run: Path) -> Checkpoint:
     """Return the newest checkpoint of a run that is whole; damaged ones are warned of and stay.
 
     Raises:
-        WeightsError: there is none.
+        WeightsError: there is none, or it is of a newer zoo.
     """
     damaged: dict[Path, str] = {}
     for folder in list_checkpoints(run):
@@ -145,12 +145,17 @@ def _mark(folder: Path, why: str) -> None:
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """Read a checkpoint and compare it with its manifest; raise OSError, ValueError, KeyError or TypeError."""
+    """Read a checkpoint and compare it with its manifest.
+
+    Raises:
+        WeightsError: it is of a newer zoo.
+        OSError, ValueError, KeyError, TypeError: it is damaged.
+    """
     from safetensors.torch import load
 
     manifest = parse_json(read_file(folder / MANIFEST_FILE, MAX_STATE), BOUNDS)
-    if manifest["format"] != FORMAT:
-        raise ValueError(f"{MANIFEST_FILE}: format {manifest['format']} is not the one of this zoo, {FORMAT}")
+    if not 1 <= manifest["format"] <= FORMAT:
+        raise WeightsError(f"{folder} has format {manifest['format']}", f"this zoo reads up to {FORMAT}", UPGRADE)
     data = {}
     for name, most in ((STATE_FILE, MAX_STATE), (TENSORS_FILE, MAX_TENSORS)):
         content, known = read_file(folder / name, most), manifest["files"][name]

@@ -120,6 +120,8 @@ def list_changes(told: RunRecord, now: RunRecord) -> Iterator[str]:
             yield f"{name} {was} -> {found}"
     if told.dataset and now.dataset and told.dataset.digest != now.dataset.digest:
         yield f"data {(told.dataset.digest or 'not known')[:12]} -> {(now.dataset.digest or 'not known')[:12]}"
+    if told.history and len(told.history) != len(now.history):  # the first one was stopped, or failed
+        yield f"epochs that were trained {len(told.history)} -> {len(now.history)}"
     asked, usual = complete(told.train_config), asdict(TrainConfig())
     for name, found in now.train_config.items():
         if name not in asked and to_json_data(found) != to_json_data(usual.get(name)):
