@@ -72,15 +72,18 @@ def test_what_has_changed_is_named(run, tmp_path, changes, told):
     assert again.grade == "BITWISE" and len(again.changed) == 1 and told in again.changed[0].replace("\\", "")
 
 
-def test_a_run_that_was_stopped_is_repeated_to_its_end_which_is_told(tmp_path):
+def test_a_run_that_was_stopped_is_repeated_to_its_end_which_is_told(tmp_path, capsys):
     def stop(epoch):
         if epoch["epoch"] == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        zoo.run("relu-mlp", "shapes", runs_dir=tmp_path, on_epoch=stop, **{**OPTIONS, "epochs": 2})
-    again = zoo.reproduce(next(tmp_path.iterdir()), runs_dir=tmp_path / "again")
-    assert (again.grade, again.changed) == ("DRIFT", ("epochs that were trained 1 -> 2",))
+        zoo.run("relu-mlp", "shapes", runs_dir=tmp_path, on_epoch=stop, **OPTIONS)
+    run = next(tmp_path.iterdir())
+    assert main(["reproduce", str(run), "--runs-dir", str(tmp_path)]) == 11  # it has no score of the test split
+    out, err = capsys.readouterr()
+    assert out.startswith("DRIFT\nepochs that were trained 1 -> 2\nrepeated in ")
+    assert "no score is known of the first: epochs that were trained 1 -> 2" in err
 
 
 def test_another_training_is_a_drift_with_an_exit_code_of_its_own(run, tmp_path, capsys):

@@ -48,7 +48,7 @@ class Reproduction:
         weights: The weights that were to come out.
         run: The folder of the repetition.
         grade: `BITWISE`: the tensors are the same. `SAME METRICS`: they are not, and all scores are the same to six
-            digits. `DRIFT`: some are not.
+            digits. `DRIFT`: some are not, or nothing is known that could be compared.
         metrics: Each score on the test split, as it was and as it is.
         changed: What differs from the first run, in words: of what a result depends on.
     """
@@ -107,7 +107,7 @@ def reproduce(
     return Reproduction(
         weights=path,
         run=result.run,
-        grade=BITWISE if same else SAME if all(_is_close(*pair) for pair in scores.values()) else DRIFT,
+        grade=BITWISE if same else SAME if scores and all(_is_close(*pair) for pair in scores.values()) else DRIFT,
         metrics=scores,
         changed=tuple(list_changes(told, now)),
     )

@@ -35,12 +35,16 @@ def reproduce_command(reference: str, discover: Discover, as_json: bool, **setti
         write_json(found.to_dict())
     else:
         write_result(found.grade)
-        rows = [("score", "was", "is"), *((name, _show(was), _show(now)) for name, (was, now) in found.metrics.items())]
-        write_table([tuple(map(escape, row)) for row in rows], numbers=True)
+        rows = [(name, _show(was), _show(now)) for name, (was, now) in found.metrics.items()]
+        if rows:
+            write_table([tuple(map(escape, row)) for row in [("score", "was", "is"), *rows]], numbers=True)
         write_result("\n".join(map(escape, found.changed or ("nothing is known that has changed",))))
         write_result(f"repeated in {escape(str(found.run))}")
     if found.grade == DRIFT:
-        raise UnexpectedScoreError("other scores came out", "; ".join(found.changed), "See docs/guide/stopping.md")
+        what = (
+            "other scores came out" if found.metrics else "other weights came out, and no score is known of the first"
+        )
+        raise UnexpectedScoreError(what, "; ".join(found.changed), "See docs/guide/stopping.md")
 
 
 def _show(value: float | None) -> str:
