@@ -86,6 +86,19 @@ def test_a_run_that_was_stopped_is_repeated_to_its_end_which_is_told(tmp_path, c
     assert "no score is known of the first: epochs that were trained 1 -> 2" in err
 
 
+def test_what_a_resumed_run_went_on_with_is_named_where_other_weights_come_out(run, tmp_path):
+    went_on = [{"step": 7, "changed": ["threads 64 -> 1"]}, {"step": 9, "of": "runs/x"}]
+    first = edit(run, tmp_path, resumed=went_on)
+    assert zoo.reproduce(first, runs_dir=tmp_path).changed == ()
+    record = json.loads((first / "run.json").read_text())
+    record["train_config"]["lr"] = 0.03
+    (first / "run.json").write_text(json.dumps(record))
+    assert zoo.reproduce(first, runs_dir=tmp_path).changed == (
+        "the first went on at step 7 with threads 64 -> 1",
+        "the first went on at step 9 from the state of runs/x, and with settings of its own",
+    )
+
+
 def test_another_training_is_a_drift_with_an_exit_code_of_its_own(run, tmp_path, capsys):
     other = edit(run, tmp_path, train_config={"lr": 0.5})
     assert main(["reproduce", str(other), "--runs-dir", str(tmp_path)]) == 11

@@ -104,12 +104,13 @@ def reproduce(
     now = read_record(result.run / RECORD_FILE)
     same = metadata.digests.get("tensors") == made.digests.get("tensors")
     scores = {name: (told.metrics.get(name), result.metrics.get(name)) for name in told.metrics}
+    changed = [*list_changes(told, now), *([] if same else _list_resumptions(told))]
     return Reproduction(
         weights=path,
         run=result.run,
         grade=BITWISE if same else SAME if scores and all(_is_close(*pair) for pair in scores.values()) else DRIFT,
         metrics=scores,
-        changed=tuple(list_changes(told, now)),
+        changed=tuple(changed),
     )
 
 
@@ -130,6 +131,16 @@ def list_changes(told: RunRecord, now: RunRecord) -> Iterator[str]:
             was, is_now = to_json_data(asked[name]), to_json_data(found)
             if was != is_now:
                 yield f"setting {name} {was} -> {is_now}"
+
+
+def _list_resumptions(told: RunRecord) -> Iterator[str]:
+    """Yield in words where a run that was resumed went on otherwise than it had begun."""
+    for entry in told.resumed:
+        at = f"the first went on at step {entry.get('step')}"
+        if "of" in entry:
+            yield f"{at} from the state of {entry['of']}, and with settings of its own"
+        changed = entry.get("changed")
+        yield from (f"{at} with {text}" for text in (changed if isinstance(changed, list | tuple) else ()))
 
 
 def _find_record(path: Path, metadata: WeightsMetadata) -> RunRecord:
