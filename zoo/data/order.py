@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
@@ -108,13 +109,17 @@ def draw_in_windows(groups: Groups, seed: int, epoch: int) -> Tensor:
     together, it is the permutation of samples that lie in none.
     """
     of_sample, together = groups
-    there, of_sample = torch.unique(of_sample, return_inverse=True)
+    there = torch.bincount(of_sample).nonzero().flatten()
     if len(there) <= together:
         return epoch_order(len(of_sample), seed, epoch)
     generator = _order_generator(seed, epoch)
-    windows = torch.randperm(len(there), generator=generator) // together
+    windows = torch.zeros(int(there[-1]) + 1, dtype=torch.int64)
+    windows[there] = torch.randperm(len(there), generator=generator) // together
     shuffled = torch.randperm(len(of_sample), generator=generator)
-    return shuffled[torch.sort(windows[of_sample[shuffled]], stable=True).indices]
+    of_window = windows[of_sample[shuffled]].numpy()
+    # Numbers of 16 bits are sorted byte by byte, in one pass for each, which takes a fraction of the time.
+    small = of_window.astype(numpy.uint16) if len(there) < 1 << 16 else of_window
+    return shuffled[torch.from_numpy(numpy.argsort(small, kind="stable"))]
 
 
 def _order_generator(seed: int, epoch: int) -> torch.Generator:
