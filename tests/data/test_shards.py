@@ -20,6 +20,7 @@ from zoo.data.batches import BatchSettings, make_batches
 from zoo.data.fitted import fit_split
 from zoo.data.order import draw_in_windows, epoch_order
 from zoo.data.shards import OFFSET, find_shards
+from zoo.data.tars import list_samples
 from zoo.errors import DataError, UsageError
 from zoo.registry.preprocess import Preprocess
 
@@ -233,6 +234,16 @@ def test_a_foreign_tar_file_that_is_damaged_is_never_read_as_a_shorter_one(tmp_p
         with pytest.raises(DataError) as caught:
             zoo.read_shards(tmp_path / "whole")
         assert "train-000000.tar'" in str(caught.value) and told in str(caught.value), told
+    headers = [place for member in members for place in range(member.offset, member.offset + 512, 150)]
+    for data in (
+        *(whole[:cut] for cut in range(0, end + 512, 1000)),
+        *(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :] for place in headers),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=r"train-000000\.tar'"):
+            list(list_samples(path))
+    path.write_bytes(whole[: end + 512])
+    assert len(list(list_samples(path))) == 9
 
 
 def test_damage_is_told_with_the_number_of_the_shard_and_the_byte(shards, tmp_path, capsys):
@@ -376,10 +387,16 @@ def test_shards_appear_whole_or_not_at_all_and_only_where_there_is_room(tmp_path
             zoo.data_shard("shapes", tmp_path / "new", dataset_params=PARAMS)
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
+    (tmp_path / ".new.99999999-abcdef12.part").mkdir()
+    assert main(["data", "verify", str(tmp_path / "full")]) == 3
+    assert "it has no shards.json, which says what its files must be" in capsys.readouterr().err
     (tmp_path / "new").mkdir()  # an empty folder is as good as none
     assert main([*line, "--output", str(tmp_path / "new"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert f"{tmp_path / '.new.99999999-abcdef12.part'} was left by a writer that was killed" in printed.err
+    told = json.loads(printed.out)
     assert told["folder"] == str(tmp_path / "new") and [file["samples"] for file in told["splits"]["train"]] == [50]
+    assert main([*line, "--output", str(tmp_path / "new"), "--json"]) == 2
 
 
 def test_shards_are_looked_at_as_any_data_set_is(shards, tmp_path, capsys):

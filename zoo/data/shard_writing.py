@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from zoo.data.files import ImageFiles
+from zoo.data.images import is_picture
 from zoo.data.reader import check_target
 from zoo.data.shards import ARRAY, COLUMNS, SIZE, Rows, Shards, find_shards
 from zoo.data.splits import DataSplits, Split, count_samples, find_input_shape, read_places
@@ -100,9 +101,10 @@ class Source:
 
 def _read_picture(path: Path) -> tuple[str, bytes]:
     try:
-        return path.suffix.lower().removeprefix("."), read_file(path, MAX_IMAGE_BYTES)
+        data = read_file(path, MAX_IMAGE_BYTES)
     except OSError as error:
         raise DataError(quote(path), f"cannot be read: {explain(error)}") from error
+    return path.suffix.lower().removeprefix(".") if is_picture(path.name) else _name_form(data), data
 
 
 def encode(image: Tensor) -> tuple[str, bytes]:
@@ -122,8 +124,12 @@ def _name_form(data: bytes) -> str:
     """Return the end of the name of a file by its content."""
     if data.startswith(ARRAY):
         return "npy"
-    with Image.open(BytesIO(data)) as image:
-        return {"JPEG": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}.get(image.format or "", (image.format or "").lower())
+    try:
+        with Image.open(BytesIO(data)) as image:
+            form = image.format or ""
+    except (OSError, ValueError):  # whoever reads the sample is told what is wrong with it
+        form = "img"
+    return {"JPEG": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}.get(form, form.lower())
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import logging
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -22,6 +24,8 @@ from zoo.registry.shards import ShardFile
 from zoo.storage.creation import write_folder
 from zoo.storage.files import find_stale_parts
 from zoo.storage.reading import explain
+
+log = logging.getLogger("zoo")
 
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 LEAST, USUAL = 10_000, "256MB"
@@ -120,10 +124,12 @@ def _refuse_taken(folder: Path) -> None:
 
 
 def _remove_parts(folder: Path) -> None:
-    """Remove what a killed writer of this folder left beside it."""
+    """Remove what a killed writer of this folder left beside it a day ago; what is newer may be another machine's."""
     for part in find_stale_parts(folder.parent):
         if part.name.startswith(f".{folder.name}.") and part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
+    for part in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
+        log.warning("%s was left by a writer that was killed, or belongs to one that still writes", part)
 
 
 def _check_room(folder: Path, sources: Mapping[str, Source]) -> None:

@@ -106,6 +106,9 @@ def check_shards(folder: Path) -> ShardManifest:
         DataError: some are missing or are other ones: each is named, of a tar file with its number.
         StorageError: one cannot be read.
     """
+    if folder.is_dir() and not (folder / MANIFEST).exists():
+        why = f"it has no {MANIFEST}, which says what its files must be"
+        raise DataError(quote(folder), why, "Write it with zoo.data_shard(...)")
     manifest, errors = read_manifest(folder), ErrorCollector()
     for name, split in manifest.splits.items():
         for number, file in enumerate(split.files, start=-1):
