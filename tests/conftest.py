@@ -24,6 +24,9 @@ import guard
 import pytest
 from filelock import FileLock
 
+from zoo.registry.entries import Registry
+from zoo.registry.index import ensure_indexed
+
 # Before torch is imported: a test process is one of several, and their threads would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Shells set these for their own Pythons. With the first, each process of a test compiles zoo anew; with any of them, no
@@ -128,13 +131,37 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session")
+def indexes(shared_folder: Path, guarded: Path) -> list[Path]:
+    """Return the indexes of the plugins that are installed here, made once: that takes half a second."""
+    home = shared_folder / "indexed"
+    with FileLock(shared_folder / "indexed.lock"), pytest.MonkeyPatch.context() as patch:
+        if not home.exists():
+            patch.setenv("ZOO_HOME", str(home))
+            for name in SETTINGS:
+                patch.delenv(name, raising=False)
+            for plugin in Registry.discover().plugins:
+                ensure_indexed(plugin)
+    return [*home.glob("cache/index-*")]
+
+
 @pytest.fixture(autouse=True)
 def isolated_environment(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, empty_folder: Path, guarded: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    empty_folder: Path,
+    guarded: Path,
+    indexes: list[Path],
 ) -> Iterator[None]:
-    """Keep the user's settings out of every test, and what a test changes out of all else."""
+    """Keep the user's settings out of every test, and what a test changes out of all else.
+
+    Each has a home of its own, that of a user who has called zoo before.
+    """
     folder = tmp_path_factory.mktemp("zoo")
     monkeypatch.setenv("ZOO_HOME", str(folder / "home"))
+    (folder / "home" / "cache").mkdir(parents=True)
+    for index in indexes:
+        (folder / "home" / "cache" / index.name).hardlink_to(index)  # what is written there takes its place
     monkeypatch.setenv("ZOO_RUNS_DIR", str(folder / "runs"))
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)

@@ -57,6 +57,13 @@ def test_runs_with_data(name: str, fashionmnist_root: Path, warm_python: str) ->
     assert "limit" in printed
 
 
+def test_the_page_of_scale_has_the_tables_of_its_script(warm_python: str) -> None:
+    command = [warm_python, str(ROOT / "benchmarks" / "scale.py")]
+    tables = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().split("\n\n")
+    page = (ROOT / "docs" / "design" / "scale.md").read_text(encoding="utf-8")
+    assert len(tables) == 3 and all(table in page for table in tables)
+
+
 def test_every_benchmark_is_run_here() -> None:
     scripts = {path.name for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text("utf-8")}
-    assert scripts == {*SMALLEST, *SMALLEST_WITH_DATA, "course.py", "eager.py"}  # command.py runs both
+    assert scripts == {*SMALLEST, *SMALLEST_WITH_DATA, "course.py", "eager.py", "scale.py"}  # command.py runs two

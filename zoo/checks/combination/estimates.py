@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from zoo.checks.combination.measuring import WARM, FirstBatches, go_on, wait
 from zoo.checks.combination.subject import INSPECTED, CombinationSubject
 from zoo.data.batches import Batches, TensorBatches
 from zoo.data.splits import DataSplits, count_samples
+from zoo.errors import DivergedError
 from zoo.models.flop import count_flop
 from zoo.models.memory import forget_peak, read_peak
 from zoo.training.average import Average
@@ -24,6 +27,8 @@ from zoo.training.setup import build_metrics, settle_speed
 from zoo.training.step import LossFunction, TrainStep, build_step
 from zoo.training.trainer import evaluate
 
+STILL = 1e-12
+"""A learning rate at which no training diverges."""
 SECONDS = 0.2
 """How long steps are taken, and batches evaluated, at least."""
 FEWEST = 5
@@ -52,7 +57,8 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     test = make_test_batches(plan, splits, judged, subject.preprocess, subject.raw_shape)
     inputs, targets = train.first()
     saved = measure_saved(model.train(), inputs, targets, objective)
-    optimizer = build_optimizer(model, plan.config)
+    # The weights stay what they are: what a rate does to them is no matter of time or memory.
+    optimizer = build_optimizer(model, replace(plan.config, lr=STILL, head_lr=None))
     average = None if plan.config.ema is None else Average(model, plan.config.ema)
     step = build_step(model, objective, optimizer, None, plan.config, average, capture=spec.capture)
     steps = math.ceil(counts.get("train", 0) / plan.config.batch_size)
@@ -134,10 +140,12 @@ def time_steps(plan: Plan, step: TrainStep, train: Batches) -> float:
 def time_evaluation(plan: Plan, model: nn.Module, test: Batches, classes: int) -> float:
     """Return the seconds that the evaluation of a sample takes, with the reading of its batch and the metrics."""
     metrics, part = build_metrics(plan, classes), FirstBatches(test, EVALUATED)
-    evaluate(model, part, metrics)
-    started, count = time.perf_counter(), 0
-    while not count or time.perf_counter() - started < SECONDS:
-        evaluate(model, part, metrics)
+    started, count = time.perf_counter(), -1  # the first time also allocates memory
+    while count < 1 or time.perf_counter() - started < SECONDS:
+        if count == 0:
+            started = time.perf_counter()
+        with suppress(DivergedError):  # a model whose numbers overflow takes as long
+            evaluate(model, part, metrics)
         count += 1
     wait(plan.device)
     return (time.perf_counter() - started) / count / part.samples
