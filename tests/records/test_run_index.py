@@ -14,7 +14,7 @@ import pytest
 
 import zoo
 from zoo.records import run_index
-from zoo.records.metadata import DatasetOrigin
+from zoo.records.origins import DatasetOrigin
 from zoo.records.process import describe_process
 from zoo.records.run_index import MOST_BEHIND, TICK, list_runs
 from zoo.records.runs import RunRecord, save_record

@@ -15,7 +15,7 @@ import pytest
 
 import zoo
 from zoo.cli.main import main
-from zoo.records.metadata import DatasetOrigin
+from zoo.records.origins import DatasetOrigin
 from zoo.records.process import describe_process, is_running
 from zoo.records.run_folder import SILENCE
 from zoo.records.runs import RunRecord, create_run, read_record, save_record

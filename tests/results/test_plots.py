@@ -25,7 +25,8 @@ from torch import Tensor
 import zoo
 from zoo.data.samples import choose_samples
 from zoo.errors import DataError, SettingError, StorageError, UsageError
-from zoo.records.metadata import DatasetOrigin, WeightsMetadata
+from zoo.records.metadata import WeightsMetadata
+from zoo.records.origins import DatasetOrigin
 from zoo.records.runs import RunRecord
 from zoo.registry.origin import Origin
 from zoo.results.plots.colors import choose_looks

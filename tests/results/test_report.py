@@ -24,7 +24,8 @@ from PIL import Image
 import zoo
 from zoo.cli.main import main
 from zoo.data.samples import choose_samples
-from zoo.records.metadata import FileOrigin, WeightsMetadata
+from zoo.records.metadata import WeightsMetadata
+from zoo.records.origins import FileOrigin
 from zoo.records.repeat import write_command
 from zoo.records.runs import RunRecord, read_record
 from zoo.registry.origin import Origin

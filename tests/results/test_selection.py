@@ -14,7 +14,7 @@ import pytest
 
 import zoo
 from zoo.cli.main import main
-from zoo.records.metadata import DatasetOrigin
+from zoo.records.origins import DatasetOrigin
 from zoo.records.process import describe_process
 from zoo.records.runs import RunRecord, save_record
 from zoo.registry.origin import Origin

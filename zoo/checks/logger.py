@@ -12,7 +12,7 @@ from typing import Any
 
 from zoo.checks.base import Check, Fault
 from zoo.records.history import Epoch
-from zoo.records.metadata import DatasetOrigin
+from zoo.records.origins import DatasetOrigin
 from zoo.records.run_folder import FINISHED, RUNNING
 from zoo.records.runs import RunRecord
 from zoo.registry.entries import Entry

@@ -22,7 +22,8 @@ from zoo.models.predictor import load_path
 from zoo.models.pretrained import read_pretrained
 from zoo.models.references import find_weights
 from zoo.models.saving import save_proven
-from zoo.records.metadata import DatasetOrigin, ImageForm, WeightsMetadata
+from zoo.records.metadata import ImageForm, WeightsMetadata
+from zoo.records.origins import DatasetOrigin
 from zoo.records.plain import to_json_table
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry

@@ -21,7 +21,8 @@ from zoo.models.state_dicts import read_state_dict
 from zoo.models.weights import check_finite
 from zoo.records.class_names import read_class_names
 from zoo.records.header import read_header
-from zoo.records.metadata import ModelOrigin, read_metadata
+from zoo.records.metadata import read_metadata
+from zoo.records.origins import ModelOrigin
 from zoo.registry.compatibility import check_input_shape, show_shape
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.factories import build_model, load_factory, refuse_params

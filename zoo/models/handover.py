@@ -11,7 +11,8 @@ from zoo.models.golden import check_golden
 from zoo.models.saving import save_proven
 from zoo.models.weights import check_digests, hash_tensors, read_model
 from zoo.records.header import read_header
-from zoo.records.metadata import ModelOrigin, read_metadata
+from zoo.records.metadata import read_metadata
+from zoo.records.origins import ModelOrigin
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.factories import load_factory
 from zoo.registry.origin import find_origin

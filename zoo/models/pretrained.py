@@ -17,7 +17,8 @@ from zoo.models.device import use_seed
 from zoo.models.transfer import Transfer, transfer_tensors
 from zoo.models.weights import hash_tensors, read_tensors
 from zoo.records.header import read_header
-from zoo.records.metadata import FileOrigin, WeightsMetadata, read_metadata
+from zoo.records.metadata import WeightsMetadata, read_metadata
+from zoo.records.origins import FileOrigin
 from zoo.records.plain import to_json_data
 from zoo.registry.entries import Entry
 from zoo.registry.factories import build_model

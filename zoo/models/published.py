@@ -31,7 +31,8 @@ from zoo.models.golden import MAX_SAMPLES, make_golden
 from zoo.models.probe import check_model
 from zoo.models.saving import save_proven
 from zoo.models.weights import check_finite, load_tensors, rebuild_model
-from zoo.records.metadata import DatasetOrigin, ImageForm, Publication, WeightsMetadata
+from zoo.records.metadata import ImageForm, WeightsMetadata
+from zoo.records.origins import DatasetOrigin, Publication
 from zoo.records.plain import to_json_table
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.factories import load_factory

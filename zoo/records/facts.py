@@ -12,15 +12,8 @@ from typing import Any
 
 from zoo.errors import ZooError
 from zoo.records.header import read_header
-from zoo.records.metadata import (
-    DatasetOrigin,
-    InputStatistics,
-    ModelOrigin,
-    Publication,
-    RecipeOrigin,
-    WeightsMetadata,
-    read_metadata,
-)
+from zoo.records.metadata import InputStatistics, WeightsMetadata, read_metadata
+from zoo.records.origins import DatasetOrigin, ModelOrigin, Publication, RecipeOrigin
 from zoo.records.plain import to_json_data
 from zoo.records.repeat import follow_recipe, write_command
 from zoo.records.run_folder import FINISHED, RECORD_FILE, WEIGHTS_FILE

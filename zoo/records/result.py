@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo.display import make_table, say, say_scores
 from zoo.records.history import Epoch
-from zoo.records.metadata import RecipeOrigin
+from zoo.records.origins import RecipeOrigin
 from zoo.records.plain import to_json_table
 from zoo.records.scores import ExpectedScore
 

@@ -29,7 +29,8 @@ from zoo.records.forms import (
 )
 from zoo.records.header import Bounds, expect, is_text, parse_json
 from zoo.records.history import Epoch
-from zoo.records.metadata import DatasetOrigin, FileOrigin, RecipeOrigin, read_part
+from zoo.records.metadata import read_part
+from zoo.records.origins import DatasetOrigin, FileOrigin, RecipeOrigin
 from zoo.records.plain import to_json_table
 from zoo.records.process import ProcessOrigin, is_process, is_running
 from zoo.records.run_folder import KILLED, RECORD_FILE, RUNNING, SILENCE, UNKNOWN

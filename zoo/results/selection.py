@@ -25,7 +25,8 @@ from zoo.errors import (
 )
 from zoo.models.references import find_weights
 from zoo.records.header import read_header
-from zoo.records.metadata import DatasetOrigin, read_metadata
+from zoo.records.metadata import read_metadata
+from zoo.records.origins import DatasetOrigin
 from zoo.records.run_folder import RECORD_FILE, RUNNING, UNKNOWN, WEIGHTS_FILE
 from zoo.records.runs import read_record
 from zoo.registry.fields import make_absolute

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import StorageError, WeightsError, ZooError, describe
-from zoo.records.metadata import DatasetOrigin
+from zoo.records.origins import DatasetOrigin
 from zoo.records.process import describe_process, is_running
 from zoo.records.run_folder import DIVERGED, FAILED, FINISHED, KILLED, RECORD_FILE, RUNNING, UNKNOWN
 from zoo.records.runs import RunRecord, create_run, read_record, save_table

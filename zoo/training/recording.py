@@ -27,7 +27,8 @@ from zoo.models.weights import save_weights
 from zoo.records.header import read_header
 from zoo.records.history import Epoch
 from zoo.records.history_file import HistoryFile
-from zoo.records.metadata import DatasetOrigin, RecipeOrigin, read_metadata
+from zoo.records.metadata import read_metadata
+from zoo.records.origins import DatasetOrigin, RecipeOrigin
 from zoo.records.process import describe_process
 from zoo.records.result import RunResult
 from zoo.records.run_folder import FINISHED, HEARTBEAT, LAST_FILE, PREDICTIONS_FILE, RECORD_FILE, RUNNING, WEIGHTS_FILE

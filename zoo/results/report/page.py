@@ -19,7 +19,7 @@ from typing import Any
 
 from zoo.data.samples import choose_samples
 from zoo.errors import UsageError, ZooError, describe, one_line
-from zoo.records.metadata import DatasetOrigin
+from zoo.records.origins import DatasetOrigin
 from zoo.records.repeat import write_command
 from zoo.records.runs import RunRecord
 from zoo.registry.arguments import checked
