@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import tarfile
 from io import BytesIO
@@ -65,6 +66,7 @@ def test_samples_of_a_few_shards_come_together_and_each_comes_once_an_epoch():
     assert torch.equal(draw_in_windows((whole, 5), 3, 2), epoch_order(50, 3, 2))
 
 
+@pytest.mark.slow
 def test_a_training_on_shards_is_that_on_the_data_set(shards, tmp_path):
     options = {"epochs": 2, "batch_size": 32, "threads": 1, "lr": 0.05}
     options |= {"validation": 0.2, "balanced_sampling": True, "class_weights": "balanced", "augment": "flip,mixup"}
@@ -83,6 +85,10 @@ def test_more_shards_than_a_window_are_read_by_windows_in_any_process(shards):
     split = zoo.read_shards(shards, window=3).train
     groups, window = split.list_groups()
     assert window == 3 and len(groups.unique()) == len(split.files) == 14
+    sent = pickle.dumps(split)
+    assert len(sent) < split.rows.nbytes and torch.equal(pickle.loads(sent)[7][0], split[7][0])
+    part = pickle.loads(pickle.dumps(split.take([9, 7])))
+    assert len(part) == 2 and torch.equal(part[1][0], split[7][0])
     found = [list(batches_of(split, workers).epoch(1)) for workers in (0, 2)]
     for one, other in zip(*found, strict=True):
         assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
@@ -303,6 +309,7 @@ def test_a_manifest_that_is_not_right_is_refused_in_words(shards, tmp_path, chan
     assert told in str(caught.value) and str(copied) in str(caught.value)
 
 
+@pytest.mark.slow
 def test_pictures_are_kept_as_they_are_and_evaluated_to_the_same_bits(tmp_path):
     photos = tmp_path / "photos"
     make_folder(photos)

@@ -185,6 +185,7 @@ def test_what_needs_all_samples_at_hand_is_refused_before_the_training(tmp_path,
         zoo.run("baseline", "numbers", epochs=1, registry=register(), runs_dir=tmp_path, **settings)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_from_its_place_in_the_stream(tmp_path, monkeypatch):
     look = pauses.Pauses.look
     for workers in (0, 2):

@@ -89,8 +89,10 @@ def _read_written(folder: Path, size: int, channels: int, window: int) -> DataSp
     manifest = read_manifest(folder)
     splits: dict[str, Any] = {}
     for name, split in manifest.splits.items():
-        rows = _load_index(folder / split.index.file, split.index, len(split.shards), len(manifest.class_names))
-        splits[name] = Shards(split.shards, rows, folder, channels=channels or manifest.channels, window=window)
+        index = folder / split.index.file
+        rows = _load_index(index, split.index, len(split.shards), len(manifest.class_names))
+        chosen: dict[str, Any] = {"channels": channels or manifest.channels, "window": window, "index": index}
+        splits[name] = Shards(split.shards, rows, folder, **chosen)
     preprocess = _fit(size) if size else manifest.preprocess
     return DataSplits(class_names=manifest.class_names, preprocess=preprocess, **splits)
 

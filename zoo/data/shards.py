@@ -59,12 +59,20 @@ class Shards(FilesDataset):
         folder: Where the files are.
         channels: Of every picture: 3 for RGB, 1 for grey.
         window: Shards that a training shuffles through at a time.
+        index: The file that the rows are mapped from, if they are: other processes map it too.
     """
 
     def __init__(
-        self, files: Sequence[ShardFile], rows: Rows, folder: Path, *, channels: int = 3, window: int = WINDOW
+        self,
+        files: Sequence[ShardFile],
+        rows: Rows,
+        folder: Path,
+        *,
+        channels: int = 3,
+        window: int = WINDOW,
+        index: Path | None = None,
     ) -> None:
-        self.files, self.rows, self.folder = tuple(files), rows, folder
+        self.files, self.rows, self.folder, self.index = tuple(files), rows, folder, index
         self.channels, self.window = channels, window
         self.opened: OrderedDict[int, FileIO] = OrderedDict()
 
@@ -75,7 +83,13 @@ class Shards(FilesDataset):
         return say("Shards", f"{len(self):,} samples", f"{len(self.files):,} tar files in {self.folder}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "opened": OrderedDict()}
+        rows = None if self.index is not None else self.rows
+        return {**self.__dict__, "rows": rows, "opened": OrderedDict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.index is not None:
+            self.rows = numpy.load(self.index, mmap_mode="r", allow_pickle=False)
 
     def __del__(self) -> None:
         for file in self.__dict__.get("opened", {}).values():
@@ -138,7 +152,8 @@ class Shards(FilesDataset):
     def take(self, places: Sequence[int]) -> Self:
         """Return a data set of some of the samples, in this order."""
         taken = object.__new__(type(self))
-        taken.__dict__.update(self.__getstate__(), rows=self.rows[numpy.asarray(places, dtype=numpy.int64)])
+        rows = self.rows[numpy.asarray(places, dtype=numpy.int64)]
+        taken.__dict__.update(self.__dict__, rows=rows, index=None, opened=OrderedDict())
         return taken
 
     @property
