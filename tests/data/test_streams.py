@@ -150,6 +150,17 @@ def test_a_stream_that_does_not_keep_its_word_ends_the_training_with_both_number
         list(batches_of(make(root="", **options).train, workers).epoch(0))
 
 
+def test_workers_that_begin_alike_are_refused_before_the_first_step():
+    with pytest.raises(DataError, match="its workers 0 and 1 give the same 16 samples"):
+        next(batches_of(make(root="", parts=False).train, 2).epoch(0))
+
+
+def test_what_is_evaluated_is_the_same_in_each_epoch_whatever_it_draws():
+    batches = batches_of(Numbers(0, 30, noise=True), seed=None)
+    found = [torch.cat([inputs for inputs, _ in batches.epoch(epoch)]) for epoch in (0, 3)]
+    assert torch.equal(*found) and [read_number(image) for image in found[0]] != list(range(30))
+
+
 def test_the_spec_may_declare_how_many_samples_a_stream_gives(tmp_path):
     class Lengthless(IterableDataset):
         def __iter__(self):
