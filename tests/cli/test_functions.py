@@ -48,7 +48,7 @@ def test_a_command_is_a_function_of_its_name(name, command):
     given = {parameter.name for parameter in command.params} - skipped
     if name == "run":
         given -= {"dry_run"}  # a function of its own, with the same arguments but for those of a training's pace
-        paced = {"checkpoint_every", "max_time"}
+        paced = {"checkpoint_every", "max_time", "rank_timeout"}
         assert given - paced <= {*inspect.signature(zoo.dry_run).parameters, *list_settings()}
     if name == "samples":
         given = given - {"grid"} | {"count"}

@@ -177,7 +177,7 @@ def test_batches_are_those_of_a_loop_by_hand(text, preprocess):
     split, augment = make(samples=101), parse(text)
     for batch_size, workers, form in ((8, 0, tuple), (300, 0, tuple), (8, 0, Samples), (8, 2, Samples)):
         arranged = BatchSettings(
-            batch_size=batch_size, device=CPU, shuffle_seed=9, workers=workers, merge_single=True, augment=augment
+            batch_size=batch_size, device=CPU, shuffle_seed=9, workers=workers, least=2, augment=augment
         )
         batches = make_batches(form(split), preprocess, arranged, name="d", num_classes=CLASSES)
         for epoch in (0, 3):

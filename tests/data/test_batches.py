@@ -184,7 +184,7 @@ def test_draws_at_once_are_single_draws(seed):
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 500), st.integers(1, 100), st.booleans())
 def test_sizes_cover_every_sample(samples, batch_size, merge):
-    sizes = split_sizes(samples, batch_size, merge_single=merge)
+    sizes = split_sizes(samples, batch_size, least=2 if merge else 1)
     assert sum(sizes) == samples
     assert sizes[:-1] == [batch_size] * (len(sizes) - 1)
     assert 1 <= sizes[-1] <= batch_size + merge
@@ -200,7 +200,7 @@ def test_a_last_single_sample_can_join_the_batch_before(form, seed):
         make_batches(
             form(split),
             Preprocess(),
-            BatchSettings(batch_size=8, device=CPU, shuffle_seed=seed, merge_single=merge),
+            BatchSettings(batch_size=8, device=CPU, shuffle_seed=seed, least=2 if merge else 1),
             name="d",
             num_classes=CLASSES,
         )

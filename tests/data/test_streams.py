@@ -91,7 +91,7 @@ def test_each_sample_comes_once_an_epoch_in_batches_of_the_wanted_sizes(workers)
     assert numbers_of(first) == numbers_of(again) != numbers_of(second)
     assert all(int(target) == read_number(image) % 3 for part in first for image, target in zip(*part, strict=True))
     assert numbers_of(batches.epoch(1, start=5)) == numbers_of(second)[80:]
-    assert [len(targets) for _, targets in batches_of(Numbers(0, 97), workers, merge_single=True).epoch(0)][-1] == 17
+    assert [len(targets) for _, targets in batches_of(Numbers(0, 97), workers, least=2).epoch(0)][-1] == 17
 
 
 def test_this_process_draws_what_a_worker_alone_would_and_nothing_that_the_training_draws():

@@ -66,6 +66,8 @@ def test_defaults_are_those_of_the_course():
         "device": "auto",
         "threads": None,
         "workers": 0,
+        "processes": None,
+        "sync_batchnorm": False,
         "capture": True,
         "compile": False,
     }

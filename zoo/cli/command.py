@@ -31,7 +31,10 @@ SECTIONS = {
         "split-seed monitor patience min-delta on-collapse input-size seed seeds fork"
     ),
     "Preprocess": "scale resize interpolation rounded crop mean std",
-    "Where": "device threads workers jobs budget capture compile data-dir runs-dir checkpoint-every max-time offline",
+    "Where": (
+        "device processes sync-batchnorm threads workers jobs budget capture compile data-dir runs-dir "
+        "checkpoint-every max-time rank-timeout offline"
+    ),
     "Plugins": "plugin no-plugin",
     "Output": (
         "dry-run trace log log-param top per-class course-style output overwrite verbose csv markdown json debug help"

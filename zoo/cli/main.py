@@ -16,6 +16,7 @@ import click
 
 from zoo.cli.command import Group
 from zoo.cli.commands import COMMANDS, GROUPS
+from zoo.cli.launch import report_error, report_stop
 from zoo.cli.output import (
     ReaderGone,
     drop_stream,
@@ -24,6 +25,7 @@ from zoo.cli.output import (
     has_colors,
     is_terminal,
     measure_width,
+    set_silent,
     show_status,
     take_stdout,
     write_error,
@@ -160,6 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP for the programs that it starts
             signal.signal(number, _terminate)
     try:
+        set_silent(_is_follower())
         _listen()
         if not _is_light(arguments):
             check_current_folder()
@@ -169,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from zoo.cli.completion import complete
 
             return complete(cli, instruction)
-        cli.main(list(arguments), prog_name="zoo", standalone_mode=False, **form)
+        cli.main(list(arguments), prog_name="zoo", standalone_mode=False, obj=arguments, **form)
         return 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help(), err=True, color=has_colors(sys.stderr))
@@ -185,6 +188,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _end(carried or error, arguments)
     finally:
         end_status()
+
+
+def _is_follower() -> bool:
+    """Tell whether another rank prints what this one would."""
+    from zoo.data.ranks import find_ranks
+
+    return not find_ranks().is_first
 
 
 def _is_light(arguments: Sequence[str]) -> bool:
@@ -236,12 +246,18 @@ def _report(error: ZooError, arguments: Sequence[str]) -> int:
     from zoo.cli.hints import explain
 
     explain(error, arguments)
+    if report_error(error, trace=_trace(error)):
+        return error.exit_code
     write_error(error, as_json="--json" in arguments)
     if _is_debug(arguments):
-        import traceback
-
-        write_note("".join(traceback.format_exception(error.__cause__ if isinstance(error, _Bug) else error)).rstrip())
+        write_note(_trace(error))
     return error.exit_code
+
+
+def _trace(error: ZooError) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(error.__cause__ if isinstance(error, _Bug) else error)).rstrip()
 
 
 def _end(error: BaseException, arguments: Sequence[str]) -> int:
@@ -294,6 +310,10 @@ def _is_debug(arguments: Sequence[str]) -> bool:
 
 def _stop(error: BaseException) -> int:
     """Say in one line that the work was stopped, and what is left of it."""
-    write_note(" ".join(["Stopped.", *getattr(error, "__notes__", [])]))
     code: int = getattr(error, "exit_code", INTERRUPTED)
+    notes: list[str] = getattr(error, "__notes__", [])
+    if not notes and isinstance(error.__context__, ZooError):
+        notes = [error.__context__.fix]  # a rank that lost another one, and then was ended, said there what it kept
+    if not report_stop(code, notes):
+        write_note(" ".join(["Stopped.", *notes]))
     return code

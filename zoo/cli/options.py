@@ -176,6 +176,8 @@ def pace_options(command: F) -> F:
     """Add how often a training is saved and how long it may take."""
     told = "Save a checkpoint every 10m, '500 steps' or '2 epochs'.  [a minute or more]"
     most = "Stop after 90s, 10m or 1h, so that zoo resume can go on."
+    waits = "With several processes: how long they wait for one that does not answer.  [10m]"
+    command = click.option("--rank-timeout", metavar="TIME", help=waits)(command)
     command = click.option("--max-time", metavar="TIME", help=most)(command)
     return click.option("--checkpoint-every", metavar="SPAN", help=told)(command)
 

@@ -22,6 +22,7 @@ from zoo.errors import StorageError, ZooError
 _kept: list[TextIO | None] = []
 _others: list[TextIO] = []
 _statuses: list[str] = []
+_silences: list[bool] = []
 ERASE_LINE = "\r\x1b[K"
 
 
@@ -59,6 +60,11 @@ def take_stdout() -> None:
     os.dup2(2, 1)
 
 
+def set_silent(silent: bool) -> None:
+    """Let nothing be printed but errors, where another process prints what this one would, or all again."""
+    _silences[:] = [silent] * silent
+
+
 @contextmanager
 def keep_stdout() -> Iterator[None]:
     """Keep stdout for results: what the body prints by other means than the functions of this module goes to stderr."""
@@ -68,6 +74,23 @@ def keep_stdout() -> Iterator[None]:
             yield
     finally:
         _kept.pop()
+
+
+@contextmanager
+def lend_stdout() -> Iterator[None]:
+    """Let descriptor 1 be stdout again while the body runs, for another zoo that prints the results."""
+    results = _find_results()
+    try:
+        own = results.fileno() if results is not None else 1
+    except (OSError, ValueError):  # a stream of somebody's, without a file
+        own = 1
+    others = os.dup(1)
+    os.dup2(own, 1)
+    try:
+        yield
+    finally:
+        os.dup2(others, 1)
+        os.close(others)
 
 
 def _find_results() -> TextIO | None:
@@ -92,6 +115,8 @@ def write_result(text: str) -> None:
         StorageError: stdout is closed or full, so nobody gets the result.
         ReaderGone: the reader went away.
     """
+    if _silences:
+        return
     results = _find_results()
     if results is None or results.closed:
         raise StorageError("cannot write results", "stdout is closed")
@@ -130,6 +155,11 @@ def write_json(data: Any) -> None:
 
 def write_note(text: str, *, color: str = "") -> None:
     """Print a line to stderr, its first word in a colour where there are some; a bad stderr never stops work."""
+    if not _silences:
+        _write_line(text, color)
+
+
+def _write_line(text: str, color: str = "") -> None:
     _clear_status()
     text = _escape_lines(text)
     if color and has_colors(sys.stderr):
@@ -140,7 +170,7 @@ def write_note(text: str, *, color: str = "") -> None:
 
 def show_status(text: str) -> None:
     """Show on a terminal what is being done, until something else is printed."""
-    if is_terminal(sys.stderr):
+    if is_terminal(sys.stderr) and not _silences:
         _clear_status()
         if os.environ.get("TERM") == "dumb":  # it cannot take a line away again
             _write_stderr(f"{escape(text)}\n")
@@ -191,11 +221,11 @@ def write_error(error: ZooError, *, as_json: bool) -> None:
         for problem in error.problems:
             # What is foreign in a message stays as it is; the advice is all zoo's own.
             said = str(problem).removesuffix(problem.fix)
-            write_note(f"Error: {said}{to_options(problem.fix)}", color="red")
+            _write_line(f"Error: {said}{to_options(problem.fix)}", "red")
         return
     first, *others = [{"what": each.what, "why": each.why, "fix": to_options(each.fix)} for each in error.problems]
     more = {"problems": [first, *others]} if others else {}
-    write_note(json.dumps({"error": {"exit": error.exit_code, **first, **more}}))
+    _write_line(json.dumps({"error": {"exit": error.exit_code, **first, **more}}))
 
 
 def write_table(rows: Sequence[Sequence[str]], indent: str = "", *, numbers: bool = False) -> None:

@@ -67,6 +67,8 @@ NAMES = (
         "jobs",
         "augment",
         "balanced_sampling",
+        "rank_timeout",
+        "processes",
     ),
 )
 """The arguments that messages name and that are options; all other text stays as it is."""

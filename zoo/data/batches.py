@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from zoo.data.order import Grouped, OrderSampler, epoch_generator, list_order, split_sizes
 from zoo.data.overlap import hash_rows
+from zoo.data.ranks import ALONE, Ranks
 from zoo.data.reader import Batch, BatchReader, Failure
 from zoo.data.shared import SharedReader, Shortage, find_free
 from zoo.data.splits import Split
@@ -79,11 +80,12 @@ class BatchSettings:
         shuffle_seed: Seed of the order of the samples; None leaves them as they lie.
         loader_seed: Seed of the workers where samples are not shuffled.
         workers: Processes that read a Dataset; 0 reads it in this one.
-        merge_single: Whether a last batch of one sample joins the one before it.
+        least: Samples that the last batch must have; one of fewer joins the batch before it.
         augment: What is done to raw images in each epoch, by the seed of the order; for the training split only.
         channels_last: Whether the channels of inputs that are images lie last in memory.
         classes: The class of each sample, int64 `(samples,)`, where each class is drawn equally often in an epoch; None
             takes each sample once.
+        ranks: Which part of each batch is read; the order and the batches are those of all ranks together.
     """
 
     batch_size: int
@@ -91,10 +93,11 @@ class BatchSettings:
     shuffle_seed: int | None = None
     loader_seed: int = 0
     workers: int = 0
-    merge_single: bool = False
+    least: int = 1
     augment: Augment | None = None
     channels_last: bool = False
     classes: Tensor | None = None
+    ranks: Ranks = ALONE
 
     @property
     def seed(self) -> int:
@@ -173,7 +176,8 @@ class TensorBatches:
         self.num_classes = num_classes or int(targets.max()) + 1
         self.shuffle_seed, self.seed, self.augment = settings.shuffle_seed, settings.seed, settings.augment
         self.lay = lay_last if settings.channels_last else _as_it_is
-        self.sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
+        self.ranks = settings.ranks
+        self.sizes = split_sizes(self.samples, settings.batch_size, least=settings.least)
         self.preprocess: Preprocess | None = preprocess
         self.images, self.targets = images, targets.to(torch.int64)
         shape = preprocess.output_shape(images.shape[1:])
@@ -193,18 +197,23 @@ class TensorBatches:
             batches = self._augment(self.augment, epoch, start)
         elif self.shuffle_seed is None:
             # Each batch is a copy, so that a model that works in place on its inputs does not change the data.
-            parts = (images.clone() for images in self.images.split(self.sizes)[start:])
-            batches = zip(parts, self.targets.to(self.device).split(self.sizes)[start:], strict=True)
+            parts = (images.clone() for images in self._cut(self.images)[start:])
+            batches = zip(parts, self._cut(self.targets.to(self.device))[start:], strict=True)
         else:
             order = list_order(self.samples, self.shuffle_seed, epoch, self.classes)
-            targets = self.targets[order].to(self.device).split(self.sizes)[start:]
-            chosen = order.to(self.images.device).split(self.sizes)[start:]
+            targets = self._cut(self.targets[order].to(self.device))[start:]
+            chosen = self._cut(order.to(self.images.device))[start:]
             batches = zip((self.images.index_select(0, indices) for indices in chosen), targets, strict=True)
         for images, targets_of_batch in batches:
-            if self.preprocess is None:
+            if self.preprocess is None or not len(targets_of_batch):
                 yield self.lay(images), targets_of_batch
             else:
                 yield self.lay(self.preprocess(images.to(self.device, non_blocking=True))), targets_of_batch
+
+    def _cut(self, rows: Tensor) -> Sequence[Tensor]:
+        """Return what of each batch is this rank's, of rows for all samples in their order."""
+        batches = rows.split(self.sizes)
+        return [rows[self.ranks.part(len(rows))] for rows in batches] if self.ranks.are_several else batches
 
     def _augment(self, augment: Augment, epoch: int, begun: int) -> Iterator[Batch]:
         """Yield augmented raw images and targets of the batches of an epoch; those of several batches are made at once.
@@ -218,6 +227,12 @@ class TensorBatches:
             sizes = self.sizes[first : first + count]
             start = self.sizes[0] * first
             indices = order[start : start + sum(sizes)]
+            if self.ranks.are_several:
+                parts = [part[self.ranks.part(len(part))] for part in indices.split(sizes)]
+                indices, sizes = torch.cat(parts), list(map(len, parts))
+                if not len(indices):
+                    yield self.images[:0], self.targets[:0]
+                    continue
             images, targets = self._gather(augment, indices, epoch)
             if augment.mixing is not None:
                 partners = augment.mixing.choose_partners(indices, self.samples, epoch, self.seed)
@@ -244,16 +259,16 @@ class LoaderBatches:
     """
 
     def __init__(self, reader: BatchReader, preprocess: Preprocess, settings: BatchSettings) -> None:
-        self.samples, self.workers = len(reader), settings.workers
+        self.samples, self.workers, self.ranks = len(reader), settings.workers, settings.ranks
         self.reader, self.preprocess, self.device = reader, preprocess, settings.device
         self.augment, seed = settings.augment, settings.shuffle_seed
         self.lay = lay_last if settings.channels_last else _as_it_is
         self.seed, self.draw = settings.seed, 2 if seed is None else 0
-        sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
+        sizes = split_sizes(self.samples, settings.batch_size, least=settings.least)
         mixing = settings.augment.mixing if settings.augment else None
         choose = partial(_choose_partners, mixing, self.samples, self.seed) if mixing else None
         groups = reader.dataset.list_groups() if isinstance(reader.dataset, Grouped) else None
-        self.sampler = OrderSampler(self.samples, sizes, seed, settings.classes, choose, groups)
+        self.sampler = OrderSampler(self.samples, sizes, seed, settings.classes, choose, groups, settings.ranks)
         self.hashes: list[Tensor] = []
         self.kept: tuple[Any, Sequence[int]] | None = None
         self.generator = torch.Generator()
@@ -294,7 +309,7 @@ class LoaderBatches:
                 return
         # The loader draws the base seed of its workers from this generator. For training it is the first draw of the
         # epoch, for the test split the third.
-        self.generator.set_state(epoch_generator(self.seed, epoch, self.draw).get_state())
+        self.generator.set_state(epoch_generator(self.ranks.vary(self.seed), epoch, self.draw).get_state())
         order: Iterable[Sequence[int]] = self.sampler if self.augment else repeat(())
         # An error holds what there is in this frame: the workers are ended here, not when it is let go.
         read = closing(read_from(self.loader, max(self.sampler.sizes)))
@@ -321,6 +336,8 @@ class LoaderBatches:
         if isinstance(batch, Shortage):
             raise batch.tell(self.reader.name)
         images, targets = batch
+        if not len(targets):
+            return images, targets
         mixing = self.augment.mixing if self.augment else None
         count = len(targets) if mixing is None else len(targets) // 2
         if noted:  # in passing, for zoo.data.overlap

@@ -110,7 +110,7 @@ def describe_dataset(
     splits, raw_shape = fit_splits(splits, declared, find_input_shape(entry.name, splits))
     described = {}
     for name, split in splits.items():
-        sizes = split_sizes(count_samples(split), size, merge_single=False)
+        sizes = split_sizes(count_samples(split), size)
         described[name] = SplitDescription(
             samples=count_samples(split),
             per_class=_count_classes(split, entry.name, len(splits.class_names), raw_shape),

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from zoo.data.ranks import ALONE, Ranks
+
 DRAWS_PER_EPOCH = 3
 Groups = tuple[Tensor, int]
 """The group of each sample, int64 `(samples,)`, and how many groups are shuffled through at a time."""
@@ -31,7 +33,8 @@ class Grouped:
 class OrderSampler(Sampler[list[int]]):
     """Gives the loader the index lists of the batches of the epoch it is set to.
 
-    Where `choose_partners` is given, each batch has the partners of its samples behind them.
+    Where `choose_partners` is given, each batch has the partners of its samples behind them. Of several ranks each has
+    its part of every batch.
     """
 
     def __init__(
@@ -42,16 +45,18 @@ class OrderSampler(Sampler[list[int]]):
         classes: Tensor | None = None,
         choose_partners: Callable[[Tensor, int], Tensor] | None = None,
         groups: Groups | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.samples, self.sizes, self.seed, self.epoch, self.start = samples, sizes, seed, 0, 0
-        self.classes, self.choose_partners, self.groups = classes, choose_partners, groups
+        self.classes, self.choose_partners, self.groups, self.ranks = classes, choose_partners, groups, ranks
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def __iter__(self) -> Iterator[list[int]]:
         order = list_order(self.samples, self.seed, self.epoch, self.classes, self.groups)
-        for indices in order.split(self.sizes)[self.start :]:
+        for batch in order.split(self.sizes)[self.start :]:
+            indices = batch[self.ranks.part(len(batch))]
             partners = [] if self.choose_partners is None else self.choose_partners(indices, self.epoch).tolist()
             yield indices.tolist() + partners
 
@@ -127,12 +132,12 @@ def _order_generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(draw))
 
 
-def split_sizes(samples: int, batch_size: int, *, merge_single: bool) -> list[int]:
-    """Return the size of each batch; `merge_single` adds a last batch of one sample to the one before it."""
+def split_sizes(samples: int, batch_size: int, *, least: int = 1) -> list[int]:
+    """Return the size of each batch; a last batch of fewer than `least` samples joins the one before it."""
     sizes = [batch_size] * (samples // batch_size)
     rest = samples % batch_size
-    if rest == 1 and merge_single and sizes:
-        sizes[-1] += 1
+    if rest < least and sizes:
+        sizes[-1] += rest
     elif rest:
         sizes.append(rest)
     return sizes

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from zoo.errors import UsageError
+
+NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+"""The variables by which torchrun tells a process what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +43,10 @@ class Ranks:
         """Whether this is the one that writes and speaks."""
         return self.index == 0
 
+    def vary(self, seed: int) -> int:
+        """Return a seed for what each rank draws for itself; the first one has the seed as it is."""
+        return (seed + self.index * 0x9E3779B97F4A7C15) % 2**63
+
     def part(self, size: int) -> slice:
         """Return which of `size` samples, or of anything that lies in a row, are those of this rank.
 
@@ -43,3 +54,23 @@ class Ranks:
         there are ranks some are empty. For one rank it is the whole.
         """
         return slice(-(-size * self.index // self.count), -(-size * (self.index + 1) // self.count))
+
+
+ALONE = Ranks.alone()
+
+
+def find_ranks(environment: Mapping[str, str] = os.environ) -> Ranks:
+    """Return what this process is by the variables that torchrun sets; by itself where there are none.
+
+    Raises:
+        UsageError: they are no numbers, or do not go together.
+    """
+    if NAMES[0] not in environment or NAMES[1] not in environment:
+        return Ranks.alone()
+    texts = [environment[name] for name in NAMES if name in environment]
+    numbers = [int(text) if text.isascii() and text.isdigit() else -1 for text in texts]
+    ranks = Ranks(**dict(zip(("index", "count", "local", "local_count"), numbers, strict=False)))
+    if min(numbers) < 0 or ranks.index >= ranks.count or ranks.local >= max(ranks.local_count, ranks.local + 1):
+        told = ", ".join(f"{name}={environment[name]}" for name in NAMES if name in environment)
+        raise UsageError(f"the variables of torchrun make no sense: {told}", fix="Use torchrun, or unset them")
+    return ranks

@@ -69,6 +69,8 @@ class BatchReader(Dataset[Any]):
                 raise
             except BaseException as error:  # noqa: BLE001 even SystemExit, which would end a worker without a word
                 return Failure(index, describe_failure(error, self.samples))
+        if not images:  # the part of a rank, of a batch with fewer samples than there are ranks
+            return torch.empty(0, *(self.image_shape or (0,)), dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
         return torch.stack(images), torch.tensor(targets, dtype=torch.int64)
 
     def read(self, samples: Iterator[Any], size: int, first: int) -> Batch | Failure | None:

@@ -45,12 +45,12 @@ def find_free() -> int | None:
     return there.f_bavail * there.f_frsize
 
 
-def choose_workers(size: int) -> int:
+def choose_workers(size: int, ranks: int = 1) -> int:
     """Return how many processes are to read batches of so many bytes: one for each core, as far as memory is shared.
 
-    One core reads for itself.
+    One core reads for itself. So many `ranks` have the cores of this machine in common.
     """
-    cores, free = count_cores(), find_free()
+    cores, free = count_cores() // ranks, find_free()
     if free is not None:
         cores = min(cores, free // max(1, size) // AHEAD - 2)
     return cores if cores > 1 else 0

@@ -111,7 +111,8 @@ class StreamBatches:
     """Batches of a stream; see `zoo.data.batches.Batches`.
 
     A split that is trained on is read by `workers` processes. One that is evaluated is read by one at most, so that its
-    samples come in the order of the stream, and their predictions have the same numbers wherever they are made.
+    samples come in the order of the stream, and their predictions have the same numbers wherever they are made. Each of
+    several ranks reads all of it, and takes its part of every batch.
     """
 
     def __init__(
@@ -120,8 +121,8 @@ class StreamBatches:
         self.samples, self.trains = len(reader), settings.shuffle_seed is not None
         self.workers = settings.workers if self.trains else min(settings.workers, 1)
         self.reader, self.preprocess, self.device = reader, preprocess, settings.device
-        self.augment, self.seed, self.lay = settings.augment, settings.seed, lay
-        self.sizes = split_sizes(self.samples, settings.batch_size, merge_single=settings.merge_single)
+        self.augment, self.seed, self.lay, self.ranks = settings.augment, settings.seed, lay, settings.ranks
+        self.sizes = split_sizes(self.samples, settings.batch_size, least=settings.least)
         self.hashes: list[Tensor] = []
         self.stream = StreamReader(reader, settings.batch_size)
         self.generator = torch.Generator()
@@ -231,10 +232,13 @@ class StreamBatches:
     def _prepare(self, batch: Batch, place: int, epoch: int, *, noted: bool = False) -> Batch:
         if noted:  # in passing, for zoo.data.overlap
             self.hashes.append(hash_rows(batch[0]))
-        images, targets = (part.to(self.device, non_blocking=True) for part in batch)
+        own = self.ranks.part(len(batch[1]))
+        images, targets = (part[own].to(self.device, non_blocking=True) for part in batch)
+        if not len(targets):
+            return images, targets
         if self.augment:
             # No sample has a number of its own: that is its place in the epoch.
-            images = self.augment(images, range(place, place + len(targets)), epoch, self.seed)
+            images = self.augment(images, range(place + own.start, place + own.stop), epoch, self.seed)
         return self.lay(self.preprocess(images)), targets
 
 

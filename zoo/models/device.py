@@ -51,15 +51,15 @@ def describe_device(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def choose_threads(work: Work, samples: int, wish: int | None = None) -> int:
+def choose_threads(work: Work, samples: int, wish: int | None = None, ranks: int = 1) -> int:
     """Return the number of CPU threads for batches of samples: `wish`, else all, or one where the work is small.
 
-    All are as many as torch has, and no more than the cores that this process may use.
+    All are as many as torch has, and no more than the cores that this process may use; `ranks` have them in common.
     """
     if wish is not None:
         return wish
     least = CONVOLVED_FLOP if work.is_convolutional else THREAD_FLOP
-    return 1 if work.flop * samples < least else min(torch.get_num_threads(), count_cores())
+    return 1 if work.flop * samples < least else max(1, min(torch.get_num_threads(), count_cores() // ranks))
 
 
 @contextmanager

@@ -70,5 +70,7 @@ class Settings(TypedDict, total=False):
     device: str | None
     threads: int | str | None
     workers: int | None
+    processes: int | None
+    sync_batchnorm: bool | None
     capture: bool | None
     compile: bool | None

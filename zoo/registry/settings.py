@@ -239,6 +239,16 @@ class TrainConfig:
         given_type="int | str | None",
     )
     workers: int = setting(0, "Processes that read data sets which are not tensors.", ge=0, le=1024)
+    processes: int | None = setting(
+        None,
+        "Processes that train together, each on its part of every batch: docs/guide/scale.md.",
+        shown_default="1, or those of torchrun",
+        ge=1,
+        le=100_000,
+    )
+    sync_batchnorm: bool = setting(
+        False, "Let several processes normalise over the whole batch, on CUDA devices.", shown_default="no"
+    )
     capture: bool = setting(True, "Replay what a training step calls, where that has the same bits.")
     compile: bool = setting(False, "Compile the training step: quicker in the long run, and not bit for bit the same.")
 

@@ -54,7 +54,8 @@ class Begun:
         entry = {"step": self.checkpoint.step, "at": at, "changed": told}
         if self.folder is None:
             return replace(record, recipe=began.recipe, resumed=({**entry, "of": str(self.origin.absolute())},))
-        config = {**began.train_config, "epochs": record.train_config["epochs"]}  # as it was asked for
+        now = {name: record.train_config[name] for name in ("epochs", "processes")}
+        config = {**began.train_config, **now}  # as it was asked for
         record = replace(record, train_config=config, recipe=began.recipe, started=began.started)
         return replace(record, resumed=(*began.resumed, entry))
 
@@ -80,14 +81,24 @@ class Begun:
         log.info("resumed at step %s of %s", f"{done:,}", f"{total:,}")
 
 
-def want_again(checkpoint: Checkpoint, record: RunRecord, epochs: int | None = None, *, fork: bool = False) -> Wanted:
-    """Return what a run is asked for by its record, for more epochs where that is said; `fork` asks for a new run.
+def want_again(
+    checkpoint: Checkpoint,
+    record: RunRecord,
+    epochs: int | None = None,
+    processes: int | None = None,
+    *,
+    fork: bool = False,
+) -> Wanted:
+    """Return what a run is asked for by its record, for more epochs and by other processes where that is said.
+
+    `fork` asks for a new run.
 
     Raises:
         UsageError: the record does not say enough; the number of epochs is no greater or would change a rate.
     """
     wanted = ask_again(record, course_style=checkpoint.course_style)
     settings = {**wanted.settings, **find_threads(record), "epochs": epochs or wanted.settings["epochs"]}
+    settings["processes"] = processes
     _check_growth(checkpoint, settings["epochs"], fork=fork)
     return replace(wanted, settings=settings)
 
@@ -131,7 +142,8 @@ def refuse_edits(began: RunRecord, now: RunRecord) -> None:
     for name in ("model", "params", "train_config", "metric_params", "frozen", "seed"):
         was, found = (to_json_data(getattr(record, name)) for record in (began, now))
         if isinstance(was, dict) and isinstance(found, dict):
-            changed = [key for key in {**was, **found} if was.get(key) != found.get(key) and key != "epochs"]
+            changed = [key for key in {**was, **found} if was.get(key) != found.get(key)]
+            changed = [key for key in changed if key not in ("epochs", "processes")]
             for key in changed:
                 raise UsageError(f"{key} differs ({show(was.get(key))} -> {show(found.get(key))})", fix=FORK)
         elif was != found:
@@ -172,6 +184,12 @@ def list_surroundings(began: RunRecord, record: RunRecord) -> Iterator[tuple[str
         yield name, began.versions.get(name), record.versions.get(name)
     for name in ("threads", "device", "device_name"):
         yield name.replace("_", " "), getattr(began, name), getattr(record, name)
+    yield "processes", count_processes(began), count_processes(record)
+
+
+def count_processes(record: RunRecord) -> int:
+    """Return how many processes trained a run together."""
+    return record.train_config.get("processes") or 1
 
 
 def _shorten(digest: str | None) -> str:

@@ -57,15 +57,20 @@ def make_train_batches(
     name = quote(plan.dataset.name)
     # Batch normalisation fails on a batch of one sample, which has no variance.
     normalised = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    if normalised and min(samples, config.batch_size) == 1:
+    least = 2 * plan.ranks.count if normalised else 1
+    if min(samples, config.batch_size) < least:
         what = f"model {quote(plan.model.name)} normalises over the batch"
+        if plan.ranks.are_several:
+            why = f"a batch of {min(samples, config.batch_size)} leaves one of {plan.ranks.count} ranks less than two"
+            raise DataError(what, f"{why}, and one sample has no variance", f"Use batch_size={least} or more")
         raise DataError(what, "a training batch of one sample has no variance")
-    if normalised and samples % config.batch_size == 1:
-        log.info("the last training batch would hold one sample; it joins the batch before")
+    if 0 < samples % config.batch_size < least:
+        rest = "one sample" if least == 2 else f"{samples % config.batch_size}, too few for {plan.ranks.count} ranks"
+        log.info("the last training batch would hold %s; it joins the batch before", rest)
     if config.epochs and config.batch_size > samples:
         log.warning("dataset %s has %d training samples, so a batch holds %d", name, samples, samples)
     settings = _choose_settings(plan, config.batch_size, splits.train, raw_shape)
-    settings = replace(settings, shuffle_seed=config.seed, merge_single=normalised)
+    settings = replace(settings, shuffle_seed=config.seed, least=least)
     settings = replace(settings, augment=find_augment(config))
     if config.balanced_sampling:
         why = "the classes of its samples cannot be looked up"
@@ -77,11 +82,12 @@ def make_train_batches(
 def make_test_batches(
     plan: Plan, splits: DataSplits, split: Split, preprocess: Preprocess, raw_shape: tuple[int, ...]
 ) -> Batches:
-    """Return the batches of one of the splits for evaluation, as large as is quick."""
+    """Return the batches of one of the splits for evaluation, as large as is quick for each rank."""
     values = max(1, preprocess.count_values(raw_shape))
-    asked = min(plan.config.batch_size, BATCH_VALUES // values)
+    ranks = plan.ranks
+    asked = min(-(-plan.config.batch_size // ranks.count), BATCH_VALUES // values)
     size = max(1, asked, min(MAX_TEST_BATCH, TEST_BATCH_VALUES // values))
-    settings = _choose_settings(plan, size, split, raw_shape)
+    settings = _choose_settings(plan, size * ranks.count, split, raw_shape)
     return make_batches(split, preprocess, settings, **_describe_samples(plan, splits, raw_shape))
 
 
@@ -89,13 +95,14 @@ def _choose_settings(plan: Plan, batch_size: int, split: Split, raw_shape: tuple
     """Return the settings of batches; picture files that are decoded in each epoch are read by all cores."""
     config, workers = plan.config, plan.config.workers
     if not workers and (find_files(split) is not None or find_shards(split) is not None):
-        workers = choose_workers(batch_size * torch.Size(raw_shape).numel())
+        workers = choose_workers(batch_size * torch.Size(raw_shape).numel(), plan.ranks.local_count)
     return BatchSettings(
         batch_size=batch_size,
         device=plan.device,
         loader_seed=config.seed,
         workers=workers,
         channels_last=config.memory_format == "channels_last",
+        ranks=plan.ranks,
     )
 
 

@@ -45,15 +45,23 @@ def read_interval(setting: str, value: str | float, *, seconds_only: bool = Fals
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How often a training is saved, None for what costs a hundredth; how long it may take, None for ever."""
+    """How often a training is saved, None for what costs a hundredth; how long it may take, None for ever.
+
+    `patience` is how many seconds ranks wait for one that does not answer, None for the usual ones.
+    """
 
     every: Interval | None = None
     limit: Interval | None = None
+    patience: float | None = None
 
 
-def read_pace(checkpoint_every: str | float | None, max_time: str | float | None) -> Pace:
+def read_pace(
+    checkpoint_every: str | float | None, max_time: str | float | None, rank_timeout: str | float | None = None
+) -> Pace:
     """Return the pace that arguments of a run mean; raise SettingError."""
+    waits = None if rank_timeout is None else read_interval("rank_timeout", rank_timeout, seconds_only=True)
     return Pace(
+        patience=None if waits is None else waits.count,
         every=None if checkpoint_every is None else read_interval("checkpoint_every", checkpoint_every),
         limit=None if max_time is None else read_interval("max_time", max_time, seconds_only=True),
     )

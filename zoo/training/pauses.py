@@ -17,6 +17,7 @@ from zoo.records.history import Epoch
 from zoo.training.checkpoint import Checkpoint, save_checkpoint
 from zoo.training.interval import Pace
 from zoo.training.signals import TimeIsUp, note_stops, on_request
+from zoo.training.state import pack
 from zoo.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class Pauses:
         self.trainer, self.recording, self.every = trainer, recording, pace.every
         recording.pauses = self
         self.started, self.earlier = time.monotonic(), 0.0
-        self.end = inf if pace.limit is None else self.started + pace.limit.count
+        self.leads = trainer.group is None or trainer.group.ranks.is_first
+        """Whether this process looks at the clock, and writes; others do what all agree on."""
+        self.end = self.started + pace.limit.count if pace.limit and self.leads else inf
         self.has_checkpoint = False
         self.stopping: int | None = None
         self.obeying = False
@@ -51,7 +54,9 @@ class Pauses:
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.writing: Future[Path] | None = None
         every = pace.every
-        self.wait = USUAL if every is None else every.count if every.unit == "seconds" else inf
+        self.wait = (
+            inf if not self.leads else USUAL if every is None else every.count if every.unit == "seconds" else inf
+        )
         self.due = self.started + self.wait
 
     def go_on(self, begun: Begun) -> None:
@@ -75,13 +80,15 @@ class Pauses:
 
     def look(self) -> None:
         """Do what is due."""
-        now = time.monotonic()
-        if self.stopping is None and not self.asked and now < self.due and now < self.end and not self._counts():
+        now, group = time.monotonic(), self.trainer.group
+        stops, is_late, saves = self.stopping is not None, now >= self.end, self.asked or now >= self.due
+        if group is not None:
+            saves = saves and not self.is_writing
+            stops, is_late, saves = group.agree([stops, is_late, saves], act=self.trainer.is_between_steps)
+        if not (stops or is_late or saves or self._counts()) or not self.trainer.is_between_steps:
             return
-        if not self.trainer.is_between_steps:
-            return
-        if self.stopping is not None or now >= self.end:
-            self.stop()
+        if stops or is_late:
+            self.stop(TimeIsUp() if is_late and not stops else KeyboardInterrupt())
         self.save()
 
     def finish_epoch(self, epoch: Epoch) -> None:
@@ -93,12 +100,13 @@ class Pauses:
     def save(self, *, wait: bool = False) -> None:
         """Begin to write a checkpoint; with `wait`, return when it is written. One that fails is warned of."""
         timed = self.every is None or self.every.unit == "seconds"
-        if timed and not wait and self.writing is not None and not self.writing.done():
+        if timed and not wait and self.is_writing and self.trainer.group is None:
             return  # it is still due
         self.settle()
-        self.asked, self.began = False, time.monotonic()
+        self.asked, self.began, self.saved = False, time.monotonic(), self.count_steps()
         checkpoint = self.make()
-        self.saved = checkpoint.step
+        if not self.leads:
+            return
         self.writing = self.pool.submit(save_checkpoint, self.recording.folder, checkpoint)
         self.due = self.began + self.wait
         if wait:
@@ -109,6 +117,8 @@ class Pauses:
     def make(self) -> Checkpoint:
         """Return the training as it is now, in the memory of the checkpoint before."""
         self.state = self.trainer.state(self.state)
+        if self.trainer.group is not None:
+            self.state["others"] = self.trainer.group.collect(pack(self.state["generators"]))[1:]
         return Checkpoint(
             step=self.count_steps(),
             state=self.state,
@@ -116,6 +126,11 @@ class Pauses:
             course_style=self.recording.plan.course_style,
             seconds=self.seconds,
         )
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self.writing is not None and not self.writing.done()
 
     @property
     def seconds(self) -> float:
@@ -137,15 +152,16 @@ class Pauses:
         except (ZooError, OSError, MemoryError) as error:
             log.warning("no checkpoint at step %d: %s", self.count_steps(), describe(error))
 
-    def stop(self) -> None:
-        """Save a checkpoint and end the training; a signal that came is sent again when nobody notes it any more."""
+    def stop(self, error: BaseException) -> None:
+        """Save a checkpoint and raise the error; a signal that came is sent again when nobody notes it any more."""
         self.obeying = True
         self.save(wait=True)
-        raise TimeIsUp if self.stopping is None else KeyboardInterrupt
+        raise error
 
     def finish(self) -> None:
         """Save the end of a training that has checkpoints, so that it can go on for further epochs."""
-        if self.every is not None or self.has_checkpoint or self.writing is not None:
+        wanted, group = self.every is not None or self.has_checkpoint or self.writing is not None, self.trainer.group
+        if wanted if group is None else group.collect(wanted)[0]:
             self.save(wait=True)
 
     def _counts(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from zoo.data.ranks import ALONE, Ranks
 from zoo.errors import ErrorCollector, SettingError, ZooError, quote, show
 from zoo.models.device import resolve_device
 from zoo.registry.compatibility import adapt_preprocess
@@ -72,7 +73,8 @@ class Wanted:
 class Plan:
     """What a run is about to do: every name resolved, every setting checked, nothing loaded yet.
 
-    `changed` names what differs from the `recipe`. `loss` is None for cross-entropy, which is torch's own.
+    `changed` names what differs from the `recipe`. `loss` is None for cross-entropy, which is torch's own. `ranks` are
+    the processes that train together.
     """
 
     model: Entry[ModelSpec]
@@ -91,6 +93,7 @@ class Plan:
     changed: tuple[str, ...] = ()
     loggers: dict[str, Entry[LoggerSpec]] = field(default_factory=dict)
     logger_params: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ranks: Ranks = ALONE
 
 
 def make_plan(wanted: Wanted, registry: Registry) -> Plan:

@@ -246,6 +246,11 @@ class Recording:
         )
         collected = outcomes.collect(names, origin)
         save_outcomes(self.folder / PREDICTIONS_FILE, collected, fix="")
+        return self.describe_predictions(collected)
+
+    def describe_predictions(self, collected: Outcomes) -> Mapping[str, Any]:
+        """Return what the record says of the predictions on the test split."""
+        names, record = collected.class_names, self.record
         trained = bool(record.history) or record.init is not None
         verdict = find_verdict(collected, record.metrics.get("loss") or nan) if trained else ()
         told = {"verdict": verdict, "trend": self.find_trend(collected)}

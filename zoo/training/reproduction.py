@@ -26,7 +26,7 @@ from zoo.registry.origin import Origin
 from zoo.registry.places import Places, open_places
 from zoo.registry.settings import TrainConfig, complete
 from zoo.training import course
-from zoo.training.begun import ask_again, find_threads, list_parts, list_surroundings
+from zoo.training.begun import ask_again, count_processes, find_threads, list_parts, list_surroundings
 from zoo.training.interval import Pace
 from zoo.training.recipes import NOISE
 from zoo.training.request import make_request
@@ -114,6 +114,12 @@ def reproduce(
     )
 
 
+def find_processes(reference: str | os.PathLike[str], places: Places) -> int:
+    """Return how many processes trained weights together; the errors are those of `reproduce`."""
+    path = find_weights(reference, places.settle())
+    return count_processes(_find_record(path, read_metadata(path, read_header(path).metadata)))
+
+
 def list_changes(told: RunRecord, now: RunRecord) -> Iterator[str]:
     """Yield in words what of a run differs from another that was to be the same."""
     for name, was, found in (*list_surroundings(told, now), *list_parts(told, now)):
@@ -127,7 +133,7 @@ def list_changes(told: RunRecord, now: RunRecord) -> Iterator[str]:
     for name, found in now.train_config.items():
         if name not in asked and to_json_data(found) != to_json_data(usual.get(name)):
             yield f"setting {name} did not exist -> {found}"
-        elif name in asked and name not in ("device", "threads", "workers", "capture"):
+        elif name in asked and name not in ("device", "threads", "workers", "capture", "processes"):
             was, is_now = to_json_data(asked[name]), to_json_data(found)
             if was != is_now:
                 yield f"setting {name} {was} -> {is_now}"
@@ -172,7 +178,7 @@ def _find_record(path: Path, metadata: WeightsMetadata) -> RunRecord:
 def _ask(told: RunRecord, places: Places, path: Path, init: str | Path | None) -> Any:
     """Return the request for the same training, with the device and the threads that it had."""
     wanted = ask_again(told, course_style=course.LOSS in told.metrics)
-    had: dict[str, Any] = dict(find_threads(told))
+    had: dict[str, Any] = {**find_threads(told), "processes": None}
     if told.device:
         try:
             resolve_device(told.device)

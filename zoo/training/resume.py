@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from zoo.data.ranks import find_ranks
 from zoo.errors import StorageError
 from zoo.records.history import Epoch
 from zoo.records.result import RunResult
@@ -18,9 +19,9 @@ from zoo.records.run_names import find_run
 from zoo.records.runs import RunRecord, read_record
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
-from zoo.registry.places import open_places
+from zoo.registry.places import Places, open_places
 from zoo.storage.locks import LockHeldError, lock
-from zoo.training.begun import Begun, refuse_edits, want_again
+from zoo.training.begun import Begun, count_processes, refuse_edits, want_again
 from zoo.training.callbacks import check_callbacks
 from zoo.training.checkpoint import find_checkpoint
 from zoo.training.interval import read_pace
@@ -35,6 +36,7 @@ def resume(
     run: str | os.PathLike[str] = "@last",
     *,
     epochs: int | None = None,
+    processes: int | None = None,
     fork: bool = False,
     data_dir: str | Path | None = None,
     runs_dir: str | Path | None = None,
@@ -48,6 +50,7 @@ def resume(
     log_params: Mapping[str, Mapping[str, Any]] | None = None,
     checkpoint_every: str | float | None = None,
     max_time: str | float | None = None,
+    rank_timeout: str | float | None = None,
 ) -> RunResult:
     """Go on with a run from its newest checkpoint; weights and history are those of a run that was never stopped.
 
@@ -56,7 +59,9 @@ def resume(
     of must be as it was; with `fork` a new run starts from the state all the same, and goes on as its record now asks
     for it. The bits are the same where torch, the threads and the device are; else a warning says what is not.
 
-    The other arguments are those of `zoo.run`. A run that is finished is returned as it is.
+    Several processes that torchrun started, `processes` where that is said, go on with it together; that need not be as
+    many as began it, and a warning says where they are not. The other arguments are those of `zoo.run`. A run that is
+    finished is returned as it is.
 
     Raises:
         UsageError: there is no such run.
@@ -65,12 +70,12 @@ def resume(
         DataError, UsageError: the data set or something else has changed since the run began.
         ZooError: see `zoo.run`.
     """
-    pace = read_pace(checkpoint_every, max_time)
+    pace = read_pace(checkpoint_every, max_time, rank_timeout)
     check_callbacks(callbacks)
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline).settle()
     folder = find_run(run, places.runs_dir)
     with ExitStack() as held:
-        if not fork:
+        if not fork and find_ranks().is_first:
             held.enter_context(_lock(folder))
         record = read_record(folder / RECORD_FILE)
         if not fork:
@@ -80,10 +85,15 @@ def resume(
         checkpoint = find_checkpoint(folder)
         if not fork:
             refuse_edits(checkpoint.record, record)
-        wanted = want_again(checkpoint, record, epochs, fork=fork)
+        wanted = want_again(checkpoint, record, epochs, processes, fork=fork)
         request = make_request(replace(wanted, log=log, log_params=log_params), places)
         begun = Begun(checkpoint=checkpoint, folder=None if fork else folder, origin=folder)
         return carry_out(request, begun, pace=pace, progress=progress, on_epoch=on_epoch, callbacks=callbacks)
+
+
+def find_processes(run: str | os.PathLike[str], places: Places) -> int:
+    """Return how many processes trained a run together; raise UsageError where there is no such run."""
+    return count_processes(read_record(find_run(run, places.settle().runs_dir) / RECORD_FILE))
 
 
 @contextmanager

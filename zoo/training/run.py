@@ -23,8 +23,11 @@ from zoo.storage.files import check_writable
 from zoo.storage.folders import zoo_home
 from zoo.training.begun import Begun
 from zoo.training.blame import OnEpoch, blame_plugin, name_device, note_errors, watching
+from zoo.training.bystander import make_recording
 from zoo.training.callbacks import Callbacks, check_callbacks
 from zoo.training.compiled import use_compiler
+from zoo.training.distributed import settle, share_model, together
+from zoo.training.group import Group
 from zoo.training.inputs import warn_of_overlaps
 from zoo.training.interval import Pace, read_pace
 from zoo.training.objective import name_objective
@@ -33,7 +36,7 @@ from zoo.training.plan import Wanted
 from zoo.training.predictions import OutcomeCollector
 from zoo.training.progress import Progress, bar, no_progress
 from zoo.training.recipes import check_expected, compare_expected
-from zoo.training.recording import Recording, describe_progress, describe_run
+from zoo.training.recording import describe_progress, describe_run
 from zoo.training.rehearsal import rehearse
 from zoo.training.request import Request, make_request
 from zoo.training.setup import Preparation, prepare
@@ -73,6 +76,7 @@ def run(
     log_params: Mapping[str, Mapping[str, Any]] | None = None,
     checkpoint_every: str | float | None = None,
     max_time: str | float | None = None,
+    rank_timeout: str | float | None = None,
     **settings: Unpack[Settings],
 ) -> RunResult:
     """Train a registered model on a registered data set, evaluate it after each epoch and save its weights.
@@ -95,7 +99,9 @@ def run(
     A checkpoint of the training is saved every so often, so that `zoo.resume` goes on with the same bits: as
     `checkpoint_every` says, `"10m"`, `"500 steps"` or `"2 epochs"`, by default once a minute or less often, so that it
     costs a hundredth of the run at most. A signal, or the end of `max_time`, `"1h"` say, ends the training by
-    KeyboardInterrupt, between two steps and after a checkpoint.
+    KeyboardInterrupt, between two steps and after a checkpoint. Processes that torchrun has started call this alike and
+    train one model together, each on its part of every batch. One that does not answer for `rank_timeout`, by default
+    ten minutes, ends them all.
 
     With `course_style` the scores have `course.loss` and `course.accuracy` too: the means over batches that the course
     prints, the accuracy in percent.
@@ -103,7 +109,7 @@ def run(
     Raises:
         ZooError: see `zoo.errors`; all problems with names, params and settings are found before anything is loaded.
     """
-    pace = read_pace(checkpoint_every, max_time)
+    pace = read_pace(checkpoint_every, max_time, rank_timeout)
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline).settle()
     given = Wanted(
         model=model,
@@ -144,7 +150,8 @@ def carry_out(
 
     Errors are told as those of whom they are.
     """
-    settled, callers = request.plan.config, list[BaseException]()
+    request = replace(request, plan=settle(request.plan))
+    settled, callers, speaks = request.plan.config, list[BaseException](), request.plan.ranks.is_first
     with (
         restore_after_errors(),
         use_seed(settled.seed),
@@ -153,24 +160,28 @@ def carry_out(
         name_device(request.plan),
         blame_plugin(request.plan.model, request.plan.dataset.name, callers),
         on_request(lambda: None),
+        together(request.plan, pace.patience) as group,
     ):
-        show, on_epoch = watching(bar if progress else no_progress, request.plan), note_errors(on_epoch, callers)
-        return train(request, begun, pace=pace, show=show, on_epoch=on_epoch, callers=callers, callbacks=callbacks)
+        show = watching(bar if progress and speaks else no_progress, request.plan)
+        heard: dict[str, Any] = {"on_epoch": note_errors(on_epoch, callers), "callbacks": callbacks} if speaks else {}
+        return train(request, begun, group, pace=pace, show=show, callers=callers, **heard)
 
 
 def train(
     request: Request,
     begun: Begun | None = None,
+    group: Group | None = None,
     *,
     pace: Pace,
     show: Progress,
-    on_epoch: OnEpoch | None,
+    on_epoch: OnEpoch | None = None,
     callers: Sequence[BaseException] = (),
     callbacks: Sequence[object] = (),
 ) -> RunResult:
     """Load and build what was asked for, rehearse and train it, and keep what comes of it in a folder of its own.
 
-    `begun` is a training that goes on, in its own folder unless it is a new run. `callers` is where errors of
+    Of a `group` of ranks only the first one rehearses and writes; the folder and all else that is returned are the same
+    for all. `begun` is a training that goes on, in its own folder unless it is a new run. `callers` is where errors of
     `on_epoch` are noted: they are the caller's, not those of a plugin.
     """
     plan = request.plan
@@ -183,23 +194,14 @@ def train(
     if begun is not None:
         record = begun.check(record)
     log.debug("rehearsing %s", plan.model.name)
-    rehearsal = rehearse(plan, ready, record)
-    trainer = Trainer(
-        ready.model,
-        plan.config,
-        plan.device,
-        ready.metrics,
-        ready.objective,
-        show=show,
-        outcomes=outcomes,
-        head=ready.head,
-        later=ready.later,
-        choice=ready.choice,
-        objective=name_objective(plan.loss, plan.metrics),
-        capture=plan.model.spec.capture,
-    )
+    rehearsal = rehearse(plan, ready, record) if plan.ranks.is_first else None
+    ready = replace(ready, model=share_model(ready.model, plan, group))
+    parts: dict[str, Any] = {"head": ready.head, "later": ready.later, "choice": ready.choice, "group": group}
+    parts |= {"objective": name_objective(plan.loss, plan.metrics), "show": show, "outcomes": outcomes}
+    parts["capture"] = False if plan.config.sync_batchnorm else plan.model.spec.capture
+    trainer = Trainer(ready.model, plan.config, plan.device, ready.metrics, ready.objective, **parts)
     ready = replace(ready, model=trainer.evaluated)
-    recording = Recording(request, ready, rehearsal, record)
+    recording = make_recording(request, ready, rehearsal, record)
     pauses = Pauses(trainer, recording, pace)
     if begun is not None:
         pauses.go_on(begun)
@@ -207,6 +209,8 @@ def train(
     trainer.on_epoch = recording.follow(trainer, heard.finish_epoch, on_epoch, pauses.finish_epoch)
     with stop_once(), heard.hearing(recording), recording.keeping(trainer), name_device(plan):
         recording.open(None if begun is None else begun.folder)
+        if group is not None:
+            recording.folder = group.begin(trainer, recording.folder)
         heard.start(plan, recording)
         with blame_plugin(plan.model, plan.dataset.name, callers):
             if begun is not None:
@@ -221,6 +225,8 @@ def train(
             scores = score(trainer, ready) if request.tested else {}
         recording.note(metrics=scores, seconds=pauses.seconds, peak_memory=read_peak(plan.device))
         recording.save(outcomes)
+        if group is not None:
+            group.meet()
     warn_of_overlaps(plan, ready.splits, {"train": ready.train, "validation": ready.validation, "test": ready.test})
     tell_verdict(plan.model.name, recording.record.verdict)
     tell_trend(plan.model.name, recording.record.trend)
@@ -239,4 +245,5 @@ def score(trainer: Trainer, ready: Preparation) -> dict[str, float]:
     """Return the scores on the test split: those after the last epoch, or of a model that was chosen, read once."""
     if trainer.history and ready.choice is None:
         return dict(trainer.history[-1]["test"])
-    return evaluate(ready.model, ready.test, ready.metrics, show=trainer.show, outcomes=trainer.outcomes)
+    told: dict[str, Any] = {"show": trainer.show, "outcomes": trainer.outcomes, "group": trainer.group}
+    return evaluate(ready.model, ready.test, ready.metrics, **told)

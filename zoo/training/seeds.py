@@ -43,6 +43,7 @@ class RunArguments(Settings, total=False):
     log_params: Mapping[str, Mapping[str, Any]] | None
     checkpoint_every: str | float | None
     max_time: str | float | None
+    rank_timeout: str | float | None
 
 
 @checked

@@ -209,7 +209,8 @@ def settle_speed(plan: Plan, model: nn.Module, input_shape: tuple[int, ...], *, 
     """
     config, on_cpu = plan.config, plan.device.type == "cpu"
     work = count_work(model, input_shape, plan.device) if on_cpu else Work()
-    threads = choose_threads(work, config.batch_size, config.threads)
+    samples = -(-config.batch_size // plan.ranks.count)
+    threads = choose_threads(work, samples, config.threads, plan.ranks.local_count)
     torch.set_num_threads(threads)
     layout = choose_format(config.memory_format, model, input_shape, work, plan.device, trains=trains)
     lay_model(model, layout)

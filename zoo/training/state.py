@@ -53,7 +53,8 @@ def load_state(trainer: Trainer, state: Mapping[str, Any], *, refit: bool = Fals
     With `refit` the trainer's own settings may be others: its rates, and all else that they ask of the optimizer, are
     those that they give at this place of the training.
 
-    The random generators of the process are set too, so nothing may draw from them between this and `fit`.
+    The random generators of the process are set too, so nothing may draw from them between this and `fit`. Of several
+    ranks each has its own again where there are as many as there were, and else the first one alone.
 
     Raises:
         UsageError: it is of a training with other settings.
@@ -82,4 +83,27 @@ def load_state(trainer: Trainer, state: Mapping[str, Any], *, refit: bool = Fals
         trainer.snapshot.take(trainer.evaluated)
     else:
         trainer.snapshot.state = state["snapshot"]
+    _set_generators(trainer, state)
+
+
+def _set_generators(trainer: Trainer, state: Mapping[str, Any]) -> None:
     set_generators(state["generators"])
+    group, others = trainer.group, state.get("others", ())
+    if group is None or group.ranks.is_first:
+        return
+    if len(others) == group.ranks.count - 1:
+        set_generators(unpack(others[group.ranks.index - 1]))
+    else:
+        group.draw_apart(trainer.config.seed + len(trainer.history) * trainer.batches + trainer.losses.batches)
+
+
+def pack(generators: Mapping[str, Any]) -> dict[str, Any]:
+    """Return states of random generators as plain data."""
+    plain = {name: value for name, value in generators.items() if name in ("python", "numpy")}
+    return {**plain, "torch": generators["torch"].tolist(), "cuda": [each.tolist() for each in generators["cuda"]]}
+
+
+def unpack(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `pack` was given."""
+    devices = [torch.tensor(each, dtype=torch.uint8) for each in plain["cuda"]]
+    return {**plain, "torch": torch.tensor(plain["torch"], dtype=torch.uint8), "cuda": devices}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from zoo.training.capture import Capture
 from zoo.training.compiled import Compiled
 from zoo.training.precision import lower
 from zoo.training.schedules import Schedule
+
+if TYPE_CHECKING:
+    from zoo.training.group import Group
 
 Forward = Callable[[Tensor], Any]
 """Gives the logits `(N, num_classes)` of inputs: a model, or what runs one in another precision."""
@@ -71,6 +74,10 @@ class TrainStep:
         if self.capture is not None:
             self.capture.start(epoch, left, steps)
 
+    def count(self, targets: Tensor) -> int:
+        """Return how many samples the batch has that was just trained on."""
+        return len(targets)
+
     def forget(self) -> None:
         """Forget the gradients: what optimizer.zero_grad() does, without the profiler record it makes."""
         for parameter in self.parameters:
@@ -108,6 +115,8 @@ class CarefulStep(TrainStep):
         super().__init__(model, loss_function, optimizer, schedule)
         self.config, self.average, self.weigh = config, average, weigh
         self.samples: int | Tensor = 0
+        self.weighted = config.accumulate > 1
+        """Whether gradients are those of sums, which are divided by the weights of all summands."""
         device = self.parameters[0].device.type if self.parameters else "cpu"
         self.scaler = torch.amp.GradScaler(device, enabled=config.precision == "fp16")
 
@@ -119,7 +128,7 @@ class CarefulStep(TrainStep):
         """
         if not self.batches:
             self.forget()
-        samples = self.weigh(targets) if self.config.accumulate > 1 else 1
+        samples = self.weigh(targets) if self.weighted else 1
         if self.capture is not None:
             loss = self.capture(inputs, targets, samples)
         else:
@@ -132,7 +141,7 @@ class CarefulStep(TrainStep):
     def differentiate(self, model: Forward, inputs: Tensor, targets: Tensor, weight: Any = 1) -> Tensor:
         """Add the gradients of a batch, times its weight, to those of the parameters; return its mean loss."""
         loss = self.loss_function(model(inputs), targets)
-        self.scaler.scale(loss * weight if self.config.accumulate > 1 else loss).backward()
+        self.scaler.scale(loss * weight if self.weighted else loss).backward()
         return loss.detach()
 
     def finish(self) -> None:
@@ -141,7 +150,7 @@ class CarefulStep(TrainStep):
             return
         self.scaler.unscale_(self.optimizer)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        if self.config.accumulate > 1:
+        if self.weighted:
             torch._foreach_div_(gradients, self.samples)
         if self.config.clip is not None:
             norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
@@ -190,10 +199,12 @@ def build_step(
     config: TrainConfig,
     average: Average | None = None,
     capture: bool | None = False,
+    group: Group | None = None,
 ) -> TrainStep:
     """Return the step that the settings ask for; the plain one where they ask for nothing that costs time.
 
-    `capture` says whether it may be captured, None leaves that to the code of the model.
+    Of several ranks, a `group`, each has its own. `capture` says whether it may be captured, None leaves that to the
+    code of the model.
     """
     weigh = getattr(loss_function, "weigh", len)
     if config.label_smoothing:
@@ -201,8 +212,15 @@ def build_step(
     lowered = partial(lower, precision=config.precision, device=next(model.parameters()).device)
     forward = lowered(model)
     careful = config.accumulate > 1 or config.clip is not None or config.clip_value is not None
-    if careful or average is not None or config.precision == "fp16":
-        step: TrainStep = CarefulStep(forward, loss_function, optimizer, schedule, config, average, weigh)
+    parts = (forward, loss_function, optimizer, schedule, config, average, weigh)
+    batch_size, weighted = config.batch_size, config.accumulate > 1 or group is not None
+    if group is not None:
+        from zoo.training.rank_step import RankStep
+
+        step: TrainStep = RankStep(group, *parts)
+        batch_size = len(range(batch_size)[group.ranks.part(batch_size)])
+    elif careful or average is not None or config.precision == "fp16":
+        step = CarefulStep(*parts)
     else:
         step = TrainStep(forward, loss_function, optimizer, schedule)
     # The scale of fp16 changes from step to step.
@@ -215,10 +233,10 @@ def build_step(
 
     def measure(inputs: Tensor, targets: Tensor, weight: Any) -> tuple[Tensor, Tensor]:
         loss = loss_function(forward(inputs), targets)
-        return loss, loss * weight if accumulates else loss
+        return loss, loss * weight if weighted else loss
 
     if config.compile:
-        step.capture = Compiled(model, loss_function, run, measure, config.batch_size, capture)
+        step.capture = Compiled(model, loss_function, run, measure, batch_size, capture)
     else:
         step.capture = Capture(model, loss_function, run, accumulates, capture)
     return step

@@ -35,6 +35,7 @@ from zoo.training.state import load_state, read_state
 from zoo.training.step import LossFunction, TrainStep, build_step
 
 if TYPE_CHECKING:
+    from zoo.training.group import Group
     from zoo.training.predictions import OutcomeCollector
 
 
@@ -45,7 +46,7 @@ class Trainer:
     `after` is called after each step of the training, and after each batch of an evaluation. `head` and `later` are
     names of parameters: those that have a rate of their own, and those that are frozen until the epoch in which the
     settings let them be trained. `choice` chooses the best epoch. `objective` is what the history calls what is
-    minimised. `capture` says whether the step may be captured, None leaves that to the code of the model.
+    minimised. `capture` says whether the step may be captured, None leaves that to its code. `group`: the other ranks.
     """
 
     model: nn.Module
@@ -62,6 +63,7 @@ class Trainer:
     choice: Choice | None = None
     objective: str = "loss"
     capture: bool | None = None
+    group: Group | None = None
 
     def __post_init__(self) -> None:
         self.optimizer = build_optimizer(self.model, self.config, head=self.head, later=self.later)
@@ -69,8 +71,7 @@ class Trainer:
         self.step: TrainStep | None = None
         self.batches = 0
         self.history: list[Epoch] = []
-        self.snapshot = Snapshot()
-        self.losses = Losses(self.device)
+        self.snapshot, self.losses = Snapshot(), Losses(self.device)
         self.generators: dict[str, Any] | None = None
         """Those of the process when an evaluation began that may have to begin again."""
 
@@ -88,7 +89,7 @@ class Trainer:
         if self.step is None:
             schedule = build_schedule(self.optimizer, self.config, batches, self.choice)
             parts = (self.model, self.loss_function, self.optimizer, schedule, self.config, self.average)
-            self.step = build_step(*parts, capture=self.capture)
+            self.step = build_step(*parts, capture=self.capture, group=self.group)
             self.watch = CollapseWatch(self.config, batches)
             self.batches, self.infinite = batches, list_infinite(self.evaluated)
         elif self.batches != batches:
@@ -135,10 +136,12 @@ class Trainer:
             trained = time.perf_counter()
             check_finite(self.evaluated, self.infinite, epoch + 1)
             self.generators = read_generators()
+            if self.group is not None:
+                self.group.share([*self.model.buffers(), *self.evaluated.buffers()])
             watched = self.watch.collector(epoch + 1)
             outcomes = self.outcomes if choice is None and epoch + 1 == self.config.epochs else watched
-            options: dict[str, Any] = {"epoch": epoch, "show": self.show, "outcomes": outcomes, "after": self.after}
-            scores = evaluate(self.evaluated, test, self.metrics, **options)
+            options: dict[str, Any] = {"show": self.show, "outcomes": outcomes, "after": self.after}
+            scores = evaluate(self.evaluated, test, self.metrics, epoch=epoch, **options, group=self.group)
             seconds = {"train": trained - started, split: time.perf_counter() - trained}
             losses_told = {self.objective: loss}
             if course.NAME in self.metrics:
@@ -188,16 +191,13 @@ def train_one_epoch(
     after: Callable[[], None] | None = None,
     later: int = 0,
 ) -> float:
-    """Train on every batch once; return the mean loss per sample. `after` is called after each.
-
-    `later` is how many batches other epochs will have.
-    """
+    """Train on every batch once, with `later` ones in other epochs; return the mean loss. `after` follows each."""
     model.train()
     done = losses.start(epoch)
     description, total = f"epoch {epoch + 1}", len(batches) - done
     step.start(epoch, total, total + later)
     for inputs, targets in show(batches.epoch(epoch, done), total=total, description=description, status=losses.status):
-        losses.add(step(inputs, targets), len(targets), step.norm)
+        losses.add(step(inputs, targets), step.count(targets), step.norm)
         if after is not None:
             after()
     step.finish()
@@ -215,10 +215,12 @@ def evaluate(
     show: Progress = no_progress,
     outcomes: OutcomeCollector | ClassPairs | None = None,
     after: Callable[[], None] | None = None,
+    group: Group | None = None,
 ) -> dict[str, float]:
     """Return the mean cross-entropy per sample as `loss`, and the metrics; the same for any batch size.
 
-    `outcomes` collects what is predicted for each sample; `after` is called after each batch.
+    `outcomes` collects what is predicted for each sample; `after` is called after each batch. Each rank of a `group` is
+    told of all batches, and computes its part of each.
 
     Raises:
         DivergedError: the loss is not finite, so that no metric means anything.
@@ -231,8 +233,8 @@ def evaluate(
     # Summed in double precision, the loss does not depend on the batch size. Apple's devices have only single.
     on_mps = next(model.parameters()).device.type == "mps"
     precision = torch.float32 if on_mps else torch.float64
-    for inputs, targets in show(batches.epoch(epoch), total=len(batches), description="testing"):
-        logits = model(inputs)
+    for inputs, known in show(batches.epoch(epoch), total=len(batches), description="testing"):
+        logits, targets = (model(inputs), known) if group is None else group.predict(model, inputs, known)
         total += nn.functional.cross_entropy(logits, targets, reduction="none").sum(dtype=precision)
         update_metrics(metrics, logits, targets)
         if outcomes is not None:
@@ -241,7 +243,7 @@ def evaluate(
             after()
     loss = float(total) / batches.samples
     if not isfinite(loss):
-        raise DivergedError(
-            f"the test loss is {loss}", "a model with such logits has no metrics", "Give lr=... a lower value"
-        )
-    return {"loss": loss, **compute_metrics(metrics)}
+        why = "a model with such logits has no metrics"
+        raise DivergedError(f"the test loss is {loss}", why, "Give lr=... a lower value")
+    scores = {"loss": loss, **compute_metrics(metrics)}
+    return scores if group is None else group.conclude(scores, batches.samples)

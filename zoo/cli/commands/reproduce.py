@@ -9,6 +9,7 @@ import click
 from zoo.cli import options
 from zoo.cli.command import Command
 from zoo.cli.commands.run import write_epoch
+from zoo.cli.launch import spread
 from zoo.cli.options import Discover
 from zoo.cli.output import escape, write_json, write_result, write_table
 from zoo.errors import UnexpectedScoreError
@@ -28,9 +29,13 @@ def reproduce_command(reference: str, discover: Discover, as_json: bool, **setti
     what was trained. BITWISE: the same tensors. SAME METRICS: other ones with the same scores. DRIFT: other scores,
     with exit code 11. What differs from the first training is named.
     """
-    from zoo.training.reproduction import DRIFT, reproduce
+    from zoo.registry.places import open_places
+    from zoo.training.reproduction import DRIFT, find_processes, reproduce
 
-    found = reproduce(reference, registry=discover(), progress=True, on_epoch=write_epoch, **settings)
+    registry = discover()
+    if spread(find_processes(reference, open_places(registry, runs_dir=settings["runs_dir"]))):
+        return
+    found = reproduce(reference, registry=registry, progress=True, on_epoch=write_epoch, **settings)
     if as_json:
         write_json(found.to_dict())
     else:

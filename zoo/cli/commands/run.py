@@ -12,12 +12,13 @@ import click
 from zoo.cli import options
 from zoo.cli.command import Command
 from zoo.cli.findings import list_estimates
+from zoo.cli.launch import spread
 from zoo.cli.options import Discover
 from zoo.cli.output import escape, write_json, write_note, write_result
 from zoo.cli.suggestions import suggest_next
 from zoo.display import say_device
 from zoo.errors import UnexpectedScoreError, UsageError
-from zoo.records.config import read_config
+from zoo.records.config import RunConfig, read_config
 from zoo.records.history import Epoch, watched_scores, watched_split
 from zoo.records.plain import to_json_data
 from zoo.records.result import RunResult
@@ -66,11 +67,14 @@ def run_command(
         "log": settings["log"] or None,
         "registry": registry,
     }
-    asked = seeds if seeds or not settings["config"] else read_config(settings["config"]).seeds
+    told = read_config(settings["config"]) if settings["config"] else RunConfig()
+    asked = seeds or told.seeds
     if settings["expect"] and asked is not None:
         raise UsageError("--expect and several seeds were both asked for", fix="A recipe's scores are of one run")
     if dry_run:
         _show_plan({**settings, "seeds": seeds}, as_json=as_json)
+        return
+    if spread(settings["processes"] or told.train.get("processes")):
         return
     settings |= {"progress": True, "on_epoch": write_epoch}
     if asked is not None:
@@ -106,7 +110,7 @@ def _show_plan(settings: dict[str, Any], *, as_json: bool) -> None:
     from zoo.checks.combination.preview import dry_run
     from zoo.training.interval import read_pace
 
-    read_pace(settings.pop("checkpoint_every"), settings.pop("max_time"))
+    read_pace(settings.pop("checkpoint_every"), settings.pop("max_time"), settings.pop("rank_timeout"))
     preview = dry_run(**settings)
     if as_json:
         write_json(preview.to_dict())

@@ -1,0 +1,183 @@
+"""A program of one rank: trainings one after the other in one group of processes, which cost a start together.
+
+`python -m torch.distributed.run ... rank_cases.py CASES OUTPUT`, or alone without torchrun. CASES is a JSON object of
+the arguments of `zoo.run` by name, and `OUTPUT/NAME-RANK.json` is what became of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset
+
+import zoo
+from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.data.ranks import find_ranks
+from zoo.registry.preprocess import Preprocess
+from zoo.registry.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec
+from zoo.training.group import Group
+from zoo.training.predictions import OutcomeCollector, read_outcomes
+from zoo.training.trainer import evaluate
+from zoo_plugins.metrics.accuracy import Accuracy
+
+RANK = int(os.environ.get("RANK", "0"))
+
+
+class Conv(nn.Sequential):
+    """A small convolutional model; of `kind` also with layers that several ranks do otherwise than one process."""
+
+    def __init__(self, *, input_shape: tuple[int, ...], num_classes: int, kind: str = "plain") -> None:
+        between = {"plain": nn.Identity(), "norm": nn.BatchNorm2d(6), "dropout": nn.Dropout(0.3)}[kind]
+        layers = nn.Conv2d(input_shape[0], 6, 3, padding=1), between, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
+        super().__init__(*layers, nn.Linear(6 * 3 * 3, num_classes))
+        self[4].unused = nn.Linear(2, 2)
+
+
+class Rows(Dataset[Any]):
+    def __init__(self, images: Tensor, targets: Tensor) -> None:
+        self.images, self.targets = images, targets.tolist()
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images[index], self.targets[index]
+
+
+class Stream(IterableDataset[Any]):
+    def __init__(self, images: Tensor, targets: Tensor) -> None:
+        self.rows = Rows(images, targets)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        return (self.rows[index] for index in range(len(self.rows)))
+
+
+def make_splits(*, root: Path, train: int = 61, test: int = 23, read: str = "") -> zoo.DataSplits:
+    """Return splits of tensors, or with `read` of single samples: as rows, or as a stream."""
+    form = {"rows": Rows, "stream": Stream}.get(read)
+    generator = torch.Generator().manual_seed(1)
+    parts = []
+    for count in (train, test):
+        targets = torch.arange(count) % 3
+        images = torch.rand(count, 1, 6, 6, generator=generator) + 0.3 * targets.view(-1, 1, 1, 1)
+        parts.append(form(images, targets) if form else (images, targets))
+    return zoo.DataSplits(train=parts[0], test=parts[1], class_names=("a", "b", "c"))
+
+
+class Order:
+    """A metric that depends on the order of the samples, and cannot be merged."""
+
+    def __init__(self, *, num_classes: int) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.total, self.seen = 0.0, 0
+
+    def update(self, logits: Tensor, targets: Tensor) -> None:
+        hits = (logits.argmax(dim=1) == targets).tolist()
+        self.total += sum(hit * (self.seen + place) for place, hit in enumerate(hits))
+        self.seen += len(hits)
+
+    def compute(self) -> float:
+        return self.total
+
+
+def brier(*, num_classes: int) -> Any:
+    def measure(logits: Tensor, targets: Tensor) -> Tensor:
+        return ((logits.softmax(1) - nn.functional.one_hot(targets, num_classes)) ** 2).sum(1).mean()
+
+    return measure
+
+
+def make_registry() -> zoo.Registry:
+    registry = zoo.Registry.discover()
+    registry.add(
+        ModelSpec(name="conv", factory=Conv, params={"kind": "plain"}),
+        DatasetSpec(name="rows", factory=make_splits),
+        MetricSpec(name="order", factory=Order, higher_is_better=True),
+        LossSpec(name="brier", factory=brier),
+        plugin="own",
+    )
+    return registry
+
+
+def carry_out(arguments: dict[str, Any], runs: Path, registry: zoo.Registry) -> dict[str, Any]:
+    usual = {"epochs": 2, "batch_size": 8, "lr": 0.05, "threads": 1, "runs_dir": runs}
+    told: list[Any] = []
+    try:
+        result = zoo.run("conv", "rows", registry=registry, on_epoch=told.append, **{**usual, **arguments})
+    except zoo.ZooError as error:
+        return {"error": str(error), "code": error.exit_code}
+    tensors = load_file(result.weights)
+    state = {name: tensors[name].double().flatten().tolist() for name in sorted(tensors)}
+    digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
+    outcomes = read_outcomes(result.run / "predictions.safetensors")
+    record = json.loads((result.run / "run.json").read_text())
+    history = [{name: scores for name, scores in epoch.items() if name != "seconds"} for epoch in result.history]
+    return {
+        "run": str(result.run),
+        "told": len(told),
+        "metrics": result.metrics,
+        "history": history,
+        "state": state,
+        "digest": digest,
+        "processes": record["train_config"]["processes"],
+        "confusion": record["confusion"],
+        "predictions": outcomes.predictions.tolist(),
+        "probabilities": outcomes.target_probabilities.tolist(),
+    }
+
+
+def evaluate_anything(seed: int) -> list[Any]:
+    """Evaluate what hypothesis would think of: any number of samples and classes, in batches of any size."""
+    ranks, device, found = find_ranks(), torch.device("cpu"), list[Any]()
+    group = Group(ranks, device) if ranks.are_several else None
+    random.seed(seed)
+    for _ in range(60):
+        samples, classes, size = random.randint(1, 40), random.randint(2, 6), random.randint(1, 12)
+        generator = torch.Generator().manual_seed(random.randrange(2**31))
+        logits = torch.randint(-2, 3, (samples, classes), generator=generator).float()  # ties are many
+        targets = torch.randint(classes, (samples,), generator=generator)
+        settings = BatchSettings(batch_size=size, device=device, ranks=ranks)
+        batches = TensorBatches(logits, targets, Preprocess(), settings, classes)
+        metrics: dict[str, Any] = {"order": Order(num_classes=classes), "accuracy": Accuracy(num_classes=classes)}
+        outcomes = OutcomeCollector()
+        scores = evaluate(Given(), batches, metrics, outcomes=outcomes, group=group)
+        found.append([scores, torch.cat(outcomes.indices).tolist(), torch.cat(outcomes.probabilities).tolist()])
+    return found
+
+
+class Given(nn.Module):
+    """Gives the inputs as logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+
+def main(cases: str, output: str) -> None:
+    registry = make_registry()
+    (Path(output) / f"evaluations-{RANK}.json").write_text(json.dumps(evaluate_anything(7)))
+    for name, arguments in json.loads(Path(cases).read_text()).items():
+        found = carry_out(arguments, Path(output) / "runs" / name, registry)
+        (Path(output) / f"{name}-{RANK}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,214 @@
+"""Group: the ranks of a training, on torch.distributed, and what they tell one another.
+
+Each rank has the whole model and its part of each batch. Whatever is decided, by all at the same step, follows from
+what all of them know: the loss of the whole batch, the logits of the whole batch of an evaluation, and what any of them
+wishes. So a stop, a checkpoint, the end of a schedule or a number that is not finite find no rank alone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import time
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from zoo.data.ranks import Ranks
+from zoo.errors import WorkerError, describe
+
+if TYPE_CHECKING:
+    from zoo.training.rank_step import Gradients
+    from zoo.training.trainer import Trainer
+
+LOOK = timedelta(seconds=1)
+"""How long one look for the others takes: between two of them a signal is heard."""
+ANSWER = 5.0
+"""Seconds in which ranks that waited in vain tell each other so: whoever does not is the one that hangs."""
+PATIENCE = 600.0
+"""Seconds after which a rank that does not answer counts as hanging, where nothing else is asked for."""
+
+
+class Group:
+    """The ranks of one training.
+
+    `wishes` are what this rank wants all to do, and `granted` what any of them wished when they last exchanged
+    something: to stop, to stop because the time is up, and to save a checkpoint.
+    """
+
+    def __init__(self, ranks: Ranks, device: torch.device, patience: float = PATIENCE) -> None:
+        self.ranks, self.device, self.patience = ranks, device, patience
+        self.wishes, self.granted, self.seen = [False] * 3, [False] * 3, 0
+        limit = timedelta(seconds=patience)
+        if not dist.is_initialized():
+            dist.init_process_group(rank=ranks.index, world_size=ranks.count, timeout=limit)
+            atexit.register(_leave)
+        control: Any = dist.new_group(backend="gloo", timeout=limit)
+        self.control = control
+        self.data: Any = self.control if device.type == "cpu" else dist.new_group(backend="nccl", timeout=2 * limit)
+        store = dist.distributed_c10d._get_default_store()
+        self.store = dist.distributed_c10d.PrefixStore(f"zoo-{control.group_name}", store)
+
+    def exchange(
+        self, gradients: Gradients, loss: Tensor, weight: int | Tensor, samples: int, *, whole: bool
+    ) -> tuple[Tensor, Tensor, int]:
+        """Add up what the ranks made of their parts of a batch; with `whole` also the gradients, in their place.
+
+        Args:
+            gradients: Of the same parameters in each rank.
+            loss: The mean loss of this rank's part, of which `weight` says how much it counts.
+            samples: The samples of this part.
+
+        Returns:
+            The mean loss of the whole batch, the weight of it, and its samples.
+        """
+        there = gradients.collect() if whole else [False] * len(gradients.parameters)
+        gradients.sums[0], gradients.sums[1] = loss * weight, weight
+        gradients.notes.copy_(torch.tensor([samples, *self.wishes, *there]))
+        works = [self._add(gradients.flat if whole else gradients.tail, self.data)]
+        if self.data is not self.control:
+            works.append(self._add(gradients.notes, self.control))
+        for work in works:
+            self._wait(work)
+        told = gradients.notes.tolist()
+        self.granted = list(map(bool, told[1:4]))
+        if whole:
+            gradients.give_back(told[4:])
+        return gradients.sums[0] / gradients.sums[1], gradients.sums[1].clone(), int(told[0])
+
+    def predict(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and targets of a whole batch, of which this rank has a part, in the order of its samples."""
+        logits = model(inputs) if len(targets) else None
+        width = 0 if logits is None else logits.shape[1]
+        told = self._gather(torch.tensor([[len(targets), width, *self.wishes]]), [1] * self.ranks.count, self.control)
+        self.granted = [any(column) for column in told[:, 2:].T.tolist()]
+        sizes: list[int] = told[:, 0].tolist()
+        self.seen += sum(sizes)
+        if logits is None:
+            logits = torch.zeros(0, int(told[:, 1].max()), device=self.device)
+        return self._gather(logits, sizes, self.data), self._gather(targets.to(self.device), sizes, self.data)
+
+    def conclude(self, scores: dict[str, float], samples: int) -> dict[str, float]:
+        """Return the scores of an evaluation as the first rank has them, so that all decide alike.
+
+        Raises:
+            RuntimeError: the ranks have not seen each sample once.
+        """
+        seen, self.seen = self.seen, 0
+        if seen != samples:
+            raise RuntimeError(f"the ranks evaluated {seen} of {samples} samples")
+        told: dict[str, float] = self.collect(scores)[0]
+        return told
+
+    def collect(self, value: Any) -> list[Any]:
+        """Return what each rank has in this place, plain data, in their order."""
+        text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        sizes = self._gather(torch.tensor([len(text)]), [1] * self.ranks.count, self.control).tolist()
+        texts = self._gather(text, sizes, self.control).split(sizes)
+        return [json.loads(bytes(each.tolist())) for each in texts]
+
+    @torch.no_grad()
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Let tensors of all ranks have the values that they have in the first one."""
+        works = []
+        for tensor in tensors:
+            told = tensor.detach().contiguous()
+            works.append((tensor, told, dist.broadcast(told, 0, group=self.data, async_op=True)))
+        for tensor, told, work in works:
+            self._wait(work)
+            if told.data_ptr() != tensor.data_ptr():
+                tensor.copy_(told)
+
+    def meet(self) -> None:
+        """Wait until all ranks are here."""
+        self.collect(None)
+
+    def begin(self, trainer: Trainer, folder: Path) -> Path:
+        """Let all ranks begin with the model that the first one has; return the folder of its run."""
+        self.share([*trainer.model.parameters(), *trainer.model.buffers(), *trainer.evaluated.buffers()])
+        self.draw_apart(trainer.config.seed)
+        return Path(self.collect(str(folder))[0])
+
+    def agree(self, wishes: list[bool], *, act: bool) -> list[bool]:
+        """Return what any rank wished at the last exchange; tell the others with the next one what this one wishes.
+
+        With `act` what is granted is done now, and nothing is wished for that is done.
+        """
+        granted = self.granted
+        self.wishes = [False] * len(wishes) if act and any(granted) else wishes
+        return granted
+
+    def draw_apart(self, seed: int) -> None:
+        """Let this rank draw other random numbers than the rest; the first one goes on with its own."""
+        import random
+
+        import numpy
+
+        if not self.ranks.is_first:
+            number = self.ranks.vary(seed)
+            torch.manual_seed(number)
+            random.seed(number)
+            numpy.random.seed(number % 2**32)
+
+    def _gather(self, rows: Tensor, sizes: Sequence[int], group: Any) -> Tensor:
+        """Return the rows of all ranks, of which each has so many."""
+        most = max(sizes)
+        if len(rows) < most:  # what is sent must be as long everywhere
+            rows = torch.cat([rows, rows.new_zeros(most - len(rows), *rows.shape[1:])])
+        found = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in sizes]
+        self._wait(dist.all_gather(found, rows.contiguous(), group=group, async_op=True))
+        return torch.cat([part[:size] for part, size in zip(found, sizes, strict=True)])
+
+    def _add(self, tensor: Tensor, group: Any) -> Any:
+        return dist.all_reduce(tensor, group=group, async_op=True)
+
+    def _wait(self, work: Any) -> None:
+        """Wait until all ranks have done their part.
+
+        Raises:
+            WorkerError: a rank has ended, or does not come.
+        """
+        # Counted in looks: while the whole program is stopped, by Ctrl-Z say, no more than one of them passes.
+        for _ in range(max(1, ceil(self.patience / LOOK.total_seconds()))):
+            try:
+                work.wait(min(LOOK, timedelta(seconds=self.patience)))
+            except RuntimeError as error:
+                if work.is_completed():
+                    raise LostError("another rank has ended", describe(error).partition(". This is")[0]) from error
+            else:
+                return
+        missing = self._find_missing()
+        who = f"rank {' and rank '.join(map(str, missing))}" if missing else "a rank"
+        fix = "Wait longer with rank_timeout=..., or see what it does there"
+        raise HangingError(f"{who} has not answered for {self.patience:g} s", "the others waited for it", fix)
+
+    def _find_missing(self) -> list[int]:
+        """Return the ranks that do not say that they wait as well."""
+        self.store.set(f"waits-{self.ranks.index}", "")
+        end = time.monotonic() + ANSWER
+        while missing := [rank for rank in range(self.ranks.count) if not self.store.check([f"waits-{rank}"])]:
+            if time.monotonic() > end:
+                break
+            time.sleep(0.1)
+        return missing
+
+
+class HangingError(WorkerError):
+    """A rank does not answer."""
+
+
+class LostError(WorkerError):
+    """Another rank has ended: its own error says why."""
+
+    is_lost = True
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
