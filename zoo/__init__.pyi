@@ -143,6 +143,9 @@ from zoo.results.reading import read_samples as read_samples
 from zoo.results.report.page import report as report
 from zoo.results.seeds import Group as Group
 from zoo.results.seeds import GroupPair as GroupPair
+from zoo.studies.matrix import Matrix as Matrix
+from zoo.studies.matrix import MatrixCell as MatrixCell
+from zoo.studies.matrix import matrix as matrix
 from zoo.studies.sweep import Confirmation as Confirmation
 from zoo.studies.sweep import Sweep as Sweep
 from zoo.studies.sweep import SweepTrial as SweepTrial

@@ -86,7 +86,7 @@ NO_SUCH_OPTION = [
     ("run --xyzzy", "run", "See: zoo run --help"),
     ("run -v", "run", VERBOSE),
     ("evaluate @last --epochs 3", "evaluate", "--epochs is an option of zoo run, zoo resume, zoo sweep"),
-    ("evaluate @last --batch-size 3", "evaluate", "--batch-size is an option of zoo run, zoo sweep, zoo check"),
+    ("evaluate @last --batch-size 3", "evaluate", "--batch-size is an option of zoo run, zoo sweep, zoo matrix"),
     ("plugin new x --type model", "plugin new", "See: zoo plugin new --help"),
 ]
 OTHERS = [

@@ -23,7 +23,7 @@ GROUPS = {
             "dry_run",
             "Preview",
         ),
-        *("sweep", "Sweep", "SweepTrial", "Confirmation"),
+        *("sweep", "Sweep", "SweepTrial", "Confirmation", "matrix", "Matrix", "MatrixCell"),
         *("TrainConfig", "Callback", "RunState", "RunRecord", "Epoch"),
     ),
     "Data": (

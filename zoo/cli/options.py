@@ -236,6 +236,13 @@ def read_params_by_name(option: str, pairs: Sequence[str]) -> dict[str, dict[str
     return params
 
 
+def read_number(option: str, text: str) -> int:
+    """Return the whole number that a text means; raise SettingError for another text."""
+    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+        raise SettingError(option, "expected a whole number", text)
+    return int(text)
+
+
 def read_grid(text: str) -> tuple[int, int]:
     """Return `ROWSxCOLUMNS` as two numbers; raise SettingError for another text, for no cells and for too many."""
     from zoo.results.plots.style import check_grid

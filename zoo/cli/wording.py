@@ -69,6 +69,9 @@ NAMES = (
         "balanced_sampling",
         "rank_timeout",
         "processes",
+        "models",
+        "datasets",
+        "part",
     ),
 )
 """The arguments that messages name and that are options; all other text stays as it is."""

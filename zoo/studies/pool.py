@@ -7,6 +7,7 @@ and ends them. A worker whose input ends has lost the process that started it, a
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import signal
@@ -147,6 +148,7 @@ def main(module: str, name: str) -> None:
             answers.flush()
 
     threading.Thread(target=watch, daemon=True).start()
+    logging.basicConfig(level=logging.WARNING, format="Warning: %(message)s")
     answer: Answer = getattr(import_module(module), name)
     try:
         answer(question, lambda what, trial: write(**{what: trial}))

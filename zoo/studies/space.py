@@ -25,6 +25,7 @@ FIXED = {
     "dataset": "scores on different data cannot be compared; zoo.matrix has a column for each",
     "validation": "scores on different validation splits cannot be compared",
     "split_seed": "scores on different validation splits cannot be compared",
+    "processes": "each trial is one process, and jobs says how many there are at a time",
     "monitor": "a sweep has one score to choose by",
 }
 """What cannot be varied, and why."""
@@ -181,8 +182,8 @@ def apply(wanted: Wanted, point: Point) -> Wanted:
     settings = dict(wanted.settings)
     for name, value in point.items():
         first, dot, rest = name.partition(".")
-        if not dot and first == "model":
-            wanted = replace(wanted, model=value)
+        if not dot and first in ("model", "dataset"):
+            wanted = replace(wanted, model=value) if first == "model" else replace(wanted, dataset=value)
         elif not dot:
             settings[first] = value
         elif first in TABLES:

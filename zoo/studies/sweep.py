@@ -39,7 +39,7 @@ from zoo.studies.space import (
     show_value,
 )
 from zoo.studies.study import Base, begin, name_plugins, settle_base
-from zoo.studies.trials import Attempt, Trial, do_all, find_attempts
+from zoo.studies.trials import WAITING, Attempt, Trial, do_all, find_attempts
 from zoo.training.choice import Choice, make_choice
 from zoo.training.evaluation import evaluate
 from zoo.training.interval import read_interval
@@ -346,7 +346,7 @@ def _say_axis(axis: Axis) -> str:
 
 def _tell_trial(name: str, point: Point, attempt: Attempt | None) -> SweepTrial:
     if attempt is None:
-        return SweepTrial(name=name, point=point, status="waiting")
+        return SweepTrial(name=name, point=point, status=WAITING)
     record, best = attempt.record, attempt.record.best
     score = best.get("value") if attempt.status == FINISHED else None
     return SweepTrial(

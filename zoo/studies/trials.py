@@ -34,6 +34,9 @@ LOCKS = ".locks"
 SETTLED = (FINISHED, DIVERGED)
 """What a trial comes to that would come to the same again."""
 
+WAITING = "waiting"
+"""What is said of a trial that was not begun."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:

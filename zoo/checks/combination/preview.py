@@ -130,14 +130,21 @@ def dry_run(
     given_files = [one for one in places.registry.plugins if not one.installed and one.name != FIRST_PARTY]
     if files := [str(plugin.source) for plugin in given_files if isinstance(plugin.source, Path)]:
         values["plugins"] = files
+    estimates, data = estimate_request(request)
+    return Preview(values=values, sources=sources, estimates=estimates, data=data)
+
+
+def estimate_request(request: Request) -> tuple[dict[str, float], str]:
+    """Return what a training takes, nothing where the data are not here, and which data were looked at, in words."""
+    plan = request.plan
     with use_seed(plan.config.seed), use_threads(plan.config.threads), blame_plugin(plan.model, plan.dataset.name):
         try:
-            subject = make_subject(plan, places.data_dir)
+            subject = make_subject(plan, request.places.data_dir)
         except UsageError as error:
             if not isinstance(error.__cause__, DownloadError):
                 raise
-            return Preview(values=values, sources=sources, estimates={}, data=f"no estimates: {error.what}")
-        return Preview(values=values, sources=sources, estimates=estimate(subject), data=subject.source)
+            return {}, f"no estimates: {error.what}"
+        return estimate(subject), subject.source
 
 
 def describe_request(request: Request, wanted: Wanted) -> tuple[dict[str, Any], dict[str, Any]]:

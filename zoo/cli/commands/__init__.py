@@ -5,6 +5,7 @@ GROUPS = {
         "run": "Train a model on a data set, evaluate it and save its weights.",
         "resume": "Go on with a run that was stopped or killed.",
         "sweep": "Search for the best settings of a training, on its validation split.",
+        "matrix": "Train every model on every data set, and write one table and one page about all of it.",
         "check": "Look at a model on a data set before training.",
         "bench": "Measure how fast a model is trained on a data set, evaluated and asked for predictions.",
         "adapt": "Rebuild a model for other classes and keep the weights that fit.",
@@ -46,6 +47,7 @@ COMMANDS = {name: f"zoo.cli.commands.{name}:{name}_command" for name in LINES}
 EXAMPLES = {
     "run": "zoo run --model tinyvgg --dataset fashionmnist",
     "resume": "zoo resume @last",
+    "matrix": "zoo matrix --models baseline,relu-mlp --datasets shapes --seeds 3",
     "sweep": "zoo sweep --vary lr=log:1e-3..1 --validation 0.1 --trials 10",
     "check": "zoo check --model tinyvgg --dataset fashionmnist",
     "bench": "zoo bench --model tinyvgg --dataset shapes",

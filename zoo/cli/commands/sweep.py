@@ -10,7 +10,6 @@ from zoo.cli import options
 from zoo.cli.command import Command
 from zoo.cli.commands.run import make_shortener
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
-from zoo.errors import SettingError
 from zoo.records.run_folder import FINISHED
 
 if TYPE_CHECKING:
@@ -51,7 +50,8 @@ def sweep_command(
 
     show = make_shortener()
     for name in ("trials", "sampler_seed", "jobs", "confirm"):
-        settings[name] = _read_count(name, settings[name])
+        if settings[name] is not None:
+            settings[name] = options.read_number(f"--{name.replace('_', '-')}", settings[name])
     given = {name: value for name, value in settings.items() if value is not None}
     found = sweep(
         vary=options.read_params("--vary", vary),
@@ -66,14 +66,6 @@ def sweep_command(
     _write_sweep(found, show(found.folder))
     if found.picture is not None:
         write_result(f"picture: {escape(show(found.picture))}")
-
-
-def _read_count(name: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdecimal() or len(text) > 18:
-        raise SettingError(f"--{name.replace('_', '-')}", "expected a whole number", text)
-    return int(text)
 
 
 def _write_trial(trial: SweepTrial) -> None:

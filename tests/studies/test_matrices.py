@@ -1,0 +1,238 @@
+"""A matrix: every pair runs or is told why not, in parts and again, and ends in one table and one page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shlex
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+import zoo
+from zoo.cli.main import main
+from zoo.records.runs import read_record
+
+PLUGIN = """
+import torch, zoo
+
+def make(channels, side):
+    generator = torch.Generator().manual_seed(side)
+    images = torch.rand(90, channels, side, side, generator=generator)
+    targets = torch.arange(90) % 3
+    images += targets.view(-1, 1, 1, 1) / 6
+    images = (images * 190).to(torch.uint8)
+    train, test = (images[:60], targets[:60]), (images[60:], targets[60:])
+    return zoo.DataSplits(train=train, test=test, class_names=["one", "two", "three"])
+
+@zoo.dataset(name="grey", input_shape=(1, 8, 8), num_classes=3, samples={"train": 60, "test": 30})
+def grey(*, root):
+    return make(1, 8)
+
+@zoo.dataset(name="coloured", input_shape=(3, 12, 12), num_classes=3, samples={"train": 60, "test": 30})
+def coloured(*, root):
+    return make(3, 12)
+
+@zoo.dataset(name="silent")
+def silent(*, root):
+    return make(2, 8)
+
+@zoo.model(name="linear")
+def linear(*, input_shape, num_classes, bias=True):
+    size = torch.Size(input_shape).numel()
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(size, num_classes, bias=bias))
+
+@zoo.model(name="choosy", input_shape=(1, 8, 8))
+def choosy(*, input_shape, num_classes):
+    return linear(input_shape=input_shape, num_classes=num_classes)
+"""
+
+
+@pytest.fixture
+def plugin(own_folder: Path) -> Path:
+    path = own_folder / "pictures.py"
+    path.write_text(PLUGIN)
+    return path
+
+
+def ask(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
+    capsys.readouterr()
+    assert main(["matrix", *arguments, "--json"]) == code
+    printed = capsys.readouterr()
+    return json.loads(printed.out) if not code else json.loads(printed.err.splitlines()[-1])["error"]
+
+
+@pytest.mark.slow
+def test_three_models_on_three_data_sets_with_three_seeds_are_one_page(
+    plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = plugin.with_name("study.toml")
+    config.write_text(
+        "models = ['linear', 'baseline', 'relu-mlp']\ndatasets = ['grey', 'coloured', 'shapes']\nseeds = 3\n"
+        "plugins = ['pictures.py']\n[train]\nepochs = 2\nbatch_size = 16\n[dataset_params.shapes]\ntrain_size = 60\n"
+        "test_size = 30\n[params.baseline]\nhidden_units = 4\n"
+    )
+    found = ask(capsys, "--study", str(config), "--output", "all")
+    assert len(found["cells"]) == 27 and {cell["status"] for cell in found["cells"]} == {"finished"}
+    # All pairs have their first seed before any has its second.
+    assert [cell["seed"] for cell in found["cells"]] == [42] * 9 + [43] * 9 + [44] * 9
+    for cell in found["cells"]:
+        record = read_record(Path(cell["run"], "run.json"))
+        assert (record.seed, record.metrics) == (cell["seed"], cell["metrics"])
+        assert record.params.get("hidden_units") == {"baseline": 4, "relu-mlp": 10}.get(cell["model"])
+    with Path(found["table"]).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["accuracy"]) for row in rows] == [cell["metrics"]["accuracy"] for cell in found["cells"]]
+    page = Path(found["page"]).read_text(encoding="utf-8")
+    assert all(name in page for name in ("linear", "baseline", "relu-mlp", "coloured", "shapes")) and "<script" in page
+    # In words, and without a single training: the mean and the deviation of three seeds.
+    assert main(["matrix", "--study", str(config), "--output", "all"]) == 0
+    said = capsys.readouterr()
+    scores = [cell["metrics"]["accuracy"] for cell in found["cells"] if cell["name"].startswith("baseline-shapes")]
+    assert f"{statistics.fmean(scores):.4f} ± {statistics.stdev(scores):.4f}" in said.out
+    assert "report: all/report.html" in said.out and "seed 4" not in said.err
+
+
+def test_a_pair_that_does_not_fit_is_told_and_more_can_be_asked_for(
+    plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--plugin", str(plugin), "--epochs", "1", "--output", "some"]
+    found = ask(capsys, *words, "--models", "linear,choosy", "--datasets", "grey,silent")
+    statuses = {(cell["model"], cell["dataset"]): cell["status"] for cell in found["cells"]}
+    assert statuses == {
+        ("pictures/linear", "pictures/grey"): "finished",
+        ("pictures/linear", "pictures/silent"): "finished",
+        ("pictures/choosy", "pictures/grey"): "finished",
+        ("pictures/choosy", "pictures/silent"): "failed",
+    }
+    why = found["cells"][3]["why"]
+    assert "model 'choosy' does not fit dataset 'silent'" in why  # it says so when it is loaded, before a step
+    assert not read_record(Path(found["cells"][3]["run"], "run.json")).history
+    # What the declared shapes tell is known before anything is loaded, and has no run.
+    first = Path("some/pictures-linear-pictures-grey-seed42/weights.safetensors").stat().st_mtime_ns
+    capsys.readouterr()
+    more = ["--models", "linear,choosy", "--datasets", "grey,fashionmnist", "--seeds", "2", "--dry-run"]
+    planned = ask(capsys, *words, *more)
+    todo = [
+        cell["seed"] for cell in planned["cells"] if cell["status"] == "waiting" and cell["dataset"].endswith("grey")
+    ]
+    assert todo == [43, 43] and not Path("some/pictures-linear-pictures-grey-seed43").exists()
+    assert all(cell["seconds"] > 0 for cell in planned["cells"] if cell["dataset"].endswith("grey"))
+    assert main(["matrix", *words, "--models", "linear,choosy", "--datasets", "grey", "--seeds", "2"]) == 0
+    said = capsys.readouterr()
+    assert re.findall(r"^pictures/(\w+) on pictures/grey, seed (\d+): accuracy", said.err, re.M) == [
+        ("linear", "43"),
+        ("choosy", "43"),
+    ]
+    assert Path("some/pictures-linear-pictures-grey-seed42/weights.safetensors").stat().st_mtime_ns == first
+    # Other settings are another matrix.
+    assert main(["matrix", *words, "--models", "linear", "--datasets", "grey", "--lr", "0.01"]) == 2
+    assert "train.lr differs (0.1 -> 0.01). Ask for the same, or choose another folder with --output" in (
+        capsys.readouterr().err
+    )
+
+
+def test_parts_cover_the_matrix_and_slurm_says_which(
+    plugin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [
+        "--plugin",
+        str(plugin),
+        "--epochs",
+        "1",
+        "--models",
+        "linear,baseline",
+        "--datasets",
+        "grey",
+        "--seeds",
+        "2",
+    ]
+    done: list[set[str]] = []
+    for task in ("5", "6", "7"):
+        for name, value in (("ID", task), ("COUNT", "3"), ("MIN", "5")):
+            monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+        found = ask(capsys, *words, "--output", "parts")
+        assert found["part"] == [int(task) - 4, 3]
+        now = {cell["name"] for cell in found["cells"] if cell["status"] == "finished"}
+        done.append(now - set().union(*done))
+        assert bool(found["page"]) == (task == "7")  # the last one to end writes it
+    assert [len(each) for each in done] == [2, 1, 1] and len(set().union(*done)) == 4
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "9")
+    assert "has no place in it" in ask(capsys, *words, code=2)["what"]
+    assert ask(capsys, *words, "--output", "parts", "--part", "1/1")["part"] == [1, 1]
+    for wrong in ("0/2", "3/2", "2", "a/b"):
+        assert "expected a part and their number" in ask(capsys, *words, "--part", wrong, code=2)["what"]
+
+
+def test_a_recipe_is_followed_by_all_and_its_params_by_its_own(
+    plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin.with_name("registry.toml").write_text(
+        "schema = 2\n[recipes.short]\nmodel = 'baseline'\ndataset = 'shapes'\n"
+        "[recipes.short.params]\nhidden_units = 3\n[recipes.short.dataset_params]\ntrain_size = 60\ntest_size = 30\n"
+        "[recipes.short.train]\nepochs = 1\noptimizer = 'adam'\nlr = 0.02\n"
+    )
+    words = ["--plugin", "registry.toml", "--plugin", str(plugin), "--recipe", "short", "--datasets", "shapes,grey"]
+    found = ask(capsys, *words, "--models", "baseline,relu-mlp", "--output", "followed", "--batch-size", "20")
+    for cell in found["cells"]:
+        record = read_record(Path(cell["run"], "run.json"))
+        told = record.train_config
+        assert (told["epochs"], told["optimizer"], told["lr"], told["batch_size"]) == (1, "adam", 0.02, 20)
+        assert record.params["hidden_units"] == (3 if cell["model"] == "baseline" else 10)
+        assert record.dataset is not None and record.dataset.samples["train"] == 60
+    # As in a run, the rate of a recipe belongs to its optimizer.
+    other = ask(capsys, *words, "--models", "baseline", "--output", "other", "--optimizer", "sgd")
+    assert read_record(Path(other["cells"][0]["run"], "run.json")).train_config["lr"] == 0.1
+
+
+def test_what_is_wrong_with_a_matrix_is_told_before_it_begins(plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = {
+        ("--datasets", "shapes"): "a matrix of no models. Name some, --models baseline say",
+        ("--models", "baseline", "--datasets", "shapse"): "Did you mean 'shapes'?",
+        ("--models", "baseline", "--datasets", "shapes", "--lr", "-1"): "lr: must be above 0",
+        ("--models", "baseline", "--datasets", "shapes", "--seeds", "0"): "seeds: must be a whole number of at least 1",
+        ("--models", "baseline", "--datasets", "shapes", "--jobs", "none"): "--jobs: expected a whole number",
+        ("--models", "baseline", "--datasets", "shapes", "--recipe", "x"): "no recipe named 'x'",
+        ("--study", "none.toml"): "cannot be read",
+    }
+    for words, said in wrong.items():
+        assert main(["matrix", *words, "--output", "wrong"]) == 2, words
+        assert said in capsys.readouterr().err, words
+    for text, said in (("model = 'a'", "no key 'model'"), ("models = 'a'", "expected a list of texts")):
+        Path("wrong.toml").write_text(text)
+        assert main(["matrix", "--study", "wrong.toml", "--output", "wrong"]) == 2
+        assert said in capsys.readouterr().err
+    assert not Path("wrong").exists()
+    with pytest.raises(zoo.UsageError, match="a matrix of no datasets"):
+        zoo.matrix(["baseline"])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("warm_children")
+def test_the_guide_shows_what_works(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ZOO_RUNS_DIR", "runs")
+    page = (ROOT / "docs" / "guide" / "scale.md").read_text(encoding="utf-8")
+    section = page[page.index("## A matrix") :]
+    section = section[: section.find("\n## ", 5)] if "\n## " in section[5:] else section
+    lines = [line for block in re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S) for line in block.splitlines()]
+    plan, train, array = lines
+    for line in (plan, train):
+        assert main([*shlex.split(line)[1:], "--epochs", "1", "--seeds", "1"]) == 0
+    assert re.search(r"^about .+ one after the other", capsys.readouterr().out, re.M)
+    config = re.search(r"^```toml\n(.*?)^```$", section, re.M | re.S)
+    assert config is not None
+    Path("study.toml").write_text(config[1].replace("2000", "60").replace("seeds = 3", "seeds = 1"))
+    words = shlex.split(shlex.split(array)[-1])
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "1")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "1")
+    assert main([word.replace("/shared/", "") for word in words[1:]]) == 0
+    record = read_record(Path("study/baseline-shapes-seed42/run.json"))
+    assert record.params["hidden_units"] == 32 and record.train_config["epochs"] == 3
+    assert zoo.matrix(["baseline", "relu-mlp"], ["shapes"], epochs=1).page == Path("runs/matrix/report.html").absolute()

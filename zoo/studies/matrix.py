@@ -1,0 +1,421 @@
+"""Matrix: every model on every data set with several seeds, each a run, in one table and on one page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Unpack
+
+from zoo.checks.combination.preview import estimate_request
+from zoo.display import align, make_table, say
+from zoo.errors import IncompatibleError, SettingError, UsageError, ZooError, show
+from zoo.limits import MAX_CONFIG
+from zoo.records.plain import to_json_data
+from zoo.records.run_folder import FINISHED, RUNNING
+from zoo.records.runs import RunRecord
+from zoo.registry.arguments import checked
+from zoo.registry.entries import Entry, Registry
+from zoo.registry.keywords import Settings
+from zoo.registry.origin import Origin
+from zoo.registry.places import open_places
+from zoo.registry.settings import check_settings, keep_fitting
+from zoo.results.report.page import write_report
+from zoo.results.significance import mean_and_deviation
+from zoo.storage.files import make_folder, write_file
+from zoo.storage.toml import read_toml
+from zoo.studies.space import Point
+from zoo.studies.study import Base
+from zoo.studies.trials import WAITING, Attempt, Trial, do_all, find_attempts
+from zoo.training.plan import Wanted
+from zoo.training.recipes import PLACES
+from zoo.training.request import Request
+from zoo.training.seeds import read_count
+
+log = logging.getLogger("zoo")
+
+TABLE_FILE, PAGE_FILE = "matrix.csv", "report.html"
+UNFIT = "unfit"
+"""What is said of a pair that does not fit together."""
+FREE = (*PLACES, "train.seed", "train.memory_format", "train.processes")
+"""Settings that may differ from what a finished run had: where it runs, and what was chosen then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixCell:
+    """A run of a matrix.
+
+    Fields:
+        name: Of its run folder.
+        model, dataset, seed: What is trained, by their shortest names.
+        status: What became of it, a word of `RunRecord`; `waiting` where it was not begun, `unfit` where the model
+            cannot work with the data set.
+        metrics: The scores on the test split; empty where there are none.
+        seconds: How long it took; of a dry run how long it would, None where the data are not here.
+        run: The folder of its newest run.
+        why: What ended it, in words, where it did not finish, or why it is unfit.
+    """
+
+    name: str
+    model: str
+    dataset: str
+    seed: int
+    status: str
+    metrics: Mapping[str, float | None]
+    seconds: float | None = None
+    run: Path | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Matrix:
+    """What a matrix came to.
+
+    Fields:
+        folder: Its folder, a folder of runs.
+        metric: What its table shows: the mean and the deviation over the seeds.
+        cells: All of them, in the order in which they are done.
+        part: Which of how many parts was done here, `(2, 8)` say.
+        table: The file with a line for each cell; None in a dry run.
+        page: The report; None while cells are to be done, or where jinja2 or matplotlib is not installed.
+    """
+
+    folder: Path
+    metric: str
+    cells: tuple[MatrixCell, ...]
+    part: tuple[int, int] = (1, 1)
+    table: Path | None = None
+    page: Path | None = None
+
+    def count(self, *statuses: str) -> int:
+        """Return how many cells came to one of these."""
+        return sum(cell.status in statuses for cell in self.cells)
+
+    def make_rows(self) -> list[list[str]]:
+        """Return a row for each model and a column for each data set, the heading first."""
+        models = list(dict.fromkeys(cell.model for cell in self.cells))
+        datasets = list(dict.fromkeys(cell.dataset for cell in self.cells))
+        rows = [[f"test {self.metric}", *datasets]]
+        return rows + [[model, *(self._show(model, dataset) for dataset in datasets)] for model in models]
+
+    def _show(self, model: str, dataset: str) -> str:
+        cells = [cell for cell in self.cells if (cell.model, cell.dataset) == (model, dataset)]
+        scores = [score for cell in cells if (score := cell.metrics.get(self.metric)) is not None]
+        if not scores:
+            return cells[0].status
+        mean, deviation = mean_and_deviation(scores)
+        spread = "" if deviation is None else f" ± {deviation:.4f}"
+        return f"{mean:.4f}{spread}" + ("" if len(scores) == len(cells) else f" ({len(scores)} of {len(cells)})")
+
+    def list_reasons(self) -> list[str]:
+        """Return a line for each thing that kept cells from finishing, with the pair that it happened to first."""
+        reasons: dict[tuple[str, str, str], list[MatrixCell]] = {}
+        for cell in self.cells:
+            if cell.why:
+                reasons.setdefault((cell.model, cell.dataset, cell.why), []).append(cell)
+        return [
+            f"{model} on {dataset}: {cells[0].status}{f', {len(cells)} seeds' if len(cells) > 1 else ''}: {why}"
+            for (model, dataset, why), cells in reasons.items()
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        cells = [{**asdict(cell), "run": None if cell.run is None else str(cell.run)} for cell in self.cells]
+        files = {
+            name: None if path is None else str(path) for name, path in (("table", self.table), ("page", self.page))
+        }
+        told = {"folder": str(self.folder), "metric": self.metric, "part": list(self.part), "cells": cells, **files}
+        plain: dict[str, Any] = to_json_data(told)
+        return plain
+
+    def __repr__(self) -> str:
+        told = f"{self.count(FINISHED)} of {len(self.cells)} cells finished"
+        return f"{say('Matrix', told, folder=self.folder)}\n{align(self.make_rows())}"
+
+    def _repr_html_(self) -> str:
+        heading, *rows = self.make_rows()
+        return make_table(rows, heading, caption=f"{len(self.cells)} cells in {self.folder}")
+
+
+@checked
+def matrix(
+    models: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    *,
+    seeds: int | None = None,
+    recipe: str | None = None,
+    study: str | Path | None = None,
+    metrics: str | Sequence[str] | None = None,
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+    dataset_params: Mapping[str, Mapping[str, Any]] | None = None,
+    jobs: int = 1,
+    part: str | None = None,
+    dry_run: bool = False,
+    output: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    runs_dir: str | Path | None = None,
+    offline: bool | None = None,
+    plugins: Sequence[str | Path | object] = (),
+    registry: Registry | None = None,
+    on_cell: Callable[[MatrixCell], None] | None = None,
+    **settings: Unpack[Settings],
+) -> Matrix:
+    """Train every model on every data set, each with so many seeds: `seed` and those that follow it.
+
+    `recipe` gives settings and metrics that all follow; its params only go to its own model and data set. `study` is a
+    TOML file with any of the arguments `models`, `datasets`, `seeds`, `recipe`, `metrics`, `plugins`, and the tables
+    `train`, `params.MODEL` and `dataset_params.DATASET`; arguments win. A pair that does not fit together is told, and
+    the others run.
+
+    `output` is the folder, by default `matrix` in that of the runs. The same call goes on there: finished cells are not
+    trained again, and there may be more models, data sets and seeds than before. `part`, `"2/8"`, does every eighth
+    cell, the second first; where the array of a SLURM job says which task this is, that is the part. Each of `jobs`
+    processes does one cell at a time.
+
+    With `dry_run` nothing is trained: the cells have the seconds that they would take.
+
+    Raises:
+        UsageError: a name, a setting or a part is wrong, or a finished cell was trained with other settings.
+        ZooError: see `zoo.run`; an error of a single cell is told by the cell, unless all fail.
+    """
+    if not 1 <= jobs <= 1000:
+        raise SettingError("jobs", "must be from 1 to 1000", jobs)
+    told = {} if study is None else read_matrix(Path(study))
+    places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline).settle()
+    places = replace(places, registry=places.registry.including(told.get("plugins", ())))
+    models, datasets = models or told.get("models", ()), datasets or told.get("datasets", ())
+    for name, names in (("models", models), ("datasets", datasets)):
+        if not names:
+            raise UsageError(f"a matrix of no {name}", fix=f"Name some, {name}=['baseline'] say")
+    base, own = _follow(recipe or told.get("recipe"), told, metrics, settings, Base(wanted=Wanted(), places=places))
+    count = read_count(told.get("seeds", 1) if seeds is None else seeds)
+    own["params"] = {**own["params"], **told.get("params", {}), **(params or {})}
+    own["dataset_params"] = {**own["dataset_params"], **told.get("dataset_params", {}), **(dataset_params or {})}
+    cells, requests = _list_cells(base, models, datasets, count, own)
+    number, parts = find_part(part, os.environ)
+    folder = places.runs_dir / "matrix" if output is None else Path(output).expanduser().absolute()
+    metric = next(iter(next(iter(requests.values())).plan.metrics)) if requests else "accuracy"
+    whole = Matrix(folder=folder, metric=metric, cells=tuple(cell for cell, _ in cells), part=(number, parts))
+    if dry_run:
+        estimates = {pair: _estimate(request) for pair, request in requests.items()}
+        cells_now = _gather(whole, requests).cells
+        return replace(whole, cells=tuple(_foresee(cell, estimates) for cell in cells_now))
+    whole = _gather(whole, requests)
+    trials = [Trial(name=cell.name, point=point, tested=True) for cell, point in cells if cell.status != UNFIT]
+    by_name = {cell.name: cell for cell in whole.cells}
+
+    def tell(name: str) -> None:
+        if on_cell is not None:
+            on_cell(_tell_cell(by_name[name], find_attempts(folder, [name]).get(name)))
+
+    make_folder(folder)
+    try:
+        do_all(base, trials[number - 1 :: parts], folder, jobs=jobs, tell=tell)
+    except KeyboardInterrupt as error:
+        done = _gather(whole, requests)
+        told_so = f"{done.count(FINISHED)} of {len(trials)} cells are finished in {folder}; the same command goes on."
+        error.__notes__ = [told_so]
+        raise
+    return _finish(_gather(whole, requests), base)
+
+
+def read_matrix(path: Path) -> dict[str, Any]:
+    """Read the TOML file of a matrix; raise UsageError for one that cannot be used, or that has an unknown key."""
+    forms: dict[str, tuple[str, Callable[[Any], bool]]] = {
+        **dict.fromkeys(("models", "datasets", "metrics", "plugins"), ("a list of texts", _are_texts)),
+        "seeds": ("a whole number of at least 1", lambda value: type(value) is int and value > 0),
+        "recipe": ("a text", lambda value: isinstance(value, str)),
+        "train": ("a table of settings", lambda value: isinstance(value, dict)),
+        **dict.fromkeys(("params", "dataset_params"), ("a table of tables by name", _are_tables)),
+    }
+    try:
+        table = read_toml(path.expanduser(), MAX_CONFIG)
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"study {str(path)!r}", str(error)) from error
+    for key, value in table.items():
+        if key not in forms:
+            raise UsageError(f"study {path}: no key {key!r}", fix=f"Known: {', '.join(forms)}")
+        expected, is_right = forms[key]
+        if not is_right(value):
+            raise SettingError(f"study {path}: {key}", f"expected {expected}", value)
+    check_settings(table.get("train", {}))
+    return {**table, "plugins": [str(path.parent / Path(plugin).expanduser()) for plugin in table.get("plugins", ())]}
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) and each for each in value)
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, dict) for each in value.values())
+
+
+def _follow(
+    recipe: str | None, told: Mapping[str, Any], metrics: Any, settings: Mapping[str, Any], base: Base
+) -> tuple[Base, dict[str, dict[str, Mapping[str, Any]]]]:
+    """Return what all cells are told, and the params that a recipe has for its own model and data set."""
+    own: dict[str, dict[str, Mapping[str, Any]]] = {"params": {}, "dataset_params": {}}
+    levels: list[Mapping[str, Any]] = [told.get("train", {}), settings]
+    wanted = Wanted(metrics=metrics or told.get("metrics"))
+    if recipe is not None:
+        spec = base.places.registry.get("recipe", recipe).spec
+        levels.insert(0, spec.train)
+        own = {"params": {spec.model: spec.params}, "dataset_params": {spec.dataset: spec.dataset_params}}
+        if wanted.metrics is None:
+            wanted = replace(wanted, metrics=spec.metrics, metric_params=spec.metric_params)
+    given: dict[str, Any] = {}
+    for level in keep_fitting(levels):
+        given |= level
+    return replace(base, wanted=replace(wanted, settings=given)), own
+
+
+def _list_cells(
+    base: Base, models: Sequence[str], datasets: Sequence[str], seeds: int, own: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[tuple[MatrixCell, Point]], dict[tuple[str, str], Request]]:
+    """Return all cells, each with what it is told, and the training of each pair that fits together.
+
+    All pairs have their first seed before any has its second, so that a matrix that is stopped has seen all of them.
+    """
+    registry = base.places.registry
+    pairs: dict[tuple[str, str], tuple[dict[str, Any], Request | None, str]] = {}
+    for model in models:
+        for dataset in datasets:
+            first, second = registry.get("model", model), registry.get("dataset", dataset)
+            point: dict[str, Any] = {"model": model, "dataset": dataset}
+            for kind, entry, table in (("param", first, "params"), ("dataset_param", second, "dataset_params")):
+                for name, values in own[table].items():
+                    if name in (entry.name, entry.short_name, entry.qualified_name):
+                        point |= {f"{kind}.{param}": value for param, value in values.items()}
+            try:
+                found: tuple[Request | None, str] = base.ask(point), ""
+            except IncompatibleError as error:
+                found = None, str(error)
+            pairs[first.short_name, second.short_name] = point, *found
+    requests = {pair: request for pair, (_, request, _) in pairs.items() if request is not None}
+    seed = next((request.plan.config.seed for request in requests.values()), 42)
+    cells: list[tuple[MatrixCell, Point]] = []
+    for number in range(seed, seed + seeds):
+        for (model, dataset), (told, request, why) in pairs.items():
+            name = re.sub(r"[^a-z0-9._-]", "-", f"{model}-{dataset}-seed{number}".lower())
+            status = UNFIT if request is None else WAITING
+            cell = MatrixCell(name=name, model=model, dataset=dataset, seed=number, status=status, metrics={}, why=why)
+            cells.append((cell, {**told, "seed": number}))
+    return cells, requests
+
+
+def find_part(part: str | None, environment: Mapping[str, str]) -> tuple[int, int]:
+    """Return which of how many parts is meant, `2/8`, else the one of this task of a SLURM array, else `(1, 1)`.
+
+    Raises:
+        SettingError: there is no such part.
+    """
+    if part is not None:
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", part.strip())
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            raise SettingError("part", "expected a part and their number, 2/8 say", part)
+        return int(match[1]), int(match[2])
+    names = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP")
+    task, count, first, step = (environment.get(name, "") for name in names)
+    if not task.isdecimal() or not count.isdecimal():
+        return 1, 1
+    number = (int(task) - int(first or 0)) // max(1, int(step or 1)) + 1
+    if not 1 <= number <= int(count):
+        fix = "Number the tasks of the array one after the other, or say part='2/8'"
+        raise SettingError("part", f"task {task} of a SLURM array of {count} has no place in it", fix=fix)
+    log.info("part %d of %d, as SLURM says", number, int(count))
+    return number, int(count)
+
+
+def _gather(whole: Matrix, requests: Mapping[tuple[str, str], Request]) -> Matrix:
+    """Return the matrix with what its folder says of each cell; raise UsageError where a cell was told otherwise."""
+    attempts = find_attempts(whole.folder, [cell.name for cell in whole.cells])
+    for cell in whole.cells:
+        attempt = attempts.get(cell.name)
+        if attempt is not None and attempt.status == FINISHED and cell.status != UNFIT:
+            _check_cell(cell, requests[cell.model, cell.dataset], attempt)
+    return replace(whole, cells=tuple(_tell_cell(cell, attempts.get(cell.name)) for cell in whole.cells))
+
+
+def _tell_cell(cell: MatrixCell, attempt: Attempt | None) -> MatrixCell:
+    if attempt is None or cell.status == UNFIT:
+        return cell
+    metrics = attempt.record.metrics if attempt.status == FINISHED else {}
+    parts: dict[str, Any] = {"status": attempt.status, "metrics": metrics, "seconds": attempt.record.seconds}
+    return replace(cell, **parts, run=attempt.folder, why=attempt.why)
+
+
+def _check_cell(cell: MatrixCell, request: Request, attempt: Attempt) -> None:
+    """Raise UsageError where a finished cell is not what is asked for; names what differs."""
+    record: RunRecord = attempt.record
+    plan = request.plan
+    had = {f"train.{name}": value for name, value in record.train_config.items()}
+    has = {f"train.{name}": value for name, value in to_json_data(asdict(plan.config)).items()}
+    had |= {f"params.{name}": value for name, value in record.params.items()}
+    has |= {f"params.{name}": value for name, value in to_json_data(plan.params).items()}
+    parts: list[tuple[str, Origin | None, Entry[Any]]] = [("model", record.plugin, plan.model)]
+    parts += [("dataset", record.dataset.plugin, plan.dataset)] if record.dataset else []
+    for what, origin, entry in parts:
+        key = f"the version of the plugin of {what}"
+        had[key], has[key] = origin.version if origin else None, entry.plugin.version
+    changed = [name for name in {**had, **has} if had.get(name) != has.get(name) and name not in FREE]
+    if changed:
+        differ = ", ".join(f"{name} differs ({show(had.get(name))} -> {show(has.get(name))})" for name in changed)
+        fix = "Ask for the same, or choose another folder with output=..."
+        raise UsageError(f"{attempt.folder} is another run", differ, fix)
+
+
+def _estimate(request: Request) -> tuple[float | None, str, str]:
+    """Return how many seconds a training would take, and its status and why where that is not known."""
+    try:
+        found, data = estimate_request(request)
+    except IncompatibleError as error:
+        return None, UNFIT, str(error)
+    if "epoch_seconds" not in found:
+        return None, WAITING, data
+    return (found["epoch_seconds"] + found.get("evaluation_seconds", 0.0)) * request.plan.config.epochs, WAITING, ""
+
+
+def _foresee(cell: MatrixCell, estimates: Mapping[tuple[str, str], tuple[float | None, str, str]]) -> MatrixCell:
+    """Return a cell of a dry run, with how long it would take; what is done already stays as it is."""
+    if cell.status in (UNFIT, FINISHED):
+        return cell
+    seconds, status, why = estimates[cell.model, cell.dataset]
+    return replace(cell, seconds=seconds, status=status, why=why)
+
+
+def _finish(done: Matrix, base: Base) -> Matrix:
+    """Write the table, and the page when no cell is left to do; raise ZooError where all failed."""
+    failed = [cell for cell in done.cells if cell.why]
+    if failed and not done.count(FINISHED, WAITING, RUNNING):
+        why = f"the first one: {failed[0].why}"
+        raise ZooError(f"none of {len(done.cells)} cells came to an end", why, f"Their records are in {done.folder}")
+    table = done.folder / TABLE_FILE
+    write_file(table, _write_table(done).encode(), what="the table of the matrix")
+    done, runs = replace(done, table=table), [cell.run for cell in done.cells if cell.status == FINISHED and cell.run]
+    if done.count(WAITING, RUNNING):
+        return done
+    page = done.folder / PAGE_FILE
+    try:
+        write_report(runs, page, base.places, progress=False)
+    except UsageError as error:  # jinja2 or matplotlib is not installed: the table says the same
+        log.warning("no page: %s", error)
+        return done
+    return replace(done, page=page)
+
+
+def _write_table(done: Matrix) -> str:
+    metrics = list(dict.fromkeys(name for cell in done.cells for name in cell.metrics))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["model", "dataset", "seed", "status", *metrics, "seconds", "run", "why"])
+    for cell in done.cells:
+        scores = ["" if (score := cell.metrics.get(name)) is None else score for name in metrics]
+        run = "" if cell.run is None else cell.run.name
+        seconds = "" if cell.seconds is None else cell.seconds
+        writer.writerow([cell.model, cell.dataset, cell.seed, cell.status, *scores, seconds, run, cell.why])
+    return text.getvalue()
