@@ -16,8 +16,9 @@ BATCH = 256
 """Samples of a batch in each GPU."""
 PICTURE, DECODED = 110e3, 0.7e-3
 """Bytes of a JPEG, and the seconds in which one core decodes it."""
-DATA, SHARD, ROW, PLACE = 10e12, 256e6, 40, 8
-"""Bytes: of the large data set, of a shard, of a row of the index, of a place in the order of an epoch."""
+DATA, SHARD, ROW, PLACE, DRAWN = 10e12, 256e6, 40, 8, 30
+"""Bytes: of the large data set, of a shard, of a row of the index, of a place in the order of an epoch, and of all that is
+in memory of a sample while that order is drawn."""
 DISK, HASHED = 2e9, 1.5e9
 """Bytes a second that a machine reads from where the shards lie, and that a core hashes by SHA-256."""
 FLOATS = 4
@@ -82,8 +83,9 @@ def list_data() -> list[tuple[str, ...]]:
         ("of 10 TB", "in all", "a process", "a machine of 8"),
         ("samples", f"{samples / 1e6:.0f} million", "", ""),
         ("shards", f"{ceil(DATA / SHARD):,}", "", ""),
-        ("index", "", f"{samples * ROW / 1e9:.1f} GB", f"{PER_MACHINE * samples * ROW / 1e9:.0f} GB"),
+        ("index, mapped", "", "", f"{samples * ROW / 1e9:.1f} GB"),
         ("order of an epoch", "", f"{samples * PLACE / 1e9:.1f} GB", f"{PER_MACHINE * samples * PLACE / 1e9:.0f} GB"),
+        ("while it is drawn", "", f"{samples * DRAWN / 1e9:.1f} GB", f"{PER_MACHINE * samples * DRAWN / 1e9:.0f} GB"),
         ("hashed once", "", f"{DATA / HASHED / 3600:.1f} h by one core", ""),
         ("read once", "", "", f"{DATA / DISK / 3600:.1f} h by one machine"),
         *(

@@ -19,7 +19,7 @@ from zoo.data.ranks import ALONE, Ranks
 
 DRAWS_PER_EPOCH = 3
 Groups = tuple[Tensor, int]
-"""The group of each sample, int64 `(samples,)`, and how many groups are shuffled through at a time."""
+"""The group of each sample, int32 `(samples,)`, and how many groups are shuffled through at a time."""
 
 
 class Grouped:
@@ -118,13 +118,13 @@ def draw_in_windows(groups: Groups, seed: int, epoch: int) -> Tensor:
     if len(there) <= together:
         return epoch_order(len(of_sample), seed, epoch)
     generator = _order_generator(seed, epoch)
-    windows = torch.zeros(int(there[-1]) + 1, dtype=torch.int64)
-    windows[there] = torch.randperm(len(there), generator=generator) // together
+    drawn = torch.randperm(len(there), generator=generator) // together
     shuffled = torch.randperm(len(of_sample), generator=generator)
-    of_window = windows[of_sample[shuffled]].numpy()
     # Numbers of 16 bits are sorted byte by byte, in one pass for each, which takes a fraction of the time.
-    small = of_window.astype(numpy.uint16) if len(there) < 1 << 16 else of_window
-    return shuffled[torch.from_numpy(numpy.argsort(small, kind="stable"))]
+    windows = torch.zeros(int(there[-1]) + 1, dtype=torch.int16 if len(drawn) < 1 << 15 else torch.int32)
+    windows[there] = drawn.to(windows.dtype)
+    order = numpy.argsort(windows[of_sample[shuffled]].numpy(), kind="stable")
+    return shuffled[torch.from_numpy(order)]
 
 
 def _order_generator(seed: int, epoch: int) -> torch.Generator:

@@ -175,8 +175,8 @@ class Shards(FilesDataset):
         return self[0][0]
 
     def list_groups(self) -> Groups:
-        """Return the shard of each sample, int64 `(N,)`, and how many shards are shuffled through at a time."""
-        return torch.from_numpy(self.rows[:, SHARD].copy()), self.window
+        """Return the shard of each sample, int32 `(N,)`, and how many shards are shuffled through at a time."""
+        return torch.from_numpy(self.rows[:, SHARD].astype(numpy.int32)), self.window
 
 
 def _read_at(file: FileIO, offset: int, size: int) -> bytes:
