@@ -17,8 +17,8 @@ BATCH = 256
 PICTURE, DECODED = 110e3, 0.7e-3
 """Bytes of a JPEG, and the seconds in which one core decodes it."""
 DATA, SHARD, ROW, PLACE, DRAWN = 10e12, 256e6, 40, 8, 30
-"""Bytes: of the large data set, of a shard, of a row of the index, of a place in the order of an epoch, and of all that is
-in memory of a sample while that order is drawn."""
+"""Bytes: of the large data set, of a shard, of a row of the index, of a place in the order of an epoch, and of all that
+is in memory of a sample while that order is drawn."""
 DISK, HASHED = 2e9, 1.5e9
 """Bytes a second that a machine reads from where the shards lie, and that a core hashes by SHA-256."""
 FLOATS = 4

@@ -20,6 +20,7 @@ from zoo.cli.main import main
 from zoo.data.batches import BatchSettings, make_batches
 from zoo.data.fitted import fit_split
 from zoo.data.order import draw_in_windows, epoch_order
+from zoo.data.ranks import ALONE, Ranks
 from zoo.data.shards import OFFSET, find_shards
 from zoo.data.tars import list_samples
 from zoo.errors import DataError, UsageError
@@ -37,8 +38,10 @@ def shards(tmp_path_factory):
     return folder
 
 
-def batches_of(split, workers=0, size=32, seed=3):
-    settings = BatchSettings(batch_size=size, device=torch.device("cpu"), shuffle_seed=seed, workers=workers)
+def batches_of(split, workers=0, size=32, seed=3, ranks=ALONE):
+    settings = BatchSettings(
+        batch_size=size, device=torch.device("cpu"), shuffle_seed=seed, workers=workers, ranks=ranks
+    )
     return make_batches(split, Preprocess(), settings, name="shards", num_classes=10)
 
 
@@ -100,6 +103,19 @@ def test_more_shards_than_a_window_are_read_by_windows_in_any_process(shards):
     assert torch.cat([classes for _, classes in batches_of(fitted).epoch(1)]).tolist() == [targets[i] for i in order]
     later = torch.cat([inputs for inputs, _ in batches_of(split).epoch(1, start=7)])
     assert torch.equal(later, torch.cat([inputs for inputs, _ in found[0]])[7 * 32 :])
+
+
+@pytest.mark.parametrize("seed", [3, None])
+def test_ranks_share_the_batches_that_one_process_has_and_give_each_sample_once(shards, seed):
+    split = zoo.read_shards(shards, window=2).test if seed is None else zoo.read_shards(shards, window=2).train
+    for count, size, workers, epoch in ((2, 32, 0, 0), (3, 7, 0, 1), (5, 64, 0, 2), (7, 3, 0, 1), (2, 50, 2, 1)):
+        whole = list(batches_of(split, size=size, seed=seed).epoch(epoch))
+        ranks = [Ranks(index=index, count=count) for index in range(count)]
+        parts = [list(batches_of(split, workers, size, seed, rank).epoch(epoch)) for rank in ranks]
+        for batch, *shared in zip(whole, *parts, strict=True):
+            for one, pieces in zip(batch, zip(*shared, strict=True), strict=True):
+                assert torch.equal(one, torch.cat([piece for piece in pieces if len(piece)]))
+        assert sum(len(targets) for part in parts for _, targets in part) == len(split)
 
 
 def test_the_bytes_of_shards_follow_from_the_data_alone(shards, tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ SMALLEST = {
     "recipe.py": ["--samples", "320"],
     "folders.py": ["--pictures", "40"],
     "runs.py": ["--runs", "50"],
-    "shards.py": ["--pictures", "64"],
+    "shards.py": ["--pictures", "16"],
     "see.py": ["--dataset", "shapes", "--epochs", "1", "--runs", "2"],
     "startup.py": ["--plugins", "0", "2", "--models", "1", "2"],
     "threads.py": ["--cases", "1", "--seconds", "0.01"],
