@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 import zoo
+from zoo.cli.main import main
 from zoo.records.runs import read_record
 from zoo.training import pauses, resume
 from zoo.training.checkpoint import find_checkpoint, list_checkpoints
@@ -501,6 +503,34 @@ def test_the_command_goes_on_and_prints_what_run_prints(tmp_path, warm_python):
     )
     assert again.returncode == 0 and "already finished: 3 of 3 epochs" in again.stderr
     assert len(json.loads(again.stdout)["history"]) == 3
+
+
+OWN = """
+import torch
+import zoo
+from torch import nn
+
+@zoo.model(name="own")
+def own(*, input_shape, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(input_shape).numel(), num_classes))
+"""
+
+
+@pytest.mark.promise("P10")
+def test_the_command_that_is_printed_goes_on_with_a_run_of_a_plugin_file(own_folder, capsys):
+    (own_folder / "mine.py").write_text(OWN)
+    words = ["run", "--plugin", "mine.py", "--model", "own", "--dataset-param", "train_size=200", "--epochs", "2"]
+    assert main([*words, "--runs-dir", "runs", "--max-time", "0.0001s"]) == 124
+    command = capsys.readouterr().err.splitlines()[-1].rpartition(" with: ")[2]
+    folder = next((own_folder / "runs").iterdir())
+    assert shlex.split(command) == ["zoo", "resume", "--plugin", str(own_folder / "mine.py"), str(folder)]
+    assert main(["runs", "show", str(folder)]) == 0
+    assert command in capsys.readouterr().out
+    advice = f"no such plugin here. Give it with --plugin {own_folder / 'mine.py'} if you trust it"
+    for asked, words in (("resume", shlex.split(command)), ("reproduce", ["zoo", "show", str(folder)])):
+        assert main([asked, str(folder)]) == 5
+        assert f"the run needs its model 'own': {advice}" in capsys.readouterr().err
+        assert main(words[1:]) == 0
 
 
 def test_a_resumed_run_that_fails_before_its_next_checkpoint_names_the_one_it_has(tmp_path, stop_at):

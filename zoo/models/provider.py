@@ -24,7 +24,7 @@ def find_model(path: Path, metadata: WeightsMetadata, registry: Registry) -> Ent
     except UnknownNameError as error:
         if any(found.name == plugin.name for found in registry.plugins):
             raise PluginError(plugin.name, plugin.version, what, str(error)) from error
-        advice = _advise(plugin.name, _find_source(path, plugin))
+        advice = advise_plugin(plugin.name, _find_source(path, plugin))
         raise PluginError(plugin.name, plugin.version, what, "no such plugin here", advice) from error
 
 
@@ -37,8 +37,8 @@ def _find_source(path: Path, plugin: Origin) -> str:
     return plugin.source
 
 
-def _advise(name: str, source: str) -> str:
-    """Return how to get at the plugin that a model came from, as the file says it.
+def advise_plugin(name: str, source: str) -> str:
+    """Return how to get at a plugin that is not here, as a file says where it was.
 
     Nothing of it is a command to be pasted that fetches code: the file may be a stranger's.
     """

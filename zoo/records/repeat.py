@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from zoo.records.metadata import WeightsMetadata
@@ -12,6 +13,9 @@ from zoo.registry.compatibility import show_shape
 from zoo.registry.origin import Origin
 from zoo.registry.plugins import FIRST_PARTY
 from zoo.registry.settings import complete, find_form, list_settings, name_option
+
+FILES = (".py", ".toml")
+"""How the names of plugin files end."""
 
 
 def write_command(told: RunRecord | WeightsMetadata) -> str | None:
@@ -34,15 +38,26 @@ def follow_recipe(name: str, *, expect: bool) -> str:
     return shlex.join(["zoo", "run", "--recipe", name, *(["--expect"] if expect else [])])
 
 
+def go_on(folder: Path, record: RunRecord) -> str:
+    """Return the `zoo resume` that goes on with a run, with the plugin files that it was made with."""
+    files = [word for source in _list_sources(record) if source.endswith(FILES) for word in ("--plugin", source)]
+    return shlex.join(["zoo", "resume", *files, str(folder)])
+
+
+def _list_sources(told: RunRecord | WeightsMetadata) -> list[str]:
+    """Return where the plugins were that are not installed."""
+    record = told if isinstance(told, RunRecord) else RunRecord()
+    plugins = [told.plugin, told.dataset and told.dataset.plugin, *record.metric_plugins.values(), record.loss_plugin]
+    return [*dict.fromkeys(plugin.source for plugin in plugins if plugin and plugin.source not in ("installed", ""))]
+
+
 def _list_options(told: RunRecord | WeightsMetadata) -> Iterator[tuple[str, Any]]:
     """Yield options and their values, None for a flag."""
     metrics, metric_params = (told.metric_plugins, told.metric_params) if isinstance(told, RunRecord) else ({}, {})
     if not told.train_config or not told.model or not told.plugin or not told.dataset or not told.dataset.plugin:
         raise ValueError("what was trained is not known")
-    losses = [told.loss_plugin] if isinstance(told, RunRecord) and told.loss_plugin else []
-    plugins = [told.plugin, told.dataset.plugin, *metrics.values(), *losses]
-    for source in dict.fromkeys(plugin.source for plugin in plugins if plugin.source not in ("installed", "")):
-        if not source.endswith((".py", ".toml")):
+    for source in _list_sources(told):
+        if not source.endswith(FILES):
             raise ValueError(source)
         yield "--plugin", source
     yield "--model", _shorten(told.plugin, told.model)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from zoo.display import say_device, say_scores
 from zoo.records.facts import Facts
-from zoo.records.repeat import write_command
+from zoo.records.repeat import go_on, write_command
 from zoo.records.run_folder import CHECKPOINT_PATTERN, CHECKPOINTS, ENDED, FINISHED, RECORD_FILE
 from zoo.records.run_names import find_run
 from zoo.records.runs import RunRecord, read_record
@@ -40,7 +39,7 @@ def runs_show(run: str | os.PathLike[str], *, runs_dir: str | Path | None = None
         *_list_rows(record),
         *_name_first("files", [f"{name}, {show_size(size)}" for name, size in files.items() if name != CHECKPOINTS]),
         *_name_first("checkpoints", [f"{name}, {show_size(size)}" for name, size in checkpoints.items()]),
-        ("go on with", shlex.join(["zoo", "resume", str(folder)]) if checkpoints and record.status in ENDED else ""),
+        ("go on with", go_on(folder, record) if checkpoints and record.status in ENDED else ""),
         ("repeat with", command or ""),
     ]
     data = {"run": str(folder), "record": record.to_json(), "files": files, "checkpoints": checkpoints}

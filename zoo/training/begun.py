@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data.workers import count_cores
-from zoo.errors import DataError, SettingError, UsageError, quote, show
+from zoo.errors import DataError, PluginError, SettingError, UsageError, quote, show
+from zoo.models.provider import advise_plugin
 from zoo.records.plain import to_json_data
 from zoo.records.runs import RunRecord
+from zoo.registry.entries import Registry
 from zoo.registry.settings import complete
 from zoo.training.checkpoint import Checkpoint
 from zoo.training.plan import Wanted
@@ -101,6 +103,22 @@ def want_again(
     settings["processes"] = processes
     _check_growth(checkpoint, settings["epochs"], fork=fork)
     return replace(wanted, settings=settings)
+
+
+def check_plugins(record: RunRecord, registry: Registry) -> None:
+    """Raise PluginError where a plugin that a run was made with is not here: says how it is given."""
+    known = {plugin.name for plugin in registry.plugins}
+    data, metrics = record.dataset, record.metric_plugins.items()
+    used = [
+        (f"model {quote(record.model or '')}", record.plugin),
+        *([(f"dataset {quote(data.name)}", data.plugin)] if data else []),
+        *((f"metric {quote(name)}", plugin) for name, plugin in metrics),
+        ("loss", record.loss_plugin),
+    ]
+    for what, plugin in used:
+        if plugin is not None and plugin.name and plugin.name not in known:
+            advice = advise_plugin(plugin.name, plugin.source)
+            raise PluginError(plugin.name, plugin.version, f"the run needs its {what}", "no such plugin here", advice)
 
 
 def ask_again(record: RunRecord, *, course_style: bool) -> Wanted:

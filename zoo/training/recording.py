@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import platform
-import shlex
 import sys
 import threading
 import time
@@ -30,6 +29,7 @@ from zoo.records.history_file import HistoryFile
 from zoo.records.metadata import read_metadata
 from zoo.records.origins import DatasetOrigin, RecipeOrigin
 from zoo.records.process import describe_process
+from zoo.records.repeat import go_on
 from zoo.records.result import RunResult
 from zoo.records.run_folder import FINISHED, HEARTBEAT, LAST_FILE, PREDICTIONS_FILE, RECORD_FILE, RUNNING, WEIGHTS_FILE
 from zoo.records.runs import RunRecord, create_run, save_record, touch_record
@@ -163,7 +163,7 @@ class Recording:
         """Return how a run goes on that has a checkpoint, in words."""
         if self.pauses is None or not self.pauses.has_checkpoint or self.record.status == FINISHED:
             return ""
-        return f". It goes on from step {self.pauses.saved:,} with: zoo resume {shlex.quote(str(self.folder))}"
+        return f". It goes on from step {self.pauses.saved:,} with: {go_on(self.folder, self.record)}"
 
     def write_anyhow(self, **parts: Any) -> Path | None:
         """Write the record into the run's folder or else beside the weights; return where, None for nowhere."""

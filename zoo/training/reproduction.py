@@ -26,7 +26,7 @@ from zoo.registry.origin import Origin
 from zoo.registry.places import Places, open_places
 from zoo.registry.settings import TrainConfig, complete
 from zoo.training import course
-from zoo.training.begun import ask_again, count_processes, find_threads, list_parts, list_surroundings
+from zoo.training.begun import ask_again, check_plugins, count_processes, find_threads, list_parts, list_surroundings
 from zoo.training.interval import Pace
 from zoo.training.recipes import NOISE
 from zoo.training.request import make_request
@@ -99,6 +99,7 @@ def reproduce(
     path = find_weights(reference, places)
     metadata = read_metadata(path, read_header(path).metadata)
     told = _find_record(path, metadata)
+    check_plugins(told, places.registry)
     result = carry_out(_ask(told, places, path, init), pace=Pace(), progress=progress, on_epoch=on_epoch)
     made = read_metadata(result.weights, read_header(result.weights).metadata)
     now = read_record(result.run / RECORD_FILE)

@@ -21,7 +21,7 @@ from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places, open_places
 from zoo.storage.locks import LockHeldError, lock
-from zoo.training.begun import Begun, count_processes, refuse_edits, want_again
+from zoo.training.begun import Begun, check_plugins, count_processes, refuse_edits, want_again
 from zoo.training.callbacks import check_callbacks
 from zoo.training.checkpoint import find_checkpoint
 from zoo.training.interval import read_pace
@@ -83,6 +83,7 @@ def resume(
             if record.status == FINISHED and epochs in (None, len(record.history)):
                 return _tell_finished(folder, record)
         checkpoint = find_checkpoint(folder)
+        check_plugins(record, places.registry)
         if not fork:
             refuse_edits(checkpoint.record, record)
         wanted = want_again(checkpoint, record, epochs, processes, fork=fork)
