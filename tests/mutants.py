@@ -344,7 +344,7 @@ MUTANTS = (
     Mutant(
         "a second signal waits",
         "zoo/training/signals.py",
-        "                    leave(number)\n",
+        "                    leave(number, tell())\n",
         "                    pass\n",
         "tests/training/test_resume.py::test_the_second_signal_ends_at_once_and_leaves_whole_checkpoints",
     ),

@@ -426,10 +426,12 @@ def test_the_second_signal_ends_at_once_and_leaves_whole_checkpoints(tmp_path, w
     signals = {17: [signal.SIGINT, signal.SIGTERM]}
     done = start_command(warm_python, tmp_path, signals, "--checkpoint-every", "5 steps")
     assert done.returncode == 143
-    assert done.stderr.splitlines()[-1] == "Stopped at once. The newest checkpoint is whole: zoo resume"
     folder = next(tmp_path.iterdir())
+    assert done.stderr.splitlines()[-1] == f"Stopped at once. The newest checkpoint is whole: zoo resume {folder}"
     assert find_checkpoint(folder).step in (5, 10) and read_record(folder / "run.json").status == "killed"
     assert zoo.resume(folder).history
+    none = start_command(warm_python, tmp_path / "none", signals)
+    assert none.stderr.splitlines()[-1] == "Stopped at once. There is no checkpoint to go on from"
 
 
 @pytest.mark.promise("P12")

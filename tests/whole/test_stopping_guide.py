@@ -53,7 +53,7 @@ def test_the_page_shows_what_a_terminal_shows(
     assert stopped.returncode == 130 and level(stopped.stderr) == level(first)
     done = call(warm_python, f"{go_on} --epochs 41")
     assert done.returncode == 0 and "trained 41 epochs" in done.stdout, done.stderr
-    at_once = call(warm_python, train, count=2)
+    at_once = call(warm_python, f"{train} --checkpoint-every 50steps", count=2)
     assert at_once.returncode == 130 and level(at_once.stderr)[-1:] == level(second)
     for command in others:
         kept = call(warm_python, command.replace("'2 epochs'", "2epochs"))

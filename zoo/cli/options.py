@@ -207,9 +207,9 @@ def leaving(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _leave(number: int) -> None:
+def _leave(number: int, told: str) -> None:
     with suppress(OSError):
-        os.write(2, b"\nStopped at once. The newest checkpoint is whole: zoo resume\n")
+        os.write(2, f"\nStopped at once. {told}\n".encode(errors="replace"))
     os._exit(128 + number)
 
 

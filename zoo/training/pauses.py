@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ZooError, describe
 from zoo.records.history import Epoch
-from zoo.training.checkpoint import Checkpoint, save_checkpoint
+from zoo.records.repeat import go_on
+from zoo.training.checkpoint import Checkpoint, list_checkpoints, save_checkpoint
 from zoo.training.interval import Pace
 from zoo.training.signals import TimeIsUp, note_stops, on_request
 from zoo.training.state import pack
@@ -70,7 +71,7 @@ class Pauses:
         """Let signals be noted while the body runs, so that they end it between two steps."""
         self.trainer.after = self.look
         try:
-            with note_stops(self._note, lambda: self.obeying), on_request(self._request):
+            with note_stops(self._note, lambda: self.obeying, self._tell), on_request(self._request):
                 yield
                 self.finish()
         finally:
@@ -173,6 +174,13 @@ class Pauses:
 
     def _note(self, number: int) -> None:
         self.stopping = number
+
+    def _tell(self) -> str:
+        """Return what is said when the process ends at once, in the middle of a checkpoint perhaps."""
+        recording = self.recording
+        if not list_checkpoints(recording.folder):
+            return "There is no checkpoint to go on from"
+        return f"The newest checkpoint is whole: {go_on(recording.folder, recording.record)}"
 
     def _request(self) -> None:
         self.asked = True

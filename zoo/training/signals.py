@@ -26,8 +26,9 @@ GRACE_PARTS = 20
 
 Handle = Callable[[int, Any], Any]
 
-leave: Callable[[int], object] | None = None
-"""What a second signal does: the command line ends its process. Elsewhere a signal does what it always did."""
+leave: Callable[[int, str], object] | None = None
+"""What a second signal does, with what is to be said: the command line ends its process. Elsewhere a signal does what
+it always did."""
 
 
 class TimeIsUp(KeyboardInterrupt):
@@ -52,8 +53,12 @@ def defer_signals(*, again: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def note_stops(note: Callable[[int], None], obeyed: Callable[[], bool]) -> Iterator[None]:
+def note_stops(
+    note: Callable[[int], None], obeyed: Callable[[], bool], tell: Callable[[], str] = str
+) -> Iterator[None]:
     """Let `note` know of the first signal that would stop the body, which is sent again after it; a second one does so.
+
+    `tell` returns what there is to be said then.
 
     A closed terminal sends SIGHUP from more than one side: that is one signal. Where `obeyed` is not true GRACE seconds
     after the first one, the body hangs, a worker that reads for ever say: then that signal stops it where it is.
@@ -86,7 +91,7 @@ def note_stops(note: Callable[[int], None], obeyed: Callable[[], bool]) -> Itera
                 pass
             else:
                 if leave is not None:
-                    leave(number)
+                    leave(number, tell())
                 _act(former, number, frame)
 
         return handle
