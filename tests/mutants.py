@@ -428,8 +428,8 @@ MUTANTS = (
     Mutant(
         "only the model is taken from a checkpoint",
         "zoo/training/state.py",
-        "    for name, part in parts.items():\n        found",
-        "    for name, part in [*parts.items()][:1]:\n        found",
+        "    for name, part in parts.items():\n        if",
+        "    for name, part in [*parts.items()][:1]:\n        if",
         "tests/whole/test_golden_runs.py::test_golden_runs_are_read_gone_on_with_repeated_and_compared",
     ),
 )
