@@ -23,7 +23,7 @@ from zoo.training.trainer import Trainer
 log = logging.getLogger("zoo")
 
 FORK = "Start a new run from its state with fork=True"
-ELSEWHERE = {"device", "threads", "workers", "capture", "compile"}
+ELSEWHERE = {"device", "threads", "workers", "processes", "capture", "compile"}
 """Settings of the place where a training is, not of what it does."""
 GROWS = ("constant", "step", "exponential", "plateau")
 """Schedules in which no rate depends on the number of the epochs."""
