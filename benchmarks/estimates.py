@@ -19,6 +19,7 @@ CASES = (
     ("baseline", "fashionmnist", ("--epochs", "3", "--validation", "0.1", "--optimizer", "adam", "--augment", "flip")),
     ("relu-mlp", "fashionmnist", ("--epochs", "2", "--no-capture", "--param", "hidden_units=512")),
     ("tinyvgg", "fashionmnist", ("--epochs", "1")),
+    ("tinyvgg", "fashionmnist", ("--epochs", "1", "--processes", "2")),
     ("torchvision/resnet18", "shapes", ("--epochs", "2", "--input-size", "64")),
 )
 LIMIT = 1.2

@@ -175,6 +175,9 @@ def test_estimates_are_those_of_the_model():
     held = look(Net, batch_size=50, epochs=1, validation=0.25, ema=0.9).estimates
     assert held["epoch_seconds"] == pytest.approx(6 * held["step_seconds"])
     assert held["model_bytes"] == 8 * parameters  # one of them averaged, none for a later epoch
+    part = look(Net, batch_size=50, processes=3).estimates
+    assert 17 * 4 * 784 < part["activation_bytes"] < 0.4 * told["activation_bytes"]  # of 17 of the 50 samples
+    assert part["gradient_bytes"] == 2 * told["gradient_bytes"]  # those of all are added up beside them
 
 
 def test_a_run_tells_what_memory_it_took(tmp_path):

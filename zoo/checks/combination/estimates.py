@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from zoo.checks.combination.measuring import WARM, FirstBatches, go_on, wait
 from zoo.checks.combination.subject import INSPECTED, CombinationSubject
 from zoo.data.batches import Batches, TensorBatches
+from zoo.data.ranks import Ranks, find_ranks
 from zoo.data.splits import DataSplits, count_samples
 from zoo.errors import DivergedError
 from zoo.models.flop import count_flop
@@ -41,9 +42,12 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     """Return what a training takes, as `Diagnosis` lists it.
 
     The model takes steps as the run would, on its device, and evaluates a part of a split; where the files of the data
-    set are not here, on random images in their place.
+    set are not here, on random images in their place. Of several processes it is what the first one takes, without the
+    time in which they add up their gradients.
     """
     plan, shape = subject.plan, subject.cases[0][0]
+    count = plan.config.processes or find_ranks().count
+    plan = replace(plan, ranks=Ranks(count=count, local_count=count))
     model = subject.build(seed=plan.config.seed).to(plan.device)
     plan, _ = settle_speed(plan, model, shape, trains=True)
     splits, counts = subject.splits or make_splits(subject), count_splits(subject)
@@ -71,7 +75,7 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     kept = plan.config.epochs > 1 and plan.device.type == "cpu"  # the copy of the best epoch lies in main memory
     parts = {
         "model_bytes": own * (1 + kept + (average is not None)),
-        "gradient_bytes": sum(parameter.nbytes for parameter in trained),
+        "gradient_bytes": sum(parameter.nbytes for parameter in trained) * (1 + (count > 1)),
         "optimizer_bytes": sum_bytes(state.values() for state in optimizer.state.values()),
         "activation_bytes": saved,
         "data_bytes": inputs.nbytes + count_data(subject, [train, test], counts),
@@ -89,7 +93,7 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     if steps:
         estimates["epoch_seconds"] = step_seconds * steps
     if judging := counts.get("validation", counts.get("test")):
-        estimates["evaluation_seconds"] = sample_seconds * judging
+        estimates["evaluation_seconds"] = sample_seconds * judging / count
     return estimates
 
 
