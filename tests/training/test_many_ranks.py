@@ -154,3 +154,23 @@ def test_dropout_draws_anew_in_each_rank_and_norms_are_those_of_the_first(traine
         losses = {count: trained[count][0][case]["history"][0]["train"]["loss"] for count in (1, 2, 3)}
         assert len({*losses.values()}) == 3
         assert max(losses.values()) - min(losses.values()) < 0.3
+
+
+@pytest.mark.slow
+def test_a_convolutional_model_on_fashionmnist_has_the_loss_of_one_process(warm_python, fashionmnist_root, tmp_path):
+    losses = {}
+    for count in (1, 2, 3):
+        runs = tmp_path / f"{count}"
+        settings = {**os.environ, "ZOO_DATA_DIR": str(fashionmnist_root), "OMP_NUM_THREADS": "1"}
+        # Most of the training samples are held back: the rest, 1,500, are enough to compare with.
+        words = ["--model", "tinyvgg", "--dataset", "fashionmnist", "--epochs", "1", "--validation", "0.975"]
+        words += ["--lr", "0.01", "--processes", f"{count}", "--runs-dir", str(runs)]
+        command = [warm_python, "-m", "zoo", "run", *words]
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        (record,) = runs.glob("*/run.json")
+        found = json.loads(record.read_text())
+        losses[count] = [found["history"][0]["train"]["loss"], found["metrics"]["loss"]]
+        assert sum(map(sum, found["confusion"])) == 10_000
+    assert losses[2] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[3] == pytest.approx(losses[1], rel=1e-5)

@@ -22,6 +22,7 @@ SMALLEST = {
     "precision.py": ["--steps", "1"],
     "recipe.py": ["--samples", "320"],
     "folders.py": ["--pictures", "40"],
+    "ranks.py": ["--samples", "256"],
     "runs.py": ["--runs", "50"],
     "shards.py": ["--pictures", "16"],
     "see.py": ["--dataset", "shapes", "--epochs", "1", "--runs", "2"],

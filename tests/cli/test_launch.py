@@ -1,0 +1,166 @@
+"""Several processes of one command: they end as one would, with its exit code and one line that names the rank."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+NET = """
+import os, signal, time
+import torch
+from torch import nn
+import zoo
+
+class Net(nn.Module):
+    def __init__(self, size, classes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(size, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, classes))
+        self.calls = 0
+
+    def forward(self, inputs):
+        if self.training:
+            self.calls += 1
+            if self.calls == 100 and os.environ.get("RANK") == "1":
+                end(os.environ.get("END", ""))
+        return self.layers(inputs)
+
+def end(how):
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "raise":
+        raise ValueError("no such thing")
+    if how == "hang":
+        time.sleep(3600)
+    if how.startswith("SIG"):
+        os.kill(os.getppid(), getattr(signal, how))
+
+@zoo.model(name="net")
+def net(*, input_shape, num_classes):
+    return Net(torch.Size(input_shape).numel(), num_classes)
+"""
+"""Its hundredth step in training ends rank 1, or asks torchrun to end, as the variable END says."""
+
+
+@pytest.fixture
+def call(own_folder: Path, warm_python: str, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that runs a command line of zoo in a process of its own."""
+    (own_folder / "net.py").write_text(NET)
+    monkeypatch.setenv("ZOO_RUNS_DIR", "runs")
+
+    def run(*words: str, end: str = "", module: str = "zoo") -> subprocess.CompletedProcess[str]:
+        command = [warm_python, "-m", module, *words]
+        settings = {**os.environ, "END": end}
+        return subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=120)
+
+    return run
+
+
+def train(call, end: str, *more: str) -> subprocess.CompletedProcess[str]:
+    model = ("--plugin", "net.py", "--model", "net", "--no-capture", "--processes", "2", "--epochs", "2")
+    return call("run", *model, "--checkpoint-every", "20steps", *more, end=end)
+
+
+def read_record() -> dict:
+    (record,) = Path("runs").glob("*/run.json")
+    return json.loads(record.read_text())
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "told"),
+    [
+        ("kill", 10, r"Error: rank 1 was ended by SIGKILL\. "),
+        ("raise", 5, r"Error: rank 1: plugin 'net': model 'net' failed: ValueError: no such thing\. "),
+        ("hang", 10, r"Error: rank 1 has not answered for 1 s: .*--rank-timeout"),
+        ("SIGINT", 130, r"Stopped\. "),
+        ("SIGTERM", 143, r"Stopped\. "),
+    ],
+)
+def test_a_rank_ends_all_in_one_line_and_the_run_goes_on(call, end, code, told):
+    done = train(call, end, *(["--rank-timeout", "1s"] if end == "hang" else []))
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("epoch", "2 ranks train otherwise"))]
+    assert done.returncode == code and not done.stdout, done.stderr
+    assert len(lines) == 1 and re.match(told, lines[0]), done.stderr
+    assert re.search(r"0 of 2 epochs are recorded in .*It goes on from step \d+ with: zoo resume", lines[0])
+    assert read_record()["status"] in ("failed", "interrupted")
+
+
+def test_a_stopped_run_goes_on_with_its_bits_and_on_another_number_of_ranks(call):
+    whole = train(call, "")
+    assert whole.returncode == 0, whole.stderr
+    expected = read_record()
+    assert whole.stdout.count("accuracy") == 1 and whole.stderr.count("epoch 2") == 1
+    Path("runs").rename("whole")
+    assert train(call, "SIGTERM").returncode == 143
+    (stopped,) = Path("runs").iterdir()
+    for count in ("1", "3"):
+        copy = Path(f"on-{count}")
+        subprocess.run(["cp", "-r", str(stopped), str(copy)], check=True)
+        done = call("resume", str(copy), "--processes", count, "--plugin", "net.py")
+        assert done.returncode == 0, done.stderr
+        assert f"resumed elsewhere (processes 2 -> {count})" in done.stderr
+        record = json.loads((copy / "run.json").read_text())
+        assert record["train_config"]["processes"] == int(count) and len(record["history"]) == 2
+    done = call("resume", "@last", "--plugin", "net.py")
+    assert done.returncode == 0 and "resumed elsewhere" not in done.stderr, done.stderr
+    record = read_record()
+    for number, epoch in enumerate(expected["history"]):
+        assert {**record["history"][number], "seconds": 0} == {**epoch, "seconds": 0}, "dropout of both ranks goes on"
+    again = call("reproduce", "@last", "--plugin", "net.py")
+    assert again.returncode == 0 and again.stdout.startswith("BITWISE"), again.stderr
+
+
+def find_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def test_the_guide_shows_what_works(call, warm_python):
+    page = (ROOT / "docs" / "guide" / "scale.md").read_text(encoding="utf-8")
+    section = page.partition("## Several processes train one model\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S)
+    commands = [shlex.split(line) for block in blocks for line in block.splitlines()]
+    small = ["--epochs", "1", "--model", "baseline"]
+    # The one for several machines is tried below; torchrun is told of a port, with which it sends no pickles.
+    command, by_hand, _, resumed = commands
+    assert command[:2] == [*resumed[:1], "run"] and by_hand[0] == "torchrun"
+    done = call(*command[1:], *small)
+    assert done.returncode == 0, done.stderr
+    (options, rest) = by_hand[1:3], by_hand[by_hand.index("-m") :]
+    place = ["--master-addr=127.0.0.1", f"--master-port={find_port()}", "--no-python", warm_python]
+    torchrun = call(*options, *place, *rest, *small, module="torch.distributed.run")
+    assert torchrun.returncode == 0, torchrun.stderr
+    one, other = (json.loads(path.read_text()) for path in Path("runs").glob("*/run.json"))
+    assert one["train_config"]["processes"] == other["train_config"]["processes"] == 2
+    assert one["metrics"] == other["metrics"]
+    done = call(*resumed[1:])
+    assert done.returncode == 0 and "already finished: 1 of 1 epochs" in done.stderr, done.stderr
+
+
+def test_two_agents_of_torchrun_train_one_model(own_folder, warm_python, monkeypatch):
+    monkeypatch.setenv("ZOO_RUNS_DIR", "runs")
+    place = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={find_port()}"]
+    program = ["--no-python", warm_python, "-m", "zoo", "run", "--epochs", "1", "--batch-size", "33"]
+    agents = [
+        subprocess.Popen(
+            [warm_python, "-m", "torch.distributed.run", f"--node-rank={node}", *place, *program],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for node in (0, 1)
+    ]
+    printed = [agent.communicate(timeout=120) for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], printed
+    assert "trained 1 epoch" in printed[0][0] and not printed[1][0]
+    assert read_record()["train_config"]["processes"] == 2
