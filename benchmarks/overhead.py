@@ -1,12 +1,15 @@
 """What an epoch of zoo's trainer takes, captured and not, against the same loop by hand, and against the course's.
 
 An epoch is the first of three: its first step is recorded, which the seconds include. All have the same losses, those
-captured and not to the bit.
+captured and not to the bit. Then the most memory that a process has while it trains a convolutional network, captured
+and not.
 """
 
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -19,8 +22,10 @@ from measure import alternate, check_ratio, find_ratio, make_parser, unpacked
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import FashionMNIST
+from torchvision.models import resnet18
 from torchvision.transforms import ToTensor
 
+from zoo.checks.combination.bench import read_peak
 from zoo.data.batches import BatchSettings, make_batches
 from zoo.data.order import epoch_order
 from zoo.registry.preprocess import Preprocess
@@ -33,8 +38,10 @@ from zoo_plugins.datasets.fashionmnist import fashionmnist
 from zoo_plugins.models.baseline import Baseline
 
 CAPTURED_LIMIT, EAGER_LIMIT, COMPILED_LIMIT = 0.62, 0.85, 0.4
-COURSE_LIMIT = 1 / 6
+COURSE_LIMIT, MEMORY_LIMIT = 1 / 6, 1.05
 CPU = torch.device("cpu")
+MANY = 1000
+"""Steps that a training is said to have, so that recording pays."""
 BATCH, SEED, LR = 32, 42, 0.1
 
 
@@ -115,8 +122,33 @@ class Contest:
         return perf_counter() - started
 
 
+def measure_peak(capture: bool, images: int) -> float:
+    """Return the most bytes that this process has while it trains resnet18 for some steps."""
+    torch.set_num_threads(1)
+    torch.manual_seed(SEED)
+    trainer = Trainer(resnet18(num_classes=10), TrainConfig(batch_size=images, capture=capture), CPU)
+    step, inputs = trainer.prepare(MANY), torch.rand(images, 3, 64, 64)
+    trainer.model.train()
+    step.start(0, MANY, MANY)
+    for _ in range(4):
+        step(inputs, torch.arange(images) % 10)
+    return float(read_peak(CPU) or 0)
+
+
+def compare_peaks(images: int, rounds: int) -> float:
+    """Return the peak of a process with a captured step, compared with that of one with an ordinary step."""
+
+    def measure(capture: bool) -> float:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            return process.submit(measure_peak, capture, images).result()
+
+    peaks = alternate(rounds, {"captured": lambda: measure(True), "eager": lambda: measure(False)})
+    return find_ratio(peaks, "captured", "eager")
+
+
 def main() -> int:
     parser = make_parser(__doc__, rounds=5, data=True)
+    parser.add_argument("--images", type=int, default=64, help="a batch of those whose memory is measured")
     parser.add_argument("--course-rounds", type=int, default=1, help="rounds that the slow course takes part in")
     parser.add_argument("--samples", type=int, default=60000, help="training images; the course has 60000")
     options = parser.parse_args()
@@ -135,6 +167,7 @@ def main() -> int:
         check_ratio("eager / by hand", find_ratio(times, "eager", "by hand"), EAGER_LIMIT),
         check_ratio("compiled / by hand", find_ratio(times, "compiled", "by hand"), COMPILED_LIMIT),
         check_ratio("captured / course", find_ratio(against, "captured", "course"), COURSE_LIMIT),
+        check_ratio("memory, captured / eager", compare_peaks(options.images, options.rounds), MEMORY_LIMIT),
         check_ratio("losses differ, captured and eager", abs(contest.losses["captured"] - contest.losses["eager"]), 0),
         check_ratio("losses differ by", max(contest.losses.values()) - min(contest.losses.values()), 1e-5),
     ]

@@ -55,7 +55,10 @@ class Capture:
         if self.pending:
             self.pending = False
             return self._begin(inputs, targets, weight)
-        return self.run(self.model, inputs, targets, weight)
+        loss = self.run(self.model, inputs, targets, weight)
+        if self.form is not None and describe_model(self.model) != self.state[1:]:
+            self.form = None  # what another kind of batch has changed shows in the steps after it
+        return loss
 
     def _begin(self, inputs: Tensor, targets: Tensor, weight: Any) -> Tensor:
         """Run the first batch of an epoch, both ways where it can be; record it where that is still to be done."""

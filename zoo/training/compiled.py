@@ -25,7 +25,7 @@ from zoo.errors import SettingError, describe
 from zoo.registry.settings import TrainConfig
 from zoo.training.graph import UnfitError
 from zoo.training.library import Library, open_library
-from zoo.training.trace import DETAIL, describe_batch, trace_step
+from zoo.training.trace import DETAIL, describe_batch, describe_model, trace_step
 
 log = logging.getLogger("zoo")
 
@@ -95,7 +95,8 @@ class Compiled:
         """The parameters whose gradients the code gives, in its order."""
         self.code: Library | None = None
         self.form: Any = None
-        """That of batches which the code is for."""
+        """That of batches which the code is for; `state` is that of the model."""
+        self.state = list[Any]()
         self.whole: Library | None = None
         """What `torch.compile` makes, once there was no library."""
 
@@ -111,9 +112,13 @@ class Compiled:
         """
         full = len(inputs) == self.batch_size
         if full and self.code is None:
-            self.form, self.code = describe_batch(inputs, targets, weight), self._find_code(inputs, targets, weight)
+            self.form, self.state = describe_batch(inputs, targets, weight), describe_model(self.model)
+            self.code = self._find_code(inputs, targets, weight)
         if not full or self.code is None or describe_batch(inputs, targets, weight) != self.form:
-            return self.run(self.model, inputs, targets, weight)
+            loss = self.run(self.model, inputs, targets, weight)
+            if describe_model(self.model) != self.state:
+                self.code = None  # what another kind of batch has changed shows in the steps after it
+            return loss
         loss, *gradients = self.code(inputs, targets, weight)
         for parameter, gradient in zip(self.trained, gradients, strict=True):
             if parameter.grad is None:

@@ -17,8 +17,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-UNFIT = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.inplace_view}
-"""Marks of calls whose result, or whose shape, follows from values, and of those that turn a tensor into another."""
+UNFIT = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+"""Marks of calls whose result, or whose shape, follows from values."""
+TURNING = {
+    f"aten::{name}_" for name in ("as_strided", "squeeze", "swapaxes", "swapdims", "t", "transpose", "unsqueeze")
+}
+"""Calls that turn a tensor into another view of its memory; others of their kind may give it another memory."""
 PLAIN = (NoneType, bool, int, float, complex, str, torch.dtype, torch.device, torch.layout, torch.memory_format)
 
 
@@ -57,6 +61,8 @@ class Graph(_Mode):
         """By the name of a tensor, that of the first one in the same memory."""
         self.forms: dict[tuple[Any, ...], str] = {}
         """Tensors by how they lie in which memory: another one that is alike needs no call."""
+        self.shared = set[str]()
+        """Names of several tensors that are alike, none of which may be turned into another view of its memory."""
         for name, tensor in tensors.items():
             self._add(tensor, name, name)
 
@@ -68,11 +74,17 @@ class Graph(_Mode):
         written = [given.get(each.name) for each in arguments if each.alias_info and each.alias_info.is_write]
         if UNFIT & set(func.tags) or any(self.memory[self.name(each)][0] in "pk" for each in _list_tensors(written)):
             raise UnfitError(f"{func} follows values, or writes into what is no buffer")
+        turns = torch.Tag.inplace_view in func.tags
+        names = [self.name(each) for each in _list_tensors(written)]
+        if turns and (func._schema.name not in TURNING or any(each[0] != "v" or each in self.shared for each in names)):
+            raise UnfitError(f"{func} turns a tensor that has another name, or is no intermediate one")
         fresh = func is torch.ops.aten.lift_fresh.default  # what it gives may be written into
         operation = torch.clone if fresh else _find_binding(func, args, kwargs)
         tensors, results = _list_tensors([args, kwargs]), func(*args, **kwargs)
         several = isinstance(results, tuple | list)
         bases = [] if fresh else tensors
+        if turns:
+            self._turn(_list_tensors(written))
         gives = [self._name_result(each, bases) for each in (results if several else [results])]
         if (new := [name for name in gives if name != "_"]) or written:
             left = f"{', '.join(gives)}{',' * several} = " if new else ""
@@ -126,6 +138,13 @@ class Graph(_Mode):
         self.forms.setdefault((memory, *_describe_form(tensor)), name)
         return name
 
+    def _turn(self, tensors: Sequence[Tensor]) -> None:
+        """Note that tensors have become other views of their memory."""
+        names = [self.name(each) for each in tensors]
+        self.forms = {form: name for form, name in self.forms.items() if name not in names}
+        for tensor, name in zip(tensors, names, strict=True):
+            self.forms.setdefault((self.memory[name], *_describe_form(tensor)), name)
+
     def _keep(self, value: Any, letter: str) -> str:
         """Return a name for what comes from outside; an operation has one for all its calls."""
         known = (name for name, each in self.values.items() if each is value and letter == "o")
@@ -152,6 +171,7 @@ class Graph(_Mode):
         memory = self.memory.get(next(shared, ""), "")
         if memory and (same := self.forms.get((memory, *_describe_form(result)))):
             self.known[id(result)] = weakref.ref(result), same
+            self.shared.add(same)
             return "_"
         name = f"v{len(self.memory)}"
         return self._add(result, name, memory or name)

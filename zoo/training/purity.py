@@ -1,8 +1,8 @@
 """Purity: whether the code of a forward pass shows that it does the same to the same tensors each time.
 
 It is read as Python compiled it, which is what runs. What is allowed is listed, and all else refused: values may come
-from arguments, from what cannot change and from functions of torch. So a branch depends on what stays as it is, or on a
-tensor, which shows when the step is recorded.
+from arguments, from what cannot change, from lists and dicts of the layers and from functions of torch. So a branch
+depends on what stays as it is, or on a tensor or a list, which shows when the step is recorded.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from torch.nn import functional
 from zoo.training.graph import PLAIN
 
 NAMED = """
-H T Tensor add_ append autocast bfloat16 contiguous copy_ device dim div_ double dtype enable_grad expand expand_as
-fill_ float functional half imag indices int is_contiguous items keys long mH mT masked_fill_ mul_ ndim new_ones
-new_zeros nn no_grad normal_ pow_ real repeat reshape_as scatter_ shape size stride sub_ to type_as unfold uniform_
-values view view_as
+H T Tensor _assert add_ append autocast bfloat16 contiguous copy_ device dim div_ double dtype enable_grad expand
+expand_as fill_ float functional half imag indices int is_contiguous is_scripting is_tracing items jit keys long mH mT
+masked_fill_ mul_ ndim new_ones new_zeros nn no_grad normal_ pow_ real repeat requires_grad reshape_as scatter_ shape
+size stride sub_ to type_as unfold uniform_ values view view_as
 """
 WORDS = {
     *NAMED.split(),
@@ -63,7 +63,8 @@ def find_impurity(model: nn.Module, loss_function: Any) -> str:
         loss_function = getattr(loss_function, inner, functional.cross_entropy)
     modules = [*model.modules(), *(loss_function.modules() if isinstance(loss_function, nn.Module) else ())]
     try:
-        for name, value in (item for place in PLACES for item in vars(place).items()):
+        asked = [(name, getattr(torch.jit, name)) for name in ("is_scripting", "is_tracing")]
+        for name, value in (*asked, *(item for place in PLACES for item in vars(place).items())):
             if (isinstance(value, FunctionType) and name[0] != "_") and not _is_of_torch(value):
                 raise Impure(f"{name} of torch is no longer torch's")
         reader = _Reader(modules)
@@ -150,17 +151,25 @@ class _Reader:
     def _check_word(self, name: str) -> None:
         """Check whatever a name after a point may stand for."""
         parts = (each[key] for each in map(vars, self.modules) for key in ("_parameters", "_buffers", "_modules"))
-        found = [part[name] for part in (*map(vars, self.modules), *parts) if name in part]
+        held = [part[name] for part in (*map(vars, self.modules), *parts) if name in part]
+        found = [each for value in held for each in _list_held(value)]
         bases = {base for each in self.modules for base in type(each).__mro__ if name in vars(base)} - {object}
         for base in bases:
             if not _is_of_torch(base):
                 found.append(vars(base)[name])
             elif name not in (*WORDS, *METHODS):
                 raise Impure(f"of {base.__name__}")
-        if not found and name not in (*WORDS, *METHODS):
+        if not (held or found) and name not in (*WORDS, *METHODS):
             raise Impure("is not known as pure")
         for value in found:
             self.check(value)
+
+
+def _list_held(value: Any) -> list[Any]:
+    """Return what lists and dicts of a layer hold: a recording shows whether they are changed, see `describe_model`."""
+    if type(value) is dict:
+        value = [*value, *value.values()]
+    return [each for item in value for each in _list_held(item)] if type(value) in (list, tuple) else [value]
 
 
 def _is_of_torch(value: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 from zoo.errors import describe
 from zoo.models.device import read_generators, set_generators
@@ -43,9 +43,10 @@ def describe_batch(inputs: Tensor, targets: Tensor, weight: Any) -> tuple[Any, .
 
 
 def describe_model(model: nn.Module) -> list[Any]:
-    """Return what a recorded step takes for granted of a model, as far as it can be had at once."""
-    tensors = [(id(each), each.requires_grad) for each in (*model.parameters(), *model.buffers())]
-    return [[each.training for each in model.modules()], tensors]
+    """Return what a recorded step takes for granted of a model: attributes, with all that lists and dicts hold."""
+    leaves, form = tree_flatten([vars(module) for module in model.modules()])
+    values = [repr(each) if type(each) in PLAIN else id(each) for each in leaves]
+    return [form, values, [each.requires_grad for each in (*model.parameters(), *model.buffers())]]
 
 
 def trace_step(
@@ -77,14 +78,14 @@ def trace_step(
             **{f"t{number}": each for number, each in enumerate(kept)},
         }
         copies = {name: memo[id(each)] for name, each in tensors.items()}
-        before = _list_attributes(copy)
+        before = describe_model(copy)
         graph = _record(copy, run, copies, (inputs.clone(), targets.clone(), weight))
         again = _record(copy, run, copies, (*others, weight))
     except Exception as error:  # whatever it is, the ordinary step tells it or does without
         raise UnfitError(describe(error)) from error
     finally:
         set_generators(generators)
-    if _list_attributes(copy) != before or not graph.is_like(again):
+    if describe_model(copy) != before or not graph.is_like(again):
         raise UnfitError("the model changes as it computes, or computes something else the next time")
     return Trace(graph, tensors)
 
@@ -103,9 +104,3 @@ def _record(copy: nn.Module, run: Callable[..., Tensor], copies: dict[str, Tenso
         raise UnfitError("a gradient or the loss is part of another tensor")
     graph.ends = {gradient: name for name, gradient in gradients.items()}
     return graph
-
-
-def _list_attributes(model: nn.Module) -> list[Any]:
-    """Return what the attributes of all layers are, as values that can be compared."""
-    leaves = tree_leaves([vars(module) for module in model.modules()])
-    return [repr(each) if type(each) in PLAIN else id(each) for each in leaves]
