@@ -23,6 +23,7 @@ from zoo.errors import (
     ManifestError,
     OutOfMemoryError,
     PluginError,
+    PrunedError,
     SettingError,
     SeveralErrors,
     StorageError,
@@ -100,6 +101,7 @@ EXAMPLES = [
     (DownloadError("no network"), 6, "no network"),
     (StorageError("disk full"), 7, "disk full"),
     (DivergedError("the loss became nan", fix="Use a lower lr=..."), 8, "the loss became nan. Use a lower lr=..."),
+    (PrunedError("ended after epoch 2"), 1, "ended after epoch 2"),
     (OutOfMemoryError("not enough"), 9, "not enough"),
     (WorkerError("a worker died"), 10, "a worker died"),
     (

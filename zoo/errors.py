@@ -287,6 +287,10 @@ class DivergedError(ZooError):
     exit_code = 8
 
 
+class PrunedError(ZooError):
+    """A trial of a sweep was ended early, because its validation scores left it no hope."""
+
+
 class OutOfMemoryError(ZooError):
     """Memory of the machine or of the device is exhausted (exit 9)."""
 

@@ -22,7 +22,7 @@ SECTIONS = {
     "What": (
         "config recipe expect model as dataset init freeze metric param dataset-param metric-param kind layers counts "
         "batch-size-of-show split index grid seed-of-plot seed-of-samples augmented augment-of-samples overfit tune "
-        "num-classes class-names input-shape key rename drop seconds vary trials sampler sampler-seed confirm "
+        "num-classes class-names input-shape key rename drop seconds vary trials sampler sampler-seed prune confirm "
         "models datasets part study"
     ),
     "Training": (

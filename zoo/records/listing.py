@@ -131,8 +131,8 @@ def runs(
     Args:
         model: Only those of this model; a shell pattern for `name` or `plugin/name`.
         dataset: Only those on this data set, likewise.
-        status: Only those of this status: `finished`, `running`, `interrupted`, `failed`, `diverged`, `killed`,
-            `unknown` or `damaged`.
+        status: Only those of this status: `finished`, `running`, `interrupted`, `failed`, `diverged`, `pruned`,
+            `killed`, `unknown` or `damaged`.
         where: Only those that meet this condition, or all of these: `accuracy>0.85`, `lr<=0.1`, `optimizer=adam`,
             `validation.loss<1`. A run that has no such thing meets none; `patience=none` asks for that.
         sort: The name of a column or of anything that `where` can name, with a hyphen before it from high to low.

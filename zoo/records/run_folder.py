@@ -13,12 +13,13 @@ LOCK_FILE = ".lock"
 """Held while a run is resumed, so that no second process trains it; its record says so only later."""
 
 RUNNING, FINISHED, FAILED, DIVERGED, INTERRUPTED = "running", "finished", "failed", "diverged", "interrupted"
+PRUNED = "pruned"
 """What a record says of its run."""
 KILLED, UNKNOWN, DAMAGED = "killed", "unknown", "damaged"
 """What a reader finds: the process of a run is gone, nothing can be told of it, or its record cannot be read."""
-ENDED = (INTERRUPTED, FAILED, DIVERGED, KILLED)
+ENDED = (INTERRUPTED, FAILED, DIVERGED, PRUNED, KILLED)
 """What became of runs that came to no end of their own."""
-STATUSES = (RUNNING, FINISHED, INTERRUPTED, FAILED, DIVERGED, KILLED, UNKNOWN, DAMAGED)
+STATUSES = (RUNNING, FINISHED, INTERRUPTED, FAILED, DIVERGED, PRUNED, KILLED, UNKNOWN, DAMAGED)
 
 HEARTBEAT, SILENCE = 60.0, 600.0
 """Seconds after which a run touches its record again, and after which nothing is known of one that did not."""

@@ -60,9 +60,10 @@ class RunRecord:
         transfer: What the model took over from that file: `kept` tensors, `new` ones with the reason, `unused` ones.
         frozen: Shell patterns; parameters with such names were not trained, or only from the epoch on that
             `unfreeze_at` of `train_config` says.
-        status: `running`, `finished`, `diverged`, `interrupted` or `failed`. `running` is written before the first
-            step. Read again, it is `killed` where the process is gone, or `unknown` where that cannot be told from
-            this machine and the file was not touched for ten minutes: a run touches it once a minute.
+        status: `running`, `finished`, `diverged`, `interrupted`, `failed`, or `pruned`, a trial of a sweep that was
+            ended early. `running` is written before the first step. Read again, it is `killed` where the process is
+            gone, or `unknown` where that cannot be told from this machine and the file was not touched for ten minutes:
+            a run touches it once a minute.
         process: The process of the run: `host`, `boot`, `namespace`, `pid` and when it `started`, in ticks of the
             kernel since the boot.
         started: When the run began, in ISO 8601 with milliseconds and time zone.

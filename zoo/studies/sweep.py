@@ -19,7 +19,7 @@ from zoo.display import align, make_table, say
 from zoo.errors import DataError, ErrorCollector, SettingError, UsageError, ZooError
 from zoo.records.plain import to_json_data
 from zoo.records.repeat import write_command
-from zoo.records.run_folder import FINISHED, WEIGHTS_FILE
+from zoo.records.run_folder import FAILED, FINISHED, WEIGHTS_FILE
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.keywords import Settings
@@ -28,6 +28,7 @@ from zoo.results.comparison import compare
 from zoo.results.conclusions import describe_group, describe_models
 from zoo.results.plots.style import save_figure
 from zoo.results.plots.sweep import plot_sweep
+from zoo.studies.advice import Adviser, find_optuna, follow_advice
 from zoo.studies.space import (
     Axis,
     Point,
@@ -39,7 +40,7 @@ from zoo.studies.space import (
     show_value,
 )
 from zoo.studies.study import Base, begin, name_plugins, settle_base
-from zoo.studies.trials import WAITING, Attempt, Trial, do_all, find_attempts
+from zoo.studies.trials import SETTLED, WAITING, Attempt, Trial, do_all, find_attempts
 from zoo.training.choice import Choice, make_choice
 from zoo.training.evaluation import evaluate
 from zoo.training.interval import read_interval
@@ -105,7 +106,8 @@ class Sweep:
     Fields:
         folder: Its folder, a folder of runs: `zoo.runs(runs_dir=folder)` lists the trials.
         monitor, higher_is_better: The score on the validation split that chooses, and whether more of it is better.
-        trials: All of them, in their order.
+        asked: How many trials were asked for.
+        trials: All of them in their order; of suggested ones those that were begun.
         best: The one with the best score; of equal ones the first. None where no trial has one yet.
         metrics: Its scores on the test split.
         command: The `zoo run` that trains it again; None where no command line spells it.
@@ -114,6 +116,7 @@ class Sweep:
     """
 
     folder: Path
+    asked: int
     monitor: str
     higher_is_better: bool
     trials: tuple[SweepTrial, ...]
@@ -128,6 +131,11 @@ class Sweep:
         """The trials, the best first; those without a score come last."""
         sign = -1 if self.higher_is_better else 1
         return sorted(self.trials, key=lambda trial: inf if trial.score is None else sign * trial.score)
+
+    @property
+    def left(self) -> int:
+        """How many trials are still to be done."""
+        return max(0, self.asked - self.count(*SETTLED, FAILED))
 
     def count(self, *statuses: str) -> int:
         """Return how many trials came to one of these."""
@@ -173,8 +181,9 @@ def sweep(
     *,
     vary: Mapping[str, str | Sequence[Any]],
     trials: int | None = None,
-    sampler: Literal["grid", "random"] | None = None,
+    sampler: Literal["grid", "random", "tpe"] | None = None,
     sampler_seed: int = 0,
+    prune: bool = False,
     budget: str | float | None = None,
     jobs: int = 1,
     confirm: int = 0,
@@ -202,7 +211,9 @@ def sweep(
     behind it four values of it. The other arguments are those of `zoo.run`.
 
     A `grid` tries every combination; `random` draws `trials` of them, the same ones for the same `sampler_seed`. With a
-    range or a number of trials it is random where nothing else is said. After `budget`, `"1h"` say, no trial is begun.
+    range or a number of trials it is random where nothing else is said. `tpe` draws where the trials before were good,
+    and with `prune` ends a trial early whose best validation score is worse than the median of the others was at that
+    epoch; both need Optuna, the extra `sweep`. After `budget`, `"1h"` say, no trial is begun.
     Each of `jobs` processes does one trial at a time.
 
     `output` is the folder, by default one in the folder of the runs with the names of model and data set. The same call
@@ -246,6 +257,8 @@ def sweep(
     _check_validation(request.plan)
     axes = [settle(axis, _find_kinds(base, axis)) for axis in axes]
     sampler = sampler or ("grid" if trials is None and all(axis.values for axis in axes) else "random")
+    if prune and sampler != "tpe":
+        raise SettingError("prune", "it is optuna that ends trials early", prune, "Give sampler='tpe', too")
     points = _choose_points(axes, sampler, trials, sampler_seed)
     _check_points(base, points)
     choice = find_choice(request.plan)
@@ -254,28 +267,48 @@ def sweep(
         "vary": {axis.name: _say_axis(axis) for axis in axes},
         "sampler": sampler,
         "sampler_seed": sampler_seed if sampler != "grid" else None,
+        "prune": prune,
         "run": base.describe({}),
         "plugins": name_plugins(request),
     }
+    adviser = Adviser(
+        folder=folder,
+        axes=tuple(axes),
+        trials=trials or USUAL_TRIALS,
+        seed=sampler_seed,
+        monitor=choice.monitor,
+        higher=choice.higher_is_better,
+        prune=prune,
+    )
+    if sampler == "tpe":
+        find_optuna()
     begin(folder / SWEEP_FILE, asked, what="sweep")
     listed = [Trial(name=f"trial-{number:03}", point=point) for number, point in enumerate(points, 1)]
-    points_of = {trial.name: trial.point for trial in listed}
+
+    def gather() -> Sweep:
+        found = adviser.list_trials() if sampler == "tpe" else listed
+        return _gather(folder, found, choice, adviser.trials if sampler == "tpe" else len(listed))
 
     def tell(name: str) -> None:
         if on_trial is not None:
-            on_trial(_tell_trial(name, points_of[name], find_attempts(folder, [name]).get(name)))
+            found = adviser.list_trials() if sampler == "tpe" else listed
+            point = next(trial.point for trial in found if trial.name == name)
+            on_trial(_tell_trial(name, point, find_attempts(folder, [name]).get(name)))
 
     try:
-        do_all(base, listed, folder, jobs=jobs, tell=tell, seconds=end - time.monotonic())
-        done = _gather(folder, listed, choice)
-        _check_data(folder, listed)
+        if sampler == "tpe":
+            follow_advice(base, adviser, jobs=jobs, tell=tell, seconds=end - time.monotonic())
+        else:
+            do_all(base, listed, folder, jobs=jobs, tell=tell, seconds=end - time.monotonic())
+        done = gather()
+        _check_data(done)
         if done.best is None:
             _refuse_failure(done)
             return done
         return _finish(done, base, axes, jobs, confirm)
     except KeyboardInterrupt as error:
-        done = _gather(folder, listed, choice)
-        told = f"{done.count(FINISHED)} of {len(listed)} trials are finished in {folder}; the same command goes on."
+        done = gather()
+        told = f"{done.count(FINISHED)} of {done.asked} trials are finished in {folder}; the same command goes on."
         error.__notes__ = [told]  # what a trial said of itself is for whoever trains it alone
         raise
 
@@ -306,6 +339,9 @@ def _find_kinds(base: Base, axis: Axis) -> list[type]:
 
 
 def _choose_points(axes: Sequence[Axis], sampler: str, trials: int | None, seed: int) -> list[Point]:
+    if sampler == "tpe":  # what will be suggested is not known: the ends of ranges with each value
+        ends = [Axis(name=axis.name, values=axis.examples) for axis in axes]
+        return list(itertools.islice(draw_points(ends, seed), MOST_TRIED))
     if sampler == "grid":
         if trials is not None:
             raise SettingError("trials", "a grid tries every combination", trials, "Leave it out, or sampler='random'")
@@ -361,13 +397,14 @@ def _tell_trial(name: str, point: Point, attempt: Attempt | None) -> SweepTrial:
     )
 
 
-def _gather(folder: Path, trials: Sequence[Trial], choice: Choice) -> Sweep:
+def _gather(folder: Path, trials: Sequence[Trial], choice: Choice, asked: int) -> Sweep:
     attempts = find_attempts(folder, [trial.name for trial in trials])
     found = [_tell_trial(trial.name, trial.point, attempts.get(trial.name)) for trial in trials]
     sign = -1 if choice.higher_is_better else 1
     scored = [trial for trial in found if trial.score is not None]
     return Sweep(
         folder=folder,
+        asked=asked,
         monitor=choice.monitor,
         higher_is_better=choice.higher_is_better,
         trials=tuple(found),
@@ -376,10 +413,10 @@ def _gather(folder: Path, trials: Sequence[Trial], choice: Choice) -> Sweep:
     )
 
 
-def _check_data(folder: Path, trials: Sequence[Trial]) -> None:
+def _check_data(done: Sweep) -> None:
     """Raise DataError where trials were trained on data that differ: their scores cannot be compared."""
-    digests = dict[str, str]()
-    for name, attempt in find_attempts(folder, [trial.name for trial in trials]).items():
+    digests, folder = dict[str, str](), done.folder
+    for name, attempt in find_attempts(folder, [trial.name for trial in done.trials]).items():
         data = attempt.record.dataset
         if attempt.status == FINISHED and data is not None and data.digest:
             digests.setdefault(data.digest, name)

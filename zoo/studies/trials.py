@@ -15,10 +15,10 @@ from math import inf, isinf
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import StorageError, WeightsError, ZooError, describe
+from zoo.errors import PrunedError, StorageError, WeightsError, ZooError, describe
 from zoo.records.origins import DatasetOrigin
 from zoo.records.process import describe_process, is_running
-from zoo.records.run_folder import DIVERGED, FAILED, FINISHED, KILLED, RECORD_FILE, RUNNING, UNKNOWN
+from zoo.records.run_folder import DIVERGED, FAILED, FINISHED, KILLED, PRUNED, RECORD_FILE, RUNNING, UNKNOWN
 from zoo.records.runs import RunRecord, create_run, read_record, save_table
 from zoo.registry.origin import find_origin
 from zoo.storage.locks import LockHeldError, lock
@@ -31,7 +31,7 @@ from zoo.training.request import Request
 from zoo.training.run import carry_out
 
 LOCKS = ".locks"
-SETTLED = (FINISHED, DIVERGED)
+SETTLED = (FINISHED, DIVERGED, PRUNED)
 """What a trial comes to that would come to the same again."""
 
 WAITING = "waiting"
@@ -68,7 +68,9 @@ class Attempt:
     @property
     def why(self) -> str:
         """What ended it, in words, where it did not finish."""
-        return "its process is gone" if self.status == KILLED else self.record.error or ""
+        if self.status == KILLED:
+            return "its process is gone"
+        return (self.record.error or "").removeprefix(f"{PrunedError.__name__}: ")
 
 
 def find_attempts(folder: Path, names: Iterable[str]) -> dict[str, Attempt]:
@@ -109,11 +111,7 @@ def do_all(
         return
 
     def lose(name: str, how: str) -> None:
-        trial = next(trial for trial in trials if trial.name == name)
-        with claim(folder, name):
-            attempt = find_attempts(folder, [name]).get(name)
-            if attempt is None or attempt.folder.name == tried.get(name):  # it died before it had a record
-                _record_failure(folder, trial, base.ask(trial.point), how)
+        note_loss(base, folder, next(trial for trial in trials if trial.name == name), tried.get(name, ""), how)
         tell(name)
 
     question: dict[str, Any] = {"base": base.to_json(), "folder": str(folder), "tried": tried}
@@ -160,6 +158,14 @@ def claim(folder: Path, name: str) -> Iterator[bool]:
             yield False
         else:
             yield True
+
+
+def note_loss(base: Base, folder: Path, trial: Trial, tried: str, how: str) -> None:
+    """Record that the process of a trial died, where the trial had no record yet; `tried` is its run before."""
+    with claim(folder, trial.name):
+        attempt = find_attempts(folder, [trial.name]).get(trial.name)
+        if attempt is None or attempt.folder.name == tried:
+            _record_failure(folder, trial, base.ask(trial.point), how)
 
 
 def is_wanted(attempt: Attempt | None, tried: str = "") -> bool:

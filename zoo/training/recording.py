@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from zoo.data.splits import count_samples
-from zoo.errors import DivergedError, StorageError, ZooError, describe
+from zoo.errors import DivergedError, PrunedError, StorageError, ZooError, describe
 from zoo.models.device import describe_device
 from zoo.models.saving import save_proven
 from zoo.models.weights import save_weights
@@ -31,7 +31,16 @@ from zoo.records.origins import DatasetOrigin, RecipeOrigin
 from zoo.records.process import describe_process
 from zoo.records.repeat import go_on
 from zoo.records.result import RunResult
-from zoo.records.run_folder import FINISHED, HEARTBEAT, LAST_FILE, PREDICTIONS_FILE, RECORD_FILE, RUNNING, WEIGHTS_FILE
+from zoo.records.run_folder import (
+    FINISHED,
+    HEARTBEAT,
+    LAST_FILE,
+    PREDICTIONS_FILE,
+    PRUNED,
+    RECORD_FILE,
+    RUNNING,
+    WEIGHTS_FILE,
+)
 from zoo.records.runs import RunRecord, create_run, save_record, touch_record
 from zoo.registry.origin import find_origin
 from zoo.training.confusion import score_classes
@@ -140,7 +149,7 @@ class Recording:
         self.note(**describe_progress(trainer))
         self.table.write(self.folder, trainer.history)
         if self.record.status != FINISHED:
-            named = {KeyboardInterrupt: "interrupted", DivergedError: "diverged"}
+            named = {KeyboardInterrupt: "interrupted", DivergedError: "diverged", PrunedError: PRUNED}
             status = next((name for kind, name in named.items() if isinstance(error, kind)), "failed")
             self.note(status=status, error=describe(error))
         if not self.tried:

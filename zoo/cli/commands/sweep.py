@@ -10,7 +10,7 @@ from zoo.cli import options
 from zoo.cli.command import Command
 from zoo.cli.commands.run import make_shortener
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
-from zoo.records.run_folder import FINISHED
+from zoo.records.run_folder import FINISHED, PRUNED
 
 if TYPE_CHECKING:
     from zoo.studies.sweep import Sweep, SweepTrial
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 @options.source_options
 @click.option("--vary", multiple=True, required=True, metavar="NAME=VALUES", help="What is varied; repeatable.")
 @click.option("--trials", metavar="N", help="How many are drawn.  [20; of a grid all]")
-@click.option("--sampler", metavar="NAME", help="grid or random.  [grid; random with a range or --trials]")
+@click.option("--sampler", metavar="NAME", help="grid, random or tpe.  [grid; random with a range or --trials]")
 @click.option("--sampler-seed", metavar="N", help="Seed of what is drawn.  [0]")
+@click.option("--prune", is_flag=True, help="End trials early that validation leaves no hope; with tpe.")
 @click.option("--budget", metavar="TIME", help="Begin no trial after 90s, 10m or 1h.")
 @click.option("--jobs", metavar="N", help="Processes that do a trial each at a time.  [1]")
 @click.option("--confirm", metavar="N", help="Compare so many seeds of the best with the settings as they were.")
@@ -82,13 +83,13 @@ def _write_sweep(found: Sweep, folder: str) -> None:
     write_table(rows)
     if (more := len(found.trials) - len(rows) + 1) > 0:
         write_result(f"and {more} more: zoo runs --runs-dir {escape(folder)}")
-    failed = [trial for trial in found.trials if trial.status not in (FINISHED, "waiting")]
+    failed = [trial for trial in found.trials if trial.status not in (FINISHED, PRUNED, "waiting")]
     for trial in failed[:3]:
         write_note(f"{trial.name} {trial.status}: {escape(trial.why)}")
     if len(failed) > 3:
         write_note(f"and {len(failed) - 3} more that did not finish")
-    if waiting := found.count("waiting"):
-        write_result(f"{waiting} of {len(found.trials)} trials were not begun: the same command goes on")
+    if found.left:
+        write_result(f"{found.left} of {found.asked} trials are to be done: the same command goes on")
     if found.best is None:
         return
     scores = ", ".join(f"{escape(name)} {value:.4f}" for name, value in found.metrics.items() if name != "loss")
