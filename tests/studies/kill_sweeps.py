@@ -24,11 +24,12 @@ KILLS = 10
 TRIALS = 6
 
 
-def sweep(folder: Path) -> int:
+def sweep(folder: Path, sampler: Any) -> int:
     zoo.sweep(
         dataset_params={"train_size": 64, "test_size": 40},
         vary={"lr": "log:1e-3..1", "param.hidden_units": [4, 8]},
         trials=TRIALS,
+        sampler=sampler,
         validation=0.25,
         epochs=1,
         batch_size=16,
@@ -51,18 +52,18 @@ def look(folder: Path) -> dict[str, Any]:
     return found
 
 
-def main(scratch: Path) -> None:
+def main(scratch: Path, sampler: str) -> None:
     whole, killed = scratch / "whole", scratch / "killed"
-    calls = len(run_traced(lambda: sweep(whole), str(whole), Fault()).calls)
+    calls = len(run_traced(lambda: sweep(whole, sampler), str(whole), Fault()).calls)
     generator, lost, codes = random.Random(7), [], []
     for _ in range(KILLS):
         before = look(killed)
         fault = Fault(generator.randrange(1, calls // 3), "KILL")
-        codes.append(run_traced(lambda: sweep(killed), str(killed), fault).code)
+        codes.append(run_traced(lambda: sweep(killed, sampler), str(killed), fault).code)
         after = look(killed)
         lost += [name for name in before if after.get(name) != before[name]]
     before = look(killed)
-    codes.append(run_traced(lambda: sweep(killed), str(killed), Fault()).code)
+    codes.append(run_traced(lambda: sweep(killed, sampler), str(killed), Fault()).code)
     after = look(killed)
     lost += [name for name in before if after.get(name) != before[name]]
     # Which attempt it was that came to its end is another matter.
@@ -72,4 +73,4 @@ def main(scratch: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

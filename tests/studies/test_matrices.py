@@ -97,6 +97,7 @@ def test_three_models_on_three_data_sets_with_three_seeds_are_one_page(
     assert "report: all/report.html" in said.out and "seed 4" not in said.err
 
 
+@pytest.mark.slow
 def test_a_pair_that_does_not_fit_is_told_and_more_can_be_asked_for(
     plugin: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
