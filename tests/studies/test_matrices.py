@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 import shlex
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from PIL import Image
 
 import zoo
 from zoo.cli.main import main
@@ -185,9 +187,25 @@ def test_a_recipe_is_followed_by_all_and_its_params_by_its_own(
         assert (told["epochs"], told["optimizer"], told["lr"], told["batch_size"]) == (1, "adam", 0.02, 20)
         assert record.params["hidden_units"] == (3 if cell["model"] == "baseline" else 10)
         assert record.dataset is not None and record.dataset.samples["train"] == 60
+    # A finished cell of other data is another one.
+    with pytest.raises(zoo.UsageError, match=r"dataset_params.train_size differs \(60 -> 80\)"):
+        more = {"plugins": ["registry.toml"], "output": "followed", "batch_size": 20}
+        zoo.matrix(["baseline"], ["shapes"], recipe="short", dataset_params={"shapes": {"train_size": 80}}, **more)
     # As in a run, the rate of a recipe belongs to its optimizer.
     other = ask(capsys, *words, "--models", "baseline", "--output", "other", "--optimizer", "sgd")
     assert read_record(Path(other["cells"][0]["run"], "run.json")).train_config["lr"] == 0.1
+
+
+def test_a_folder_of_pictures_is_a_data_set_of_a_matrix(own_folder: Path) -> None:
+    for split, label, number in itertools.product(("train", "test"), ("dark", "light"), range(4)):
+        path = Path("photos", split, label, f"{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shade = 30 + number + 100 * (split == "test") // 9 + 180 * (label == "light")
+        Image.new("L", (8, 8), shade).save(path)
+    (cell,) = zoo.matrix(["baseline"], ["./photos"], epochs=1, batch_size=2, output="paths").cells
+    assert (cell.dataset, cell.status) == ("./photos", "finished") and cell.run is not None
+    data = read_record(cell.run / "run.json").dataset
+    assert data is not None and str(Path("photos").absolute()) in (data.params or {}).values()
 
 
 def test_what_is_wrong_with_a_matrix_is_told_before_it_begins(plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:

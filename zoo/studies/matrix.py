@@ -23,6 +23,7 @@ from zoo.registry.arguments import checked
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.keywords import Settings
 from zoo.registry.origin import Origin
+from zoo.registry.paths import read_path
 from zoo.registry.places import open_places
 from zoo.registry.settings import check_settings, keep_fitting
 from zoo.results.report.page import write_report
@@ -285,8 +286,10 @@ def _list_cells(
     pairs: dict[tuple[str, str], tuple[dict[str, Any], Request | None, str]] = {}
     for model in models:
         for dataset in datasets:
-            first, second = registry.get("model", model), registry.get("dataset", dataset)
-            point: dict[str, Any] = {"model": model, "dataset": dataset}
+            named, path = read_path(dataset, None, registry)
+            first, second = registry.get("model", model), registry.get("dataset", named)
+            point: dict[str, Any] = {"model": model, "dataset": named}
+            point |= {f"dataset_param.{param}": value for param, value in (path or {}).items()}
             for kind, entry, table in (("param", first, "params"), ("dataset_param", second, "dataset_params")):
                 for name, values in own[table].items():
                     if name in (entry.name, entry.short_name, entry.qualified_name):
@@ -295,13 +298,13 @@ def _list_cells(
                 found: tuple[Request | None, str] = base.ask(point), ""
             except IncompatibleError as error:
                 found = None, str(error)
-            pairs[first.short_name, second.short_name] = point, *found
+            pairs[first.short_name, dataset if path else second.short_name] = point, *found
     requests = {pair: request for pair, (_, request, _) in pairs.items() if request is not None}
     seed = next((request.plan.config.seed for request in requests.values()), 42)
     cells: list[tuple[MatrixCell, Point]] = []
     for number in range(seed, seed + seeds):
         for (model, dataset), (told, request, why) in pairs.items():
-            name = re.sub(r"[^a-z0-9._-]", "-", f"{model}-{dataset}-seed{number}".lower())
+            name = re.sub(r"[^a-z0-9._-]+", "-", f"{model}-{dataset}-seed{number}".lower())
             status = UNFIT if request is None else WAITING
             cell = MatrixCell(name=name, model=model, dataset=dataset, seed=number, status=status, metrics={}, why=why)
             cells.append((cell, {**told, "seed": number}))
@@ -357,6 +360,9 @@ def _check_cell(cell: MatrixCell, request: Request, attempt: Attempt) -> None:
     has = {f"train.{name}": value for name, value in to_json_data(asdict(plan.config)).items()}
     had |= {f"params.{name}": value for name, value in record.params.items()}
     has |= {f"params.{name}": value for name, value in to_json_data(plan.params).items()}
+    if record.dataset is not None:
+        had |= {f"dataset_params.{name}": value for name, value in (record.dataset.params or {}).items()}
+        has |= {f"dataset_params.{name}": value for name, value in to_json_data(plan.dataset_params).items()}
     parts: list[tuple[str, Origin | None, Entry[Any]]] = [("model", record.plugin, plan.model)]
     parts += [("dataset", record.dataset.plugin, plan.dataset)] if record.dataset else []
     for what, origin, entry in parts:
