@@ -8,6 +8,7 @@ import re
 import shlex
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,21 @@ def test_two_agents_of_torchrun_train_one_model(own_folder, warm_python, monkeyp
     assert [agent.returncode for agent in agents] == [0, 0], printed
     assert "trained 1 epoch" in printed[0][0] and not printed[1][0]
     assert read_record()["train_config"]["processes"] == 2
+
+
+def test_ranks_stop_when_the_command_that_started_them_was_killed(own_folder, monkeypatch):
+    monkeypatch.setenv("ZOO_RUNS_DIR", "runs")
+    # No warm Python: the parent of what the fork server starts is the server.
+    command = [sys.executable, "-m", "zoo", "run", "--processes", "2", "--epochs", "10000", "--batch-size", "500"]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert started.stderr is not None
+    for line in started.stderr:
+        if line.startswith("epoch 2"):
+            break
+    started.kill()
+    started.stderr.read()  # until all that could write to it have ended
+    started.wait()
+    record = read_record()
+    assert record["status"] == "interrupted" and 2 <= len(record["history"]) < 10_000
+    started.stderr.close()
+    started.stdout.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import random
 import sys
@@ -65,14 +66,21 @@ class Stream(IterableDataset[Any]):
         return (self.rows[index] for index in range(len(self.rows)))
 
 
-def make_splits(*, root: Path, train: int = 61, test: int = 23, read: str = "") -> zoo.DataSplits:
-    """Return splits of tensors, or with `read` of single samples: as rows, or as a stream."""
+def make_splits(*, root: Path, train: int = 61, test: int = 23, read: str = "", twins: int = 0) -> zoo.DataSplits:
+    """Return splits of tensors, or with `read` of single samples: as rows, or as a stream.
+
+    The last `twins` images of the test split are the first ones of the training split.
+    """
     form = {"rows": Rows, "stream": Stream}.get(read)
     generator = torch.Generator().manual_seed(1)
-    parts = []
+    parts, first = list[Any](), None
     for count in (train, test):
         targets = torch.arange(count) % 3
         images = torch.rand(count, 1, 6, 6, generator=generator) + 0.3 * targets.view(-1, 1, 1, 1)
+        if first is None:
+            first = images
+        elif twins:
+            images[-twins:] = first[:twins]
         parts.append(form(images, targets) if form else (images, targets))
     return zoo.DataSplits(train=parts[0], test=parts[1], class_names=("a", "b", "c"))
 
@@ -114,22 +122,40 @@ def make_registry() -> zoo.Registry:
     return registry
 
 
+class Heard(logging.Handler):
+    """Keeps what is warned of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
 def carry_out(arguments: dict[str, Any], runs: Path, registry: zoo.Registry) -> dict[str, Any]:
     usual = {"epochs": 2, "batch_size": 8, "lr": 0.05, "threads": 1, "runs_dir": runs}
     told: list[Any] = []
+    heard = Heard()
+    logging.getLogger("zoo").addHandler(heard)
     try:
         result = zoo.run("conv", "rows", registry=registry, on_epoch=told.append, **{**usual, **arguments})
     except zoo.ZooError as error:
         return {"error": str(error), "code": error.exit_code}
+    finally:
+        logging.getLogger("zoo").removeHandler(heard)
     tensors = load_file(result.weights)
     state = {name: tensors[name].double().flatten().tolist() for name in sorted(tensors)}
     digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
     outcomes = read_outcomes(result.run / "predictions.safetensors")
+    again = zoo.evaluate(result.weights, registry=registry).metrics["loss"] if "params" in arguments else None
     record = json.loads((result.run / "run.json").read_text())
     history = [{name: scores for name, scores in epoch.items() if name != "seconds"} for epoch in result.history]
     return {
         "run": str(result.run),
         "told": len(told),
+        "warnings": heard.lines,
+        "evaluated": again,
         "metrics": result.metrics,
         "history": history,
         "state": state,

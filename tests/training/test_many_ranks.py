@@ -20,6 +20,7 @@ CASES = {
     "read": {"dataset_params": {**ONE_LEFT, "read": "rows"}},
     "workers": {"dataset_params": {"read": "rows"}, "workers": 1, "epochs": 1},
     "stream": {"dataset_params": {**ONE_LEFT, "read": "stream"}, "augment": "flip"},
+    "twins": {"dataset_params": {"read": "rows", "twins": 7}},
     "few": {"dataset_params": {"train": 8, "test": 2}},
     "careful": {
         **{"momentum": 0.9, "schedule": "cosine", "warmup": 3, "clip": 0.5, "ema": 0.8, "accumulate": 3},
@@ -101,6 +102,8 @@ def test_several_ranks_come_to_what_one_process_does(trained, case, count):
         assert list_numbers(found[key]) == pytest.approx(list_numbers(alone[key]), rel=tolerance, abs=tolerance), key
     assert (found["predictions"], found["confusion"]) == (alone["predictions"], alone["confusion"])
     assert (found["processes"], alone["processes"]) == (count, 1)
+    assert found["warnings"] == alone["warnings"]
+    assert case != "twins" or "7 " in found["warnings"][0], "images of both splits are found, whoever read them"
 
 
 @pytest.mark.slow
@@ -111,7 +114,11 @@ def test_all_ranks_have_the_same_and_one_of_them_writes(trained):
             if "error" in first:
                 continue
             for other in others:
-                assert other.pop("told") == 0 and other == {name: first[name] for name in other}
+                assert (
+                    other.pop("told") == 0
+                    and other.pop("warnings") == []
+                    and other == {name: first[name] for name in other}
+                )
             assert first["told"] == len(first["history"])
             assert len([*Path(first["run"]).parent.iterdir()]) == 1, "one run folder"
 
@@ -154,6 +161,11 @@ def test_dropout_draws_anew_in_each_rank_and_norms_are_those_of_the_first(traine
         losses = {count: trained[count][0][case]["history"][0]["train"]["loss"] for count in (1, 2, 3)}
         assert len({*losses.values()}) == 3
         assert max(losses.values()) - min(losses.values()) < 0.3
+        for count in (2, 3):
+            found = trained[count][0][case]
+            assert found["evaluated"] == pytest.approx(found["metrics"]["loss"], rel=1e-6), (
+                "of the weights that are kept"
+            )
 
 
 @pytest.mark.slow

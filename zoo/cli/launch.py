@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,20 @@ def _report(**told: Any) -> bool:
     path = Path(folder) / f"{os.environ.get('RANK')}.json"
     path.write_text(json.dumps({**told, "time": time.time()}), encoding="utf-8")
     return True
+
+
+def watch_parent() -> None:
+    """Let a rank be stopped, as by SIGTERM, when whoever started it is gone: nobody else would end it."""
+    if REPORTS not in os.environ:
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def spread(processes: int | str | None) -> bool:

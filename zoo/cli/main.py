@@ -16,7 +16,7 @@ import click
 
 from zoo.cli.command import Group
 from zoo.cli.commands import COMMANDS, GROUPS
-from zoo.cli.launch import report_error, report_stop
+from zoo.cli.launch import report_error, report_stop, watch_parent
 from zoo.cli.output import (
     ReaderGone,
     drop_stream,
@@ -163,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(number, _terminate)
     try:
         set_silent(_is_follower())
+        watch_parent()
         _listen()
         if not _is_light(arguments):
             check_current_folder()

@@ -71,11 +71,12 @@ class Group:
         there = gradients.collect() if whole else [False] * len(gradients.parameters)
         gradients.sums[0], gradients.sums[1] = loss * weight, weight
         gradients.notes.copy_(torch.tensor([samples, *self.wishes, *there]))
-        works = [self._add(gradients.flat if whole else gradients.tail, self.data)]
+        buffer = gradients.flat if whole else gradients.tail
+        works = [(self._add(buffer, self.data), self.data)]
         if self.data is not self.control:
-            works.append(self._add(gradients.notes, self.control))
-        for work in works:
-            self._wait(work)
+            works.append((self._add(gradients.notes, self.control), self.control))
+        for work, group in works:
+            self._wait(work, group)
         told = gradients.notes.tolist()
         self.granted = list(map(bool, told[1:4]))
         if whole:
@@ -109,9 +110,13 @@ class Group:
     def collect(self, value: Any) -> list[Any]:
         """Return what each rank has in this place, plain data, in their order."""
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
-        sizes = self._gather(torch.tensor([len(text)]), [1] * self.ranks.count, self.control).tolist()
+        sizes = self._count(text)
         texts = self._gather(text, sizes, self.control).split(sizes)
         return [json.loads(bytes(each.tolist())) for each in texts]
+
+    def join(self, rows: Tensor) -> Tensor:
+        """Return the rows of all ranks, on the CPU, one after the other."""
+        return self._gather(rows, self._count(rows), self.control)
 
     @torch.no_grad()
     def share(self, tensors: Iterable[Tensor]) -> None:
@@ -121,7 +126,7 @@ class Group:
             told = tensor.detach().contiguous()
             works.append((tensor, told, dist.broadcast(told, 0, group=self.data, async_op=True)))
         for tensor, told, work in works:
-            self._wait(work)
+            self._wait(work, self.data)
             if told.data_ptr() != tensor.data_ptr():
                 tensor.copy_(told)
 
@@ -156,24 +161,32 @@ class Group:
             random.seed(number)
             numpy.random.seed(number % 2**32)
 
+    def _count(self, rows: Tensor) -> list[int]:
+        """Return how many rows each rank has."""
+        counts: list[int] = self._gather(torch.tensor([len(rows)]), [1] * self.ranks.count, self.control).tolist()
+        return counts
+
     def _gather(self, rows: Tensor, sizes: Sequence[int], group: Any) -> Tensor:
         """Return the rows of all ranks, of which each has so many."""
         most = max(sizes)
         if len(rows) < most:  # what is sent must be as long everywhere
             rows = torch.cat([rows, rows.new_zeros(most - len(rows), *rows.shape[1:])])
         found = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in sizes]
-        self._wait(dist.all_gather(found, rows.contiguous(), group=group, async_op=True))
+        self._wait(dist.all_gather(found, rows.contiguous(), group=group, async_op=True), group)
         return torch.cat([part[:size] for part, size in zip(found, sizes, strict=True)])
 
     def _add(self, tensor: Tensor, group: Any) -> Any:
         return dist.all_reduce(tensor, group=group, async_op=True)
 
-    def _wait(self, work: Any) -> None:
-        """Wait until all ranks have done their part.
+    def _wait(self, work: Any, group: Any) -> None:
+        """Wait until all ranks have done their part; of an accelerator only its queue waits.
 
         Raises:
             WorkerError: a rank has ended, or does not come.
         """
+        if group is not self.control:
+            work.wait()
+            return
         # Counted in looks: while the whole program is stopped, by Ctrl-Z say, no more than one of them passes.
         for _ in range(max(1, ceil(self.patience / LOOK.total_seconds()))):
             try:

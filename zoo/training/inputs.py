@@ -22,6 +22,7 @@ from zoo.errors import DataError, quote
 from zoo.limits import BATCH_VALUES
 from zoo.registry.preprocess import Preprocess
 from zoo.training.augmentation import find_augment
+from zoo.training.group import Group
 from zoo.training.plan import Plan
 
 log = logging.getLogger("zoo")
@@ -34,12 +35,21 @@ and tinyvgg takes half as long again. Neither counts nor losses depend on it, so
 smaller than those of training."""
 
 
-def warn_of_overlaps(plan: Plan, splits: DataSplits, batches: Mapping[str, Batches | None] | None = None) -> None:
-    """Say how many images of a split are in another: of those in memory, or of those read in passing by `batches`."""
+def warn_of_overlaps(
+    plan: Plan, splits: DataSplits, batches: Mapping[str, Batches] | None = None, group: Group | None = None
+) -> None:
+    """Say how many images of a split are in another: of those in memory, or of those read in passing by `batches`.
+
+    Of several ranks, a `group`, each has read its part.
+    """
     passed = None
     if batches is not None:
-        read = {name: each.hashes for name, each in batches.items() if isinstance(each, LoaderBatches | StreamBatches)}
-        passed = {name: torch.cat(hashes) for name, hashes in read.items() if hashes}
+        read = {name: each for name, each in batches.items() if isinstance(each, LoaderBatches | StreamBatches)}
+        passed = {name: torch.cat([torch.empty(0, dtype=torch.int64), *each.hashes]) for name, each in read.items()}
+        if group is not None:  # a stream is read whole by each
+            parts = {name: rows for name, rows in passed.items() if isinstance(read[name], LoaderBatches)}
+            passed |= {name: group.join(rows) for name, rows in parts.items()}
+        passed = {name: hashes for name, hashes in passed.items() if len(hashes)}
     for told in find_overlaps(splits, passed):
         log.warning("dataset %s: %s", quote(plan.dataset.name), told)
 

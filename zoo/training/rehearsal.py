@@ -68,7 +68,7 @@ def rehearse(plan: Plan, ready: Preparation, record: RunRecord) -> Rehearsal:
     """
     with use_seed(plan.config.seed):
         with plan.dataset.plugin.guarded("while a sample was read"):
-            first = {name: _read_first(plan, name, batches) for name, batches in _list_batches(ready).items()}
+            first = {name: _read_first(plan, name, batches) for name, batches in ready.batches.items()}
             facts = _measure(plan, ready)
         with plan.model.plugin.guarded("while the model was tried before the training"):
             names = {"name": plan.model.name, "dataset": plan.dataset.name}
@@ -107,11 +107,6 @@ def _measure(plan: Plan, ready: Preparation) -> SampleFacts:
         if error.what.startswith(name):
             raise
         raise DataError(f"{name}: {error.what}", error.why, error.fix) from error
-
-
-def _list_batches(ready: Preparation) -> dict[str, Any]:
-    found = {"train": ready.train, "validation": ready.validation, "test": ready.test}
-    return {name: batches for name, batches in found.items() if batches is not None}
 
 
 def _read_first(plan: Plan, split: str, batches: Any) -> Tensor:

@@ -227,7 +227,7 @@ def train(
         recording.save(outcomes)
         if group is not None:
             group.meet()
-    warn_of_overlaps(plan, ready.splits, {"train": ready.train, "validation": ready.validation, "test": ready.test})
+    warn_of_overlaps(plan, ready.splits, ready.batches, group)
     tell_verdict(plan.model.name, recording.record.verdict)
     tell_trend(plan.model.name, recording.record.trend)
     return recording.result()

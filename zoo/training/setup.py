@@ -69,6 +69,12 @@ class Preparation:
     later: list[str]
     head: list[str]
 
+    @property
+    def batches(self) -> dict[str, Batches]:
+        """The batches of each split that there is."""
+        found = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: batches for name, batches in found.items() if batches is not None}
+
 
 def prepare(request: Request) -> Preparation:
     """Load the data, build model and metrics, and make the batches.
