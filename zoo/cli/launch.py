@@ -47,6 +47,9 @@ def _report(**told: Any) -> bool:
         return False
     path = Path(folder) / f"{os.environ.get('RANK')}.json"
     path.write_text(json.dumps({**told, "time": time.time()}), encoding="utf-8")
+    for name in SIGNALS:  # it is about to end, and torchrun may ask for just that in the middle of it
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     return True
 
 
@@ -191,4 +194,5 @@ def _stop(code: int, notes: Sequence[str]) -> KeyboardInterrupt:
 
 
 def _join(*sentences: str) -> str:
-    return " ".join(f"{each.rstrip('.')}." for each in sentences[:-1] if each) + f" {sentences[-1]}".rstrip()
+    *others, last = [each for each in sentences if each] or [""]
+    return " ".join([*(f"{each.removesuffix('.')}." for each in others), last])
