@@ -97,8 +97,8 @@ def measure(rounds: int, samples: int, output: Path) -> None:
 
 
 def main() -> None:
-    parser = make_parser(__doc__, rounds=7)
-    parser.add_argument("--samples", type=int, default=4096, help="of an epoch")
+    parser = make_parser(__doc__, rounds=20)
+    parser.add_argument("--samples", type=int, default=1024, help="of an epoch")
     parser.add_argument("--output", type=Path, help="of a rank: where the first one writes what it measured")
     given = parser.parse_args()
     if given.output is not None:
