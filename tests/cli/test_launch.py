@@ -183,3 +183,17 @@ def test_ranks_stop_when_the_command_that_started_them_was_killed(own_folder, mo
     assert record["status"] == "interrupted" and 2 <= len(record["history"]) < 10_000
     started.stderr.close()
     started.stdout.close()
+
+
+@pytest.mark.parametrize("port", ["99999", ""], ids=["no port", "a port that is taken"])
+def test_ranks_that_cannot_meet_say_so(call, monkeypatch, port):
+    """As whoever starts them without torchrun may have it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = port or str(taken.getsockname()[1])
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
+        for name, value in place.items():
+            monkeypatch.setenv(name, value)
+        done = call("run", "--epochs", "1")
+    assert done.returncode == 2, done.stderr
+    assert f"Error: the ranks cannot meet at '127.0.0.1:{port}': " in done.stderr
+    assert "Set MASTER_ADDR and MASTER_PORT to the host of the first rank and to a free port there" in done.stderr

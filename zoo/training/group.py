@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
+import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from math import ceil
 from pathlib import Path
@@ -21,7 +24,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from zoo.data.ranks import Ranks
-from zoo.errors import WorkerError, describe
+from zoo.errors import UsageError, WorkerError, describe, quote
 
 if TYPE_CHECKING:
     from zoo.training.rank_step import Gradients
@@ -33,6 +36,18 @@ ANSWER = 5.0
 """Seconds in which ranks that waited in vain tell each other so: whoever does not is the one that hangs."""
 PATIENCE = 600.0
 """Seconds after which a rank that does not answer counts as hanging, where nothing else is asked for."""
+
+
+@contextmanager
+def _naming_place() -> Iterator[None]:
+    """Raise UsageError where ranks cannot meet: the host has no address, or the first of them cannot have the port."""
+    host, port = (os.environ.get(f"MASTER_{part}", "") for part in ("ADDR", "PORT"))
+    try:
+        socket.getaddrinfo(host, port)  # torch would ask for it until the time is up
+        yield
+    except (OSError, ValueError, dist.DistNetworkError) as error:
+        fix = "Set MASTER_ADDR and MASTER_PORT to the host of the first rank and to a free port there"
+        raise UsageError(f"the ranks cannot meet at {quote(f'{host}:{port}')}", describe(error), fix) from error
 
 
 class Group:
@@ -47,7 +62,8 @@ class Group:
         self.wishes, self.granted, self.seen = [False] * 3, [False] * 3, 0
         limit = timedelta(seconds=patience)
         if not dist.is_initialized():
-            dist.init_process_group(rank=ranks.index, world_size=ranks.count, timeout=limit)
+            with _naming_place():
+                dist.init_process_group(rank=ranks.index, world_size=ranks.count, timeout=limit)
             atexit.register(_leave)
         control: Any = dist.new_group(backend="gloo", timeout=limit)
         self.control = control
