@@ -119,8 +119,8 @@ MUTANTS = (
     Mutant(
         "a run that was stopped is recorded as failed",
         "zoo/training/recording.py",
-        '{KeyboardInterrupt: "interrupted", DivergedError: "diverged"}',
-        '{DivergedError: "diverged"}',
+        '{KeyboardInterrupt: "interrupted", DivergedError: "diverged"',
+        '{DivergedError: "diverged"',
         "tests/training/test_recording.py::test_what_ends_an_epoch_keeps_the_one_before",
     ),
     Mutant(
