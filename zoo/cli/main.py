@@ -146,6 +146,10 @@ def entry() -> NoReturn:
         # Without torch no thread or worker is left to end. Taking the interpreter down would cost a good part of the
         # time of a listing.
         os._exit(code)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # all is said and done: what comes now ends the process without a word
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     # With torch the interpreter takes itself down, but need not look for garbage among all that was imported first,
     # which takes as long as an epoch of a small model.
     gc.freeze()
