@@ -30,6 +30,9 @@ from zoo.training.run import carry_out
 
 logger = logging.getLogger("zoo")
 
+ORPHANS = 2.0
+"""Seconds to wait for a lock: the workers of a process that was killed have inherited it, and end a moment later."""
+
 
 @checked
 def resume(
@@ -99,9 +102,9 @@ def find_processes(run: str | os.PathLike[str], places: Places) -> int:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run; raise StorageError at once where another process does."""
+    """Hold the lock of a run; raise StorageError where another process does."""
     try:
-        held = lock(folder / LOCK_FILE, timeout=0)
+        held = lock(folder / LOCK_FILE, timeout=ORPHANS)
         held.__enter__()
     except LockHeldError as error:
         fix = "Wait for it, or start a new run from its state with fork=True"
