@@ -143,12 +143,12 @@ from zoo.results.reading import read_samples as read_samples
 from zoo.results.report.page import report as report
 from zoo.results.seeds import Group as Group
 from zoo.results.seeds import GroupPair as GroupPair
-from zoo.studies.matrix import Matrix as Matrix
-from zoo.studies.matrix import MatrixCell as MatrixCell
+from zoo.studies.cells import Matrix as Matrix
+from zoo.studies.cells import MatrixCell as MatrixCell
+from zoo.studies.confirmation import Confirmation as Confirmation
 from zoo.studies.matrix import matrix as matrix
-from zoo.studies.sweep import Confirmation as Confirmation
-from zoo.studies.sweep import Sweep as Sweep
-from zoo.studies.sweep import SweepTrial as SweepTrial
+from zoo.studies.ranking import Sweep as Sweep
+from zoo.studies.ranking import SweepTrial as SweepTrial
 from zoo.studies.sweep import sweep as sweep
 from zoo.training.callbacks import Callback as Callback
 from zoo.training.callbacks import RunState as RunState

@@ -10,25 +10,23 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
-from zoo.display import align, make_table, say
 from zoo.errors import DataError, ErrorCollector, SettingError, UsageError, ZooError
-from zoo.records.plain import to_json_data
 from zoo.records.repeat import write_command
-from zoo.records.run_folder import FAILED, FINISHED, WEIGHTS_FILE
+from zoo.records.run_folder import FINISHED, WEIGHTS_FILE
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
-from zoo.results.comparison import compare
-from zoo.results.conclusions import describe_group, describe_models
 from zoo.results.plots.style import save_figure
 from zoo.results.plots.sweep import plot_sweep
 from zoo.studies.advice import Adviser, find_optuna, follow_advice
+from zoo.studies.confirmation import confirm_best
+from zoo.studies.ranking import Sweep, SweepTrial, rank_trials, tell_trial
 from zoo.studies.space import (
     Axis,
     Point,
@@ -40,7 +38,7 @@ from zoo.studies.space import (
     show_value,
 )
 from zoo.studies.study import Base, begin, name_plugins, settle_base
-from zoo.studies.trials import SETTLED, WAITING, Attempt, Trial, do_all, find_attempts
+from zoo.studies.trials import Trial, do_all, find_attempts
 from zoo.training.choice import Choice, make_choice
 from zoo.training.evaluation import evaluate
 from zoo.training.interval import read_interval
@@ -54,124 +52,6 @@ SWEEP_FILE, PICTURE_FILE, CONFIRMATION = "sweep.json", "sweep.png", "confirmatio
 USUAL_TRIALS, MOST_TRIALS = 20, 100_000
 MOST_TRIED = 256
 """Combinations of the ends of ranges that are checked where the trials are not known before."""
-SHOWN = 10
-"""Trials in a table for people."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepTrial:
-    """A trial of a sweep.
-
-    Fields:
-        name: Of the trial, `trial-003`.
-        point: What was varied, by name.
-        status: What became of it: `finished`, or another word of `RunRecord`; `waiting` where it was not begun.
-        score: The best score on the validation split; None where there is none.
-        epoch: The epoch of that score, from 1 on.
-        seconds: How long it took.
-        run: The folder of its newest run.
-        why: What ended it, in words, where it did not finish.
-    """
-
-    name: str
-    point: Mapping[str, Any]
-    status: str
-    score: float | None = None
-    epoch: int | None = None
-    seconds: float | None = None
-    run: Path | None = None
-    why: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Confirmation:
-    """Several seeds of the best trial and of the settings without what was varied, scored on the test split.
-
-    Fields:
-        best, default: the run folders of both.
-        groups: the accuracy of each in words, the better one first.
-        verdict: whether one is better, in the sentences of `zoo.compare`.
-    """
-
-    best: tuple[Path, ...]
-    default: tuple[Path, ...]
-    groups: Mapping[str, str]
-    verdict: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Sweep:
-    """What a sweep came to.
-
-    Fields:
-        folder: Its folder, a folder of runs: `zoo.runs(runs_dir=folder)` lists the trials.
-        monitor, higher_is_better: The score on the validation split that chooses, and whether more of it is better.
-        asked: How many trials were asked for.
-        trials: All of them in their order; of suggested ones those that were begun.
-        best: The one with the best score; of equal ones the first. None where no trial has one yet.
-        metrics: Its scores on the test split.
-        command: The `zoo run` that trains it again; None where no command line spells it.
-        picture: The scores over what was varied; None where matplotlib is not installed.
-        confirmation: Where it was asked for.
-    """
-
-    folder: Path
-    asked: int
-    monitor: str
-    higher_is_better: bool
-    trials: tuple[SweepTrial, ...]
-    best: SweepTrial | None = None
-    metrics: Mapping[str, float]
-    command: str | None = None
-    picture: Path | None = None
-    confirmation: Confirmation | None = None
-
-    @property
-    def ranked(self) -> list[SweepTrial]:
-        """The trials, the best first; those without a score come last."""
-        sign = -1 if self.higher_is_better else 1
-        return sorted(self.trials, key=lambda trial: inf if trial.score is None else sign * trial.score)
-
-    @property
-    def left(self) -> int:
-        """How many trials are still to be done."""
-        return max(0, self.asked - self.count(*SETTLED, FAILED))
-
-    def count(self, *statuses: str) -> int:
-        """Return how many trials came to one of these."""
-        return sum(trial.status in statuses for trial in self.trials)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON data."""
-        plain: dict[str, Any] = to_json_data(_name_paths(asdict(self)))
-        return plain
-
-    def make_rows(self, most: int = SHOWN) -> list[list[str]]:
-        """Return the best trials as rows of a table, the heading first."""
-        names = list(self.trials[0].point) if self.trials else []
-        rows = [["trial", *names, f"validation {self.monitor}", "epoch", "status"]]
-        for trial in self.ranked[:most]:
-            score = "-" if trial.score is None else f"{trial.score:.4f}"
-            epoch = "-" if trial.epoch is None else str(trial.epoch)
-            rows.append([trial.name, *map(show_value, trial.point.values()), score, epoch, trial.status])
-        return rows
-
-    def __repr__(self) -> str:
-        told = f"{self.count(FINISHED)} of {len(self.trials)} trials finished"
-        best = self.best and f"best {self.best.name}, validation {self.monitor} {self.best.score:.4f}"
-        return f"{say('Sweep', told, best, folder=self.folder)}\n{align(self.make_rows())}"
-
-    def _repr_html_(self) -> str:
-        heading, *rows = self.make_rows(len(self.trials))
-        return make_table(rows, heading, caption=f"{len(self.trials)} trials in {self.folder}")
-
-
-def _name_paths(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _name_paths(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_name_paths(each) for each in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 @checked
@@ -287,13 +167,13 @@ def sweep(
 
     def gather() -> Sweep:
         found = adviser.list_trials() if sampler == "tpe" else listed
-        return _gather(folder, found, choice, adviser.trials if sampler == "tpe" else len(listed))
+        return rank_trials(folder, found, choice, adviser.trials if sampler == "tpe" else len(listed))
 
     def tell(name: str) -> None:
         if on_trial is not None:
             found = adviser.list_trials() if sampler == "tpe" else listed
             point = next(trial.point for trial in found if trial.name == name)
-            on_trial(_tell_trial(name, point, find_attempts(folder, [name]).get(name)))
+            on_trial(tell_trial(name, point, find_attempts(folder, [name]).get(name)))
 
     try:
         if sampler == "tpe":
@@ -380,39 +260,6 @@ def _say_axis(axis: Axis) -> str:
     return f"{'log:' if axis.log else ''}{axis.low:g}..{axis.high:g}"
 
 
-def _tell_trial(name: str, point: Point, attempt: Attempt | None) -> SweepTrial:
-    if attempt is None:
-        return SweepTrial(name=name, point=point, status=WAITING)
-    record, best = attempt.record, attempt.record.best
-    score = best.get("value") if attempt.status == FINISHED else None
-    return SweepTrial(
-        name=name,
-        point=point,
-        status=attempt.status,
-        score=score,
-        epoch=best.get("epoch"),
-        seconds=record.seconds,
-        run=attempt.folder,
-        why=attempt.why,
-    )
-
-
-def _gather(folder: Path, trials: Sequence[Trial], choice: Choice, asked: int) -> Sweep:
-    attempts = find_attempts(folder, [trial.name for trial in trials])
-    found = [_tell_trial(trial.name, trial.point, attempts.get(trial.name)) for trial in trials]
-    sign = -1 if choice.higher_is_better else 1
-    scored = [trial for trial in found if trial.score is not None]
-    return Sweep(
-        folder=folder,
-        asked=asked,
-        monitor=choice.monitor,
-        higher_is_better=choice.higher_is_better,
-        trials=tuple(found),
-        best=min(scored, key=lambda trial: sign * float(trial.score or 0.0), default=None),
-        metrics={},
-    )
-
-
 def _check_data(done: Sweep) -> None:
     """Raise DataError where trials were trained on data that differ: their scores cannot be compared."""
     digests, folder = dict[str, str](), done.folder
@@ -456,7 +303,9 @@ def _finish(done: Sweep, base: Base, axes: Sequence[Axis], jobs: int, confirm: i
         metrics=scored.metrics,
         command=write_command(attempt.record),
         picture=_draw(done, axes),
-        confirmation=_confirm(done, best, base, jobs, confirm) if confirm else None,
+        confirmation=confirm_best(base, best.name, best.point, done.folder / CONFIRMATION, jobs=jobs, seeds=confirm)
+        if confirm
+        else None,
     )
 
 
@@ -473,29 +322,3 @@ def _draw(done: Sweep, axes: Sequence[Axis]) -> Path | None:
         log.warning("no picture: %s", error)
         return None
     return path
-
-
-def _confirm(done: Sweep, best: SweepTrial, base: Base, jobs: int, seeds: int) -> Confirmation:
-    """Train and compare further seeds of the best trial and of the settings without what was varied."""
-    folder, seed = done.folder / CONFIRMATION, base.ask({}).plan.config.seed
-    numbers = range(seed + 1, seed + 1 + seeds)
-    found = [
-        Trial(name=f"{best.name}-seed{number}", point={**best.point, "seed": number}, tested=True) for number in numbers
-    ]
-    usual = [Trial(name=f"default-seed{number}", point={"seed": number}, tested=True) for number in numbers]
-    if base.describe({**best.point, "seed": seed}) == base.describe({}):
-        return Confirmation(best=(), default=(), groups={}, verdict=("the best trial has the default settings",))
-    do_all(base, [*found, *usual], folder, jobs=jobs, tell=lambda _: None)
-    attempts = find_attempts(folder, [trial.name for trial in (*found, *usual)])
-    kept = {name: each.folder for name, each in attempts.items() if each.status == FINISHED}
-    places = base.places
-    comparison = compare(
-        list(kept.values()), registry=places.registry, data_dir=places.data_dir, offline=places.offline
-    )
-    split = comparison.splits[0]
-    return Confirmation(
-        best=tuple(kept[trial.name] for trial in found if trial.name in kept),
-        default=tuple(kept[trial.name] for trial in usual if trial.name in kept),
-        groups={group.name: describe_group(group) for group in split.groups},
-        verdict=tuple(describe_models(split)),
-    )

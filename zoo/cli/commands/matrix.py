@@ -15,7 +15,7 @@ from zoo.cli.output import escape, write_json, write_note, write_result, write_t
 from zoo.records.run_folder import FINISHED
 
 if TYPE_CHECKING:
-    from zoo.studies.matrix import Matrix, MatrixCell
+    from zoo.studies.cells import Matrix, MatrixCell
 
 
 @click.command("matrix", cls=Command)

@@ -13,7 +13,7 @@ from zoo.cli.output import escape, write_json, write_note, write_result, write_t
 from zoo.records.run_folder import FINISHED, PRUNED
 
 if TYPE_CHECKING:
-    from zoo.studies.sweep import Sweep, SweepTrial
+    from zoo.studies.ranking import Sweep, SweepTrial
 
 
 @click.command("sweep", cls=Command)
