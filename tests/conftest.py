@@ -82,6 +82,8 @@ LONGEST = (
     "test_course",
     "test_docs",
     "test_examples",
+    "test_launch",
+    "test_many_ranks",
     "test_resume",
     "test_shapes_learning",
     "test_certificates",

@@ -23,7 +23,7 @@ LISTING = """
 """
 FIRST_PARTY = [
     ["baseline", "relu-mlp", "small-resnet", "tinyvgg"],
-    ["cifar10", "cifar100", "fashionmnist", "image-folder", "kmnist", "mnist", "shapes"],
+    ["cifar10", "cifar100", "fashionmnist", "image-folder", "image-shards", "kmnist", "mnist", "shapes"],
     METRICS,
 ]
 

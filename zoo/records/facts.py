@@ -212,7 +212,7 @@ def _keep_unusual(metadata: WeightsMetadata, registry: Registry | None) -> dict[
         with suppress(ZooError):
             recommended = dict(registry.get("model", metadata.qualified_model).spec.train)
     usual = {name: getattr(TrainConfig, name) for name in list_settings()}
-    usual["memory_format"] = "contiguous"  # as it was chosen, never auto
+    usual |= {"memory_format": "contiguous", "processes": 1}  # as they were chosen, never left open
     usual["lr"] = DEFAULT_LR.get(str(given.get("optimizer", TrainConfig.optimizer)))
     return {
         name: value
