@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import zoo
+from zoo.checks.combination import estimates
 from zoo.cli.main import main
 from zoo.registry.entries import Registry
 from zoo.registry.specs import ModelSpec
@@ -178,6 +179,16 @@ def test_estimates_are_those_of_the_model():
     part = look(Net, batch_size=50, processes=3).estimates
     assert 17 * 4 * 784 < part["activation_bytes"] < 0.4 * told["activation_bytes"]  # of 17 of the 50 samples
     assert part["gradient_bytes"] == 2 * told["gradient_bytes"]  # those of all are added up beside them
+
+
+def test_steps_are_estimated_as_a_run_takes_them(monkeypatch):
+    steps, time_steps = [], estimates.time_steps
+    monkeypatch.setattr(
+        estimates, "time_steps", lambda plan, step, train: steps.append(step) or time_steps(plan, step, train)
+    )
+    for capture in (True, False):
+        assert zoo.check("baseline", "shapes", capture=capture).estimates["step_seconds"] > 0
+    assert steps[0].capture.form is not None and steps[1].capture is None
 
 
 def test_a_run_tells_what_memory_it_took(tmp_path):
