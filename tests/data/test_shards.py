@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 import tarfile
 from io import BytesIO
@@ -228,8 +229,6 @@ def test_a_folder_of_tar_files_that_is_no_data_set_is_told(tmp_path):
     for text in ("-{000000..000009}.tar", "-000009.tar"):
         with pytest.raises(DataError, match=r"-00000\d.tar': no such file"):
             zoo.read_shards(f"{tmp_path / 'plain'}/{text}")
-    with pytest.raises(UsageError, match=r"\{0..99999999\} stands for 100,000,000 files"):
-        zoo.read_shards(f"{tmp_path / 'plain'}/-{{0..99999999}}.tar")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"it has no \.tar files and no shards\.json"):
         zoo.read_shards(tmp_path / "empty")
@@ -266,6 +265,106 @@ def test_a_foreign_tar_file_that_is_damaged_is_never_read_as_a_shorter_one(tmp_p
             list(list_samples(path))
     path.write_bytes(whole[: end + 512])
     assert len(list(list_samples(path))) == 9
+
+
+def make_tar(path, files, form=tarfile.USTAR_FORMAT, mode="w"):
+    """Write a tar file of `(name, bytes)`; in the place of bytes may be a kind of member and what it leads to."""
+    with tarfile.open(path, mode, format=form) as tar:
+        for name, content in files:
+            told = tarfile.TarInfo(name)
+            if isinstance(content, tuple):
+                told.type, told.linkname = content
+            else:
+                told.size = len(content)
+            tar.addfile(told, BytesIO(content) if isinstance(content, bytes) else None)
+
+
+def change_size(path, size):
+    """Let the second member of a tar file say that it has another size."""
+    data = bytearray(path.read_bytes())
+    data[1024 + 124 : 1024 + 136] = size.to_bytes(12, "big", signed=True)
+    data[1024 + 148 : 1024 + 156] = b" " * 8
+    data[1024 + 148 : 1024 + 156] = b"%06o\0 " % sum(data[1024:1536])
+    path.write_bytes(data)
+
+
+def test_every_form_of_a_tar_file_is_read_whole_or_refused(tmp_path):
+    pixels = BytesIO()
+    Image.new("RGB", (4, 4)).save(pixels, "PNG")
+    files = [
+        (f"{n}.{end}", data) for n in "abcd" for end, data in (("png", pixels.getvalue()), ("cls", b"%d" % ord(n)))
+    ]
+    path, deep = tmp_path / "train.tar", "folder.v1/" + "long" * 30 + "/"
+    read = {
+        "gnu": ([(deep + name, data) for name, data in files], tarfile.GNU_FORMAT),
+        "pax": ([(deep + "\u00e9" + name, data) for name, data in files], tarfile.PAX_FORMAT),
+        "folders": [("x", (tarfile.DIRTYPE, "")), *[(f"x/{name}", data) for name, data in files]],
+        "hidden": [each for name, data in files for each in ((f"._{name}", b"junk"), (name, data))],
+        "about": [("__meta__.json", b"{}"), ("README", b"all"), *files],
+        "masks": [each for n, d in files for each in ([(n, d), (f"{n[0]}.mask.png", d)] if "png" in n else [(n, d)])],
+        "more dots": [(name.replace("png", "left.png"), data) for name, data in files],
+        "capitals": [(name.replace("png", "PNG"), data) for name, data in files],
+    }
+    for name, made in read.items():
+        make_tar(path, *(made if isinstance(made, tuple) else (made,)))
+        found = list(list_samples(path))
+        assert [sample.label for sample in found] == [97, 98, 99, 100], name
+        data = path.read_bytes()
+        assert all(data[s.image.offset :][: s.image.size] == pixels.getvalue() for s in found), name
+    refused = {
+        "byte 4096: 'e.png' is a link": [*files[:4], ("e.png", (tarfile.LNKTYPE, "a.png")), ("e.cls", b"3")],
+        "'e.png' is a link": [*files, ("e.png", (tarfile.SYMTYPE, "a.png"))],
+        "sample 'a': it tells no class.*follow one another: tar --sort=name": [*files[::2], *files[1::2]],
+        "got 4; its files are .a.png.*one name up to its first dot": [(f"x.{name}", data) for name, data in files],
+        "two files are called 'a.png'": [files[0], *files],
+        "its class is an empty text": [files[0], ("a.cls", b" ")],
+    }
+    for told, made in refused.items():
+        make_tar(path, made)
+        with pytest.raises(DataError, match=told):
+            list(list_samples(path))
+    for size in (-1, -512, -1024, -(2**60)):  # a reader that goes on by such a size comes back to where it was
+        make_tar(path, files)
+        change_size(path, size)
+        with pytest.raises(DataError, match=rf"train.tar', byte 1024: 'a.cls' has {size} bytes"):
+            list(list_samples(path))
+    make_tar(path, files)
+    path.write_bytes(2 * path.read_bytes())
+    with pytest.raises(DataError, match="byte 10240: it goes on after the zeros that end a tar file"):
+        list(list_samples(path))
+    make_tar(path, files, mode="w:gz")
+    with pytest.raises(DataError, match="a compressed tar file"):
+        list(list_samples(path))
+
+
+def test_a_word_of_its_name_or_folder_tells_the_split_of_a_file(tmp_path):
+    pictures = BytesIO()
+    Image.new("L", (4, 4)).save(pictures, "PNG")
+    files = [(f"{n}.{end}", data) for n in "ab" for end, data in (("png", pictures.getvalue()), ("cls", n.encode()))]
+
+    def read(path, *names):
+        for name in names:
+            (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+            make_tar(tmp_path / name, files)
+        return {name: len(split) for name, split in zoo.read_shards(f"{tmp_path}/{path}").items()}
+
+    two = {"train": 4, "validation": 2, "test": 2}
+    assert read("a", "a/net1k-train-0.tar", "a/net1k-train-1.tar", "a/net1k-val-00.tar", "a/net1k_test.tar") == two
+    assert read("b", *(f"b/{name}-of-2.tar" for name in ("Train-0", "Train-1", "valid-0", "test-0"))) == two
+    assert read("c", "c/train2017/0.tar", "c/train2017/1.tar", "c/val/0.tar", "c/testing/latest.tar") == two
+    assert read("a/*train*.tar") == {"train": 2, "test": 2}, "half of each class is held back"
+    assert read("a/net1k{-train-{0,1},_test}.tar".replace("{0,1}", "?")) == {"train": 4, "test": 2}
+    for pattern, told in (
+        ("a/{net1k,net{0..2}k}-train-0.tar", "its braces do not go together. Give none within others"),
+        ("a/{3..1}.tar", "'{3..1}' stands for no files: expected 1 to 1,000,000"),
+        ("a/{0..99999999}.tar", "'{0..99999999}' stands for 100,000,000 files"),
+        ("a/{0..9999}-{0..9999}.tar", "stands for 100,000,000 files"),
+        ("a/none-*.tar", "no file has such a name"),
+    ):
+        with pytest.raises(zoo.ZooError, match=re.escape(told)):
+            read(pattern)
+    with pytest.raises(DataError, match="its name tells of test and train"):
+        read("d", "d/train-test-0.tar")
 
 
 def test_damage_is_told_with_the_number_of_the_shard_and_the_byte(shards, tmp_path, capsys):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+import torch
 
+from zoo.data.cache import only_once
+from zoo.data.patterns import choose_splits, find_folder, list_tars
 from zoo.data.shards import COLUMNS, SHARD, TARGET, WINDOW, Rows, Shards
 from zoo.data.splits import DataSplits
-from zoo.data.tars import expand, list_samples
+from zoo.data.tars import list_samples
 from zoo.errors import DataError, StorageError, UsageError, describe, quote
 from zoo.limits import MAX_CLASSES, MAX_KEPT
 from zoo.registry.arguments import checked
@@ -25,19 +27,16 @@ from zoo.registry.preprocess import Preprocess
 from zoo.registry.shards import MANIFEST, SPLITS, ShardFile, read_manifest
 from zoo.storage.files import digest, write_file
 from zoo.storage.folders import zoo_home
-from zoo.storage.reading import explain, read_file
+from zoo.storage.reading import check_regular, explain, read_file
 
 log = logging.getLogger("zoo")
 
 NAMES = "classnames.txt"
 """A file beside shards that others wrote, with the name of a class in each line."""
+NAMED = 3
+"""Classes that a message names."""
 SIDE = 224
 """Pixels of a side of the inputs where nobody says it."""
-NUMBERED = re.compile(r"(.*?)[-_.]?\d+", re.DOTALL)
-SPLIT_NAMES = {
-    **{"train": "train", "training": "train", "val": "validation", "valid": "validation"},
-    **{"validation": "validation", "test": "test", "testing": "test"},
-}
 
 
 @checked
@@ -53,10 +52,10 @@ def read_shards(
     """Read samples in tar files, in the format of webdataset: pictures or arrays, and their classes.
 
     `path` is a folder that `data_shard` wrote, with its classes and its preprocessing; or a folder of tar files of
-    others, or a pattern such as `shards/{train,test}-{000..099}.tar`. Which split a file of others belongs to is told
-    by its name, up to the number, or by its folder: `train`, `validation` (or `val`, `valid`), `test`; without any of
-    these it is training data. Where the samples are in such files is found once, and kept in ZOO_HOME. Classes are
-    numbers, whose names may be in `classnames.txt`, or names, numbered in their order.
+    others, or a pattern such as `shards/{train,test}-{000..099}.tar` or `shards/*.tar`. Which split a file of others
+    belongs to is told by a word of its name, or of the folder that it is in: `train`, `validation` (or `val`, `valid`),
+    `test`; without any of these it is training data. Where the samples are in such files is found once, and kept in
+    ZOO_HOME. Classes are numbers, whose names may be in `classnames.txt`, or names, numbered in their order.
 
     Args:
         path: The folder, or the pattern.
@@ -68,7 +67,7 @@ def read_shards(
         window: Shards that a training shuffles through at a time.
 
     Raises:
-        UsageError: no path is given, or a pattern stands for too many files.
+        UsageError: no path is given, or a pattern makes no sense.
         DataError: there is no such file, one is damaged, or they do not make a data set.
     """
     for name, value, expected in (("channels", channels, (0, 1, 3)), ("window", window, ()), ("size", size, ())):
@@ -78,7 +77,9 @@ def read_shards(
         raise ValueError(f"test: expected a share between 0 and 1, got {test}")
     if not str(path):
         raise UsageError("shards need the path of their folder", fix="Give it in the place of the name: './shards'")
-    source = Path(path)
+    source = Path(path).expanduser()
+    if source.name == MANIFEST and source.is_file():
+        source = source.parent
     if (source / MANIFEST).is_file():
         return _read_written(source, size, channels, window)
     return _read_foreign(source, test=test, seed=seed, size=size or SIDE, channels=channels or 3, window=window)
@@ -105,6 +106,7 @@ def _load_index(path: Path, file: ShardFile, shards: int, classes: int) -> Rows:
     """Return an index as it lies on the disk, mapped; raise DataError for what is none."""
     again = "Write the shards anew: zoo.data_shard(...)"
     try:
+        check_regular(path.stat().st_mode)
         size = path.stat().st_size
         rows: Rows = numpy.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
@@ -131,9 +133,9 @@ class _Found:
 
 def _read_foreign(source: Path, *, test: float, seed: int, size: int, channels: int, window: int) -> DataSplits:
     """Return what tar files of others hold."""
-    paths = _list_tars(source)
-    folder = paths[0].parent if len(paths) == 1 else Path(*_find_common(paths))
-    chosen = _choose_splits(source, folder, paths)
+    paths = list_tars(source)
+    folder = find_folder(paths)
+    chosen = choose_splits(source, folder, paths)
     found = _find_samples(folder, paths)
     names = found.names or _read_names(folder, int(found.rows[:, TARGET].max()) + 1)
     if len(names) < 2:
@@ -141,9 +143,9 @@ def _read_foreign(source: Path, *, test: float, seed: int, size: int, channels: 
     of_split = {split: [number for number, path in enumerate(paths) if chosen[path] == split] for split in SPLITS}
     parts = {split: found.rows[numpy.isin(found.rows[:, SHARD], numbers)] for split, numbers in of_split.items()}
     if not len(parts["train"]):
-        raise DataError(
-            quote(source), "it has no training data", f"It has: {', '.join(s for s in SPLITS if of_split[s])}"
-        )
+        there = ", ".join(split for split in SPLITS if of_split[split])
+        raise DataError(quote(source), "it has no training data", f"It has: {there}")
+    _tell_empty(source, parts["train"], names)
     if not of_split["test"]:
         parts["train"], parts["test"] = _hold_back(source, parts["train"], names, test, seed)
     made: dict[str, Any] = {
@@ -151,50 +153,18 @@ def _read_foreign(source: Path, *, test: float, seed: int, size: int, channels: 
         for split, rows in parts.items()
         if of_split[split] or len(rows)
     }
-    is_array = made["train"].read_example().dtype.is_floating_point or made["train"].read_example().ndim != 3
-    return DataSplits(class_names=names, preprocess=None if is_array else _fit(size), **made)
+    example = made["train"].read_example()
+    is_picture = example.dtype == torch.uint8 and example.ndim == 3
+    return DataSplits(class_names=names, preprocess=_fit(size) if is_picture else None, **made)
 
 
-def _list_tars(source: Path) -> list[Path]:
-    """Return the tar files of a folder, also of those one below, or of a pattern."""
-    if source.is_dir():
-        paths = sorted(path for pattern in ("*.tar", "*/*.tar") for path in source.glob(pattern))
-        paths = [path for path in paths if not path.name.startswith(".") and not path.parent.name.startswith(".")]
-        if not paths:
-            raise DataError(quote(source), f"it has no .tar files and no {MANIFEST}")
-        return paths
-    paths = [Path(path) for text in str(source).split("::") for path in expand(text)]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        fix = f"{len(missing):,} of {len(paths):,} are missing" if len(paths) > 1 else ""
-        raise DataError(quote(missing[0]), "no such file", fix)
-    return paths
-
-
-def _find_common(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Return the parts of the folder that all of some files are in."""
-    parts = [path.parent.parts for path in paths]
-    common = []
-    for several in zip(*parts, strict=False):
-        if len(set(several)) > 1:
-            break
-        common.append(several[0])
-    return tuple(common)
-
-
-def _choose_splits(source: Path, folder: Path, paths: Sequence[Path]) -> dict[Path, str]:
-    """Return the split of each file, by its name or its folder."""
-    told: dict[Path, str] = {}
-    for path in paths:
-        stem = NUMBERED.fullmatch(path.stem)
-        names = [stem[1] if stem else path.stem, path.parent.name if path.parent != folder else ""]
-        told[path] = next((SPLIT_NAMES[name.lower()] for name in names if name.lower() in SPLIT_NAMES), "")
-    counts = Counter(told.values())
-    if counts[""] and len(counts) > 1:
-        odd = next(path for path, split in told.items() if not split)
-        why = f"{quote(odd.name)} lies beside files of splits, and its name tells of none"
-        raise DataError(quote(source), why, "Name it as they are: train-000000.tar")
-    return {path: split or "train" for path, split in told.items()}
+def _tell_empty(source: Path, rows: Rows, names: Sequence[str]) -> None:
+    """Warn of classes without a training sample, as there are where the numbers of classes begin with 1."""
+    there = set(numpy.unique(rows[:, TARGET]).tolist())
+    empty = [quote(name) for number, name in enumerate(names) if number not in there]
+    if empty:
+        told = f"{', '.join(empty[:NAMED])}{' ...' if len(empty) > NAMED else ''}"
+        log.warning("%s: %d of %d classes have no training samples: %s", source, len(empty), len(names), told)
 
 
 def _find_samples(folder: Path, paths: Sequence[Path]) -> _Found:
@@ -202,42 +172,51 @@ def _find_samples(folder: Path, paths: Sequence[Path]) -> _Found:
     states = [(str(path.relative_to(folder)), path.stat()) for path in paths]
     told = [(name, state.st_size, state.st_mtime_ns) for name, state in states]
     kept = zoo_home() / "shards" / digest(json.dumps([str(folder.absolute()), told]))[:32]
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        facts = json.loads(read_file(kept.with_suffix(".json"), MAX_KEPT))
-        rows = numpy.load(kept.with_suffix(".npy"), allow_pickle=False)
-        files = tuple(ShardFile(**file) for file in facts["files"])
-        if len(files) == len(paths) and rows.shape == (sum(file.samples for file in files), COLUMNS):
-            return _Found(files=files, rows=rows, names=tuple(facts["names"]))
-    log.info("%s: looking for the samples of %d tar files, once", folder, len(paths))
-    found = _look(folder, paths, [size for _, size, _ in told])
-    _keep(kept, found)
+    if (known := _recall(kept, len(paths))) is not None:
+        return known
+    with only_once(kept.parent):
+        if (known := _recall(kept, len(paths))) is not None:
+            return known
+        log.info("%s: looking for the samples of %d tar files, once", folder, len(paths))
+        found = _look(folder, paths, [size for _, size, _ in told])
+        _keep(kept, found)
     return found
 
 
+def _recall(kept: Path, files: int) -> _Found | None:
+    """Return what was found before of so many files, None where nothing was, or it cannot be read."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        facts = json.loads(read_file(kept.with_suffix(".json"), MAX_KEPT))
+        rows = numpy.load(kept.with_suffix(".npy"), allow_pickle=False)
+        found = tuple(ShardFile(**file) for file in facts["files"])
+        if len(found) == files and rows.shape == (sum(file.samples for file in found), COLUMNS):
+            return _Found(files=found, rows=rows, names=tuple(facts["names"]))
+    return None
+
+
 def _look(folder: Path, paths: Sequence[Path], sizes: Sequence[int]) -> _Found:
-    rows: list[tuple[int, int, int, int, int]] = []
-    labels: list[int | str] = []
-    files = []
+    values, known, files, before = array("q"), dict[int | str, int](), list[ShardFile](), 0
     for number, (path, size) in enumerate(zip(paths, sizes, strict=True)):
-        before = len(rows)
         for sample in list_samples(path):
-            rows.append((number, sample.image.offset, sample.image.size, 0, -1))
-            labels.append(sample.label)
-        name = path.relative_to(folder).as_posix()
-        files.append(ShardFile(file=name, size=size, samples=len(rows) - before))
-    if not rows:
+            # For now a class has the number of those that came before it.
+            target = known.setdefault(sample.label, len(known))
+            values.extend((number, sample.image.offset, sample.image.size, target, -1))
+        samples = len(values) // COLUMNS
+        files.append(ShardFile(file=path.relative_to(folder).as_posix(), size=size, samples=samples - before))
+        before = samples
+    if not known:
         raise DataError(quote(folder), f"its {len(paths):,} tar files have no samples")
-    kinds = {type(label) for label in labels}
-    if len(kinds) > 1:
-        one, other = (next(label for label in labels if isinstance(label, kind)) for kind in (int, str))
-        raise DataError(quote(folder), f"some classes are numbers ({one}), others names ({quote(other)})")
-    names = tuple(sorted(map(str, set(labels)))) if kinds == {str} else ()
-    numbers: Mapping[Any, int] = {name: place for place, name in enumerate(names)}
-    table = numpy.array(rows, dtype=numpy.int64)
-    table[:, TARGET] = [numbers.get(label, label) for label in labels]
-    if (most := int(table[:, TARGET].max())) >= MAX_CLASSES:
+    numbers, names = [label for label in known if isinstance(label, int)], sorted(map(str, known))
+    if numbers and len(numbers) < len(known):
+        name = next(label for label in known if isinstance(label, str))
+        raise DataError(quote(folder), f"some classes are numbers ({numbers[0]}), others names ({quote(name)})")
+    if (most := max(numbers, default=len(names) - 1)) >= MAX_CLASSES:
         raise DataError(quote(folder), f"a class has the number {most}", f"At most {MAX_CLASSES:,} classes are read")
-    return _Found(files=tuple(files), rows=table, names=names)
+    places = {name: place for place, name in enumerate(names)}
+    final = numbers or [places[str(label)] for label in known]
+    rows = numpy.array(values, dtype=numpy.int64).reshape(-1, COLUMNS)
+    rows[:, TARGET] = numpy.array(final)[rows[:, TARGET]]
+    return _Found(files=tuple(files), rows=rows, names=() if numbers else tuple(names))
 
 
 def _keep(kept: Path, found: _Found) -> None:
@@ -259,7 +238,7 @@ def _read_names(folder: Path, classes: int) -> tuple[str, ...]:
     if not path.is_file():
         return tuple(f"class {number}" for number in range(classes))
     try:
-        names = tuple(read_file(path, MAX_KEPT).decode().splitlines())
+        names = tuple(read_file(path, MAX_KEPT).decode().rstrip().splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(quote(path), f"cannot be read: {explain(error)}") from error
     if len(names) < classes:

@@ -11,12 +11,11 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 from zoo.data.images import is_picture
-from zoo.errors import DataError, UsageError, quote, show
+from zoo.errors import DataError, quote, show
 from zoo.storage.reading import explain, open_regular
 
 BLOCK = tarfile.BLOCKSIZE
@@ -25,8 +24,13 @@ MAX_LABEL = 1_000_000
 LABELS = ("label", "cls", "class", "target")
 """What the class may be called in a `.json` file, the first that is there."""
 ARRAY = "npy"
-MAX_CHOICES = 1_000_000
-"""Files that a pattern may stand for."""
+CHUNK = 1 << 20
+TOGETHER = "The files of a sample have one name up to its first dot, and follow one another: tar --sort=name"
+ABOUT = re.compile(r"__.*__(\.|$)")
+"""How a file is called that tells of the whole, and of no sample."""
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zX", b"\x28\xb5\x2f\xfd")
+"""How files of gzip, bzip2, xz and zstd begin."""
+AGAIN = "It is damaged or cut off: get it again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +76,9 @@ class _Group:
 def list_samples(path: Path) -> Iterator[TarSample]:
     """Yield the samples of a tar file in their order.
 
-    The image is the one picture, or else the one `.npy`; the class is in `.cls`, a number or a name, or in `.json`
-    under `label`, `cls`, `class` or `target`. Other files of a sample are left out.
+    The image is the one picture, or else the one `.npy`, or else the one picture whose name has more dots; the class is
+    in `.cls`, a number or a name, or in `.json` under `label`, `cls`, `class` or `target`. Other files of a sample are
+    left out.
 
     Raises:
         DataError: it is damaged or cut off, or a sample has no image or no class; names the file and the byte.
@@ -97,54 +102,79 @@ def list_samples(path: Path) -> Iterator[TarSample]:
 
 
 def _list_members(path: Path, file: BufferedReader) -> Iterator[Member]:
-    """Yield the regular files of a tar file; hidden ones, and those that tell of the whole, are left out."""
-    again = "It is damaged or cut off: get it again"
+    """Yield the files of a tar file; hidden ones, those without an end of a name, and `__...__` are left out."""
     size = file.seek(0, 2)
     file.seek(0)
     try:
         tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 the file is the caller's to close
-    except (tarfile.TarError, OverflowError, ValueError) as error:
-        raise DataError(
-            quote(path), f"not a tar file: {error}", "Compressed ones cannot be read from the middle"
-        ) from None
+    except (tarfile.TarError, OverflowError, ValueError, RecursionError) as error:
+        file.seek(0)
+        if file.read(4).startswith(COMPRESSED):
+            fix = "Unpack it, with gunzip say: samples are read from the middle"
+            raise DataError(quote(path), "a compressed tar file", fix) from None
+        raise DataError(quote(path), f"not a tar file: {error}") from None
     while True:
         try:
             found = tar.next()
-        except (tarfile.TarError, OverflowError, ValueError) as error:
-            raise DataError(f"{quote(path)}, byte {tar.offset}", f"no header of a file: {error}", again) from None
+        except (tarfile.TarError, OverflowError, ValueError, RecursionError) as error:
+            raise DataError(f"{quote(path)}, byte {tar.offset}", f"no header of a file: {error}", AGAIN) from None
         if found is None:
             break
         tar.members.clear()  # type: ignore[attr-defined]
-        if found.offset_data + found.size > size:
-            why = f"{quote(found.name)} has {found.size} bytes, and the tar file ends after {size}"
-            raise DataError(f"{quote(path)}, byte {found.offset_data}", why, again)
+        where, named = f"{quote(path)}, byte {found.offset}", quote(found.name)
+        if found.size < 0:
+            raise DataError(where, f"{named} has {found.size} bytes", AGAIN)
         name = found.name.rpartition("/")[2]
-        if found.isfile() and not found.issparse() and not name.startswith((".", "__")) and "." in name:
-            yield Member(name=found.name, offset=found.offset_data, size=found.size)
-    # What is no header ends a tar file for Python, be it zeros, which must stand there, or damage.
-    file.seek(tar.offset)
+        if found.isdir() or name.startswith(".") or "." not in name or ABOUT.match(name):
+            continue
+        if not found.isreg() or found.issparse():
+            fix = "Write it with its bytes: tar --dereference --hard-dereference, without --sparse"
+            raise DataError(where, f"{named} is a link, or a file with holes", fix)
+        if found.offset_data + found.size > size:
+            why = f"{named} has {found.size} bytes, and the tar file ends after {size}"
+            raise DataError(f"{quote(path)}, byte {found.offset_data}", why, AGAIN)
+        yield Member(name=found.name, offset=found.offset_data, size=found.size)
+    _check_end(path, file, tar.offset)
+
+
+def _check_end(path: Path, file: BufferedReader, place: int) -> None:
+    """Raise DataError where something follows that is no header of a file, and not the zeros that end a tar file.
+
+    Python takes either for the end.
+    """
+    file.seek(place)
     end = file.read(BLOCK)
-    if len(end) < BLOCK or end.strip(b"\0"):
+    if len(end) < BLOCK or any(end):
         why = "expected a header of a file, or the zeros that end a tar file"
-        raise DataError(f"{quote(path)}, byte {tar.offset}", why, again)
+        raise DataError(f"{quote(path)}, byte {place}", why, AGAIN)
+    while more := file.read(CHUNK):
+        if any(more):
+            where = f"{quote(path)}, byte {file.tell() - len(more.lstrip(bytes(1)))}"
+            raise DataError(
+                where, "it goes on after the zeros that end a tar file", "Give each tar file a file of its own"
+            )
 
 
 def _read_group(path: Path, file: BufferedReader, group: _Group) -> TarSample:
     members = group.members
     where = f"{quote(path)}, byte {next(iter(members.values())).offset}: sample {quote(group.key)}"
-    images = [member for extension, member in members.items() if is_picture(f"x.{extension}") and "." not in extension]
-    images = images or [member for extension, member in members.items() if extension == ARRAY]
+    told = f"its files are {', '.join(f'.{extension}' for extension in members)}"
+    together = TOGETHER if len(members) == 1 or any("." in extension for extension in members) else ""
+    pictures = [extension for extension in members if is_picture(f"x.{extension}")]
+    plain = [extension for extension in pictures if "." not in extension]
+    images = plain or [extension for extension in members if extension == ARRAY] or pictures
     if len(images) != 1:
-        told = f"its files are {', '.join(f'.{extension}' for extension in members)}"
-        raise DataError(where, f"expected one picture, or one .{ARRAY}, got {len(images)}; {told}")
+        raise DataError(where, f"expected one picture, or one .{ARRAY}, got {len(images)}; {told}", together)
     if "cls" in members:
         label = _parse_number(_read(where, file, members["cls"]).strip())
     elif "json" in members:
         label = _find_label(where, _read(where, file, members["json"]))
     else:
         fix = "Put its class into a file .cls, or into a .json under the name label"
-        raise DataError(where, f"it tells no class; its files are {', '.join(f'.{name}' for name in members)}", fix)
-    return TarSample(image=images[0], label=label)
+        raise DataError(where, f"it tells no class; {told}", together or fix)
+    if label == "":
+        raise DataError(where, "its class is an empty text")
+    return TarSample(image=members[images[0]], label=label)
 
 
 def _read(where: str, file: BufferedReader, member: Member) -> str:
@@ -173,21 +203,3 @@ def _find_label(where: str, text: str) -> int | str:
     if isinstance(found, str) or (type(found) is int and 0 <= found < 10**9):
         return found
     raise DataError(where, f"its .json tells no class under {', '.join(LABELS)}: {show(found)}")
-
-
-def expand(pattern: str) -> list[str]:
-    """Return the paths of a pattern: `{000..012}` stands for numbers of as many digits, `{a,b}` for either text."""
-    parts = re.split(r"\{([^{}]*)\}", pattern)
-    choices = [[part] if place % 2 == 0 else _list_choices(part) for place, part in enumerate(parts)]
-    return ["".join(chosen) for chosen in product(*choices)]
-
-
-def _list_choices(text: str) -> list[str]:
-    found = re.fullmatch(r"(\d+)\.\.(\d+)", text)
-    if not found:
-        return text.split(",")
-    first, last = found.groups()
-    width = len(first) if first.startswith("0") or len(first) == len(last) else 0
-    if int(last) - int(first) >= MAX_CHOICES:
-        raise UsageError(f"{{{text}}} stands for {int(last) - int(first) + 1:,} files", f"at most {MAX_CHOICES:,}")
-    return [f"{number:0{width}d}" for number in range(int(first), int(last) + 1)]
