@@ -57,12 +57,12 @@ from zoo.models.layers import list_layers as list_layers
 from zoo.models.predictions import Prediction as Prediction
 from zoo.models.predictions import Predictions as Predictions
 from zoo.models.predictor import Predictor as Predictor
-from zoo.models.predictor import Verification as Verification
 from zoo.models.predictor import load as load
 from zoo.models.predictor import load_model as load_model
 from zoo.models.predictor import predict as predict
-from zoo.models.predictor import verify as verify
 from zoo.models.saving import save as save
+from zoo.models.verification import Verification as Verification
+from zoo.models.verification import verify as verify
 from zoo.records.facts import Facts as Facts
 from zoo.records.history import Epoch as Epoch
 from zoo.records.listing import RunListing as RunListing

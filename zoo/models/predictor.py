@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,20 +19,18 @@ from torch import Tensor, nn
 from zoo.data.batches import lay_last
 from zoo.data.images import find_images
 from zoo.display import make_table, say
-from zoo.errors import OutOfMemoryError, WeightsError, quote
+from zoo.errors import WeightsError, quote
 from zoo.models.blame import blame_model
 from zoo.models.device import choose_threads, resolve_device, use_threads
 from zoo.models.drift import find_oddity
 from zoo.models.features import FeatureExtractor
 from zoo.models.flop import Work, count_work
-from zoo.models.golden import TOLERANCE, check_golden
 from zoo.models.inputs import Images, InputMaker, merge
 from zoo.models.layout import AUTO, CHANNELS_LAST, MemoryFormat, choose_format, lay_model
 from zoo.models.predictions import Predictions
 from zoo.models.references import find_weights
-from zoo.models.weights import check_digests, read_model
-from zoo.records.header import read_header
-from zoo.records.metadata import WeightsMetadata, read_metadata
+from zoo.models.verification import load_file
+from zoo.records.metadata import WeightsMetadata
 from zoo.registry.arguments import checked
 from zoo.registry.compatibility import show_shape
 from zoo.registry.entries import Registry
@@ -235,68 +232,9 @@ def read_speed(threads: int | str | None, memory_format: str) -> tuple[int | Non
 
 def load_path(path: Path, registry: Registry, device: torch.device | None = None, *, verify: bool = False) -> Predictor:
     """Load a weights file."""
-    model, weights, _ = _load_file(path, registry, verify=verify)
+    model, weights, _ = load_file(path, registry, verify=verify)
     with blame_model(weights):
         return Predictor(model, weights, device or torch.device("cpu"))
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Verification:
-    """What was proved of a weights file: `checks` by name with what was found."""
-
-    path: Path
-    checks: dict[str, str]
-
-    def __repr__(self) -> str:
-        return say("Verification", f"{self.path} verified: {', '.join(self.checks)}")
-
-    def _repr_html_(self) -> str:
-        return make_table(self.checks.items(), ("check", "found"), caption=f"verified {self.path}")
-
-
-@checked
-def verify(
-    reference: str | os.PathLike[str],
-    *,
-    registry: Registry | None = None,
-    plugins: Sequence[str | Path | object] = (),
-    runs_dir: str | Path | None = None,
-    offline: bool | None = None,
-) -> Verification:
-    """Prove that a weights file still means what it meant: digests, header, model, and the golden samples replayed.
-
-    Raises:
-        WeightsError: names what is missing or has changed.
-        PluginError: the plugin that provides the model is missing or broken.
-    """
-    places = open_places(registry, plugins, runs_dir=runs_dir, offline=offline)
-    path = find_weights(reference, places)
-    return Verification(path=path, checks=_load_file(path, places.registry, verify=True)[2])
-
-
-def _load_file(path: Path, registry: Registry, *, verify: bool) -> tuple[nn.Module, WeightsMetadata, dict[str, str]]:
-    """Return the model of a file, its metadata, and what was checked of it."""
-    header = read_header(path)
-    weights = read_metadata(path, header.metadata)
-    checks = {"header": f"format {weights.format}, {len(header.tensors)} tensors, {header.size} bytes"}
-    if verify:
-        check_digests(path, header)
-        checks["digests"] = ", ".join(weights.digests) or "none in this file"
-    try:
-        with blame_model(weights):
-            model = read_model(path, weights, registry)
-    except OutOfMemoryError as error:
-        what = f"{path}: not enough memory for its model {quote(weights.model)}"
-        fix = f"See its params: zoo show {shlex.quote(str(path))}"
-        raise OutOfMemoryError(what, error.why, fix) from error
-    checks["model"] = f"{weights.model} of plugin {weights.plugin.name}, rebuilt with its params"
-    if verify and weights.golden is not None:
-        with blame_model(weights):
-            difference, count = check_golden(path, model, weights), len(weights.golden.labels)
-        checks["golden samples"] = f"{count} replayed, probabilities within {difference:.1g} of {TOLERANCE:g} allowed"
-    elif verify:
-        checks["golden samples"] = "none in this file: nothing proves its predictions"
-    return model, weights, checks
 
 
 @checked

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import logging
-import platform
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
-from datetime import datetime
 from functools import partial
 from math import inf, nan
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from zoo.data.splits import count_samples
 from zoo.errors import DivergedError, PrunedError, StorageError, ZooError, describe
-from zoo.models.device import describe_device
 from zoo.models.saving import save_proven
 from zoo.models.weights import save_weights
 from zoo.records.header import read_header
 from zoo.records.history import Epoch
 from zoo.records.history_file import HistoryFile
 from zoo.records.metadata import read_metadata
-from zoo.records.origins import DatasetOrigin, RecipeOrigin
-from zoo.records.process import describe_process
 from zoo.records.repeat import go_on
 from zoo.records.result import RunResult
 from zoo.records.run_folder import (
@@ -38,24 +30,21 @@ from zoo.records.run_folder import (
     PREDICTIONS_FILE,
     PRUNED,
     RECORD_FILE,
-    RUNNING,
     WEIGHTS_FILE,
 )
 from zoo.records.runs import RunRecord, create_run, save_record, touch_record
-from zoo.registry.origin import find_origin
 from zoo.training.confusion import score_classes
+from zoo.training.description import describe_progress
 from zoo.training.pauses import Pauses
 from zoo.training.predictions import OutcomeCollector, OutcomeOrigin, Outcomes, save_outcomes
 from zoo.training.rehearsal import Rehearsal, describe_weights, make_samples
 from zoo.training.request import Request
 from zoo.training.rescue import Rescued, check_space, find_home, save_somewhere
-from zoo.training.schedules import count_steps
 from zoo.training.setup import Preparation
 from zoo.training.signals import defer_signals
 from zoo.training.trainer import Trainer
 from zoo.training.trend import find_trend, is_comparable, measure_noise
 from zoo.training.verdict import find_verdict
-from zoo.version import __version__
 
 log = logging.getLogger("zoo")
 
@@ -281,64 +270,6 @@ class Recording:
         told: dict[str, Any] = {part.name: known[part.name] for part in fields(RunResult) if part.name in known}
         told |= {"run": self.folder, "weights": self.weights}
         return RunResult(**{**told, "dataset": self.plan.dataset.name, "dataset_params": self.plan.dataset_params})
-
-
-def describe_progress(trainer: Trainer) -> dict[str, Any]:
-    """Return what a record says of the epochs so far: the scores on the test split, or the best ones on validation."""
-    if not trainer.history:
-        return {}
-    choice = trainer.choice
-    if choice is None:
-        return {"metrics": trainer.history[-1]["test"]}
-    best = {"epoch": choice.epoch, "monitor": choice.monitor, "value": choice.value}
-    return {"validation": trainer.history[choice.epoch - 1]["validation"], "best": best}
-
-
-def describe_run(request: Request, ready: Preparation) -> RunRecord:
-    """Return what is known of a run before its first step."""
-    plan, pretrained = request.plan, request.pretrained
-    followed = plan.recipe
-    return RunRecord(
-        recipe=RecipeOrigin(name=followed.name, plugin=find_origin(followed), changed=plan.changed)
-        if followed
-        else None,
-        init=pretrained.origin if pretrained else None,
-        transfer=asdict(ready.transfer) if ready.transfer else None,
-        frozen=request.frozen,
-        status=RUNNING,
-        process=describe_process(),
-        started=datetime.now().astimezone().isoformat(timespec="milliseconds"),
-        model=plan.model.name,
-        plugin=find_origin(plan.model),
-        params=plan.params,
-        dataset=DatasetOrigin(
-            name=plan.dataset.name,
-            plugin=find_origin(plan.dataset),
-            params=plan.dataset_params,
-            digest=ready.digest,
-            samples={name: count_samples(split) for name, split in ready.splits.items()},
-        ),
-        metric_plugins={name: find_origin(entry) for name, entry in plan.metrics.items()},
-        metric_params=plan.metric_params,
-        loss_plugin=find_origin(plan.loss) if plan.loss else None,
-        train_config={**asdict(plan.config), "memory_format": ready.memory_format},
-        adapted=tuple(ready.adapted),
-        seed=plan.config.seed,
-        device=str(plan.device),
-        device_name=describe_device(plan.device),
-        threads=ready.threads,
-        steps=count_steps(plan.config, len(ready.train)),
-        parameters=sum(parameter.numel() for parameter in ready.model.parameters()),
-        versions=find_versions(ready.model),
-    )
-
-
-def find_versions(model: torch.nn.Module) -> dict[str, str]:
-    """Return the versions of what made the model, also of the package that has its code: a library behind a plugin."""
-    versions = {"zoo": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
-    package = type(model).__module__.partition(".")[0]
-    version = getattr(sys.modules.get(package), "__version__", None)
-    return {package: version, **versions} if isinstance(version, str) else versions
 
 
 def tell(error: BaseException, what: str) -> None:

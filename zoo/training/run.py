@@ -26,6 +26,7 @@ from zoo.training.blame import OnEpoch, blame_plugin, name_device, note_errors, 
 from zoo.training.bystander import make_recording
 from zoo.training.callbacks import Callbacks, check_callbacks
 from zoo.training.compiled import use_compiler
+from zoo.training.description import describe_progress, describe_run
 from zoo.training.distributed import settle, share_model, together
 from zoo.training.group import Group
 from zoo.training.inputs import warn_of_overlaps
@@ -36,7 +37,6 @@ from zoo.training.plan import Wanted
 from zoo.training.predictions import OutcomeCollector
 from zoo.training.progress import Progress, bar, no_progress
 from zoo.training.recipes import check_expected, compare_expected
-from zoo.training.recording import describe_progress, describe_run
 from zoo.training.rehearsal import rehearse
 from zoo.training.request import Request, make_request
 from zoo.training.setup import Preparation, prepare

@@ -33,9 +33,9 @@ from zoo.storage.folders import zoo_home
 from zoo.training.blame import blame_plugin
 from zoo.training.capture import Capture
 from zoo.training.compiled import use_compiler
+from zoo.training.description import describe_run
 from zoo.training.optimizers import build_optimizer
 from zoo.training.plan import Wanted
-from zoo.training.recording import describe_run
 from zoo.training.rehearsal import HERE, describe_weights
 from zoo.training.request import Request, make_request
 from zoo.training.setup import Preparation, prepare

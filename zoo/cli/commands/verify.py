@@ -23,7 +23,7 @@ def verify_command(reference: str, discover: Discover, as_json: bool, **places: 
     checked, the model is rebuilt, and the golden samples must give the probabilities they gave when it was saved.
     """
     prepare_for_torch()
-    from zoo.models.predictor import verify
+    from zoo.models.verification import verify
 
     result = verify(reference, registry=discover(), **places)
     if as_json:
