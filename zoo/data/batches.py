@@ -179,7 +179,7 @@ class TensorBatches:
         self.ranks = settings.ranks
         self.sizes = split_sizes(self.samples, settings.batch_size, least=settings.least)
         self.preprocess: Preprocess | None = preprocess
-        self.images, self.targets = images, targets.to(torch.int64)
+        self.images = images
         shape = preprocess.output_shape(images.shape[1:])
         worthwhile = not self.augment and (self.device.type != "cpu" or preprocess.resizes(images.shape[1:]))
         if worthwhile and 4 * self.samples * torch.Size(shape).numel() <= MEMORY_BUDGET:
@@ -187,6 +187,7 @@ class TensorBatches:
             self.preprocess = None
         elif images.nbytes <= MEMORY_BUDGET:
             self.images = images.to(self.device)
+        self.targets = targets.to(self.images.device, torch.int64)
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -200,15 +201,19 @@ class TensorBatches:
             parts = (images.clone() for images in self._cut(self.images)[start:])
             batches = zip(parts, self._cut(self.targets.to(self.device))[start:], strict=True)
         else:
-            order = list_order(self.samples, self.shuffle_seed, epoch, self.classes)
+            order = self._list_order(epoch)
             targets = self._cut(self.targets[order].to(self.device))[start:]
-            chosen = self._cut(order.to(self.images.device))[start:]
+            chosen = self._cut(order)[start:]
             batches = zip((self.images.index_select(0, indices) for indices in chosen), targets, strict=True)
         for images, targets_of_batch in batches:
             if self.preprocess is None or not len(targets_of_batch):
                 yield self.lay(images), targets_of_batch
             else:
                 yield self.lay(self.preprocess(images.to(self.device, non_blocking=True))), targets_of_batch
+
+    def _list_order(self, epoch: int) -> Tensor:
+        """Return the indices of an epoch where the images lie: drawn on the CPU, and moved once."""
+        return list_order(self.samples, self.shuffle_seed, epoch, self.classes).to(self.images.device)
 
     def _cut(self, rows: Tensor) -> Sequence[Tensor]:
         """Return what of each batch is this rank's, of rows for all samples in their order."""
@@ -220,7 +225,7 @@ class TensorBatches:
 
         Each image has its own numbers, so it does not matter with which others it is augmented.
         """
-        order = list_order(self.samples, self.shuffle_seed, epoch, self.classes)
+        order = self._list_order(epoch)
         values = max(1, self.images.shape[1:].numel())
         count = max(1, min(MADE_AT_ONCE, BATCH_VALUES // values) // self.sizes[0])
         for first in range(begun, len(self.sizes), count):
@@ -237,14 +242,15 @@ class TensorBatches:
             if augment.mixing is not None:
                 partners = augment.mixing.choose_partners(indices, self.samples, epoch, self.seed)
                 others = self._gather(augment, partners, epoch)
-                mixed = augment.mixing((images, targets), others, indices.to(self.device), epoch, self.seed)
+                own = indices.to(self.device, non_blocking=True)
+                mixed = augment.mixing((images, targets), others, own, epoch, self.seed)
                 images, targets = mixed.images, mixed.to_probabilities(self.num_classes)
             yield from zip(images.split(sizes), targets.split(sizes), strict=True)
 
     def _gather(self, augment: Augment, indices: Tensor, epoch: int) -> Batch:
         """Return the raw images of samples as they are in an epoch, not mixed yet, and their classes."""
-        raw = self.images.index_select(0, indices.to(self.images.device)).to(self.device, non_blocking=True)
-        return augment(raw, indices, epoch, self.seed), self.targets[indices].to(self.device)
+        raw = self.images.index_select(0, indices).to(self.device, non_blocking=True)
+        return augment(raw, indices, epoch, self.seed), self.targets[indices].to(self.device, non_blocking=True)
 
     def first(self) -> Batch:
         """Return the first batch of the first epoch."""
@@ -346,7 +352,7 @@ class LoaderBatches:
         if self.augment:
             images = self.augment(images, indices, epoch, self.seed)
         if mixing is not None:
-            own = torch.tensor(indices[:count], device=self.device)
+            own = torch.tensor(indices[:count]).to(self.device, non_blocking=True)
             mixed = mixing((images[:count], targets[:count]), (images[count:], targets[count:]), own, epoch, self.seed)
             images, targets = mixed.images, mixed.to_probabilities(self.reader.num_classes)
         return self.lay(self.preprocess(images)), targets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,7 @@ class Preprocess:
         if self.mean:
             if inputs.shape[1] != len(self.mean):
                 raise DataError(f"mean and std are for {len(self.mean)} channels", f"the images have {inputs.shape[1]}")
-            mean, std = (_along_channels(values, inputs) for values in (self.mean, self.std))
+            mean, std = (_along_channels(values, inputs.ndim, inputs.device) for values in (self.mean, self.std))
             inputs = (inputs - mean).div_(std)
         # RGB images often have the channels last in memory. Torch then uses other kernels, whose last bits differ.
         return inputs.contiguous()
@@ -243,12 +244,17 @@ def default_scale(dtype: torch.dtype) -> float:
     raise DataError(f"images of dtype {dtype} have no default range", fix=fix)
 
 
-def _along_channels(values: Sequence[float], inputs: torch.Tensor) -> torch.Tensor:
-    """Return a value per channel in a shape that meets inputs `(N, C, ...)`."""
+@lru_cache(maxsize=16)
+def _along_channels(values: tuple[float, ...], axes: int, device: torch.device) -> torch.Tensor:
+    """Return a value per channel in a shape that meets inputs `(N, C, ...)` of so many axes.
+
+    It is made once: whoever copies numbers to an accelerator waits for all that it has to do before.
+    """
     import torch
 
     numbers = [float(value) for value in values]  # torch takes no integer of more than 64 bits
-    return torch.tensor(numbers, dtype=torch.float32, device=inputs.device).view(-1, *[1] * (inputs.ndim - 2))
+    with torch.inference_mode(mode=False):
+        return torch.tensor(numbers, dtype=torch.float32).view(-1, *[1] * (axes - 2)).to(device)
 
 
 def _find_start(has: int, keeps: int) -> int:
@@ -276,5 +282,5 @@ def _convert_channels(inputs: torch.Tensor, channels: int) -> torch.Tensor:
     if inputs.shape[1] == 1 and channels == 3:
         return inputs.expand(-1, 3, *inputs.shape[2:])
     if inputs.shape[1] == 3 and channels == 1:
-        return (inputs * _along_channels(LUMA, inputs)).sum(dim=1, keepdim=True)
+        return (inputs * _along_channels(LUMA, inputs.ndim, inputs.device)).sum(dim=1, keepdim=True)
     raise DataError(f"images with {inputs.shape[1]} channels cannot become {channels}")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from zoo.models.state import as_state_dict
 
@@ -23,7 +23,7 @@ class Average:
 
     def __init__(self, trained: nn.Module, decay: float) -> None:
         self.trained, self.decay = trained, decay
-        self.averaged = AveragedModel(trained, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.averaged = AveragedModel(trained)
         norms = [module for module in self.module.modules() if isinstance(module, _NormBase)]
         found = [statistic for module in norms for statistic in (module.running_mean, module.running_var)]
         self.statistics = [statistic for statistic in found if statistic is not None]
@@ -35,14 +35,23 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights as they are now; the first ones are the average as they are."""
-        before: list[Tensor] = []
-        if self.statistics and self.averaged.n_averaged:
-            before = [statistic.clone() for statistic in self.statistics]
-        self.averaged.update_parameters(self.trained)
-        if before:
-            torch._foreach_lerp_(before, self.statistics, 1 - self.decay)
-            torch._foreach_copy_(self.statistics, before)
+        """Take in the weights as they are now; the first ones are the average as they are.
+
+        Torch's own way to do it copies a number to the device in each step, and would wait for an accelerator.
+        """
+        averaged = [*self.module.parameters(), *self.module.buffers()]
+        trained = [*self.trained.parameters(), *self.trained.buffers()]
+        moving = {id(each) for each in (*self.module.parameters(), *self.statistics) if each.is_floating_point()}
+        if not self.averaged.n_averaged:
+            moving.clear()
+        for moves in (True, False):
+            pairs = [pair for pair in zip(averaged, trained, strict=True) if (id(pair[0]) in moving) is moves]
+            means, news = [mean for mean, _ in pairs], [new for _, new in pairs]
+            if moves and pairs:
+                torch._foreach_lerp_(means, news, 1 - self.decay)
+            elif pairs:
+                torch._foreach_copy_(means, news)
+        self.averaged.n_averaged += 1
 
     def state_dict(self) -> dict[str, Any]:
         """Return the averaged state, and how many updates it has had."""

@@ -8,8 +8,9 @@ implementation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -77,6 +78,12 @@ def draw(seed: int, epoch: int, indices: Tensor, operation: str, count: int = 1)
     state = fold(indices & WORD, first)
     state = fold(state, ((indices >> 32) & WORD) ^ second)
     return fold(state.unsqueeze(1), torch.arange(count, device=indices.device))
+
+
+@lru_cache(maxsize=64)
+def place(make: Callable[..., Tensor], device: torch.device, *params: Any) -> Tensor:
+    """Return a table that `make` makes of params, on a device: a copy for each batch would wait for an accelerator."""
+    return make(*params).to(device)
 
 
 def to_uniform(numbers: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from zoo.data.augment.draws import draw, to_below
+from zoo.data.augment.draws import draw, place, to_below
 from zoo.data.augment.operations import Parametrized, check_images, param
 from zoo.errors import DataError, quote
 from zoo.registry.preprocess import name_dtype
@@ -77,12 +77,12 @@ class Mixing(Parametrized):
             got = f"got {tuple(others.shape)} of {name_dtype(others.dtype)}"
             raise DataError(f"augmentation {quote(self.name)}", f"{expected}, {got}")
         numbers = draw(seed, epoch, indices, self.name, self.count)
-        thresholds = list_thresholds(self.alpha).to(images.device)
+        thresholds = place(list_thresholds, images.device, self.alpha)
         shares = torch.searchsorted(thresholds, numbers[:, 1].contiguous(), right=True)
         mixed, weights = self._mix(images, others, shares, numbers[:, 2:])
         return Mixed(images=mixed, targets=targets, other_targets=other_targets, weights=weights)
 
-    def _mix(self, images: Tensor, others: Tensor, shares: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    def _mix(self, images: Tensor, others: Tensor, shares: Tensor, middle: Tensor) -> tuple[Tensor, Tensor]:
         """Return mixed images and the weights `(N,)` of the first ones."""
         raise NotImplementedError
 
@@ -96,7 +96,7 @@ class Mixup(Mixing):
 
     name: ClassVar[str] = "mixup"
 
-    def _mix(self, images: Tensor, others: Tensor, shares: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    def _mix(self, images: Tensor, others: Tensor, shares: Tensor, middle: Tensor) -> tuple[Tensor, Tensor]:
         weights = shares.to(torch.float32) / SHARES
         if images.dtype.is_floating_point:
             share = weights.to(images.dtype)[:, None, None, None]
@@ -116,12 +116,12 @@ class CutMix(Mixing):
 
     name: ClassVar[str] = "cutmix"
 
-    def _mix(self, images: Tensor, others: Tensor, shares: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    def _mix(self, images: Tensor, others: Tensor, shares: Tensor, middle: Tensor) -> tuple[Tensor, Tensor]:
         inside, area = torch.ones((), dtype=torch.bool, device=images.device), torch.ones_like(shares)
         sides = images.shape[2:]
         for axis, side in enumerate(sides):
-            length = list_lengths(side).to(images.device)[shares]
-            start = to_below(place[:, axis], side) - length // 2
+            length = place(list_lengths, images.device, side)[shares]
+            start = to_below(middle[:, axis], side) - length // 2
             end = (start + length).clamp(max=side)
             start = start.clamp(min=0)
             pixels = torch.arange(side, device=images.device)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from zoo.data.augment.draws import draw, to_below, to_coin
+from zoo.data.augment.draws import draw, place, to_below, to_coin
 from zoo.errors import DataError, SettingError, SeveralErrors, UnknownSettingError, ZooError
 from zoo.registry.params import Expected, find_expected, read_values
 from zoo.registry.preprocess import name_dtype
@@ -202,16 +202,16 @@ class Erase(Operation):
         """Return the images, some with an erased rectangle."""
         check_images(images, self.name)
         height, width = images.shape[2:]
-        fill = torch.tensor(to_fill(self.fill, images.dtype, "erase:fill"), dtype=images.dtype, device=images.device)
-        sizes = list_sizes((height, width), self.scale, self.ratio).to(images.device)
+        fill = images.new_full((), to_fill(self.fill, images.dtype, "erase:fill"))
+        sizes = place(list_sizes, images.device, (height, width), self.scale, self.ratio)
         coin, size, *corner = numbers.unbind(1)
         chosen = sizes[to_below(size, len(sizes))]
         inside = to_coin(coin, self.p)[:, None, None]
         for axis, side in enumerate((height, width)):
             length = chosen[:, axis]
             start = to_below(corner[axis], side - length + 1)
-            place = torch.arange(side, device=images.device)
-            along = (place >= start[:, None]) & (place < (start + length)[:, None])
+            pixels = torch.arange(side, device=images.device)
+            along = (pixels >= start[:, None]) & (pixels < (start + length)[:, None])
             inside = inside & (along[:, :, None] if axis == 0 else along[:, None, :])
         return torch.where(inside[:, None], fill, images)
 

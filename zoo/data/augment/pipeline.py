@@ -81,7 +81,7 @@ class Augment:
             SettingError: a param does not fit them, a padding as wide as they are say.
             UsageError: there are not as many indices as images.
         """
-        numbered = torch.as_tensor(indices, dtype=torch.int64).to(images.device)
+        numbered = torch.as_tensor(indices, dtype=torch.int64).to(images.device, non_blocking=True)
         if numbered.shape != images.shape[:1]:
             got = f"indices {tuple(numbered.shape)} for images {tuple(images.shape)}"
             raise UsageError("augment: expected one index per image", f"got {got}")
