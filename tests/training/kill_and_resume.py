@@ -176,7 +176,7 @@ def describe(runs: Path) -> list[Any]:
     return [*digests, record["status"], record["metrics"], record["best"], history]
 
 
-def main(folder: Path, kills: int, data: str, workers: int) -> None:
+def main(folder: Path, kills: int, data: str, workers: int, part: int, parts: int) -> None:
     options: dict[str, Any] = {"data": data, "workers": workers}
     if data == "shards":
         write_shards(folder / "shards")
@@ -186,6 +186,7 @@ def main(folder: Path, kills: int, data: str, workers: int) -> None:
     chosen = random.Random(kills)
     all_events = range(1, events + 1)
     points = chosen.sample(all_events, kills) if kills < events else chosen.choices(all_events, k=kills)
+    points = points[kills * part // parts : kills * (part + 1) // parts]
     done = 0
     while points:
         first, runs = points.pop(0), folder / f"killed-{done}"
@@ -202,4 +203,4 @@ def main(folder: Path, kills: int, data: str, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:]))

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import kill_and_resume
@@ -39,34 +40,42 @@ def run_script(folder: Path, *arguments: object) -> dict[str, list[object]]:
     return json.loads(done.stdout)
 
 
-MANY = pytest.mark.nightly
+PARTS = 10
+"""Of each nightly case: one can be run alone, `-k part3`, and several at once."""
+
+
+def nightly(kills, data, workers):
+    names = [f"{kills}-{data}-{workers}-part{part}" for part in range(PARTS)]
+    return [
+        pytest.param(kills, data, workers, part, PARTS, marks=pytest.mark.nightly, id=name)
+        for part, name in enumerate(names)
+    ]
 
 
 @pytest.mark.promise("P2")
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kills", "data", "workers"),
+    ("kills", "data", "workers", "part", "parts"),
     [
-        *(
-            (40, "plain", 0),
-            (10, "drawn", 0),
-            (8, "drawn", 2),
-            (6, "stream", 0),
-            (4, "stream", 2),
-            (6, "shards", 0),
-            (4, "shards", 2),
-        ),
-        pytest.param(1000, "plain", 0, marks=MANY),
-        pytest.param(200, "drawn", 2, marks=MANY),
+        (40, "plain", 0, 0, 1),
+        (10, "drawn", 0, 0, 1),
+        (8, "drawn", 2, 0, 1),
+        (6, "stream", 0, 0, 1),
+        (4, "stream", 2, 0, 1),
+        (6, "shards", 0, 0, 1),
+        (4, "shards", 2, 0, 1),
+        *nightly(1000, "plain", 0),
+        *nightly(200, "drawn", 2),
     ],
 )
-def test_killed_anywhere_and_resumed_is_never_killed(tmp_path, kills, data, workers):
+def test_killed_anywhere_and_resumed_is_never_killed(tmp_path, kills, data, workers, part, parts):
     """Dropout, BatchNorm, augmentation, a schedule with warm-up, EMA, accumulation and early stopping are in play.
 
     Kills come at steps, in evaluations, between epochs, and at each call that brings a checkpoint to the disk.
     """
-    found = run_script(tmp_path, kills, data, workers)
+    found = run_script(tmp_path, kills, data, workers, part, parts)
     whole = found.pop("whole")
+    kills //= parts
     assert len(found) >= kills // 3 and sum(len(json.loads(told)) - 1 for told in found) >= kills // 2
     for told, came_to in found.items():
         assert came_to == whole, told
@@ -313,7 +322,8 @@ def test_another_environment_is_warned_of_and_recorded(tmp_path, stop_at, monkey
 
 
 @pytest.mark.promise("P9")
-def test_two_processes_cannot_train_one_run(tmp_path, stop_at):
+def test_two_processes_cannot_train_one_run(tmp_path, stop_at, monkeypatch):
+    monkeypatch.setattr(resume, "ORPHANS", 0.1)
     folder = begin(tmp_path, stop_at)
     held = "import sys; from zoo.storage.locks import lock\nwith lock(sys.argv[1], timeout=1):"
     held += " print('held', flush=True); sys.stdin.read()"
@@ -330,6 +340,35 @@ def test_two_processes_cannot_train_one_run(tmp_path, stop_at):
         zoo.resume(folder)
     edit(folder, status="interrupted")
     assert zoo.resume(folder).run == folder
+
+
+ORPHAN = """
+import fcntl, os, signal, sys
+held = open(sys.argv[1], "a")
+fcntl.flock(held, fcntl.LOCK_EX)  # filelock's, but for what it does in a child that is forked, as soon as that can
+if not os.fork():
+    print("forked", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.promise("P2", "P9")
+def test_a_worker_that_outlives_its_killed_parent_is_waited_for(tmp_path, stop_at, monkeypatch):
+    folder = begin(tmp_path, stop_at)
+    tried = []
+    with subprocess.Popen(
+        [sys.executable, "-c", ORPHAN, folder / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout.readline() == "forked\n" and parent.wait() == -signal.SIGKILL
+
+        def end_worker():
+            tried.append(True)
+            parent.stdin.close()
+
+        monkeypatch.setattr(resume, "lock", partial(resume.lock, wait=end_worker))
+        assert zoo.resume(folder).history and tried
 
 
 @pytest.mark.parametrize(
