@@ -405,6 +405,20 @@ MUTANTS = (
         "tests/training/test_resume.py::test_the_time_in_which_the_whole_program_is_stopped_is_nobodys_fault",
     ),
     Mutant(
+        "an update does not wait until the state is copied",
+        "zoo/training/step.py",
+        "            wait([copying])\n",
+        "            return\n",
+        "tests/training/test_trainer_state.py::test_what_is_copied_while_the_training_goes_on_is_what_it_was",
+    ),
+    Mutant(
+        "the workers of a killed process are not waited for",
+        "zoo/training/resume.py",
+        "timeout=ORPHANS",
+        "timeout=0",
+        "tests/training/test_resume.py::test_a_worker_that_outlives_its_killed_parent_is_waited_for",
+    ),
+    Mutant(
         "a worker outlives its main process",
         "zoo/data/workers.py",
         "    main.join()\n    os._exit(1)\n",

@@ -137,6 +137,18 @@ def test_a_stopped_run_says_how_it_goes_on_and_does(tmp_path, stop_at):
 
 
 @pytest.mark.promise("P2")
+def test_a_checkpoint_that_was_copied_while_the_training_went_on_is_exact(tmp_path, stop_at):
+    options = {**OPTIONS, "dataset_params": {"train_size": 1400}, "checkpoint_every": "7 steps"}
+    whole = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "whole", **options)
+    folder = begin(tmp_path / "runs", stop_at, step=50, **options)
+    shutil.rmtree(list_checkpoints(folder)[0])  # that of the stop, which was copied at once
+    assert find_checkpoint(folder).step == 49
+    found = zoo.resume(folder)
+    assert drop_seconds(found.history) == drop_seconds(whole.history)
+    assert found.weights.read_bytes() == whole.weights.read_bytes()
+
+
+@pytest.mark.promise("P2")
 def test_an_evaluation_that_was_stopped_begins_again_with_the_numbers_that_it_drew(tmp_path, stop_at):
     registry = zoo.Registry.discover()
     registry.add(

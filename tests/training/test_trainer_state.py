@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
 from typing import Any
 
 import numpy
@@ -17,9 +18,10 @@ from zoo.errors import DivergedError, UsageError
 from zoo.models.device import read_generators, use_seed, use_threads
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
-from zoo.training import collapse
+from zoo.training import collapse, step
 from zoo.training.choice import Choice
 from zoo.training.optimizers import OPTIMIZERS
+from zoo.training.state import read_state
 from zoo.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -123,6 +125,67 @@ def list_leaves(state: Any, *without: str) -> list[Any]:
     if isinstance(state, list | tuple):
         return [leaf for each in state for leaf in list_leaves(each)]
     return [state.dtype, state.tolist()] if isinstance(state, Tensor) else [state]
+
+
+class Halving(nn.Linear):
+    """Writes into its weights where a batch is not full."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if len(inputs) != 10:
+            with torch.no_grad():
+                self.weight.mul_(0.5)
+        return super().forward(inputs)
+
+
+class LateCopier(Executor):
+    """Copies as late as a thread may: when the training waits for it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Future[Any], Callable[[], Any]]] = []
+        self.left: list[int] = []
+
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **_: Any) -> Future[Any]:
+        self.asked.append((Future(), lambda: call(*arguments)))
+        self.left.append(len(arguments[0]))
+        return self.asked[-1][0]
+
+    def copy(self, _: Any = None) -> None:
+        for future, call in self.asked:
+            future.set_result(call())
+        self.asked = []
+
+
+@pytest.mark.promise("P2")
+@pytest.mark.parametrize("settings", [{"momentum": 0.9}, {**ALL, "patience": 3}], ids=str)
+def test_what_is_copied_while_the_training_goes_on_is_what_it_was(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each step of epochs that are replayed, the last batch of which is not: it writes into a parameter.
+
+    So does what is called at the end of an epoch.
+    """
+    layers = [nn.Flatten(), Halving(12, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 5)]
+    copier, states = LateCopier(), list[tuple[Any, Any]]()
+    monkeypatch.setattr(step, "wait", copier.copy)
+
+    def look() -> None:
+        if trainer.is_between_steps:
+            states.append((read_state(trainer), read_state(trainer, None, copier)))
+
+    def end_epoch(_: Any) -> None:
+        look()
+        with torch.no_grad():
+            layers[-1].get_parameter("bias").add_(1)
+
+    config = TrainConfig(batch_size=10, epochs=4, **settings)
+    trainer = Trainer(nn.Sequential(*layers), config, CPU, capture=True, after=look, on_epoch=end_epoch)
+    trainer.fit(make_batches(603, 10), make_batches(40, 20, None), choose(settings))
+    copier.copy()
+    steps = 61 // config.accumulate
+    assert len(states) >= 4 * steps and len(copier.left) >= 4 * (steps - 3)
+    assert min(copier.left) > sum(1 for _ in trainer.model.parameters())
+    for at_once, later in states:
+        assert list_leaves(at_once) == list_leaves(later)
 
 
 @pytest.mark.promise("P3")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -33,21 +33,26 @@ def copy_state(state: Any, former: Any = None) -> Any:
     `former` is a copy that is not needed any more: where its tensors fit they are used again, which is twice as fast as
     memory that the system has yet to give. Many bytes are copied by all cores: one alone cannot keep the memory busy.
     """
+    pairs: list[Pair] = []
+    copied = copy_form(state, former, pairs)
+    copy_tensors(pairs)
+    return copied
+
+
+def copy_tensors(pairs: Sequence[Pair]) -> None:
+    """Give copies the values of their sources."""
     from zoo.data.workers import count_cores
 
-    pairs: list[Pair] = []
-    copied = _copy_form(state, former, pairs)
     size = sum(source.nbytes for _, source in pairs)
     if size < MANY or any(source.device.type != "cpu" for _, source in pairs):
         _copy(pairs)
-        return copied
+        return
     pieces = iter([piece for pair in pairs for piece in _cut(*pair)])
     with ThreadPoolExecutor(count_cores()) as pool:
         helpers = [pool.submit(_copy, pieces) for _ in range(count_cores() - 1)]
         _copy(pieces)  # where another core is busy, this thread does not wait for it
         for helper in helpers:
             helper.result()
-    return copied
 
 
 def _copy(pairs: Iterable[Pair]) -> None:
@@ -58,7 +63,7 @@ def _copy(pairs: Iterable[Pair]) -> None:
             target.copy_(source)
 
 
-def _copy_form(state: Any, former: Any, pairs: list[Pair]) -> Any:
+def copy_form(state: Any, former: Any, pairs: list[Pair]) -> Any:
     """Return plain data like `state`; `pairs` gets its tensors, whose values are still to be copied, and what of."""
     import torch
     from torch import Tensor
@@ -71,12 +76,12 @@ def _copy_form(state: Any, former: Any, pairs: list[Pair]) -> Any:
         return known
     if isinstance(state, Mapping):
         known_by_name = former if isinstance(former, Mapping) else {}
-        return {name: _copy_form(value, known_by_name.get(name), pairs) for name, value in state.items()}
+        return {name: copy_form(value, known_by_name.get(name), pairs) for name, value in state.items()}
     if isinstance(state, list | tuple) and {*map(type, state)} <= PLAIN:
         return state if isinstance(state, tuple) else [*state]  # the state of a generator has hundreds of numbers
     if isinstance(state, list | tuple):
         parts = former if isinstance(former, list | tuple) and len(former) == len(state) else [None] * len(state)
-        return type(state)(_copy_form(value, part, pairs) for value, part in zip(state, parts, strict=True))
+        return type(state)(copy_form(value, part, pairs) for value, part in zip(state, parts, strict=True))
     return state
 
 

@@ -18,7 +18,7 @@ from zoo.records.repeat import go_on
 from zoo.training.checkpoint import Checkpoint, list_checkpoints, save_checkpoint
 from zoo.training.interval import Pace
 from zoo.training.signals import TimeIsUp, note_stops, on_request
-from zoo.training.state import pack
+from zoo.training.state import pack, read_state
 from zoo.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ SHARE = 100
 class Pauses:
     """Called after each step: it saves a checkpoint where one is due, and ends the training where that is asked for.
 
-    The state is copied while the training waits, and written by a thread while it goes on. A checkpoint that falls due
-    while another is written comes after it: the training waits for that only where steps or epochs were asked for.
+    The state is copied while the training waits, or before its next update, and written by a thread while it goes on. A
+    checkpoint that falls due while another is written comes after it: the training waits for that only where steps or
+    epochs were asked for.
     """
 
     def __init__(self, trainer: Trainer, recording: Recording, pace: Pace) -> None:
@@ -105,19 +106,20 @@ class Pauses:
             return  # it is still due
         self.settle()
         self.asked, self.began, self.saved = False, time.monotonic(), self.count_steps()
-        checkpoint = self.make()
+        checkpoint = self.make(later=not wait and self.trainer.group is None)
         if not self.leads:
             return
-        self.writing = self.pool.submit(save_checkpoint, self.recording.folder, checkpoint)
+        step = self.trainer.step
+        self.writing = self.pool.submit(self._write, checkpoint, None if step is None else step.copying)
         self.due = self.began + self.wait
         if wait:
             self.settle()
         else:
             self.writing.add_done_callback(lambda _: self._space(time.monotonic() - self.began))
 
-    def make(self) -> Checkpoint:
-        """Return the training as it is now, in the memory of the checkpoint before."""
-        self.state = self.trainer.state(self.state)
+    def make(self, *, later: bool = False) -> Checkpoint:
+        """Return the training as it is now, in the memory of the checkpoint before; see `read_state` for `later`."""
+        self.state = read_state(self.trainer, self.state, self.pool if later else None)
         if self.trainer.group is not None:
             self.state["others"] = self.trainer.group.collect(pack(self.state["generators"]))[1:]
         return Checkpoint(
@@ -164,6 +166,11 @@ class Pauses:
         wanted, group = self.every is not None or self.has_checkpoint or self.writing is not None, self.trainer.group
         if wanted if group is None else group.collect(wanted)[0]:
             self.save(wait=True)
+
+    def _write(self, checkpoint: Checkpoint, copying: Future[None] | None) -> Path:
+        if copying is not None:
+            copying.result()
+        return save_checkpoint(self.recording.folder, checkpoint)
 
     def _counts(self) -> bool:
         every = self.every

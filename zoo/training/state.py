@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.errors import UsageError
 from zoo.models.device import read_generators, set_generators
-from zoo.models.state import as_state_dict, copy_state
+from zoo.models.state import as_state_dict, copy_form, copy_state, copy_tensors
 from zoo.training.schedules import count_steps
 
 if TYPE_CHECKING:
+    from zoo.models.state import Pair
     from zoo.training.trainer import Trainer
 
 
-def read_state(trainer: Trainer, former: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def read_state(
+    trainer: Trainer, former: Mapping[str, Any] | None = None, copier: Executor | None = None
+) -> dict[str, Any]:
     """Return copies of tensors, on the CPU, and plain data; `former` is a state whose memory may be used again.
+
+    In the middle of an epoch whose batches are replayed a thread of `copier` copies what nothing but the next update
+    writes into: it is there when `step.copying` is done, for which that update waits.
 
     A Trainer of the same model and settings that loads it goes on with the same bits. What the choice of the best epoch
     knows follows from the history. An evaluation that was begun starts again.
@@ -44,7 +51,22 @@ def read_state(trainer: Trainer, former: Mapping[str, Any] | None = None) -> dic
     }
     # In an evaluation torch makes tensors that nothing may be written into again.
     with torch.inference_mode(mode=False):
-        return {name: copy_state(value, (former or {}).get(name)) for name, value in state.items()}
+        pairs: list[Pair] = []
+        copied: dict[str, Any] = copy_form(state, former, pairs)
+        trains = losses.batches > 0 and trainer.generators is None
+        if copier is not None and trains and step.is_replayed and trainer.device.type == "cpu":
+            # Of tensors the batches themselves change the model's buffers alone.
+            buffers = {_locate(buffer) for buffer in trainer.model.buffers()}
+            late = [pair for pair in pairs if _locate(pair[1]) not in buffers]
+            pairs = [pair for pair in pairs if _locate(pair[1]) in buffers]
+            step.copying = copier.submit(copy_tensors, late)
+        copy_tensors(pairs)
+    return copied
+
+
+def _locate(tensor: Tensor) -> int:
+    """Return where the memory begins that a tensor is a part of."""
+    return tensor.untyped_storage().data_ptr()
 
 
 def load_state(trainer: Trainer, state: Mapping[str, Any], *, refit: bool = False) -> None:

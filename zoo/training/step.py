@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,8 @@ class TrainStep:
         self.norm: Tensor | None = None
         """The norm of all gradients of the last update before they were clipped, where a setting clips it."""
         self.capture: Capture | Compiled | None = None
+        self.copying: Future[None] | None = None
+        """A thread copies what the next update writes into, for a checkpoint."""
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Train on inputs `(N, *input_shape)` and targets `(N,)`; return the loss, a tensor of one value."""
@@ -74,6 +77,17 @@ class TrainStep:
         if self.capture is not None:
             self.capture.start(epoch, left, steps)
 
+    @property
+    def is_replayed(self) -> bool:
+        """Whether a batch like the last one is replayed, which writes into no parameter before the update."""
+        return isinstance(self.capture, Capture) and self.capture.form is not None
+
+    def settle(self) -> None:
+        """Wait until what the next update writes into is copied."""
+        copying, self.copying = self.copying, None
+        if copying is not None:
+            wait([copying])
+
     def count(self, targets: Tensor) -> int:
         """Return how many samples the batch has that was just trained on."""
         return len(targets)
@@ -85,12 +99,14 @@ class TrainStep:
 
     def update(self) -> None:
         """Update the parameters by their gradients, then the learning rate."""
+        self.settle()
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
 
     def finish(self) -> None:
         """End an epoch: all of its batches have made their steps."""
+        self.settle()
 
     def list_parts(self) -> dict[str, Any]:
         """Return what has a state that changes from step to step, by name, each with a `state_dict`."""
@@ -146,6 +162,7 @@ class CarefulStep(TrainStep):
 
     def finish(self) -> None:
         """Update by the gradients of the batches since the last update, if there are any."""
+        self.settle()
         if not self.batches:
             return
         self.scaler.unscale_(self.optimizer)
@@ -229,6 +246,7 @@ def build_step(
     accumulates = config.accumulate > 1
 
     def run(model: nn.Module, inputs: Tensor, targets: Tensor, weight: Any) -> Tensor:
+        step.settle()  # an ordinary forward pass may write into parameters
         return step.differentiate(lowered(model), inputs, targets, weight)
 
     def measure(inputs: Tensor, targets: Tensor, weight: Any) -> tuple[Tensor, Tensor]:
