@@ -49,7 +49,7 @@ MUTANTS = (
     Mutant(
         "no update of the parameters",
         "zoo/training/step.py",
-        'then the learning rate."""\n        self.optimizer.step()\n',
+        'then the learning rate."""\n        self.settle()\n        self.optimizer.step()\n',
         'then the learning rate."""\n',
         "tests/training/test_trainer.py::test_training_is_the_loop_one_writes_by_hand",
     ),
