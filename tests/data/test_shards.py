@@ -7,6 +7,7 @@ import pickle
 import re
 import shutil
 import tarfile
+from contextlib import nullcontext
 from io import BytesIO
 
 import numpy
@@ -14,10 +15,11 @@ import pytest
 import torch
 from pictures import make_folder
 from PIL import Image
-from torch.utils.data import IterableDataset
+from torch.utils.data import Dataset, IterableDataset
 
 import zoo
 from zoo.cli.main import main
+from zoo.data import shard_writing
 from zoo.data.batches import BatchSettings, make_batches
 from zoo.data.fitted import fit_split
 from zoo.data.order import draw_in_windows, epoch_order
@@ -26,6 +28,7 @@ from zoo.data.shards import OFFSET, find_shards
 from zoo.data.tars import list_samples
 from zoo.errors import DataError, UsageError
 from zoo.registry.preprocess import Preprocess
+from zoo.storage.locks import lock
 
 PARAMS = {"train_size": 300, "test_size": 60}
 SIZE = "60kB"
@@ -486,6 +489,87 @@ def test_other_images_become_arrays_and_streams_are_counted(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["float", "four", "sixteen", "stream"]
 
 
+def test_a_writer_that_was_stopped_goes_on_behind_the_tar_files_that_are_whole(tmp_path, monkeypatch, caplog):
+    told = {"size": SIZE, "dataset_params": PARAMS}
+    whole, again, part = tmp_path / "whole", tmp_path / "again", tmp_path / ".again.part"
+    zoo.data_shard("shapes", whole, **told)
+    encode, count = shard_writing.encode, 0
+    caplog.set_level("INFO")
+
+    def stop_at(number, error=KeyboardInterrupt, given=told):
+        nonlocal count
+        count = 0
+
+        def encode_some(image):
+            nonlocal count
+            count += 1
+            if count > number:
+                raise error
+            return encode(image)
+
+        caplog.clear()
+        with monkeypatch.context() as patched, pytest.raises(error) if number < 999 else nullcontext():
+            patched.setattr(shard_writing, "encode", encode_some)
+            zoo.data_shard("shapes", again, **given)
+        return caplog.text
+
+    measured = shard_writing.MEASURED + 60  # samples that are read to learn how much room they take
+    assert "tar files stay" not in stop_at(measured + 3) and not part.exists(), "nothing was whole"
+    assert f"3 whole tar files stay in {part}: the same command goes on" in stop_at(measured + 70)
+    with pytest.raises(UsageError, match=r"were begun with something else: size was 60000, is 90000; seed was 0, is 1"):
+        zoo.data_shard("shapes", again, **{**told, "size": "90kB", "seed": 1})
+    assert "going on behind 3 whole" in stop_at(measured + 100, MemoryError) and not again.exists()
+    files = sorted(path.name for path in part.glob("*.tar"))
+    assert "going on behind" in caplog.text and len(files) > 6
+    # One that is damaged is written again, and so is what comes after it; so is one that was not finished.
+    changed = bytearray((part / files[4]).read_bytes())
+    changed[1000] ^= 1
+    (part / files[4]).write_bytes(changed)
+    (part / "train-000099.tar").write_bytes(b"half")
+    with (part / "journal.jsonl").open("a") as journal:
+        journal.write('{"file": "train-0000')
+    assert "going on behind 4 whole tar files" in stop_at(10**6)
+    names = sorted(path.name for path in whole.iterdir())
+    assert names == sorted(path.name for path in again.iterdir())
+    assert all((whole / name).read_bytes() == (again / name).read_bytes() for name in names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "whole"]
+
+
+def test_what_was_written_of_other_data_is_not_gone_on_from(tmp_path, caplog):
+    class Own(Dataset):
+        def __init__(self, value, reads):
+            self.value, self.reads = value, reads
+
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, index):
+            self.reads -= 1
+            if self.reads < 0:
+                raise OSError("the disk is gone")
+            return torch.full((1, 30, 30), self.value + index, dtype=torch.int16), index % 2
+
+    train = torch.zeros(4, 1, 30, 30), torch.arange(4) % 2
+    for name, values in (("same", (5, 5)), ("changed", (5, 6))):
+        for value, reads in zip(values, (40 + 30, 999), strict=True):  # 40 to learn how much room all of them take
+            splits = zoo.DataSplits(train=train, test=Own(value, reads), class_names=("a", "b"))
+            with pytest.raises(DataError, match="the disk is gone") if reads == 70 else nullcontext():
+                zoo.data_shard("own", tmp_path / name, size="20kB", registry=register(splits))
+        read = zoo.read_shards(tmp_path / name).test
+        assert [int(read[index][0][0, 0, 0]) for index in range(40)] == [values[1] + index for index in range(40)]
+    assert caplog.text.count("whole tar files stay in") == 2
+
+    with lock(tmp_path / ".held.lock", timeout=0), pytest.raises(zoo.ZooError, match="another process writes shards"):
+        zoo.data_shard("own", tmp_path / "held", registry=register(splits))
+    splits = zoo.DataSplits(train=Stream(9, 9), test=Stream(400, 380), class_names=("a", "b"))
+    for gives in (380, 400):
+        splits.test.gives = gives
+        with pytest.raises(DataError, match="gave 380 samples") if gives == 380 else nullcontext():
+            zoo.data_shard("own", tmp_path / "stream", size="20kB", registry=register(splits))
+    assert "nothing that is written can be gone on from" in caplog.text
+    assert len(zoo.read_shards(tmp_path / "stream").test) == 400
+
+
 def test_shards_appear_whole_or_not_at_all_and_only_where_there_is_room(tmp_path, monkeypatch, capsys):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
@@ -509,14 +593,11 @@ def test_shards_appear_whole_or_not_at_all_and_only_where_there_is_room(tmp_path
             zoo.data_shard("shapes", tmp_path / "new", dataset_params=PARAMS)
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
-    (tmp_path / ".new.99999999-abcdef12.part").mkdir()
     assert main(["data", "verify", str(tmp_path / "full")]) == 3
     assert "it has no shards.json, which says what its files must be" in capsys.readouterr().err
     (tmp_path / "new").mkdir()  # an empty folder is as good as none
     assert main([*line, "--output", str(tmp_path / "new"), "--json"]) == 0
-    printed = capsys.readouterr()
-    assert f"{tmp_path / '.new.99999999-abcdef12.part'} was left by a writer that was killed" in printed.err
-    told = json.loads(printed.out)
+    told = json.loads(capsys.readouterr().out)
     assert told["folder"] == str(tmp_path / "new") and [file["samples"] for file in told["splits"]["train"]] == [50]
     assert main([*line, "--output", str(tmp_path / "new"), "--json"]) == 2
 

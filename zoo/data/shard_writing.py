@@ -11,7 +11,8 @@ import json
 import logging
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -29,6 +30,7 @@ from zoo.data.reader import check_target
 from zoo.data.shards import ARRAY, COLUMNS, SIZE, Rows, Shards, find_shards
 from zoo.data.splits import DataSplits, Split, count_samples, find_input_shape, read_places
 from zoo.data.survey import find_files
+from zoo.data.unfinished import WholeShard
 from zoo.errors import DataError, quote
 from zoo.limits import MAX_IMAGE_BYTES
 from zoo.registry.inventory import show_size
@@ -159,11 +161,33 @@ class ShardWriter:
     def __init__(self, name: str, splits: DataSplits, sources: Mapping[str, Source], most: int, seed: int) -> None:
         self.name, self.splits, self.sources, self.most, self.seed = name, splits, sources, most, seed
         self.made: dict[str, ShardSplit] = {}
+        self.kept: Mapping[str, Sequence[WholeShard]] = {}
+        self.orders: dict[str, Sequence[int]] = {name: range(source.samples) for name, source in sources.items()}
+        if not sources["train"].is_stream:
+            drawn = numpy.random.RandomState(seed % 2**32).permutation(sources["train"].samples)
+            self.orders["train"] = array("q", drawn.astype(numpy.int64).tobytes())
 
-    def write(self) -> Iterator[tuple[str, Iterable[bytes]]]:
-        """Yield the name and the content of each file, which must be gone through before the next one is asked for."""
+    def is_right(self, name: str, before: int, whole: WholeShard) -> bool:
+        """Tell whether a tar file holds what this writer would put behind so many samples of a split.
+
+        The first of its samples is read again: the data may be others by now.
+        """
+        source = self.sources.get(name)
+        if source is None or source.is_stream or len(whole.numbers) != whole.file.samples:
+            return False
+        numbers = self.orders[name][before : before + len(whole.numbers)]
+        if tuple(numbers) != whole.numbers or not whole.numbers:
+            return False
+        _, data, target = next(source.read(numbers[:1]))
+        return (len(data), target, zlib.crc32(data)) == tuple(map(int, whole.rows[0, SIZE:]))
+
+    def write(self, note: Callable[[ShardFile], None]) -> Iterator[tuple[str, Iterable[bytes]]]:
+        """Yield the name and the content of each file, which must be gone through before the next one is asked for.
+
+        What is `kept` is not among them. `note` is told of each tar file that is whole.
+        """
         for name in self.sources:
-            yield from self._write_split(name)
+            yield from self._write_split(name, note)
         kept = next(iter(self.sources.values())).find_channels()
         channels = kept or find_input_shape(self.name, self.splits)[0]
         manifest = ShardManifest(
@@ -175,19 +199,18 @@ class ShardWriter:
         )
         yield MANIFEST, [json.dumps(manifest.to_json(), indent=1).encode()]
 
-    def _write_split(self, name: str) -> Iterator[tuple[str, Iterable[bytes]]]:
-        source = self.sources[name]
-        places = range(source.samples)
-        order: Sequence[int] = places
-        if name == "train" and not source.is_stream:
-            order = numpy.random.RandomState(self.seed % 2**32).permutation(source.samples).tolist()
+    def _write_split(self, name: str, note: Callable[[ShardFile], None]) -> Iterator[tuple[str, Iterable[bytes]]]:
+        source, kept = self.sources[name], self.kept.get(name, ())
         rows = numpy.full((source.samples, COLUMNS), -1, dtype=numpy.int64)
-        samples = _Waiting(self._number(name, source, order))
-        shards: list[ShardFile] = []
+        for whole in kept:
+            rows[list(whole.numbers)] = whole.rows
+        shards = [whole.file for whole in kept]
+        samples = _Waiting(self._number(name, source, sum(shard.samples for shard in shards)))
         while samples.next is not None:
             shard = _Shard(number=len(shards), file=f"{name}-{len(shards):06d}.tar")
             yield shard.file, self._fill(shard, samples, rows)
             shards.append(shard.finish())
+            note(shards[-1])
             log.info("%s: %s samples, %s", shard.file, f"{shard.samples:,}", show_size(shard.size))
         data = BytesIO()
         numpy.save(data, rows, allow_pickle=False)
@@ -195,10 +218,14 @@ class ShardWriter:
         yield index.file, [index.take(data.getvalue())]
         self.made[name] = ShardSplit(index=index.finish(), shards=tuple(shards))
 
-    def _number(self, name: str, source: Source, order: Sequence[int]) -> Iterator[tuple[int, str, bytes, int]]:
-        """Yield the samples of a split with their numbers; raise DataError where a stream gives others than it says."""
-        where, count = f"dataset {quote(self.name)}, {name} split", 0
-        for extension, data, target in source.read(order):
+    def _number(self, name: str, source: Source, count: int) -> Iterator[tuple[int, str, bytes, int]]:
+        """Yield the samples of a split behind the first `count` with their numbers.
+
+        Raises:
+            DataError: a stream gives more or fewer than it says.
+        """
+        where, order = f"dataset {quote(self.name)}, {name} split", self.orders[name]
+        for extension, data, target in source.read(order[count:]):
             if count == source.samples:
                 break
             try:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import glob
-import logging
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zoo.data.loading import open_dataset
 from zoo.data.shard_writing import ShardWriter, Source
+from zoo.data.splits import hash_splits
+from zoo.data.unfinished import Unfinished
 from zoo.display import align, say
 from zoo.errors import SettingError, StorageError, UsageError
 from zoo.registry.arguments import checked
@@ -21,11 +20,7 @@ from zoo.registry.entries import Registry
 from zoo.registry.inventory import show_size
 from zoo.registry.places import open_places
 from zoo.registry.shards import ShardFile
-from zoo.storage.creation import write_folder
-from zoo.storage.files import find_stale_parts
 from zoo.storage.reading import explain
-
-log = logging.getLogger("zoo")
 
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 LEAST, USUAL = 10_000, "256MB"
@@ -80,14 +75,16 @@ def data_shard(
 ) -> Sharding:
     """Write a data set to tar files of about `size`, in the format of webdataset; `read_shards` reads them.
 
-    `output` is a folder that is not there yet, or is empty: it appears when all is written. Training samples lie in an
-    order that `seed` draws, so that a few shards at a time are as mixed as all; a stream is written as it comes. Their
-    numbers stay those of the data set. Pictures that cannot be read are left out, with a warning.
+    `output` is a folder that is not there yet, or is empty: it appears when all is written. Where that was stopped or
+    killed, the same call goes on behind the tar files that were whole; those of a stream are written anew. Training
+    samples lie in an order that `seed` draws, so that a few shards at a time are as mixed as all; a stream is written
+    as it comes. Their numbers stay those of the data set. Pictures that cannot be read are left out, with a warning.
 
     Raises:
-        UnknownNameError, UsageError: no such data set, a size that is none, or a folder that has files.
+        UnknownNameError, UsageError: no such data set, a size that is none, a folder that has files, or that was begun
+            with something else.
         DataError, DownloadError, PluginError: the data cannot be had or used.
-        StorageError: the disk has too little room, or fails.
+        StorageError: the disk has too little room, or fails; another process writes there.
     """
     most = read_size(size)
     folder = Path(output).expanduser().absolute()
@@ -95,14 +92,18 @@ def data_shard(
     places = open_places(registry, plugins, data_dir=data_dir, offline=offline)
     entry, splits = open_dataset(dataset, dataset_params, places)
     sources = {name: Source.of(split) for name, split in splits.items()}
-    _check_room(folder, sources)
-    _remove_parts(folder)
-    writer = ShardWriter(entry.name, splits, sources, most, seed)
-    with suppress(OSError):
-        folder.rmdir()  # an empty one gives way
-    made = write_folder(folder.parent, folder.name, writer.write(), what="shards", fix=FIX)
+    asked = {"dataset": entry.name, "params": dict(dataset_params or {}), "size": most, "seed": seed}
+    asked |= {"samples": {name: source.samples for name, source in sources.items()}, "data": hash_splits(splits)}
+    unfinished = Unfinished(folder, asked, FIX)
+    with unfinished.held():
+        _refuse_taken(folder)  # by another process, a moment ago
+        writer = ShardWriter(entry.name, splits, sources, most, seed)
+        writer.kept = unfinished.find_whole(writer.is_right)
+        kept = [whole.file for shards in writer.kept.values() for whole in shards]
+        _check_room(folder, sum(source.measure() for source in sources.values()) - sum(file.size for file in kept))
+        unfinished.write(writer.write(unfinished.note), kept)
     told = {name: split.shards for name, split in writer.made.items()}
-    return Sharding(folder=made, dataset=entry.name, splits=told)
+    return Sharding(folder=folder, dataset=entry.name, splits=told)
 
 
 def read_size(size: str | int) -> int:
@@ -123,17 +124,7 @@ def _refuse_taken(folder: Path) -> None:
         raise UsageError(f"shards cannot be written to {folder}", taken, FIX)
 
 
-def _remove_parts(folder: Path) -> None:
-    """Remove what a killed writer of this folder left beside it a day ago; what is newer may be another machine's."""
-    for part in find_stale_parts(folder.parent):
-        if part.name.startswith(f".{folder.name}.") and part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-    for part in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
-        log.warning("%s was left by a writer that was killed, or belongs to one that still writes", part)
-
-
-def _check_room(folder: Path, sources: Mapping[str, Source]) -> None:
-    needed = sum(source.measure() for source in sources.values())
+def _check_room(folder: Path, needed: int) -> None:
     there = next(parent for parent in folder.parents if parent.exists())
     try:
         free = shutil.disk_usage(there).free

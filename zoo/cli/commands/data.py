@@ -115,7 +115,7 @@ def shard_command(dataset: str, output: str, discover: Discover, as_json: bool, 
     """Write a data set to tar files that are trained on by their path, as webdataset has them.
 
     Pictures are kept as they are; other images become PNG or arrays of numpy. The folder appears when all is
-    written, with an index and a checksum of each file.
+    written, with an index and a checksum of each file. After Ctrl-C or a kill the same command goes on.
     """
     prepare_for_torch()
     from zoo.data.sharding import data_shard
