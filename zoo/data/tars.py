@@ -128,7 +128,7 @@ def _list_members(path: Path, file: BufferedReader) -> Iterator[Member]:
         if found.isdir() or name.startswith(".") or "." not in name or ABOUT.match(name):
             continue
         if not found.isreg() or found.issparse():
-            fix = "Write it with its bytes: tar --dereference --hard-dereference, without --sparse"
+            fix = "Let tar write its bytes in the place of the link, or of the holes"
             raise DataError(where, f"{named} is a link, or a file with holes", fix)
         if found.offset_data + found.size > size:
             why = f"{named} has {found.size} bytes, and the tar file ends after {size}"
