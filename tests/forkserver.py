@@ -38,7 +38,7 @@ AVAILABLE = sys.platform == "linux"
 PRELOADED = ("click", "numpy", "PIL.Image", "pluggy", "pydantic", "safetensors.torch", "torch", "torchvision")
 # A test waits for each start of it: it imports as little as can be. What the server cannot do, a cold Python does.
 CLIENT = """#!{python} -IS
-import json, os, socket, sys
+import json, os, signal, socket, sys
 if sys.argv[1].startswith("-") and sys.argv[1] not in ("-c", "-m", "-P") or any(
     name.startswith("PYTHON") and name != "PYTHONPATH" for name in os.environ
 ):
@@ -48,7 +48,13 @@ with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     socket.send_fds(server, [len(request).to_bytes(8, "big")], [0, 1, 2])
     server.sendall(request)
+    child = int(server.recv(16) or b"0")
+    stops = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT] if child else []
+    for number in stops:
+        signal.signal(number, lambda number, frame: os.kill(child, number))
     code = int(server.recv(16) or b"1")
+    for number in stops:
+        signal.signal(number, signal.SIG_DFL)
 if code < 0:
     os.kill(os.getpid(), -code)
 sys.exit(code)
@@ -115,6 +121,8 @@ def answer(connection: socket.socket) -> NoReturn:
         run(arguments)
     for file in files:
         os.close(file)
+    with suppress(OSError):
+        connection.sendall(str(child).ljust(16).encode())
     ended = os.pidfd_open(child)
     if ended not in select.select([connection, ended], [], [])[0]:
         os.kill(child, signal.SIGKILL)

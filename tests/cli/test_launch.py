@@ -8,7 +8,6 @@ import re
 import shlex
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from conftest import ROOT
 pytestmark = pytest.mark.slow
 
 NET = """
-import os, signal, time
+import json, os, signal, time
 import torch
 from torch import nn
 import zoo
@@ -41,9 +40,17 @@ def end(how):
     if how == "raise":
         raise ValueError("no such thing")
     if how == "hang":
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a signal is waited for, too
+        time.sleep(3600)
+    if how == "twice":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        end("SIGINT")
+        os.kill(os.getpid(), signal.sigwait({signal.SIGINT}))  # torchrun has handed it on
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        end("SIGINT")
         time.sleep(3600)
     if how.startswith("SIG"):
-        os.kill(os.getppid(), getattr(signal, how))
+        os.kill(json.loads(os.environ["ZOO_RANK_STARTER"])["pid"], getattr(signal, how))
 
 @zoo.model(name="net")
 def net(*, input_shape, num_classes):
@@ -52,14 +59,29 @@ def net(*, input_shape, num_classes):
 """Its hundredth step in training ends rank 1, or asks torchrun to end, as the variable END says."""
 
 
+ENTRY = """
+import sys
+sys.executable = {python!r}
+from zoo.cli.main import entry
+entry()
+"""
+"""The command line, whose ranks are started warm as well."""
+
+
 @pytest.fixture
-def call(own_folder: Path, warm_python: str, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that runs a command line of zoo in a process of its own."""
+def zoo(own_folder: Path, warm_python: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what runs a command line of zoo in a process of its own."""
     (own_folder / "net.py").write_text(NET)
     monkeypatch.setenv("ZOO_RUNS_DIR", "runs")
+    return [warm_python, "-c", ENTRY.format(python=str(warm_python))]
 
-    def run(*words: str, end: str = "", module: str = "zoo") -> subprocess.CompletedProcess[str]:
-        command = [warm_python, "-m", module, *words]
+
+@pytest.fixture
+def call(zoo: list[str]):
+    """Return a function that runs a command line of zoo, and waits for it."""
+
+    def run(*words: str, end: str = "", program: list[str] = zoo) -> subprocess.CompletedProcess[str]:
+        command = [*program, *words]
         settings = {**os.environ, "END": end}
         return subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=120)
 
@@ -93,6 +115,18 @@ def test_a_rank_ends_all_in_one_line_and_the_run_goes_on(call, end, code, told):
     assert len(lines) == 1 and re.match(told, lines[0]), done.stderr
     assert re.search(r"0 of 2 epochs are recorded in .*It goes on from step \d+ with: zoo resume", lines[0])
     assert read_record()["status"] in ("failed", "interrupted")
+
+
+def test_ctrl_c_twice_ends_all_ranks_at_once_in_one_line(call):
+    done = train(call, "twice")
+    assert done.returncode == 130 and not done.stdout, done.stderr
+    assert re.fullmatch(r"(2 ranks .*\n)?Stopped\. The newest checkpoint is whole: .*zoo resume .*\n", done.stderr)
+
+
+def test_more_processes_than_the_machine_can_bear_are_refused(call):
+    done = call("run", "--processes", "100000")
+    assert done.returncode == 2
+    assert re.fullmatch(r"Error: processes: must be at most \d+ on this machine, .*, got 100000\n", done.stderr)
 
 
 def test_a_stopped_run_goes_on_with_its_bits_and_on_another_number_of_ranks(call):
@@ -139,7 +173,7 @@ def test_the_guide_shows_what_works(call, warm_python):
     assert done.returncode == 0, done.stderr
     (options, rest) = by_hand[1:3], by_hand[by_hand.index("-m") :]
     place = ["--master-addr=127.0.0.1", f"--master-port={find_port()}", "--no-python", warm_python]
-    torchrun = call(*options, *place, *rest, *small, module="torch.distributed.run")
+    torchrun = call(*options, *place, *rest, *small, program=[warm_python, "-m", "torch.distributed.run"])
     assert torchrun.returncode == 0, torchrun.stderr
     one, other = (json.loads(path.read_text()) for path in Path("runs").glob("*/run.json"))
     assert one["train_config"]["processes"] == other["train_config"]["processes"] == 2
@@ -167,10 +201,8 @@ def test_two_agents_of_torchrun_train_one_model(own_folder, warm_python, monkeyp
     assert read_record()["train_config"]["processes"] == 2
 
 
-def test_ranks_stop_when_the_command_that_started_them_was_killed(own_folder, monkeypatch):
-    monkeypatch.setenv("ZOO_RUNS_DIR", "runs")
-    # No warm Python: the parent of what the fork server starts is the server.
-    command = [sys.executable, "-m", "zoo", "run", "--processes", "2", "--epochs", "10000", "--batch-size", "500"]
+def test_ranks_stop_when_the_command_that_started_them_was_killed(zoo):
+    command = [*zoo, "run", "--processes", "2", "--epochs", "10000", "--batch-size", "500"]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert started.stderr is not None
     for line in started.stderr:
