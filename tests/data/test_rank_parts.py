@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.data.ranks import Ranks
+from zoo.data.ranks import ALONE, Ranks
 
 
 def test_the_parts_of_all_ranks_are_the_whole():
@@ -12,5 +12,5 @@ def test_the_parts_of_all_ranks_are_the_whole():
             parts = [whole[Ranks(index=index, count=count).part(size)] for index in range(count)]
             assert [each for part in parts for each in part] == whole
             assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    assert Ranks.alone().part(7) == slice(0, 7)
+    assert ALONE.part(7) == slice(0, 7)
     assert [Ranks(index=index, count=3).part(1) for index in range(3)] == [slice(0, 1), slice(1, 1), slice(1, 1)]

@@ -25,12 +25,14 @@ import zoo
 from zoo.data.batches import BatchSettings, TensorBatches
 from zoo.data.ranks import find_ranks
 from zoo.registry.preprocess import Preprocess
+from zoo.registry.settings import TrainConfig
 from zoo.registry.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec
 from zoo.training.group import Group
 from zoo.training.predictions import OutcomeCollector, read_outcomes
-from zoo.training.trainer import evaluate
+from zoo.training.trainer import Trainer, evaluate
 from zoo_plugins.metrics.accuracy import Accuracy
 
+CPU = torch.device("cpu")
 RANK = int(os.environ.get("RANK", "0"))
 
 
@@ -103,6 +105,13 @@ class Order:
         return self.total
 
 
+def make_pictures(*, root: Path, train: int = 1536, test: int = 500) -> zoo.DataSplits:
+    """Return the first pictures of FashionMNIST."""
+    whole = zoo.load_dataset("fashionmnist", data_dir=os.environ["ZOO_TEST_DATA"], offline=True)
+    parts = [tuple(tensor[:count] for tensor in part) for part, count in ((whole.train, train), (whole.test, test))]
+    return zoo.DataSplits(train=parts[0], test=parts[1], class_names=whole.class_names)
+
+
 def brier(*, num_classes: int) -> Any:
     def measure(logits: Tensor, targets: Tensor) -> Tensor:
         return ((logits.softmax(1) - nn.functional.one_hot(targets, num_classes)) ** 2).sum(1).mean()
@@ -115,6 +124,7 @@ def make_registry() -> zoo.Registry:
     registry.add(
         ModelSpec(name="conv", factory=Conv, params={"kind": "plain"}),
         DatasetSpec(name="rows", factory=make_splits),
+        DatasetSpec(name="pictures", factory=make_pictures),
         MetricSpec(name="order", factory=Order, higher_is_better=True),
         LossSpec(name="brier", factory=brier),
         plugin="own",
@@ -134,12 +144,13 @@ class Heard(logging.Handler):
 
 
 def carry_out(arguments: dict[str, Any], runs: Path, registry: zoo.Registry) -> dict[str, Any]:
-    usual = {"epochs": 2, "batch_size": 8, "lr": 0.05, "threads": 1, "runs_dir": runs}
+    usual: dict[str, Any] = {"model": "conv", "dataset": "rows", "epochs": 2, "batch_size": 8, "lr": 0.05}
+    usual |= {"threads": 1, "runs_dir": runs}
     told: list[Any] = []
     heard = Heard()
     logging.getLogger("zoo").addHandler(heard)
     try:
-        result = zoo.run("conv", "rows", registry=registry, on_epoch=told.append, **{**usual, **arguments})
+        result = zoo.run(registry=registry, on_epoch=told.append, **{**usual, **arguments})
     except zoo.ZooError as error:
         return {"error": str(error), "code": error.exit_code}
     finally:
@@ -167,17 +178,38 @@ def carry_out(arguments: dict[str, Any], runs: Path, registry: zoo.Registry) -> 
     }
 
 
-def evaluate_anything(seed: int) -> list[Any]:
+def train_in_fp16(group: Group | None) -> list[Any]:
+    """Train in fp16, which `zoo.run` leaves to accelerators; return histories and scales of the loss.
+
+    Of three ranks one has no part of two samples, not even in the first step.
+    """
+    ranks, found = find_ranks(), list[Any]()
+    for samples, settings in ((61, {}), (61, {"accumulate": 3}), (2, {})):
+        splits = make_splits(root=Path(), train=samples)
+        torch.manual_seed(0)
+        model = Conv(input_shape=(1, 6, 6), num_classes=3)
+        config = TrainConfig(epochs=2, batch_size=8, lr=0.05, precision="fp16", **settings)
+        batches = [
+            TensorBatches(*part, Preprocess(), BatchSettings(batch_size=8, device=CPU, ranks=ranks), 3)
+            for part in (splits.train, splits.test)
+        ]
+        trainer = Trainer(model, config, CPU, group=group)
+        losses = [[epoch["train"]["loss"], epoch["test"]["loss"]] for epoch in trainer.fit(*batches)]
+        found.append([losses, trainer.state()["parts"]["scaler"]["scale"]])
+    return found
+
+
+def evaluate_anything(group: Group | None) -> list[Any]:
     """Evaluate what hypothesis would think of: any number of samples and classes, in batches of any size."""
-    ranks, device, found = find_ranks(), torch.device("cpu"), list[Any]()
-    group = Group(ranks, device) if ranks.are_several else None
-    random.seed(seed)
+    ranks, found = find_ranks(), list[Any]()
+    random.seed(7)
     for _ in range(60):
         samples, classes, size = random.randint(1, 40), random.randint(2, 6), random.randint(1, 12)
         generator = torch.Generator().manual_seed(random.randrange(2**31))
-        logits = torch.randint(-2, 3, (samples, classes), generator=generator).float()  # ties are many
+        logits = torch.randint(-2, 3, (samples, classes), generator=generator)  # ties are many
+        logits = logits.to(random.choice([torch.float32, torch.float64]))
         targets = torch.randint(classes, (samples,), generator=generator)
-        settings = BatchSettings(batch_size=size, device=device, ranks=ranks)
+        settings = BatchSettings(batch_size=size, device=CPU, ranks=ranks)
         batches = TensorBatches(logits, targets, Preprocess(), settings, classes)
         metrics: dict[str, Any] = {"order": Order(num_classes=classes), "accuracy": Accuracy(num_classes=classes)}
         outcomes = OutcomeCollector()
@@ -199,7 +231,9 @@ class Given(nn.Module):
 
 def main(cases: str, output: str) -> None:
     registry = make_registry()
-    (Path(output) / f"evaluations-{RANK}.json").write_text(json.dumps(evaluate_anything(7)))
+    group = Group(find_ranks(), CPU) if find_ranks().are_several else None
+    for answer in (evaluate_anything, train_in_fp16):
+        (Path(output) / f"{answer.__name__}-{RANK}.json").write_text(json.dumps(answer(group)))
     for name, arguments in json.loads(Path(cases).read_text()).items():
         found = carry_out(arguments, Path(output) / "runs" / name, registry)
         (Path(output) / f"{name}-{RANK}.json").write_text(json.dumps(found))

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,12 +23,19 @@ from typing import Any
 import click
 
 from zoo.cli.output import lend_stdout
-from zoo.errors import SeveralErrors, WorkerError, ZooError
+from zoo.errors import SettingError, SeveralErrors, WorkerError, ZooError
+from zoo.records.process import ProcessOrigin, describe_process, is_running
 
-REPORTS = "ZOO_RANK_REPORTS"
-"""The variable that tells a rank where it says why it ended."""
+REPORTS, STARTER = "ZOO_RANK_REPORTS", "ZOO_RANK_STARTER"
+"""The variables that tell a rank where it says why it ended, and which process started it."""
+TORCHRUN = "TORCHELASTIC_RUN_ID"
+"""A variable that torchrun sets for its processes."""
 SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 """What torchrun hands on to the ranks."""
+PER_CORE, USUAL = 2, 16
+"""Processes that a machine may have for each of its cores, and always: more only wait, and each has the whole model."""
+LEAVE = 300
+"""Seconds in which ranks that are told to stop may end their step and save a checkpoint."""
 
 
 def report_error(error: ZooError, *, trace: str) -> bool:
@@ -43,24 +51,25 @@ def report_stop(code: int, notes: Sequence[str]) -> bool:
 
 def _report(**told: Any) -> bool:
     folder = os.environ.get(REPORTS)
-    if folder is None:
-        return False
-    path = Path(folder) / f"{os.environ.get('RANK')}.json"
-    path.write_text(json.dumps({**told, "time": time.time()}), encoding="utf-8")
-    for name in SIGNALS:  # it is about to end, and torchrun may ask for just that in the middle of it
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    return True
+    if folder is not None:
+        path = Path(folder) / f"{os.environ.get('RANK')}.json"
+        path.write_text(json.dumps({**told, "time": time.time()}), encoding="utf-8")
+    if TORCHRUN in os.environ:  # this process is about to end, and torchrun may ask for just that in the middle of it
+        for name in SIGNALS:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+    return folder is not None
 
 
 def watch_parent() -> None:
     """Let a rank be stopped, as by SIGTERM, when whoever started it is gone: nobody else would end it."""
-    if REPORTS not in os.environ:
+    if STARTER not in os.environ:
         return
-    parent = os.getppid()
+    starter, parent = ProcessOrigin.from_json(json.loads(os.environ[STARTER])), os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        # Where the system tells nothing of other processes, an orphan still has another parent.
+        while os.getppid() == parent and is_running(starter) is not False:
             time.sleep(1)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -86,7 +95,7 @@ def launch(count: int, arguments: Sequence[str]) -> None:
     """Run a command line of zoo in so many processes on this machine, and return when all of them have done it.
 
     Raises:
-        ZooError: a rank failed.
+        ZooError: a rank failed, or there are too many for this machine.
         KeyboardInterrupt: they were stopped; with the exit code of it.
     """
     import logging
@@ -97,11 +106,15 @@ def launch(count: int, arguments: Sequence[str]) -> None:
 
     from zoo.data.workers import count_cores
 
-    with TemporaryDirectory(prefix="zoo-ranks-") as folder, _surroundings(folder, max(1, count_cores() // count)):
+    cores = count_cores()
+    if count > (most := max(USUAL, PER_CORE * cores)):
+        raise SettingError("processes", f"must be at most {most} on this machine, which has {cores} cores", count)
+    with TemporaryDirectory(prefix="zoo-ranks-") as folder, _surroundings(folder, max(1, cores // count)):
         logging.disable(logging.CRITICAL)
         # A port that is known: where torchrun looks for one by itself, its processes send each other pickles.
         place = {"master-addr": "127.0.0.1", "master-port": _find_port()}
-        given = {"nproc-per-node": count, "log-dir": f"{folder}/logs", **place, "no-python": None}
+        given = {"nproc-per-node": count, "log-dir": f"{folder}/logs", **place}
+        given |= {"shutdown-timeout": LEAVE, "no-python": None}
         options = [f"--{name}" if value is None else f"--{name}={value}" for name, value in given.items()]
         command = [sys.executable, "-P", "-m", "zoo", *arguments]
         try:
@@ -129,7 +142,7 @@ def _surroundings(folder: str, threads: int) -> Iterator[None]:
     """Run the body with the variables that ranks need; give back these, and the handlers of signals, as they were."""
     before = dict(os.environ)
     handlers = [(number, signal.getsignal(number)) for name in SIGNALS if (number := getattr(signal, name, None))]
-    os.environ[REPORTS] = folder
+    os.environ |= {REPORTS: folder, STARTER: json.dumps(asdict(describe_process()))}
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     try:
         yield

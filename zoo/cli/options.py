@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from zoo.cli.output import keep_stdout, show_status
+from zoo.cli.launch import report_stop
+from zoo.cli.output import is_silent, keep_stdout, show_status
 from zoo.errors import SettingError, UsageError
 
 if TYPE_CHECKING:
@@ -208,8 +209,9 @@ def leaving(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _leave(number: int, told: str) -> None:
-    with suppress(OSError):
-        os.write(2, f"\nStopped at once. {told}\n".encode(errors="replace"))
+    if not report_stop(128 + number, [told]) and not is_silent():
+        with suppress(OSError):
+            os.write(2, f"\nStopped at once. {told}\n".encode(errors="replace"))
     os._exit(128 + number)
 
 

@@ -65,6 +65,11 @@ def set_silent(silent: bool) -> None:
     _silences[:] = [silent] * silent
 
 
+def is_silent() -> bool:
+    """Tell whether another process prints what this one would."""
+    return bool(_silences)
+
+
 @contextmanager
 def keep_stdout() -> Iterator[None]:
     """Keep stdout for results: what the body prints by other means than the functions of this module goes to stderr."""

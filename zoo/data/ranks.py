@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from zoo.errors import UsageError
 
-NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-"""The variables by which torchrun tells a process what it is."""
+VARIABLES = {"index": "RANK", "count": "WORLD_SIZE", "local": "LOCAL_RANK", "local_count": "LOCAL_WORLD_SIZE"}
+"""The variables by which torchrun tells a process what it is. Who starts the processes otherwise need not set the last
+two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +28,6 @@ class Ranks:
     count: int = 1
     local: int = 0
     local_count: int = 1
-
-    @classmethod
-    def alone(cls) -> Ranks:
-        """Return what a process is that trains by itself."""
-        return cls()
 
     @property
     def are_several(self) -> bool:
@@ -56,7 +52,8 @@ class Ranks:
         return slice(-(-size * self.index // self.count), -(-size * (self.index + 1) // self.count))
 
 
-ALONE = Ranks.alone()
+ALONE = Ranks()
+"""What a process is that trains by itself."""
 
 
 def find_ranks(environment: Mapping[str, str] = os.environ) -> Ranks:
@@ -65,12 +62,12 @@ def find_ranks(environment: Mapping[str, str] = os.environ) -> Ranks:
     Raises:
         UsageError: they are no numbers, or do not go together.
     """
-    if NAMES[0] not in environment or NAMES[1] not in environment:
-        return Ranks.alone()
-    texts = [environment[name] for name in NAMES if name in environment]
-    numbers = [int(text) if text.isascii() and text.isdigit() else -1 for text in texts]
-    ranks = Ranks(**dict(zip(("index", "count", "local", "local_count"), numbers, strict=False)))
-    if min(numbers) < 0 or ranks.index >= ranks.count or ranks.local >= max(ranks.local_count, ranks.local + 1):
-        told = ", ".join(f"{name}={environment[name]}" for name in NAMES if name in environment)
-        raise UsageError(f"the variables of torchrun make no sense: {told}", fix="Use torchrun, or unset them")
-    return ranks
+    told = {field: environment[name] for field, name in VARIABLES.items() if name in environment}
+    if not {"index", "count"} <= told.keys():
+        return ALONE
+    if all(text.isascii() and text.isdigit() for text in told.values()):
+        ranks = Ranks(**{field: int(text) for field, text in told.items()})
+        if ranks.index < ranks.count and ("local_count" not in told or ranks.local < ranks.local_count):
+            return ranks
+    shown = ", ".join(f"{VARIABLES[field]}={text}" for field, text in told.items())
+    raise UsageError(f"the variables of torchrun make no sense: {shown}", fix="Use torchrun, or unset them")

@@ -60,7 +60,8 @@ def share_model(model: nn.Module, plan: Plan, group: Group | None) -> nn.Module:
     if group is None:
         return model
     if plan.config.sync_batchnorm:  # the names of the state dict stay
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model, group.data)
+        # In the group of the process: layers that have one of their own cannot be copied, as an average of them is.
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     told, layers = [], [each for each in model.modules() if not isinstance(each, nn.SyncBatchNorm)]
     if any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in layers):
         told.append("batch normalisation is over each rank's part of a batch, and its running values are rank 0's")
@@ -87,11 +88,16 @@ def together(plan: Plan, patience: float | None) -> Iterator[Group | None]:
 
     log.addFilter(is_heard)
     try:
-        yield Group(ranks, plan.device, PATIENCE if patience is None else patience)
+        group = Group(ranks, plan.device, PATIENCE if patience is None else patience)
+        yield group
+        group.close()
     except (UsageError, DivergedError, HangingError):  # as any rank has it
         raise
     except ZooError as error:
         error.what = f"rank {ranks.index}: {error.what}"
+        raise
+    except Exception as error:
+        error.add_note(f"It came up in rank {ranks.index}")
         raise
     finally:
         log.removeFilter(is_heard)

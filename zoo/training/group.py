@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from zoo.data.ranks import Ranks
 from zoo.errors import UsageError, WorkerError, describe, quote
@@ -32,8 +33,12 @@ if TYPE_CHECKING:
 
 LOOK = timedelta(seconds=1)
 """How long one look for the others takes: between two of them a signal is heard."""
+MEETING = timedelta(minutes=1)
+"""How long ranks wait for one that is only being started, at least."""
 ANSWER = 5.0
-"""Seconds in which ranks that waited in vain tell each other so: whoever does not is the one that hangs."""
+"""Seconds in which ranks that waited in vain tell each other so, at most: whoever does not is the one that hangs."""
+KINDS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+"""The types that logits may have."""
 PATIENCE = 600.0
 """Seconds after which a rank that does not answer counts as hanging, where nothing else is asked for."""
 
@@ -50,6 +55,14 @@ def _naming_place() -> Iterator[None]:
         raise UsageError(f"the ranks cannot meet at {quote(f'{host}:{port}')}", describe(error), fix) from error
 
 
+def _meet(ranks: Ranks, limit: timedelta) -> None:
+    """Make the group of the process, at the place that the variables of torchrun name."""
+    store, *_ = next(rendezvous("env://", ranks.index, ranks.count, timeout=limit))
+    # torchrun may keep its store when it starts ranks again, and where those before are met would still be in it.
+    store = dist.distributed_c10d.PrefixStore(f"zoo-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    dist.init_process_group(store=store, rank=ranks.index, world_size=ranks.count, timeout=limit)
+
+
 class Group:
     """The ranks of one training.
 
@@ -63,16 +76,19 @@ class Group:
         limit = timedelta(seconds=patience)
         if not dist.is_initialized():
             with _naming_place():
-                dist.init_process_group(rank=ranks.index, world_size=ranks.count, timeout=limit)
+                _meet(ranks, max(limit, MEETING))
             atexit.register(_leave)
-        control: Any = dist.new_group(backend="gloo", timeout=limit)
-        self.control = control
-        self.data: Any = self.control if device.type == "cpu" else dist.new_group(backend="nccl", timeout=2 * limit)
+        try:
+            control: Any = dist.new_group(backend="gloo", timeout=limit)
+            data: Any = control if device.type == "cpu" else dist.new_group(backend="nccl", timeout=2 * limit)
+        except RuntimeError as error:
+            raise LostError("another rank has ended", describe(error)) from error
+        self.control, self.data = control, data
         store = dist.distributed_c10d._get_default_store()
         self.store = dist.distributed_c10d.PrefixStore(f"zoo-{control.group_name}", store)
 
     def exchange(
-        self, gradients: Gradients, loss: Tensor, weight: int | Tensor, samples: int, *, whole: bool
+        self, gradients: Gradients, loss: Tensor, weight: float | Tensor, samples: int, *, whole: bool
     ) -> tuple[Tensor, Tensor, int]:
         """Add up what the ranks made of their parts of a batch; with `whole` also the gradients, in their place.
 
@@ -102,13 +118,14 @@ class Group:
     def predict(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and targets of a whole batch, of which this rank has a part, in the order of its samples."""
         logits = model(inputs) if len(targets) else None
-        width = 0 if logits is None else logits.shape[1]
-        told = self._gather(torch.tensor([[len(targets), width, *self.wishes]]), [1] * self.ranks.count, self.control)
-        self.granted = [any(column) for column in told[:, 2:].T.tolist()]
+        form = [0, 0] if logits is None else [logits.shape[1], KINDS.index(logits.dtype)]
+        told = self._gather(torch.tensor([[len(targets), *form, *self.wishes]]), [1] * self.ranks.count, self.control)
+        self.granted = [any(column) for column in told[:, 3:].T.tolist()]
         sizes: list[int] = told[:, 0].tolist()
         self.seen += sum(sizes)
         if logits is None:
-            logits = torch.zeros(0, int(told[:, 1].max()), device=self.device)
+            width, kind = told[:, 1:3].max(dim=0).values.tolist()
+            logits = torch.zeros(0, width, dtype=KINDS[kind], device=self.device)
         return self._gather(logits, sizes, self.data), self._gather(targets.to(self.device), sizes, self.data)
 
     def conclude(self, scores: dict[str, float], samples: int) -> dict[str, float]:
@@ -145,6 +162,12 @@ class Group:
             self._wait(work, self.data)
             if told.data_ptr() != tensor.data_ptr():
                 tensor.copy_(told)
+
+    def close(self) -> None:
+        """End the group, which holds threads and connections: a process may be of many, one after the other."""
+        for group in dict.fromkeys((self.data, self.control)):
+            dist.destroy_process_group(group)
+        del self.data, self.control  # its threads end when nothing refers to it any more
 
     def meet(self) -> None:
         """Wait until all ranks are here."""
@@ -220,7 +243,7 @@ class Group:
     def _find_missing(self) -> list[int]:
         """Return the ranks that do not say that they wait as well."""
         self.store.set(f"waits-{self.ranks.index}", "")
-        end = time.monotonic() + ANSWER
+        end = time.monotonic() + min(ANSWER, self.patience)
         while missing := [rank for rank in range(self.ranks.count) if not self.store.check([f"waits-{rank}"])]:
             if time.monotonic() > end:
                 break

@@ -82,7 +82,8 @@ class RankStep(CarefulStep):
             self.forget()
         weight = self.weigh(targets)
         if not len(targets):
-            loss = torch.zeros((), device=self.group.device)
+            # A scaler knows no scale until it has seen a loss.
+            loss = self.scaler.scale(torch.zeros((), device=self.group.device))
         elif self.capture is not None:
             loss = self.capture(inputs, targets, weight)
         else:

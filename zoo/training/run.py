@@ -157,10 +157,10 @@ def carry_out(
         use_seed(settled.seed),
         use_threads(settled.threads),
         use_compiler(zoo_home() / "cache" / "compiled" if settled.compile else None),
-        name_device(request.plan),
-        blame_plugin(request.plan.model, request.plan.dataset.name, callers),
         on_request(lambda: None),
         together(request.plan, pace.patience) as group,
+        name_device(request.plan),
+        blame_plugin(request.plan.model, request.plan.dataset.name, callers),
     ):
         show = watching(bar if progress and speaks else no_progress, request.plan)
         heard: dict[str, Any] = {"on_epoch": note_errors(on_epoch, callers), "callbacks": callbacks} if speaks else {}

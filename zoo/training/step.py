@@ -28,6 +28,9 @@ LossFunction = Callable[..., Tensor]
 `(N, num_classes)`. It may have `weigh(targets)`, what a batch counts among several that make one step: by default its
 number of samples."""
 
+Weigh = Callable[[Tensor], float | Tensor]
+"""Gives what the targets of a batch count."""
+
 SKIPS = 40
 """Steps one after the other whose gradients overflow in fp16, the scale of the loss halved each time from 65536 on: by
 then no scale helps."""
@@ -126,11 +129,13 @@ class CarefulStep(TrainStep):
         schedule: Schedule | None,
         config: TrainConfig,
         average: Average | None = None,
-        weigh: Callable[[Tensor], int | Tensor] = len,
+        weigh: Weigh = len,
     ) -> None:
         super().__init__(model, loss_function, optimizer, schedule)
+        if config.precision == "fp16":  # the sum of a batch's losses would overflow; this divides without rounding
+            weigh = partial(_weigh_less, weigh, 2 ** (config.batch_size - 1).bit_length())
         self.config, self.average, self.weigh = config, average, weigh
-        self.samples: int | Tensor = 0
+        self.samples: float | Tensor = 0
         self.weighted = config.accumulate > 1
         """Whether gradients are those of sums, which are divided by the weights of all summands."""
         device = self.parameters[0].device.type if self.parameters else "cpu"
@@ -206,6 +211,10 @@ class CarefulStep(TrainStep):
         """Return what has a state that changes from step to step, by name, each with a `state_dict`."""
         more = {"average": self.average, **({"scaler": self.scaler} if self.scaler.is_enabled() else {})}
         return {**super().list_parts(), **{name: part for name, part in more.items() if part is not None}}
+
+
+def _weigh_less(weigh: Weigh, times: int, targets: Tensor) -> float | Tensor:
+    return weigh(targets) / times
 
 
 def build_step(

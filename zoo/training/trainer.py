@@ -134,10 +134,10 @@ class Trainer:
                 later = len(train) * (self.config.epochs - epoch - 1)
                 loss = train_one_epoch(self.model, step, train, losses, epoch, self.show, self.after, later)
             trained = time.perf_counter()
-            check_finite(self.evaluated, self.infinite, epoch + 1)
-            self.generators = read_generators()
             if self.group is not None:
                 self.group.share([*self.model.buffers(), *self.evaluated.buffers()])
+            check_finite(self.evaluated, self.infinite, epoch + 1)
+            self.generators = read_generators()
             watched = self.watch.collector(epoch + 1)
             outcomes = self.outcomes if choice is None and epoch + 1 == self.config.epochs else watched
             options: dict[str, Any] = {"show": self.show, "outcomes": outcomes, "after": self.after}
