@@ -55,7 +55,10 @@ def main() -> int:
     for model, dataset, words in CASES[: options.cases]:
         found = [compare(model, dataset, words, str(options.data_dir)) for _ in range(options.rounds)]
         ratios = {name: median(each[name] for each in found) for name in found[0]}
-        print(f"{model} on {dataset} {' '.join(words)}: " + ", ".join(f"{n} {r:.2f}" for n, r in ratios.items()))
+        print(
+            f"{model} on {dataset} {' '.join(words)}: " + ", ".join(f"{n} {r:.2f}" for n, r in ratios.items()),
+            flush=True,
+        )
         # Too much is as wrong as too little.
         off = {name: max(ratios[name], 1 / ratios[name]) for name in ("epoch", "memory")}
         kept += [check_ratio(f"{name}, estimated / taken, or the inverse", off[name], LIMIT) for name in off]

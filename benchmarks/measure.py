@@ -45,7 +45,7 @@ def find_ratio(times: Times, name: str, reference: str) -> float:
 def check_ratio(what: str, ratio: float, limit: float) -> bool:
     """Print a ratio with its limit; tell whether it keeps it."""
     kept = ratio <= limit
-    print(f"{what:<44} {ratio:7.3f}   limit {limit:g}   {'ok' if kept else 'MISSED'}")
+    print(f"{what:<44} {ratio:7.3f}   limit {limit:g}   {'ok' if kept else 'MISSED'}", flush=True)
     return kept
 
 

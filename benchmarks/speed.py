@@ -40,10 +40,13 @@ def main() -> int:
     parser.add_argument("--passes", type=int, default=3, help="how often each script runs")
     options = parser.parse_args()
     rows: dict[str, list[tuple[float, float]]] = {}
-    for _ in range(options.passes):
+    for number in range(1, options.passes + 1):
         for name, given in SCRIPTS.items():
             data = ["--data-dir", str(options.data_dir)] if name in DATA else []
-            for what, row in run_script(name, ["--rounds", str(options.rounds), *given, *data]).items():
+            found = run_script(name, ["--rounds", str(options.rounds), *given, *data])
+            print(f"pass {number} of {options.passes}, {name}:", flush=True)
+            for what, row in found.items():
+                print(f"  {what:<44} {row[0]:7.3f}   limit {row[1]:g}", flush=True)
                 rows.setdefault(what, []).append(row)
     kept = True
     for what, row in rows.items():

@@ -611,6 +611,9 @@ def test_shards_are_looked_at_as_any_data_set_is(shards, tmp_path, capsys):
     ):
         assert main(line) == 0, line
         assert told in capsys.readouterr().out
+    estimates = zoo.check("baseline", str(shards)).estimates  # an epoch of few batches is timed as a whole
+    assert estimates["epoch_seconds"] == pytest.approx(10 * estimates["step_seconds"])
+    assert estimates["evaluation_seconds"] > 0
     registry = zoo.Registry.discover()
     entry = registry.get("dataset", "image-shards")
     assert entry.spec.path_marks == ("shards.json", "*.tar")

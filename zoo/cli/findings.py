@@ -55,12 +55,18 @@ def list_estimates(numbers: Mapping[str, float]) -> list[tuple[str, str]]:
         ("memory", f"about {numbers['memory_bytes'] / 1e6:,.1f} MB: {', '.join(parts)}"),
     ]
     if "peak_bytes" in numbers:
-        rows.append(("process", f"about {numbers['peak_bytes'] / 1e6:,.0f} MB at most"))
-    rows.append(("step", f"about {numbers['step_seconds'] * 1e3:.2f} ms"))
+        told = "all of the process, on a GPU its tensors"
+        rows.append(("in use", f"about {numbers['peak_bytes'] / 1e6:,.0f} MB at most: {told}"))
+    rows.append(("step", f"about {numbers['step_seconds'] * 1e3:.2f} ms, with the reading of its batch"))
     if "epoch_seconds" in numbers:
-        evaluated = f", {numbers['evaluation_seconds']:.2g} s of evaluation" if "evaluation_seconds" in numbers else ""
-        rows.append(("epoch", f"about {numbers['epoch_seconds']:.2g} s of training{evaluated}"))
+        times = {"training": numbers["epoch_seconds"], "evaluation": numbers.get("evaluation_seconds", 0.0)}
+        told = ", ".join(f"{_show_seconds(seconds)} {what}" for what, seconds in times.items() if seconds)
+        rows.append(("epoch", f"about {_show_seconds(sum(times.values()))} s: {told}"))
     return rows
+
+
+def _show_seconds(seconds: float) -> str:
+    return f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.2g}"
 
 
 def _write_block(found: Finding) -> None:

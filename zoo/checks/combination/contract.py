@@ -52,9 +52,9 @@ class Diagnosis:
     that a run keeps), gradient_bytes, optimizer_bytes, activation_bytes (what a batch keeps for the backward pass) and
     data_bytes; peak_bytes, the most that the process had meanwhile, on a GPU that of tensors, where the system says so;
     step_seconds, with the reading of the batch; and where the size of the data set is known epoch_seconds, of the
-    training, and evaluation_seconds, of the evaluation after an epoch. Where `processes` are to train together, they
-    are those of one of them, without the time in which these talk. They are empty where a failed check rules out
-    training.
+    training, and evaluation_seconds, of the evaluation after an epoch, both with the start of their workers. Where
+    `processes` are to train together, they are those of one of them, without the time in which these talk. They are
+    empty where a failed check rules out training.
     `tuning` has the learning rate and the batch size that were found, where they were asked for.
     """
 

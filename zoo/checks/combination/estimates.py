@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from zoo.checks.combination.measuring import WARM, FirstBatches, go_on, wait
+from zoo.checks.combination.measuring import FEWEST, WARM, FirstBatches, Watched, count_workers, go_on, wait
 from zoo.checks.combination.subject import INSPECTED, CombinationSubject
 from zoo.data.batches import Batches, TensorBatches
 from zoo.data.ranks import Ranks, find_ranks
@@ -33,8 +33,6 @@ STILL = 1e-12
 """A learning rate at which no training diverges."""
 SECONDS = 0.2
 """How long steps are taken, and batches evaluated, at least."""
-FEWEST = 5
-"""Steps that are counted at least."""
 EVALUATED = 1024
 """Samples that are evaluated again and again."""
 
@@ -71,8 +69,8 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     steps = math.ceil(counts.get("train", 0) / plan.config.batch_size)
     step.start(0, steps, max(steps, steps * plan.config.epochs))
     forget_peak(plan.device)
-    step_seconds = time_steps(plan, step, train)
-    sample_seconds = time_evaluation(plan, model if average is None else average.module, test, classes)
+    started, step_seconds = time_steps(plan, step, train)
+    test_started, sample_seconds = time_evaluation(plan, model if average is None else average.module, test, classes)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     own = sum(tensor.nbytes for tensor in model.state_dict().values() if isinstance(tensor, Tensor))
     kept = plan.config.epochs > 1 and plan.device.type == "cpu"  # the copy of the best epoch lies in main memory
@@ -94,9 +92,9 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     if (peak := read_peak(plan.device)) is not None:
         estimates["peak_bytes"] = peak
     if steps:
-        estimates["epoch_seconds"] = step_seconds * steps
+        estimates["epoch_seconds"] = started + step_seconds * steps
     if judging := counts.get("validation", counts.get("test")):
-        estimates["evaluation_seconds"] = sample_seconds * judging / count
+        estimates["evaluation_seconds"] = test_started + sample_seconds * judging / count
     return estimates
 
 
@@ -130,8 +128,16 @@ def count_data(subject: CombinationSubject, batches: Iterable[Batches], counts: 
     return sum(here.values())
 
 
-def time_steps(plan: Plan, step: TrainStep, train: Batches) -> float:
-    """Return the seconds that a step takes, with the reading of its batch."""
+def time_steps(plan: Plan, step: TrainStep, train: Batches) -> tuple[float, float]:
+    """Return the seconds in which the workers of an epoch start, and those of a step with the reading of its batch."""
+    if count_workers(train):
+        inputs, targets = train.first()
+        for _ in range(WARM):
+            step(inputs, targets)
+        watched = Watched(train, plan.device)
+        for batch in watched.epoch(0):
+            step(*batch)
+        return watched.start, watched.each
     batches = go_on(train)
     for _ in range(WARM):
         step(*next(batches))
@@ -141,12 +147,21 @@ def time_steps(plan: Plan, step: TrainStep, train: Batches) -> float:
         step(*next(batches))
         count += 1
     wait(plan.device)
-    return (time.perf_counter() - started) / count
+    return 0.0, (time.perf_counter() - started) / count
 
 
-def time_evaluation(plan: Plan, model: nn.Module, test: Batches, classes: int) -> float:
-    """Return the seconds that the evaluation of a sample takes, with the reading of its batch and the metrics."""
-    metrics, part = build_metrics(plan, classes), FirstBatches(test, EVALUATED)
+def time_evaluation(plan: Plan, model: nn.Module, test: Batches, classes: int) -> tuple[float, float]:
+    """Return the seconds in which the workers of an evaluation start, and those of a sample.
+
+    With a sample is meant the reading of its batch, the model and the metrics.
+    """
+    metrics = build_metrics(plan, classes)
+    if count_workers(test):
+        watched = Watched(test, plan.device)
+        with suppress(DivergedError):
+            evaluate(model, watched, metrics)
+        return watched.start, watched.each / max(1, len(test.first()[1]))
+    part = FirstBatches(test, EVALUATED)
     started, count = time.perf_counter(), -1  # the first time also allocates memory
     while count < 1 or time.perf_counter() - started < SECONDS:
         if count == 0:
@@ -155,7 +170,7 @@ def time_evaluation(plan: Plan, model: nn.Module, test: Batches, classes: int) -
             evaluate(model, part, metrics)
         count += 1
     wait(plan.device)
-    return (time.perf_counter() - started) / count / part.samples
+    return 0.0, (time.perf_counter() - started) / count / part.samples
 
 
 def sum_bytes(groups: Iterable[Iterable[object]]) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import count, islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +15,12 @@ from zoo.data.batches import Batches
 
 WARM = 3
 """Steps that are not counted: the first ones also allocate memory."""
+FEWEST = 5
+"""Batches that are counted at least."""
+AHEAD = 4
+"""Batches for each worker that are not counted: at the beginning all read for the same one, and then some lie ready."""
+STEADY = 1.0
+"""Seconds that batches of workers are counted at least: they come in bursts."""
 
 
 def go_on(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
@@ -44,3 +53,52 @@ class FirstBatches:
     def first(self) -> tuple[Tensor, Tensor]:
         """Return the first batch."""
         return self.batches.first()
+
+
+class Watched:
+    """The batches of one epoch that workers read, taken until their pace is known.
+
+    Fields:
+        start: Seconds by which an epoch takes longer than its batches: those in which the workers start.
+        each: Seconds from one batch to the next one.
+        samples: How many were taken.
+    """
+
+    def __init__(self, batches: Batches, device: torch.device) -> None:
+        self.batches, self.device = batches, device
+        self.start, self.each, self.samples = 0.0, 0.0, 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield them; an epoch of few batches is taken whole."""
+        ahead, taken, begun = AHEAD * count_workers(self.batches), 0, 0.0
+        started = time.perf_counter()
+        read: Any = self.batches.epoch(epoch, start)
+        with closing(read):
+            for batch in read:
+                yield batch
+                taken += 1
+                self.samples += len(batch[1])
+                if taken == ahead:
+                    wait(self.device)
+                    begun = time.perf_counter()
+                if taken >= ahead + FEWEST and time.perf_counter() - begun >= STEADY:
+                    break
+            wait(self.device)
+            ended = time.perf_counter()
+        if taken < ahead + FEWEST:
+            self.each = (ended - started) / max(1, taken)
+        else:
+            self.each = (ended - begun) / (taken - ahead)
+            self.start = max(0.0, begun - started - ahead * self.each)
+
+    def first(self) -> tuple[Tensor, Tensor]:
+        """Return the first batch."""
+        return self.batches.first()
+
+
+def count_workers(batches: Batches) -> int:
+    """Return how many processes read batches; 0 where they are gathered in this one."""
+    return getattr(batches, "workers", 0)
