@@ -98,8 +98,8 @@ MUTANTS = (
     Mutant(
         "each epoch has the order of the first",
         "zoo/data/batches.py",
-        "epoch, self.classes)\n            targets = self._cut(self.targets[order]",
-        "0, self.classes)\n            targets = self._cut(self.targets[order]",
+        "epoch, self.classes).to(self.images.device)",
+        "0, self.classes).to(self.images.device)",
         "tests/data/test_batches.py::test_batches_from_memory_are_those_of_the_course",
     ),
     Mutant(

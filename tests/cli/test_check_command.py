@@ -159,7 +159,7 @@ def test_a_model_that_cannot_learn_a_batch_is_found_when_asked():
     assert "of the 32 samples of a batch right" in found.seen
 
 
-def test_estimates_are_those_of_the_model():
+def test_estimates_are_those_of_the_model(warm_python, monkeypatch):
     diagnosis = look(Net, batch_size=50, optimizer="adam")
     parameters = 784 * 16 + 16 + 16 * 10 + 10
     assert diagnosis.estimates["parameters"] == diagnosis.estimates["trainable"] == parameters
@@ -176,7 +176,10 @@ def test_estimates_are_those_of_the_model():
     held = look(Net, batch_size=50, epochs=1, validation=0.25, ema=0.9).estimates
     assert held["epoch_seconds"] == pytest.approx(6 * held["step_seconds"])
     assert held["model_bytes"] == 8 * parameters  # one of them averaged, none for a later epoch
-    part = look(Net, batch_size=50, processes=3).estimates
+    monkeypatch.setattr(sys, "executable", str(warm_python))
+    part = look(Net, batch_size=50, processes=3, accumulate=2).estimates
+    assert 0 < part["sum_seconds"] < part["step_seconds"] < 60 and "sum_seconds" not in told
+    assert part["epoch_seconds"] == pytest.approx(8 * part["step_seconds"])  # with the sums
     assert 17 * 4 * 784 < part["activation_bytes"] < 0.4 * told["activation_bytes"]  # of 17 of the 50 samples
     assert part["gradient_bytes"] == 2 * told["gradient_bytes"]  # those of all are added up beside them
 

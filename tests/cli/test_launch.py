@@ -167,7 +167,7 @@ def test_the_guide_shows_what_works(call, warm_python):
     commands = [shlex.split(line) for block in blocks for line in block.splitlines()]
     small = ["--epochs", "1", "--model", "baseline"]
     # The one for several machines is tried below; torchrun is told of a port, with which it sends no pickles.
-    command, by_hand, _, resumed = commands
+    command, by_hand, _, evaluated, resumed = commands
     assert command[:2] == [*resumed[:1], "run"] and by_hand[0] == "torchrun"
     done = call(*command[1:], *small)
     assert done.returncode == 0, done.stderr
@@ -178,6 +178,8 @@ def test_the_guide_shows_what_works(call, warm_python):
     one, other = (json.loads(path.read_text()) for path in Path("runs").glob("*/run.json"))
     assert one["train_config"]["processes"] == other["train_config"]["processes"] == 2
     assert one["metrics"] == other["metrics"]
+    done = call(*evaluated[1:])
+    assert done.returncode == 0 and done.stdout == call(*evaluated[1:-2]).stdout, done.stderr
     done = call(*resumed[1:])
     assert done.returncode == 0 and "already finished: 1 of 1 epochs" in done.stderr, done.stderr
 

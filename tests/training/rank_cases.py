@@ -159,14 +159,18 @@ def carry_out(arguments: dict[str, Any], runs: Path, registry: zoo.Registry) -> 
     state = {name: tensors[name].double().flatten().tolist() for name in sorted(tensors)}
     digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
     outcomes = read_outcomes(result.run / "predictions.safetensors")
-    again = zoo.evaluate(result.weights, registry=registry).metrics["loss"] if "params" in arguments else None
+    evaluated = []
+    if "params" in arguments:  # by each rank for itself, and by all together
+        for count in (None, find_ranks().count):
+            found = zoo.evaluate(result.weights, registry=registry, processes=count)
+            evaluated.append([found.metrics, found.outcomes.predictions.tolist()])
     record = json.loads((result.run / "run.json").read_text())
     history = [{name: scores for name, scores in epoch.items() if name != "seconds"} for epoch in result.history]
     return {
         "run": str(result.run),
         "told": len(told),
         "warnings": heard.lines,
-        "evaluated": again,
+        "evaluated": evaluated,
         "metrics": result.metrics,
         "history": history,
         "state": state,

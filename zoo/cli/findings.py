@@ -57,7 +57,8 @@ def list_estimates(numbers: Mapping[str, float]) -> list[tuple[str, str]]:
     if "peak_bytes" in numbers:
         told = "all of the process, on a GPU its tensors"
         rows.append(("in use", f"about {numbers['peak_bytes'] / 1e6:,.0f} MB at most: {told}"))
-    rows.append(("step", f"about {numbers['step_seconds'] * 1e3:.2f} ms, with the reading of its batch"))
+    summed = f", {numbers['sum_seconds'] * 1e3:.2f} of them to add up gradients" if "sum_seconds" in numbers else ""
+    rows.append(("step", f"about {numbers['step_seconds'] * 1e3:.2f} ms, with the reading of its batch{summed}"))
     if "epoch_seconds" in numbers:
         times = {"training": numbers["epoch_seconds"], "evaluation": numbers.get("evaluation_seconds", 0.0)}
         told = ", ".join(f"{_show_seconds(seconds)} {what}" for what, seconds in times.items() if seconds)

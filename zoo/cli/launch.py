@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ import click
 from zoo.cli.output import lend_stdout
 from zoo.errors import SettingError, SeveralErrors, WorkerError, ZooError
 from zoo.records.process import ProcessOrigin, describe_process, is_running
+from zoo.storage.processes import find_port
 
 REPORTS, STARTER = "ZOO_RANK_REPORTS", "ZOO_RANK_STARTER"
 """The variables that tell a rank where it says why it ended, and which process started it."""
@@ -32,8 +32,6 @@ TORCHRUN = "TORCHELASTIC_RUN_ID"
 """A variable that torchrun sets for its processes."""
 SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 """What torchrun hands on to the ranks."""
-PER_CORE, USUAL = 2, 16
-"""Processes that a machine may have for each of its cores, and always: more only wait, and each has the whole model."""
 LEAVE = 300
 """Seconds in which ranks that are told to stop may end their step and save a checkpoint."""
 
@@ -104,15 +102,15 @@ def launch(count: int, arguments: Sequence[str]) -> None:
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    from zoo.data.workers import count_cores
+    from zoo.data.workers import count_bearable, count_cores
 
     cores = count_cores()
-    if count > (most := max(USUAL, PER_CORE * cores)):
+    if count > (most := count_bearable()):
         raise SettingError("processes", f"must be at most {most} on this machine, which has {cores} cores", count)
     with TemporaryDirectory(prefix="zoo-ranks-") as folder, _surroundings(folder, max(1, cores // count)):
         logging.disable(logging.CRITICAL)
         # A port that is known: where torchrun looks for one by itself, its processes send each other pickles.
-        place = {"master-addr": "127.0.0.1", "master-port": _find_port()}
+        place = {"master-addr": "127.0.0.1", "master-port": find_port()}
         given = {"nproc-per-node": count, "log-dir": f"{folder}/logs", **place}
         given |= {"shutdown-timeout": LEAVE, "no-python": None}
         options = [f"--{name}" if value is None else f"--{name}={value}" for name, value in given.items()]
@@ -128,13 +126,6 @@ def launch(count: int, arguments: Sequence[str]) -> None:
             raise _stop(128 + error.sigval, reports.get(0, {}).get("notes", ())) from error
         finally:
             logging.disable(logging.NOTSET)
-
-
-def _find_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port: int = server.getsockname()[1]
-    return port
 
 
 @contextmanager

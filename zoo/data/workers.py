@@ -30,6 +30,8 @@ SLICE = 5
 Ctrl-Z say, counts as one of them at most."""
 PATIENCE = 120
 """Seconds without a batch after which a worker counts as hanging; a batch of more samples has a second for each."""
+PER_CORE, USUAL = 2, 16
+"""Processes that a machine bears for each of its cores, and in any case."""
 CONTAINER = Path("/sys/fs/cgroup")
 """Where Linux says what a container may use."""
 
@@ -170,6 +172,11 @@ def count_cores() -> int:
     """Return how many cores this process may use: those it is bound to, or as many as its container's time comes to."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, ceil(min(bound, read_quota(CONTAINER))))
+
+
+def count_bearable() -> int:
+    """Return how many processes may train on this machine: more would only wait, and each has the whole model."""
+    return max(USUAL, PER_CORE * count_cores())
 
 
 def read_quota(folder: Path) -> float:

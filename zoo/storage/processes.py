@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -105,6 +106,14 @@ class Process:
             for line in self._stdout:
                 self._answers.put(json.loads(line))
         self._answers.put(None)
+
+
+def find_port() -> int:
+    """Return a port of this machine that nobody has."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port: int = server.getsockname()[1]
+    return port
 
 
 def main(module: str, name: str) -> None:

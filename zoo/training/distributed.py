@@ -18,8 +18,8 @@ from zoo.training.plan import Plan
 log = logging.getLogger("zoo")
 
 
-def settle(plan: Plan) -> Plan:
-    """Return a plan with the ranks that there are, and the device of this one.
+def settle(plan: Plan, *, trains: bool = True) -> Plan:
+    """Return a plan with the ranks that there are, and the device of this one; `trains` says whether they are to train.
 
     Raises:
         UsageError: other ranks were asked for, or a batch is too small for them.
@@ -28,11 +28,11 @@ def settle(plan: Plan) -> Plan:
     ranks, asked, device = find_ranks(), plan.config.processes, plan.device
     if asked not in (None, ranks.count):
         there = f"this is one of {ranks.count}" if ranks.are_several else "this process is alone"
-        fix = f"Let torchrun start {asked} processes; of the commands zoo run starts them itself"
+        fix = f"Let torchrun start {asked} processes; the command line starts them itself"
         raise UsageError(f"processes={asked} were asked for", there, fix)
     config = replace(plan.config, processes=ranks.count)
     if ranks.are_several:
-        if config.batch_size < ranks.count:
+        if trains and config.batch_size < ranks.count:
             expected = f"must be at least {ranks.count}, one sample for each rank"
             raise SettingError("batch_size", expected, config.batch_size)
         device = _place(device, ranks)
@@ -73,7 +73,7 @@ def share_model(model: nn.Module, plan: Plan, group: Group | None) -> nn.Module:
 
 
 @contextmanager
-def together(plan: Plan, patience: float | None) -> Iterator[Group | None]:
+def together(plan: Plan, patience: float | None = None) -> Iterator[Group | None]:
     """Run the body with the other ranks of a plan, None where there are none; errors name the rank.
 
     All but the first rank are silent.

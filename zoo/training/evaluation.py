@@ -30,6 +30,7 @@ from zoo.registry.places import open_places
 from zoo.registry.preprocess import Preprocess
 from zoo.training.blame import blame_plugin, watching
 from zoo.training.confusion import ClassScore, score_predictions
+from zoo.training.distributed import settle, together
 from zoo.training.inputs import make_test_batches
 from zoo.training.plan import Wanted, make_plan
 from zoo.training.predictions import OutcomeCollector, OutcomeOrigin, Outcomes
@@ -104,9 +105,13 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate weights on the test split of a data set, by default the one they were trained on.
 
-    Images are preprocessed as the weights say. `settings` are `device`, `threads`, `memory_format` and `workers`. The
-    mean loss is per sample, counts are exact, and neither depends on the batch size. With `course_style` there are
-    `course.loss` and `course.accuracy` too: the means over batches that the course prints, the accuracy in percent.
+    Images are preprocessed as the weights say. `settings` are `device`, `threads`, `memory_format`, `workers` and
+    `processes`. The mean loss is per sample, counts are exact, and neither depends on the batch size. With
+    `course_style` there are `course.loss` and `course.accuracy` too: the means over batches that the course prints, the
+    accuracy in percent.
+
+    With `processes` all that torchrun has started, so many, call this alike: each computes its part, and the result is
+    that of one process. Without it a process evaluates by itself, whatever started it.
 
     Raises:
         WeightsError, PluginError: see `load`.
@@ -136,9 +141,16 @@ def evaluate(
         trains=False,
     )
     plan = make_plan(wanted, places.registry)
+    if plan.config.processes is not None:
+        plan = settle(plan, trains=False)
     name, config = plan.dataset.name, plan.config
-    blamed = blame_plugin(plan.model, name)
-    with restore_after_errors(), use_seed(config.seed), use_threads(config.threads), blamed:
+    with (
+        restore_after_errors(),
+        use_seed(config.seed),
+        use_threads(config.threads),
+        together(plan) as group,
+        blame_plugin(plan.model, name),
+    ):
         splits = load_splits(plan, places.data_dir, offline=places.offline)
         shape = find_input_shape(plan.dataset.name, splits)
         preprocess = _choose_preprocess(predictor, splits, shape)
@@ -151,11 +163,11 @@ def evaluate(
             plan, _ = settle_speed(plan, predictor.model, predictor.input_shape, trains=False)
         batches = make_test_batches(plan, fitted, fitted.test, preprocess, shape)
         collector = OutcomeCollector()
-        show = watching(bar if progress else no_progress, plan)
+        show = watching(bar if progress and plan.ranks.is_first else no_progress, plan)
         started = time.perf_counter()
         try:
             with blame_model(predictor.weights), name_dead_worker(plan.dataset.name):
-                scores = evaluate_model(predictor.model, batches, built, show=show, outcomes=collector)
+                scores = evaluate_model(predictor.model, batches, built, show=show, outcomes=collector, group=group)
         except DivergedError as error:
             raise DivergedError(error.what, error.why, f"See: zoo verify {shlex.quote(str(path))}") from error
         seconds = time.perf_counter() - started
@@ -168,7 +180,8 @@ def evaluate(
     )
     outcomes = collector.collect(splits.class_names, origin)
     verdict = find_verdict(outcomes, scores["loss"])
-    tell_verdict(predictor.weights.model, verdict)
+    if plan.ranks.is_first:
+        tell_verdict(predictor.weights.model, verdict)
     return Evaluation(
         weights=path,
         model=predictor.weights.model,

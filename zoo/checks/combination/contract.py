@@ -53,8 +53,10 @@ class Diagnosis:
     data_bytes; peak_bytes, the most that the process had meanwhile, on a GPU that of tensors, where the system says so;
     step_seconds, with the reading of the batch; and where the size of the data set is known epoch_seconds, of the
     training, and evaluation_seconds, of the evaluation after an epoch, both with the start of their workers. Where
-    `processes` are to train together, they are those of one of them, without the time in which these talk. They are
+    `processes` are to train together, they are those of one of them, and sum_seconds is the part of a step in which
+    they add up their gradients, where that can be measured: on CPUs, as many ranks as this machine bears. They are
     empty where a failed check rules out training.
+
     `tuning` has the learning rate and the batch size that were found, where they were asked for.
     """
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from zoo.checks.combination.measuring import FEWEST, WARM, FirstBatches, Watched, count_workers, go_on, wait
 from zoo.checks.combination.subject import INSPECTED, CombinationSubject
+from zoo.checks.combination.sums import time_sums
 from zoo.data.batches import Batches, TensorBatches
 from zoo.data.ranks import Ranks, find_ranks
 from zoo.data.splits import DataSplits, count_samples
@@ -41,8 +42,7 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     """Return what a training takes, as `Diagnosis` lists it.
 
     The model takes steps as the run would, on its device, and evaluates a part of a split; where the files of the data
-    set are not here, on random images in their place. Of several processes it is what the first one takes, without the
-    time in which they add up their gradients.
+    set are not here, on random images in their place. Of several processes it is what the first one takes.
     """
     plan, shape = subject.plan, subject.cases[0][0]
     count = plan.config.processes or find_ranks().count
@@ -95,6 +95,11 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
         estimates["epoch_seconds"] = started + step_seconds * steps
     if judging := counts.get("validation", counts.get("test")):
         estimates["evaluation_seconds"] = test_started + sample_seconds * judging / count
+    if (sums := time_sums(plan, [parameter.numel() for parameter in trained])) is not None:
+        estimates["sum_seconds"] = sums
+        estimates["step_seconds"] += sums
+        if steps:
+            estimates["epoch_seconds"] += sums * steps
     return estimates
 
 

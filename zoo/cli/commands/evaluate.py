@@ -9,6 +9,7 @@ import click
 
 from zoo.cli import options
 from zoo.cli.command import Command
+from zoo.cli.launch import spread
 from zoo.cli.options import Discover
 from zoo.cli.output import escape, write_json, write_result, write_table
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...  [auto]")
 @options.speed_options
 @click.option("--workers", metavar="N", help="Processes that read data sets which are not tensors.  [0]")
+@click.option("--processes", metavar="N", help="Processes of this machine that each compute a part.  [1]")
 @options.param_options("dataset", "metric")
 @click.option("--course-style", is_flag=True, help="Show loss and accuracy as the course averages them, too.")
 @options.place_options()
@@ -36,9 +38,13 @@ def evaluate_command(reference: str, per_class: bool, discover: Discover, as_jso
     the whole test split, whatever the batch size.
     """
     options.prepare_for_torch()
+    from zoo.data.ranks import find_ranks
     from zoo.training.confusion import list_confusions
     from zoo.training.evaluation import evaluate
 
+    if spread(settings["processes"]):
+        return
+    settings["processes"] = settings["processes"] or find_ranks().count
     result = evaluate(reference, registry=discover(), progress=True, **settings)
     outcomes = result.outcomes
     confused = list_confusions(outcomes.matrix, outcomes.class_names) if per_class else []
