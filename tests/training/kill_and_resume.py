@@ -1,7 +1,7 @@
 """A script: a training is killed at many points, resumed as often as it takes, and compared with one that was not.
 
 It prints one JSON object: the digests of the weights and the histories of all of them, by the points of the kills. Each
-training is a process of its own, forked from this one, which runs none itself.
+training is a process of its own, forked from this one, which only evaluates: no step can follow in a fork of one.
 """
 
 from __future__ import annotations
@@ -80,14 +80,14 @@ class Stream(IterableDataset[Any]):
 
 
 def make_splits(*, root: Path, data: str = "plain") -> zoo.DataSplits:
-    generator = torch.Generator().manual_seed(1)
-    parts = [(torch.rand(count, 1, 6, 6, generator=generator), torch.arange(count) % 3) for count in (60, 21, 20)]
-    made: list[Any] = [part if data == "plain" else Noisy(*part) for part in parts]
+    generator, many = torch.Generator().manual_seed(1), 750 if data == "replayed" else 60
+    parts = [(torch.rand(count, 1, 6, 6, generator=generator), torch.arange(count) % 3) for count in (many, 21, 20)]
+    made: list[Any] = [part if data in ("plain", "replayed") else Noisy(*part) for part in parts]
     train, test, validation = map(Stream, made) if data == "stream" else (*made[:2], None)
     return zoo.DataSplits(train=train, test=test, validation=validation, class_names=("a", "b", "c"))
 
 
-def train(runs: Path, *, data: str, workers: int, resume: bool) -> None:
+def train(runs: Path, *, data: str, workers: int, resume: bool, **changes: Any) -> None:
     options: dict[str, Any] = {"registry": zoo.Registry.discover(), "runs_dir": runs, "checkpoint_every": "3 steps"}
     options["registry"].add(
         ModelSpec(name="net", factory=Net), DatasetSpec(name="noise", factory=make_splits), plugin="own"
@@ -100,11 +100,13 @@ def train(runs: Path, *, data: str, workers: int, resume: bool) -> None:
                 raise
         else:
             return
+    settings = {**SETTINGS, **changes}
+    if data == "stream":
+        settings["validation"] = None  # it has one of its own
     if data == "shards":
         params: dict[str, Any] = {"path": str(runs.parent / "shards"), "window": 2}
-        zoo.run("net", "image-shards", dataset_params=params, workers=workers, **SETTINGS, **options)
+        zoo.run("net", "image-shards", dataset_params=params, workers=workers, **settings, **options)
         return
-    settings = {**SETTINGS, "validation": None} if data == "stream" else SETTINGS  # a stream has one of its own
     zoo.run("net", "noise", dataset_params={"data": data}, workers=workers, **settings, **options)
 
 
@@ -180,6 +182,8 @@ def main(folder: Path, kills: int, data: str, workers: int, part: int, parts: in
     options: dict[str, Any] = {"data": data, "workers": workers}
     if data == "shards":
         write_shards(folder / "shards")
+    # What is imported and built here need not be in each of the trainings.
+    train(folder / "warm", data=data, workers=0, resume=False, epochs=0)
     events = attempt(folder / "whole", 0, resume=False, **options)
     assert events is not None
     found: dict[str, Any] = {"whole": describe(folder / "whole")}
