@@ -12,8 +12,6 @@ import pickle
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy
@@ -21,7 +19,6 @@ import pytest
 import torch
 from pictures import draw, make_folder
 from PIL import Image
-from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 import zoo
@@ -113,6 +110,8 @@ JPEGS = [
 
 def test_many_jpegs_have_the_bits_of_one(tmp_path):
     """Many are decoded by another decoder: to the same bits, with the same refusals."""
+    from sklearn.datasets import load_sample_images  # the processes of other tests do without
+
     photograph = Image.fromarray(load_sample_images().images[0])
     files = []
     for number in range(MANY + 20):
@@ -331,8 +330,8 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 """
 
 
-def test_a_full_disk_is_done_without(photos):
-    process = start(photos, FULL)
+def test_a_full_disk_is_done_without(photos, warm_python):
+    process = start(photos, warm_python, FULL)
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert out.strip() == hashlib.sha256(read_by_hand(photos).numpy().tobytes()).hexdigest()
@@ -351,6 +350,16 @@ def test_only_new_pictures_are_decoded(photos, monkeypatch):
     assert len(images) == 29 and int(images[7].max()) < 50 and targets[7] == 0
 
 
+KILLED = """
+import os, signal
+from zoo.data.decoding import _Decoder
+main, write = os.getpid(), _Decoder._write
+def write_some(rows, places, images):
+    write(rows, places[:5], images[:5])
+    os.kill(main, signal.SIGKILL)
+    signal.pause()  # a worker: it ends with the process that it works for
+_Decoder._write = staticmethod(write_some)
+"""
 KEEP = """
 import sys
 from pathlib import Path
@@ -362,7 +371,7 @@ print(hashlib.sha256(images.numpy().tobytes()).hexdigest(), flush=True)
 """
 
 
-def start(folder: Path, before: str = "", python: str | Path = sys.executable) -> subprocess.Popen[str]:
+def start(folder: Path, python: str, before: str = "") -> subprocess.Popen[str]:
     """Start a process that prints the digest of the training pictures, and does something before."""
     tests = Path(__file__).parent
     program = before + KEEP.format(paths=[str(tests), str(tests.parent)], folder=str(folder))
@@ -373,7 +382,7 @@ def start(folder: Path, before: str = "", python: str | Path = sys.executable) -
 def test_eight_processes_at_once(photos, warm_python):
     for number in range(200):
         draw(photos / "fox" / f"more{number}.png", seed=number)
-    processes = [start(photos, python=warm_python) for _ in range(8)]
+    processes = [start(photos, warm_python) for _ in range(8)]
     outputs = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0] * 8, outputs
     assert len({out for out, _ in outputs}) == 1
@@ -382,16 +391,13 @@ def test_eight_processes_at_once(photos, warm_python):
 
 
 @pytest.mark.slow
-def test_killed_while_it_writes(photos):
-    for number in range(600):
-        draw(photos / "fox" / f"more{number}.png", seed=number, size=(200, 200))
-    folder = Path(os.environ["ZOO_HOME"], "pictures")
-    process = start(photos)
-    while not list(folder.glob("*/.rows.*.part")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+def test_killed_while_it_writes(photos, warm_python):
+    for number in range(60):
+        draw(photos / "fox" / f"more{number}.png", seed=number)
+    process = start(photos, warm_python, KILLED)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, err
+    assert len(list(Path(os.environ["ZOO_HOME"], "pictures").glob("*/.rows.*.part"))) == 1 and not find_rows()
     assert torch.equal(keep(photos).train[0], read_by_hand(photos))
     assert len(find_rows()) == 1
 

@@ -22,7 +22,7 @@ from zoo.errors import WorkerError
 from zoo.registry.preprocess import Preprocess
 
 PLUGIN = """
-import os
+import os, signal
 import torch, zoo
 from torch.utils.data import Dataset, get_worker_info
 
@@ -34,7 +34,7 @@ class Samples(Dataset):
             with open({pipe!r}, "w") as file:
                 file.write("x")
             while True:
-                pass
+                signal.pause()
         return torch.full((3, 64, 64), index, dtype=torch.uint8), index % 2
 
 @zoo.dataset(name="rows")
@@ -123,7 +123,8 @@ def test_a_run_whose_workers_hang_ends_when_it_is_told_to(own_folder: Path) -> N
     path, pipe = write_plugin(own_folder, hang=True), own_folder / "pipe"
     os.mkfifo(pipe)
     # torch waits five seconds for each worker before it ends it: left to itself, it would take longer than the limit.
-    command = [sys.executable, *RUN, str(path), "--workers", "8"]
+    code = "import sys; from zoo.training import signals; from zoo.cli.main import main; signals.GRACE = 1.0; "
+    command = [sys.executable, "-c", f"{code}sys.exit(main(sys.argv[1:]))", *RUN[2:], str(path), "--workers", "8"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
         hangs = select.select([end], [], [], 100)[0]

@@ -20,7 +20,7 @@ from zoo.data.files import decode
 from zoo.data.fitted import fit_image_alone
 from zoo.data.images import decode_image
 from zoo.data.jpeg import faster
-from zoo.data.workers import count_cores, name_dead_worker, read_from
+from zoo.data.workers import count_cores, name_dead_worker, read_from, settle
 from zoo.errors import DataError, quote
 from zoo.limits import MAX_IMAGE_BYTES
 from zoo.registry.preprocess import Preprocess
@@ -96,6 +96,7 @@ def decode_all(
         sampler=chunks,
         num_workers=0 if len(chunks) < 2 else min(most, len(chunks)),
         collate_fn=_as_it_is,
+        worker_init_fn=settle,
         generator=torch.Generator(),  # so that the random state of the process stays as it is
     )
     tried = [file for file, _ in tasks[:COMPARED]] if len(tasks) >= MANY else []
