@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
@@ -164,9 +165,10 @@ def without_theirs(output: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def environment(make_environment: Callable[[], Environment]) -> Environment:
+def environment(make_environment: Callable[[], Environment], start_warm: Callable[[Path], str]) -> Environment:
     environment = make_environment()
     environment.install("-e", ROOT)
+    environment.python = Path(start_warm(environment.python))
     return environment
 
 
@@ -177,7 +179,7 @@ def before(environment: Environment) -> dict[str, str]:
 
 
 def call(environment: Environment, *arguments: str, code: int = 0) -> CompletedProcess[str]:
-    return environment.call(environment.bin / "zoo", *arguments, code=code)
+    return environment.call(environment.python, "-m", "zoo", *arguments, code=code)
 
 
 @pytest.fixture(scope="module")
