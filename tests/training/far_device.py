@@ -9,9 +9,10 @@ in kernels of its own, cannot be seen so.
 from __future__ import annotations
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+from zoo.training.graph import _Mode
 
 READING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 COPYING = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
@@ -41,7 +42,7 @@ class Far(torch.Tensor):
         return self.cpu().tolist()
 
 
-class Device(TorchDispatchMode):
+class Device(_Mode):
     """Makes tensors on the device in its body, and keeps a watch while `watching`."""
 
     watching = False

@@ -16,6 +16,7 @@ SMALLEST = {
     "checkpoint.py": ["--megabytes", "5"],
     "augment.py": ["--samples", "320"],
     "features.py": ["--samples", "6400"],
+    "gpu.py": ["--device", "cpu", "--steps", "1", "--side", "8"],
     "gather.py": ["--samples", "320", "--epochs", "1"],
     "layout.py": ["--samples", "64", "--families", "1"],
     "metrics.py": ["--train", "320", "--test", "320"],

@@ -90,7 +90,9 @@ class Capture:
             self.form, self.replay = form, replay
         else:
             self.over = True
-            log.warning(
+            # An accelerator may add in another order each time: there a difference tells nothing of the captured step.
+            log.log(
+                logging.WARNING if inputs.device.type == "cpu" else DETAIL,
                 "the captured step differs from an ordinary one at the start of epoch %d: the training goes on without "
                 "capture, from the state before that epoch",
                 self.epoch + 1,

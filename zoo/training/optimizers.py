@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from inspect import unwrap
 from types import UnionType
@@ -32,14 +32,32 @@ def spare_compiler(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimi
     return type(kind.__name__, (kind,), {**methods, "step": step, "__doc__": kind.__doc__})
 
 
+class SGD(torch.optim.SGD):
+    """SGD whose fused form takes parameters that had no gradient yet beside others, which torch's refuses.
+
+    Their momentum begins at zero, so it must not be damped.
+    """
+
+    def _init_group(self, group: Any, params: Any, grads: Any, momentum_buffer_list: Any) -> Any:
+        found = super()._init_group(group, params, grads, momentum_buffer_list)  # type: ignore[no-untyped-call]
+        if group["fused"]:
+            pairs = zip(momentum_buffer_list, params, strict=False)
+            momentum_buffer_list[:] = [torch.zeros_like(each) if buffer is None else buffer for buffer, each in pairs]
+        return found
+
+
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     kind.__name__.lower(): spare_compiler(kind)
     for kind in (
-        *(torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adamax, torch.optim.NAdam),
+        *(SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adamax, torch.optim.NAdam),
         *(torch.optim.RAdam, torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.Adadelta),
         *(torch.optim.Adafactor, torch.optim.ASGD, torch.optim.Rprop),
     )
 }
+FUSED = ("sgd", "adam", "adamw")
+FUSED_ON = {"cuda", "mps", "xpu"}
+"""Optimizers and devices with an update of all parameters in one kernel. On an accelerator it has other bits than any
+other form, and it is the one that a CUDA graph can hold, so it is taken with a graph and without."""
 OURS = ("foreach", "fused", "capturable", "differentiable", "maximize")
 """Arguments of torch's optimizers that a run decides itself."""
 CYCLED = ("betas", "momentum")
@@ -107,10 +125,7 @@ def build_optimizer(
     unless the settings say `decay_all`. Only what differs in one of these makes groups of its own.
     """
     parameters = {name: each for name, each in model.named_parameters() if each.requires_grad or name in later}
-    arguments = _list_arguments(config)
-    if all(parameter.device.type == "cpu" for parameter in parameters.values()):
-        # torch would decide the same, but anew at every step, which costs small models a noticeable time.
-        arguments["foreach"] = False
+    arguments = {**_list_arguments(config), **choose_form(config, list(parameters.values()))}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
         in_head = config.head_lr is not None and name in head
@@ -127,6 +142,20 @@ def build_optimizer(
         for (in_head, spared), members in sorted(groups.items(), key=lambda group: group[0])
     ]
     return OPTIMIZERS[config.optimizer](made, **arguments)
+
+
+def choose_form(config: TrainConfig, parameters: Sequence[nn.Parameter]) -> dict[str, bool]:
+    """Return the arguments that say in how many kernels all parameters are updated.
+
+    Not fused is what fp16 trains: a step that it leaves out would change the momentum.
+    """
+    devices = {parameter.device.type for parameter in parameters}
+    plain = config.precision != "fp16" and not (config.optimizer_params or {}).get("dampening")
+    floats = all(parameter.is_floating_point() for parameter in parameters)
+    if config.optimizer in FUSED and plain and floats and len(devices) == 1 and devices <= FUSED_ON:
+        return {"fused": True}
+    # torch would decide the same, but anew at every step, which costs small models a noticeable time.
+    return {"foreach": False} if devices <= {"cpu"} else {}
 
 
 def _list_arguments(config: TrainConfig) -> dict[str, Any]:

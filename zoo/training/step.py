@@ -16,10 +16,12 @@ from zoo.training.average import Average
 from zoo.training.capture import Capture
 from zoo.training.compiled import Compiled
 from zoo.training.precision import lower
+from zoo.training.rates import Rates, make_rates
 from zoo.training.schedules import Schedule
 
 if TYPE_CHECKING:
     from zoo.training.group import Group
+    from zoo.training.whole import WholeStep
 
 Forward = Callable[[Tensor], Any]
 """Gives the logits `(N, num_classes)` of inputs: a model, or what runs one in another precision."""
@@ -27,10 +29,8 @@ LossFunction = Callable[..., Tensor]
 """Gives the mean loss of a batch, of logits `(N, num_classes)` and targets: classes `(N,)`, or shares of classes
 `(N, num_classes)`. It may have `weigh(targets)`, what a batch counts among several that make one step: by default its
 number of samples."""
-
 Weigh = Callable[[Tensor], float | Tensor]
 """Gives what the targets of a batch count."""
-
 SKIPS = 40
 """Steps one after the other whose gradients overflow in fp16, the scale of the loss halved each time from 65536 on: by
 then no scale helps."""
@@ -58,9 +58,14 @@ class TrainStep:
         self.capture: Capture | Compiled | None = None
         self.copying: Future[None] | None = None
         """A thread copies what the next update writes into, for a checkpoint."""
+        self.rates: Rates | None = None
+        """Those that updates read on a CUDA device."""
+        self.whole: WholeStep | None = None
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Train on inputs `(N, *input_shape)` and targets `(N,)`; return the loss, a tensor of one value."""
+        if self.whole is not None and (whole := self.whole(inputs, targets)) is not None:
+            return whole
         self.forget()
         if self.capture is not None:
             loss = self.capture(inputs, targets)
@@ -79,6 +84,8 @@ class TrainStep:
         """Begin an epoch with `left` batches to come; `steps` are those of the whole training from here on."""
         if self.capture is not None:
             self.capture.start(epoch, left, steps)
+        if self.whole is not None:
+            self.whole.start()
 
     @property
     def is_replayed(self) -> bool:
@@ -100,10 +107,20 @@ class TrainStep:
         for parameter in self.parameters:
             parameter.grad = None
 
+    def trim(self) -> None:
+        """Make the gradients what the parameters are updated by; they are so already."""
+
     def update(self) -> None:
         """Update the parameters by their gradients, then the learning rate."""
         self.settle()
-        self.optimizer.step()
+        if self.rates is None:
+            self.optimizer.step()
+        else:
+            self.rates.update()
+        self.advance()
+
+    def advance(self) -> None:
+        """Do what follows an update of the parameters: change the learning rate."""
         if self.schedule is not None:
             self.schedule.step()
 
@@ -147,6 +164,8 @@ class CarefulStep(TrainStep):
         The gradients are then those of one large batch, but for how floats are rounded, where nothing in the model
         depends on the whole batch.
         """
+        if self.whole is not None and (whole := self.whole(inputs, targets)) is not None:
+            return whole
         if not self.batches:
             self.forget()
         samples = self.weigh(targets) if self.weighted else 1
@@ -170,6 +189,12 @@ class CarefulStep(TrainStep):
         self.settle()
         if not self.batches:
             return
+        self.trim()
+        self.batches, self.samples = 0, 0
+        self.update()
+
+    def trim(self) -> None:
+        """Make the gradients what the parameters are updated by: without a scale, a mean over all samples, clipped."""
         self.scaler.unscale_(self.optimizer)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         if self.weighted:
@@ -180,8 +205,6 @@ class CarefulStep(TrainStep):
             self.norm = None if self.scaler.is_enabled() else norm
         if self.config.clip_value is not None:
             nn.utils.clip_grad_value_(self.parameters, self.config.clip_value)
-        self.batches, self.samples = 0, 0
-        self.update()
 
     def update(self) -> None:
         """Update the parameters, then the learning rate and the average; none of them where gradients overflowed.
@@ -189,21 +212,24 @@ class CarefulStep(TrainStep):
         Raises:
             DivergedError: they did so SKIPS times in a row.
         """
-        if self.scaler.is_enabled():
-            scale = self.scaler.get_scale()
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-            if self.scaler.get_scale() < scale:
-                self.skipped += 1
-                if self.skipped == SKIPS:
-                    what = f"the gradients of {SKIPS} steps in a row were not finite in fp16"
-                    raise DivergedError(what, fix="Use precision='fp32', or a lower lr=...")
-                return
-            self.skipped = 0
-        else:
-            self.optimizer.step()
-        if self.schedule is not None:
-            self.schedule.step()
+        if not self.scaler.is_enabled():
+            super().update()
+            return
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.scaler.get_scale() < scale:
+            self.skipped += 1
+            if self.skipped == SKIPS:
+                what = f"the gradients of {SKIPS} steps in a row were not finite in fp16"
+                raise DivergedError(what, fix="Use precision='fp32', or a lower lr=...")
+            return
+        self.skipped = 0
+        self.advance()
+
+    def advance(self) -> None:
+        """Do what follows an update of the parameters: change the learning rate and the average."""
+        super().advance()
         if self.average is not None:
             self.average.update()
 
@@ -232,10 +258,10 @@ def build_step(
     Of several ranks, a `group`, each has its own. `capture` says whether it may be captured, None leaves that to the
     code of the model.
     """
-    weigh = getattr(loss_function, "weigh", len)
+    weigh, device = getattr(loss_function, "weigh", len), next(model.parameters()).device
     if config.label_smoothing:
         loss_function = partial(loss_function, label_smoothing=config.label_smoothing)
-    lowered = partial(lower, precision=config.precision, device=next(model.parameters()).device)
+    lowered = partial(lower, precision=config.precision, device=device)
     forward = lowered(model)
     careful = config.accumulate > 1 or config.clip is not None or config.clip_value is not None
     parts = (forward, loss_function, optimizer, schedule, config, average, weigh)
@@ -249,6 +275,7 @@ def build_step(
         step = CarefulStep(*parts)
     else:
         step = TrainStep(forward, loss_function, optimizer, schedule)
+    step.rates = make_rates(optimizer, device)
     # The scale of fp16 changes from step to step.
     if config.precision == "fp16" or not (config.compile or (config.capture and capture is not False)):
         return step
@@ -266,4 +293,8 @@ def build_step(
         step.capture = Compiled(model, loss_function, run, measure, batch_size, capture)
     else:
         step.capture = Capture(model, loss_function, run, accumulates, capture)
+        if step.rates is not None and group is None and not accumulates:
+            from zoo.training.whole import WholeStep
+
+            step.whole = WholeStep(step, step.capture, step.rates)
     return step

@@ -49,6 +49,13 @@ def describe_model(model: nn.Module) -> list[Any]:
     return [form, values, [each.requires_grad for each in (*model.parameters(), *model.buffers())]]
 
 
+def vary(inputs: Tensor, targets: Tensor) -> list[Tensor]:
+    """Return another batch of the same form."""
+    others = [each.clone().copy_(each.flip(0)) for each in (inputs, targets)]
+    others[0].mul_(0.75 if inputs.is_floating_point() else 1)
+    return others
+
+
 def trace_step(
     model: nn.Module, loss_function: Any, run: Callable[..., Tensor], batch: tuple[Any, ...], *, declared: bool | None
 ) -> Trace:
@@ -66,8 +73,7 @@ def trace_step(
         raise UnfitError("something else hears of each call, or of each gradient")
     memo: dict[int, Any] = {id(each): nn.Parameter(each.detach(), each.requires_grad) for each in parameters}
     inputs, targets, weight = batch
-    others = [each.clone().copy_(each.flip(0)) for each in (inputs, targets)]
-    others[0].mul_(0.75 if inputs.is_floating_point() else 1)
+    others = vary(inputs, targets)
     try:
         if why := find_impurity(nn.Identity() if declared else model, loss_function):
             raise UnfitError(why)
