@@ -21,8 +21,8 @@ from zoo.registry.global_state import keep_state, read_state
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
 from zoo.registry.specs import SPEC_ATTRIBUTE
+from zoo.training.careful_step import SKIPS
 from zoo.training.precision import check_precision, lower, use_tf32
-from zoo.training.step import SKIPS
 from zoo.training.trainer import Trainer, evaluate
 
 CPU = torch.device("cpu")

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.training.careful_step import CarefulStep
 from zoo.training.group import Group
-from zoo.training.step import CarefulStep
 
 
 class Gradients:
