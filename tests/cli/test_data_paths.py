@@ -140,6 +140,7 @@ REFUSED = {
     ("--dataset", "no/such"): (2, "no dataset named 'no/such'"),
     ("--dataset", "https://x.org/photos"): (2, "zoo opens no address"),
     ("--dataset", "./photos", "--dataset-param", "path=x"): (2, "path was given twice, './photos' and 'x'"),
+    ("--dataset", "./a.tar", "./b.tar"): (2, "Got unexpected extra argument (./b.tar). Put the pattern into quotes"),
     ("./photos",): (2, "Did you mean 'zoo run --dataset ./photos --input-size 8x8 --epochs 1'?"),
     ("photos",): (2, "Did you mean 'zoo run --dataset ./photos --input-size 8x8 --epochs 1'?"),
 }

@@ -366,6 +366,12 @@ def test_a_word_of_its_name_or_folder_tells_the_split_of_a_file(tmp_path):
     ):
         with pytest.raises(zoo.ZooError, match=re.escape(told)):
             read(pattern)
+    (tmp_path / "a" / "classnames.txt").write_text("c\nb\na\n")
+    splits = zoo.read_shards(tmp_path / "a")
+    assert splits.class_names == ("c", "b", "a") and splits.test.targets.tolist() == [2, 1]
+    (tmp_path / "a" / "classnames.txt").write_text("c\nb\n")
+    with pytest.raises(DataError, match=r"classnames.txt': it lacks 1 of 2 classes, 'a' for one"):
+        zoo.read_shards(tmp_path / "a")
     with pytest.raises(DataError, match="its name tells of test and train"):
         read("d", "d/train-test-0.tar")
 
@@ -576,7 +582,12 @@ def test_shards_appear_whole_or_not_at_all_and_only_where_there_is_room(tmp_path
     line = ["data", "shard", "shapes", "--dataset-param", "train_size=50", "--dataset-param", "test_size=20"]
     assert main([*line, "--output", str(tmp_path / "full")]) == 2
     assert f"shards cannot be written to {tmp_path / 'full'}: it has files" in capsys.readouterr().err
-    assert main([*line, "--output", str(tmp_path / "full" / "mine.txt")]) == 2
+    for place, code in (("mine.txt", 2), ("mine.txt/new", 7)):
+        assert main([*line, "--output", str(tmp_path / "full" / place)]) == code
+    assert "cannot write to" in capsys.readouterr().err
+    for place, told in (("full/mine.txt", "expected a folder of shards"), ("none", "no such folder")):
+        assert main(["data", "verify", f"{tmp_path}/{place}"]) == 3
+        assert told in capsys.readouterr().err
     assert main([*line, "--output", str(tmp_path / "new"), "--size", "256 apples"]) == 2
     assert "size: must be a size such as 256MB or 1GB" in capsys.readouterr().err
 

@@ -128,6 +128,9 @@ def advise_call(error: click.ClickException, ctx: click.Context, arguments: Sequ
             return f"Numbers of one option have commas between them: {joined}"
         if where == "plugins":
             return f"Did you mean {quote(shlex.join(['zoo', 'plugin', *rest]))}?"
+        if all(word.endswith(".tar") for word in words):  # the shell has spelt out a pattern
+            pattern = shlex.quote(str(Path(words[0]).parent / "*.tar"))
+            return f"Put the pattern into quotes: --dataset {pattern}"
         if len(folders := [word for word in words if _is_folder(word)]) == 1 and "--dataset" in own:
             path = folders[0] if folders[0].startswith((".", "/", "~")) else f"./{folders[0]}"
             others = [word for word in rest if word not in folders]

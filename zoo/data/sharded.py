@@ -7,7 +7,7 @@ import logging
 from array import array
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from zoo.storage.reading import check_regular, explain, read_file
 log = logging.getLogger("zoo")
 
 NAMES = "classnames.txt"
-"""A file beside shards that others wrote, with the name of a class in each line."""
+"""A file beside shards that others wrote, with the name of a class in each line, in their order."""
 NAMED = 3
 """Classes that a message names."""
 SIDE = 224
@@ -55,7 +55,8 @@ def read_shards(
     others, or a pattern such as `shards/{train,test}-{000..099}.tar` or `shards/*.tar`. Which split a file of others
     belongs to is told by a word of its name, or of the folder that it is in: `train`, `validation` (or `val`, `valid`),
     `test`; without any of these it is training data. Where the samples are in such files is found once, and kept in
-    ZOO_HOME. Classes are numbers, whose names may be in `classnames.txt`, or names, numbered in their order.
+    ZOO_HOME. Classes are numbers, or names that are numbered in their order; `classnames.txt` may have the names of
+    numbers, and the order of names.
 
     Args:
         path: The folder, or the pattern.
@@ -70,9 +71,12 @@ def read_shards(
         UsageError: no path is given, or a pattern makes no sense.
         DataError: there is no such file, one is damaged, or they do not make a data set.
     """
-    for name, value, expected in (("channels", channels, (0, 1, 3)), ("window", window, ()), ("size", size, ())):
-        if (expected and value not in expected) or value < (name == "window"):
-            raise ValueError(f"{name}: expected {'0, 1 or 3' if expected else 'a number of them'}, got {value}")
+    if channels not in (0, 1, 3):
+        raise ValueError(f"channels: expected 0, 1 or 3, got {channels}")
+    if window < 1:
+        raise ValueError(f"window: expected tar files, 1 or more, got {window}")
+    if size < 0:
+        raise ValueError(f"size: expected pixels, or 0, got {size}")
     if not 0 < test < 1:
         raise ValueError(f"test: expected a share between 0 and 1, got {test}")
     if not str(path):
@@ -104,7 +108,7 @@ def _fit(size: int) -> Preprocess:
 
 def _load_index(path: Path, file: ShardFile, shards: int, classes: int) -> Rows:
     """Return an index as it lies on the disk, mapped; raise DataError for what is none."""
-    again = "Write the shards anew: zoo.data_shard(...)"
+    again = "Write the shards anew"
     try:
         check_regular(path.stat().st_mode)
         size = path.stat().st_size
@@ -136,8 +140,8 @@ def _read_foreign(source: Path, *, test: float, seed: int, size: int, channels: 
     paths = list_tars(source)
     folder = find_folder(paths)
     chosen = choose_splits(source, folder, paths)
-    found = _find_samples(folder, paths)
-    names = found.names or _read_names(folder, int(found.rows[:, TARGET].max()) + 1)
+    found = _name_classes(folder, _find_samples(folder, paths))
+    names = found.names
     if len(names) < 2:
         raise DataError(quote(source), f"it has one class ({quote(names[0])})")
     of_split = {split: [number for number, path in enumerate(paths) if chosen[path] == split] for split in SPLITS}
@@ -232,18 +236,26 @@ def _keep(kept: Path, found: _Found) -> None:
         log.warning("what was found in tar files cannot be kept: %s", describe(error))
 
 
-def _read_names(folder: Path, classes: int) -> tuple[str, ...]:
-    """Return the names of numbered classes, from the file beside the shards where there is one."""
-    path = folder / NAMES
+def _name_classes(folder: Path, found: _Found) -> _Found:
+    """Return what was found with the names, and in the order, of the file beside the shards, where there is one."""
+    path, rows = folder / NAMES, found.rows
+    classes = int(rows[:, TARGET].max()) + 1
     if not path.is_file():
-        return tuple(f"class {number}" for number in range(classes))
+        return found if found.names else replace(found, names=tuple(f"class {number}" for number in range(classes)))
     try:
         names = tuple(read_file(path, MAX_KEPT).decode().rstrip().splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(quote(path), f"cannot be read: {explain(error)}") from error
-    if len(names) < classes:
-        raise DataError(quote(path), f"expected the names of {classes:,} classes, got {len(names):,}")
-    return names
+    if not found.names:
+        if len(names) < classes:
+            raise DataError(quote(path), f"expected the names of {classes:,} classes, got {len(names):,}")
+        return replace(found, names=names)
+    places = {name: place for place, name in enumerate(names)}
+    if lacking := [name for name in found.names if name not in places]:
+        raise DataError(quote(path), f"it lacks {len(lacking)} of {classes:,} classes, {quote(lacking[0])} for one")
+    rows = rows.copy()
+    rows[:, TARGET] = numpy.array([places[name] for name in found.names])[rows[:, TARGET]]
+    return replace(found, rows=rows, names=names)
 
 
 def _hold_back(source: Path, rows: Rows, names: Sequence[str], share: float, seed: int) -> tuple[Rows, Rows]:

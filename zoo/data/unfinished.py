@@ -26,7 +26,7 @@ from zoo.errors import DataError, StorageError, UsageError
 from zoo.limits import MAX_SHARDS
 from zoo.registry.shards import ShardFile
 from zoo.storage.creation import Files, rename_folder
-from zoo.storage.files import describe_failure, fill, make_folder, open_new, sync_folder, write_file
+from zoo.storage.files import check_writable, describe_failure, fill, make_folder, open_new, sync_folder, write_file
 from zoo.storage.locks import LockHeldError, lock
 from zoo.storage.reading import open_regular, read_file
 
@@ -62,12 +62,11 @@ class Unfinished:
         """Let no other process write these shards meanwhile."""
         path = self.part.with_suffix(".lock")
         with ExitStack() as stack:
+            check_writable(self.folder.parent, fix=self.fix)
             try:
                 stack.enter_context(lock(path, timeout=0))
             except LockHeldError as error:
                 raise StorageError(f"another process writes shards to {self.folder}", fix=self.fix) from error
-            except StorageError as error:
-                raise StorageError(f"cannot save shards to {self.folder}", error.why, self.fix) from error
             try:
                 yield
             finally:

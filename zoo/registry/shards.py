@@ -89,7 +89,7 @@ def read_manifest(folder: Path) -> ShardManifest:
     except OSError as error:
         raise DataError(quote(path), f"cannot be read: {explain(error)}") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(quote(path), "it is no JSON", "Write the shards anew: zoo.data_shard(...)") from error
+        raise DataError(quote(path), "it is no JSON", "Write the shards anew") from error
     if isinstance(told, dict) and isinstance(told.get("format"), int) and told["format"] > FORMAT:
         raise DataError(quote(path), f"it has format {told['format']}, and this zoo reads {FORMAT}", "Update zoo")
     try:
@@ -106,9 +106,11 @@ def check_shards(folder: Path) -> ShardManifest:
         DataError: some are missing or are other ones: each is named, of a tar file with its number.
         StorageError: one cannot be read.
     """
-    if folder.is_dir() and not (folder / MANIFEST).exists():
+    if not folder.is_dir():
+        raise DataError(quote(folder), "expected a folder of shards" if folder.exists() else "no such folder")
+    if not (folder / MANIFEST).exists():
         why = f"it has no {MANIFEST}, which says what its files must be"
-        raise DataError(quote(folder), why, "Write it with zoo.data_shard(...)")
+        raise DataError(quote(folder), why, "Shards that others wrote have none")
     manifest, errors = read_manifest(folder), ErrorCollector()
     for name, split in manifest.splits.items():
         for number, file in enumerate(split.files, start=-1):

@@ -23,6 +23,8 @@ log = logging.getLogger("zoo")
 
 NAMED = 3
 """Files that a message names."""
+PACKED = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+"""How the names of files end in which other files are."""
 
 
 def image_folder(
@@ -94,7 +96,7 @@ def _read_source(source: Path) -> list[Picture]:
         return read_list(source)
     if not source.is_dir():
         what = "no such folder" if not os.path.lexists(source) else "expected a folder, or a .csv or .jsonl file"
-        raise DataError(str(source), what)
+        raise DataError(str(source), what, "Unpack it first" if source.suffix.lower() in PACKED else "")
     folders, files = _list(source)
     splits = {folder: split for folder in folders if (split := _find_split(folder.name))}
     if set(splits.values()) == {"train"} or "train" not in splits.values() or len(splits) < 2:
