@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from zoo.cli.main import main
+
 pytestmark = pytest.mark.slow
 
 NET = """
@@ -30,8 +32,9 @@ class Net(nn.Module):
     def forward(self, inputs):
         if self.training:
             self.calls += 1
-            if self.calls == 100 and os.environ.get("RANK") == "1":
-                end(os.environ.get("END", ""))
+            how, _, rank = os.environ.get("END", "").partition(" ")
+            if self.calls == 100 and os.environ.get("RANK") == (rank or "1"):
+                end(how)
         return self.layers(inputs)
 
 def end(how):
@@ -56,7 +59,7 @@ def end(how):
 def net(*, input_shape, num_classes):
     return Net(torch.Size(input_shape).numel(), num_classes)
 """
-"""Its hundredth step in training ends rank 1, or asks torchrun to end, as the variable END says."""
+"""Its hundredth step in training ends rank 1, or another one, or asks torchrun to end, as the variable END says."""
 
 
 ENTRY = """
@@ -123,19 +126,31 @@ def test_ctrl_c_twice_ends_all_ranks_at_once_in_one_line(call):
     assert re.fullmatch(r"(2 ranks .*\n)?Stopped\. The newest checkpoint is whole: .*zoo resume .*\n", done.stderr)
 
 
+def test_what_several_processes_of_torchrun_cannot_share_is_refused(monkeypatch, capsys):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "run"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["sweep", "--vary", "lr=0.1,0.2"]) == 2
+    told = "zoo sweep is no work for several processes of torchrun. Start it by itself"
+    assert told in capsys.readouterr().err
+    assert main(["show", "baseline"]) == 0
+
+
 def test_more_processes_than_the_machine_can_bear_are_refused(call):
     done = call("run", "--processes", "100000")
     assert done.returncode == 2
     assert re.fullmatch(r"Error: processes: must be at most \d+ on this machine, .*, got 100000\n", done.stderr)
 
 
-def test_a_stopped_run_goes_on_with_its_bits_and_on_another_number_of_ranks(call):
+def test_a_killed_run_goes_on_with_its_bits_and_on_another_number_of_ranks(call):
     whole = train(call, "")
     assert whole.returncode == 0, whole.stderr
     expected = read_record()
     assert whole.stdout.count("accuracy") == 1 and whole.stderr.count("epoch 2") == 1
     Path("runs").rename("whole")
-    assert train(call, "SIGTERM").returncode == 143
+    killed = train(call, "kill 0")
+    assert killed.returncode == 10
+    told = r"^Error: rank 0 was ended by SIGKILL\. .* The newest checkpoint is whole: zoo resume .*$"
+    assert re.search(told, killed.stderr, re.M), "another rank knows it"
     (stopped,) = Path("runs").iterdir()
     for count in ("1", "3"):
         copy = Path(f"on-{count}")

@@ -13,6 +13,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,16 @@ from torch.utils.data import Dataset, IterableDataset
 import zoo
 from zoo.data.batches import BatchSettings, TensorBatches
 from zoo.data.ranks import find_ranks
+from zoo.registry.places import open_places
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
 from zoo.registry.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec
+from zoo.training import run
 from zoo.training.group import Group
+from zoo.training.interval import Pace
+from zoo.training.plan import Wanted
 from zoo.training.predictions import OutcomeCollector, read_outcomes
+from zoo.training.request import make_request
 from zoo.training.trainer import Trainer, evaluate
 from zoo_plugins.metrics.accuracy import Accuracy
 
@@ -203,6 +209,15 @@ def train_in_fp16(group: Group | None) -> list[Any]:
     return found
 
 
+def train_untested(group: Group | None) -> list[Any]:
+    """Train as a trial of a sweep does, which is scored on the validation split alone."""
+    places = open_places(make_registry(), runs_dir=Path(sys.argv[2]) / "untested").settle()
+    settings = {"epochs": 1, "batch_size": 8, "lr": 0.05, "threads": 1, "validation": 0.3}
+    request = make_request(Wanted(model="conv", dataset="rows", settings=settings), places)
+    result = run.carry_out(replace(request, tested=False), pace=Pace())
+    return [result.metrics, result.validation["loss"]]
+
+
 def evaluate_anything(group: Group | None) -> list[Any]:
     """Evaluate what hypothesis would think of: any number of samples and classes, in batches of any size."""
     ranks, found = find_ranks(), list[Any]()
@@ -236,7 +251,7 @@ class Given(nn.Module):
 def main(cases: str, output: str) -> None:
     registry = make_registry()
     group = Group(find_ranks(), CPU) if find_ranks().are_several else None
-    for answer in (evaluate_anything, train_in_fp16):
+    for answer in (evaluate_anything, train_in_fp16, train_untested):
         (Path(output) / f"{answer.__name__}-{RANK}.json").write_text(json.dumps(answer(group)))
     for name, arguments in json.loads(Path(cases).read_text()).items():
         found = carry_out(arguments, Path(output) / "runs" / name, registry)

@@ -83,7 +83,7 @@ def carry_out(count: int, python: str, folder: Path, cases: dict) -> list[dict]:
     settings = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    names = [*cases, "evaluate_anything", "train_in_fp16"]
+    names = [*cases, "evaluate_anything", "train_in_fp16", "train_untested"]
     return [
         {name: json.loads((folder / f"{name}-{rank}.json").read_text()) for name in names}
         for rank in range(max(1, count))
@@ -163,6 +163,13 @@ def test_fp16_loses_no_step_by_the_sums_of_several_ranks(trained):
         for (losses, scale), (expected, usual) in zip(found, alone, strict=True):
             assert scale == usual == 65536, "no gradients overflowed"
             assert list_numbers(losses) == pytest.approx(list_numbers(expected), rel=2e-3)
+
+
+@pytest.mark.slow
+def test_ranks_train_without_a_look_at_the_test_split(trained):
+    for count in (1, 2, 3):
+        for found in trained[count]:
+            assert found["train_untested"] == [{}, pytest.approx(trained[1][0]["train_untested"][1], rel=2e-6)]
 
 
 @pytest.mark.nightly  # the compiler takes a minute

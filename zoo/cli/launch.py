@@ -22,7 +22,7 @@ from typing import Any
 import click
 
 from zoo.cli.output import lend_stdout
-from zoo.errors import SettingError, SeveralErrors, WorkerError, ZooError
+from zoo.errors import SettingError, SeveralErrors, UsageError, WorkerError, ZooError
 from zoo.records.process import ProcessOrigin, describe_process, is_running
 from zoo.storage.processes import find_port
 
@@ -32,6 +32,8 @@ TORCHRUN = "TORCHELASTIC_RUN_ID"
 """A variable that torchrun sets for its processes."""
 SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 """What torchrun hands on to the ranks."""
+SHARED = ("run", "resume", "reproduce", "evaluate", "check")
+"""Commands that may be run in several processes."""
 LEAVE = 300
 """Seconds in which ranks that are told to stop may end their step and save a checkpoint."""
 
@@ -72,6 +74,16 @@ def watch_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def refuse_ranks(command: str) -> None:
+    """Raise UsageError where torchrun runs a command in several processes that cannot share its work."""
+    from zoo.data.ranks import find_ranks
+
+    if TORCHRUN in os.environ and command not in SHARED and find_ranks().are_several:
+        *others, last = SHARED
+        what = f"zoo {command} is no work for several processes of torchrun"
+        raise UsageError(what, fix=f"Start it by itself; torchrun is for zoo {', '.join(others)} and {last}")
 
 
 def spread(processes: int | str | None) -> bool:
@@ -157,7 +169,7 @@ def _explain(reports: Mapping[int, Mapping[str, Any]], ended: Mapping[int, int])
         return _rebuild(own[0], kept)
     killed = {rank: code for rank, code in ended.items() if code < 0 and rank not in reports}
     for rank, code in sorted(killed.items(), key=lambda item: item[1] == -signal.SIGTERM):
-        fix = "SIGKILL comes from the system where memory runs out" if code == -getattr(signal, "SIGKILL", 9) else ""
+        fix = "The system sends SIGKILL where memory runs out" if code == -getattr(signal, "SIGKILL", 9) else ""
         return WorkerError(f"rank {rank} was ended by {signal.Signals(-code).name}", fix=_join(fix, kept))
     for rank, code in ended.items():
         if rank not in reports:
@@ -170,11 +182,11 @@ def _explain(reports: Mapping[int, Mapping[str, Any]], ended: Mapping[int, int])
 
 
 def _find_kept(reports: Mapping[int, Mapping[str, Any]]) -> str:
-    """Return what the first rank said of what is finished, where another one has the reason."""
-    first = reports.get(0, {})
-    if first.get("lost"):
-        return str(first["problems"][0]["fix"])
-    return " ".join(first.get("notes", ()))
+    """Return what the first rank said of what is finished, where another one has the reason; else another one."""
+    for _, told in sorted(reports.items()):
+        if told.get("lost") or told.get("notes"):
+            return str(told["problems"][0]["fix"]) if told.get("lost") else " ".join(told["notes"])
+    return ""
 
 
 def _rebuild(told: Mapping[str, Any], kept: str) -> ZooError:

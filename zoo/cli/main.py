@@ -16,7 +16,7 @@ import click
 
 from zoo.cli.command import Group
 from zoo.cli.commands import COMMANDS, GROUPS
-from zoo.cli.launch import report_error, report_stop, watch_parent
+from zoo.cli.launch import refuse_ranks, report_error, report_stop, watch_parent
 from zoo.cli.output import (
     ReaderGone,
     drop_stream,
@@ -171,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _listen()
         if not _is_light(arguments):
             check_current_folder()
+            refuse_ranks(arguments[0])
         width = max(LEAST_WIDTH, min(HELP_WIDTH, measure_width(80)) - 2)
         form: dict[str, Any] = {"terminal_width": width, "color": has_colors(sys.stdout)}
         if instruction := os.environ.get("_ZOO_COMPLETE"):  # set by the script of a shell, see zoo.cli.completion

@@ -72,7 +72,8 @@ def make_train_batches(
         what = f"model {quote(plan.model.name)} normalises over the batch"
         if plan.ranks.are_several:
             why = f"a batch of {min(samples, config.batch_size)} leaves one of {plan.ranks.count} ranks less than two"
-            raise DataError(what, f"{why}, and one sample has no variance", f"Use batch_size={least} or more")
+            fix = f"Use batch_size={least} or more" if samples >= least else "Use fewer processes, or more samples"
+            raise DataError(what, f"{why}, and one sample has no variance", fix)
         raise DataError(what, "a training batch of one sample has no variance")
     if 0 < samples % config.batch_size < least:
         rest = "one sample" if least == 2 else f"{samples % config.batch_size}, too few for {plan.ranks.count} ranks"

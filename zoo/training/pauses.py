@@ -72,7 +72,7 @@ class Pauses:
         """Let signals be noted while the body runs, so that they end it between two steps."""
         self.trainer.after = self.look
         try:
-            with note_stops(self._note, lambda: self.obeying, self._tell), on_request(self._request):
+            with note_stops(self._note, lambda: self.obeying, self.describe_newest), on_request(self._request):
                 yield
                 self.finish()
         finally:
@@ -182,8 +182,8 @@ class Pauses:
     def _note(self, number: int) -> None:
         self.stopping = number
 
-    def _tell(self) -> str:
-        """Return what is said when the process ends at once, in the middle of a checkpoint perhaps."""
+    def describe_newest(self) -> str:
+        """Return how a run goes on whose process ends at once, in the middle of a checkpoint perhaps."""
         recording = self.recording
         if not list_checkpoints(recording.folder):
             return "There is no checkpoint to go on from"
