@@ -49,8 +49,8 @@ MUTANTS = (
     Mutant(
         "no update of the parameters",
         "zoo/training/step.py",
-        'then the learning rate."""\n        self.settle()\n        self.optimizer.step()\n',
-        'then the learning rate."""\n',
+        "        if self.rates is None:\n            self.optimizer.step()\n",
+        "        if self.rates is None:\n            pass\n",
         "tests/training/test_trainer.py::test_training_is_the_loop_one_writes_by_hand",
     ),
     Mutant(
