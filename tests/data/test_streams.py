@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 from collections import Counter
+from functools import partial
 
 import numpy
 import pytest
@@ -271,3 +272,34 @@ def test_the_certificate_tries_a_stream_in_two_workers():
     ):
         with pytest.raises(CheckError, match=words):
             check_dataset(make, params=options)
+
+
+def test_a_stream_that_gives_something_else_than_samples_is_told(tmp_path):
+    class Odd(Numbers):
+        def __init__(self, form):
+            super().__init__(0, 40)
+            self.form, self.kept = form, None
+
+        def __iter__(self):
+            if self.form is iter:  # the same iterator each time, which is at its end after one epoch
+                self.kept = self.kept or super().__iter__()
+                return self.kept
+            return map(self.form, super().__iter__())
+
+    for form, told in (
+        (lambda sample: {"image": sample[0], "label": sample[1]}, r"expected \(image, target\), got \{'image': tensor"),
+        (lambda sample: sample[1], r"expected \(image, target\), got 0"),
+        (lambda sample: (*sample, 0), r"expected \(image, target\), got \(tensor"),
+        (
+            iter,
+            "a stream gave 22 samples: its length says 40. Declare as many samples as it gives, and let each __iter__",
+        ),
+    ):
+        splits = zoo.DataSplits(train=Odd(form), test=Numbers(300, 40), class_names=("a", "b", "c"))
+        registry = register(partial(give, splits))
+        with pytest.raises(DataError, match=told):
+            zoo.run("baseline", "numbers", epochs=2, batch_size=16, registry=registry, runs_dir=tmp_path)
+
+
+def give(splits, *, root):
+    return splits

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from zoo.data.files import TriedFiles
 from zoo.data.images import check_resize
-from zoo.data.named import NamedDataset, NamedStream, to_image
+from zoo.data.named import NamedDataset, NamedStream, take_apart, to_image
 from zoo.data.order import Grouped, Groups
 from zoo.data.splits import DataSplits, Split
 from zoo.data.streams import announce_epoch
@@ -35,7 +35,7 @@ class FittedDataset(Dataset[Any], Grouped):
         return len(self.dataset)  # type: ignore[arg-type]
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        image, target = self.dataset[index]
+        image, target = take_apart(self.dataset[index])
         return fit_image_alone(to_image(image), self.preprocess), target
 
     def list_groups(self) -> Groups | None:
@@ -58,7 +58,7 @@ class FittedStream(IterableDataset[Any]):
         return len(self.dataset)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Any]]:
-        for image, target in self.dataset:
+        for image, target in map(take_apart, self.dataset):
             yield fit_image_alone(to_image(image), self.preprocess), target
 
     def set_epoch(self, epoch: int, seed: int) -> None:

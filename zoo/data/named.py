@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from zoo.display import say
-from zoo.errors import DataError, describe, quote
+from zoo.errors import DataError, describe, quote, show
 
 Guard = Callable[[str], AbstractContextManager[Any]]
 """Guards code of a plugin; the text says for a warning when it ran."""
@@ -47,7 +47,7 @@ class NamedDataset(Dataset[Any]):
         """Return image and target of a sample; raise DataError for whatever keeps them from being read."""
         try:
             with self.guarded("while a sample was read"):
-                image, target = self.dataset[index]
+                image, target = take_apart(self.dataset[index])
                 return to_image(image), target
         except KeyboardInterrupt:
             raise
@@ -82,7 +82,7 @@ class NamedStream(IterableDataset[Any]):
             try:
                 with self.guarded("while a sample was read"):
                     samples = iter(self.dataset) if samples is None else samples
-                    image, target = next(samples)
+                    image, target = take_apart(next(samples))
                     image = to_image(image)
             except StopIteration:
                 return
@@ -99,6 +99,15 @@ def describe_failure(error: BaseException, samples: int) -> str:
     """Return in words why a sample of a Dataset cannot be read that says it has so many."""
     told = f" (it says that it has {samples} samples)" if isinstance(error, IndexError) else ""
     return f"{describe(error)}{told}"
+
+
+def take_apart(sample: Any) -> tuple[Any, Any]:
+    """Return the image and the target of a sample; raise TypeError where it is something else than two values."""
+    if not isinstance(sample, Mapping):  # one of two keys would give these
+        with suppress(TypeError, ValueError):
+            image, target = sample
+            return image, target
+    raise TypeError(f"expected (image, target), got {show(sample)}")
 
 
 def to_image(image: Any) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zoo.data.named import NamedDataset, NamedStream, describe_failure, to_image
+from zoo.data.named import NamedDataset, NamedStream, describe_failure, take_apart, to_image
 from zoo.data.splits import count_samples
 from zoo.errors import DataError, describe, quote
 from zoo.registry.imports import add_folders, list_folders
@@ -94,7 +94,7 @@ class BatchReader(Dataset[Any]):
 
     def _add(self, sample: Any, images: list[Tensor], targets: list[int]) -> None:
         """Put image and target of a sample on these lists; raise TypeError or ValueError where they cannot be used."""
-        image, target = sample
+        image, target = take_apart(sample)
         image = to_image(image)
         first = images[0] if images else image
         _check_image(image, self.image_shape or tuple(first.shape), first.dtype)

@@ -246,7 +246,11 @@ def read_places(split: Split, places: Sequence[int]) -> Iterator[tuple[Tensor, A
             if place not in found:
                 name = f"dataset {quote(split.origin.dataset)}: " if isinstance(split, NamedStream) else ""
                 told = f"its length says {count_samples(split):,}"
-                raise DataError(f"{name}a stream gave {read:,} samples", told, "Declare as many samples as it gives")
+                raise DataError(
+                    f"{name}a stream gave {read:,} samples",
+                    told,
+                    "Declare as many samples as it gives, and let each __iter__ begin anew",
+                )
             yield found[place]
     else:
         for place in places:

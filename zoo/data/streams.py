@@ -222,7 +222,7 @@ class StreamBatches:
         what = f"dataset {quote(self.reader.name)}: a stream gave {got} samples in an epoch"
         why = f"its length says {self.samples:,}"
         if len(given) < 2:
-            return DataError(what, why, "Declare as many samples as it gives")
+            return DataError(what, why, "Declare as many samples as it gives, and let each __iter__ begin anew")
         each = " and ".join(f"{count:,}" for _, count in sorted(given.items()))
         return DataError(f"{what} (its workers {each})", why, f"Declare as many samples as it gives. {OWN_PART}")
 

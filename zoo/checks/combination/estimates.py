@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from zoo.checks.combination.measuring import FEWEST, WARM, FirstBatches, Watched, count_workers, go_on, wait
+from zoo.checks.combination.measuring import FEWEST, SECONDS, WARM, Watched, count_workers, go_on, wait
 from zoo.checks.combination.subject import INSPECTED, CombinationSubject
 from zoo.checks.combination.sums import time_sums
 from zoo.data.batches import Batches, TensorBatches
@@ -32,10 +32,6 @@ from zoo.training.trainer import evaluate
 
 STILL = 1e-12
 """A learning rate at which no training diverges."""
-SECONDS = 0.2
-"""How long steps are taken, and batches evaluated, at least."""
-EVALUATED = 1024
-"""Samples that are evaluated again and again."""
 
 
 def estimate(subject: CombinationSubject) -> dict[str, float]:
@@ -160,22 +156,12 @@ def time_evaluation(plan: Plan, model: nn.Module, test: Batches, classes: int) -
 
     With a sample is meant the reading of its batch, the model and the metrics.
     """
-    metrics = build_metrics(plan, classes)
-    if count_workers(test):
+    metrics, watched = build_metrics(plan, classes), Watched(test, plan.device)
+    for _ in range(1 if count_workers(test) else 2):  # the first time also allocates memory
         watched = Watched(test, plan.device)
-        with suppress(DivergedError):
-            evaluate(model, watched, metrics)
-        return watched.start, watched.each / max(1, len(test.first()[1]))
-    part = FirstBatches(test, EVALUATED)
-    started, count = time.perf_counter(), -1  # the first time also allocates memory
-    while count < 1 or time.perf_counter() - started < SECONDS:
-        if count == 0:
-            started = time.perf_counter()
         with suppress(DivergedError):  # a model whose numbers overflow takes as long
-            evaluate(model, part, metrics)
-        count += 1
-    wait(plan.device)
-    return 0.0, (time.perf_counter() - started) / count / part.samples
+            evaluate(model, watched, metrics)
+    return watched.start, watched.each / max(1, len(test.first()[1]))
 
 
 def sum_bytes(groups: Iterable[Iterable[object]]) -> int:

@@ -17,6 +17,8 @@ WARM = 3
 """Steps that are not counted: the first ones also allocate memory."""
 FEWEST = 5
 """Batches that are counted at least."""
+SECONDS = 0.2
+"""How long batches are counted at least."""
 AHEAD = 4
 """Batches for each worker that are not counted: at the beginning all read for the same one, and then some lie ready."""
 STEADY = 1.0
@@ -56,7 +58,7 @@ class FirstBatches:
 
 
 class Watched:
-    """The batches of one epoch that workers read, taken until their pace is known.
+    """The batches of one epoch, taken until their pace is known.
 
     Fields:
         start: Seconds by which an epoch takes longer than its batches: those in which the workers start.
@@ -73,8 +75,9 @@ class Watched:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield them; an epoch of few batches is taken whole."""
-        ahead, taken, begun = AHEAD * count_workers(self.batches), 0, 0.0
-        started = time.perf_counter()
+        workers, taken = count_workers(self.batches), 0
+        ahead, least = (AHEAD * workers, STEADY) if workers else (1, SECONDS)
+        started = begun = time.perf_counter()
         read: Any = self.batches.epoch(epoch, start)
         with closing(read):
             for batch in read:
@@ -84,7 +87,7 @@ class Watched:
                 if taken == ahead:
                     wait(self.device)
                     begun = time.perf_counter()
-                if taken >= ahead + FEWEST and time.perf_counter() - begun >= STEADY:
+                if taken >= ahead + FEWEST and time.perf_counter() - begun >= least:
                     break
             wait(self.device)
             ended = time.perf_counter()
