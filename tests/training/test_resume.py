@@ -168,6 +168,29 @@ def test_an_evaluation_that_was_stopped_begins_again_with_the_numbers_that_it_dr
     assert found.weights.read_bytes() == whole.weights.read_bytes()
 
 
+@pytest.mark.promise("P2")
+def test_a_run_that_was_killed_after_its_last_epoch_has_the_predictions_of_its_last_evaluation(tmp_path):
+    """The data set draws anew each time that it is read, and no split is held back to choose an epoch."""
+    registry = zoo.Registry.discover()
+    registry.add(
+        zoo.ModelSpec(name="net", factory=kill_and_resume.Net),
+        zoo.DatasetSpec(name="noise", factory=kill_and_resume.make_splits),
+        plugin="own",
+    )
+    asked = {**kill_and_resume.SETTINGS, "validation": None, "patience": None, "checkpoint_every": "1 epoch"}
+    run = zoo.run("net", "noise", dataset_params={"data": "drawn"}, registry=registry, runs_dir=tmp_path, **asked)
+    names = ("weights.safetensors", "predictions.safetensors")
+    files = [(run.run / name).read_bytes() for name in names]
+    for name in names:
+        (run.run / name).unlink()
+    edit(run.run, status="interrupted")
+    with pytest.raises(zoo.UsageError, match="epochs: must be at least the 3 that are done, got 0"):
+        zoo.resume(run.run, registry=registry, epochs=0)
+    again = zoo.resume(run.run, registry=registry)
+    assert again.metrics == run.metrics and again.history == run.history
+    assert [(run.run / name).read_bytes() for name in names] == files
+
+
 def test_a_finished_run_is_left_as_it_is(tmp_path, caplog):
     run = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path, **OPTIONS)
     before = {path: path.stat().st_mtime_ns for path in run.run.iterdir()}
@@ -431,6 +454,24 @@ def test_a_checkpoint_that_cannot_be_written_costs_a_warning_not_the_run(tmp_pat
     monkeypatch.setattr(pauses, "save_checkpoint", refuse)
     run = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path, checkpoint_every="5 steps", **OPTIONS)
     assert run.metrics and "no checkpoint at step" in caplog.text and "the disk is full" in caplog.text
+
+
+@pytest.mark.promise("P2", "P10")
+def test_a_checkpoint_that_could_not_be_written_is_not_the_one_to_go_on_from(tmp_path, stop_at, monkeypatch, caplog):
+    save, written = pauses.save_checkpoint, []
+
+    def fill_up(run, checkpoint):
+        if written:
+            raise zoo.StorageError("cannot save a checkpoint", "the disk is full")
+        written.append(checkpoint.step)
+        return save(run, checkpoint)
+
+    monkeypatch.setattr(pauses, "save_checkpoint", fill_up)
+    stop_at(17)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        zoo.run("relu-mlp", "shapes", runs_dir=tmp_path, checkpoint_every="5 steps", **OPTIONS)
+    assert written == [5] and "It goes on from step 5 with: zoo resume" in " ".join(caught.value.__notes__)
+    assert "no checkpoint at step 10: " in caplog.text and "no checkpoint at step 13: " in caplog.text
 
 
 CHILD = """

@@ -99,7 +99,11 @@ def want_again(
         UsageError: the record does not say enough; the number of epochs is no greater or would change a rate.
     """
     wanted = ask_again(record, course_style=checkpoint.course_style)
-    settings = {**wanted.settings, **find_threads(record), "epochs": epochs or wanted.settings["epochs"]}
+    settings = {
+        **wanted.settings,
+        **find_threads(record),
+        "epochs": wanted.settings["epochs"] if epochs is None else epochs,
+    }
     settings["processes"] = processes
     _check_growth(checkpoint, settings["epochs"], fork=fork)
     return replace(wanted, settings=settings)

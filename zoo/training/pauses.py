@@ -48,7 +48,8 @@ class Pauses:
         self.leads = trainer.group is None or trainer.group.ranks.is_first
         """Whether this process looks at the clock, and writes; others do what all agree on."""
         self.end = self.started + pace.limit.count if pace.limit and self.leads else inf
-        self.has_checkpoint = False
+        self.newest: int | None = None
+        """The step of the newest checkpoint that is on the disk, None for none."""
         self.stopping: int | None = None
         self.obeying = False
         self.saved, self.asked, self.began = 0, False, 0.0
@@ -65,7 +66,7 @@ class Pauses:
         """Count what the run had done and taken before it was resumed; a new run has no checkpoint yet."""
         self.earlier = begun.checkpoint.seconds
         if begun.folder is not None:
-            self.saved, self.has_checkpoint = begun.checkpoint.step, True
+            self.saved = self.newest = begun.checkpoint.step
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -151,9 +152,9 @@ class Pauses:
             return
         try:
             writing.result()
-            self.has_checkpoint = True
+            self.newest = self.saved
         except (ZooError, OSError, MemoryError) as error:
-            log.warning("no checkpoint at step %d: %s", self.count_steps(), describe(error))
+            log.warning("no checkpoint at step %d: %s", self.saved, describe(error))
 
     def stop(self, error: BaseException) -> None:
         """Save a checkpoint and raise the error; a signal that came is sent again when nobody notes it any more."""
@@ -163,7 +164,8 @@ class Pauses:
 
     def finish(self) -> None:
         """Save the end of a training that has checkpoints, so that it can go on for further epochs."""
-        wanted, group = self.every is not None or self.has_checkpoint or self.writing is not None, self.trainer.group
+        group = self.trainer.group
+        wanted = self.every is not None or self.newest is not None or self.writing is not None
         if wanted if group is None else group.collect(wanted)[0]:
             self.save(wait=True)
 

@@ -159,9 +159,9 @@ class Recording:
 
     def _describe_checkpoint(self) -> str:
         """Return how a run goes on that has a checkpoint, in words."""
-        if self.pauses is None or not self.pauses.has_checkpoint or self.record.status == FINISHED:
+        if self.pauses is None or self.pauses.newest is None or self.record.status == FINISHED:
             return ""
-        return f". It goes on from step {self.pauses.saved:,} with: {go_on(self.folder, self.record)}"
+        return f". It goes on from step {self.pauses.newest:,} with: {go_on(self.folder, self.record)}"
 
     def write_anyhow(self, **parts: Any) -> Path | None:
         """Write the record into the run's folder or else beside the weights; return where, None for nowhere."""

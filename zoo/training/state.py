@@ -47,6 +47,8 @@ def read_state(
         "losses": losses.state() if losses.batches else None,
         "snapshot": trainer.snapshot.state if needed else None,
         "stuck": trainer.watch.stuck,
+        # Those of the last evaluation, which is not made again.
+        "outcomes": None if trainer.outcomes is None else vars(trainer.outcomes),
         "generators": trainer.generators or read_generators(),
     }
     # In an evaluation torch makes tensors that nothing may be written into again.
@@ -105,6 +107,8 @@ def load_state(trainer: Trainer, state: Mapping[str, Any], *, refit: bool = Fals
         trainer.snapshot.take(trainer.evaluated)
     else:
         trainer.snapshot.state = state["snapshot"]
+    if trainer.outcomes is not None and state.get("outcomes") is not None:
+        vars(trainer.outcomes).update(state["outcomes"])
     _set_generators(trainer, state)
 
 
