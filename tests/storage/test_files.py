@@ -246,6 +246,30 @@ def test_the_file_reaches_the_disk_before_the_rename_and_the_rename_before_the_r
 
 
 @pytest.mark.promise("P1")
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="/proc tells which folder is synced")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda place: creation.create_folder(place, "run"),
+        lambda place: creation.write_folder(place, "step", [("w", [NEW])], what="a checkpoint"),
+    ],
+    ids=["empty", "with files"],
+)
+def test_folders_that_were_missing_are_durable_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], object]
+) -> None:
+    synced, sync = list[Path](), os.fsync
+
+    def note(file: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{file}").readlink())
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write(tmp_path / "one" / "two")
+    assert {tmp_path, tmp_path / "one", tmp_path / "one" / "two"} <= {*synced}
+
+
+@pytest.mark.promise("P1")
 def test_a_system_that_writes_a_part_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     monkeypatch.setattr(os, "write", lambda file, data: real(file, data[:1000]))

@@ -61,7 +61,8 @@ def write_folder(parent: Path, name: str, files: Files, *, what: str, fix: str =
     """
     part = name_part(parent / name)
     try:
-        part.mkdir(parents=True)
+        make_folder(parent)
+        part.mkdir()
         try:
             for file_name, chunks in files:
                 fill(open_new(part / file_name), chunks)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from zoo.errors import StorageError
@@ -261,12 +262,15 @@ def is_running(pid: int) -> bool:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it where they are missing; raise OSError where it is something else."""
+    """Make a folder and those above it, durable where they are missing; raise OSError where it is something else."""
+    missing = list(takewhile(lambda each: not os.path.lexists(each), (folder, *folder.parents)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         folder.stat()  # raises the better error for a loop of links or a link to nowhere
         raise NotADirectoryError(errno.ENOTDIR, "not a folder") from None
+    for made in missing:
+        sync_folder(made.parent)
 
 
 def describe_failure(what: str, error: Exception, folder: Path, fix: str, size: int | None = None) -> StorageError:
