@@ -213,6 +213,19 @@ def test_more_epochs_are_those_of_a_longer_run(tmp_path):
 
 
 @pytest.mark.promise("P2")
+def test_fewer_epochs_are_those_of_a_shorter_run_and_none_that_was_begun_is_left_out(tmp_path, stop_at):
+    shorter = zoo.run("relu-mlp", "shapes", runs_dir=tmp_path / "shorter", **{**OPTIONS, "epochs": 1})
+    folder = begin(tmp_path / "runs", stop_at, checkpoint_every="1 epoch")
+    with pytest.raises(zoo.UsageError, match="at least the 1 that are done and the one that was begun, got 1"):
+        zoo.resume(folder, epochs=1)
+    shutil.rmtree(list_checkpoints(folder)[0])
+    found = zoo.resume(folder, epochs=1)
+    assert found.metrics == shorter.metrics and found.weights.read_bytes() == shorter.weights.read_bytes()
+    predictions = [(run / "predictions.safetensors").read_bytes() for run in (folder, shorter.run)]
+    assert predictions[0] == predictions[1]
+
+
+@pytest.mark.promise("P2")
 def test_epochs_do_not_grow_where_rates_depend_on_them(tmp_path, stop_at):
     folder = begin(tmp_path, stop_at, schedule="cosine")
     with pytest.raises(zoo.UsageError, match="cosine schedule belong to 3 epochs") as caught:

@@ -101,6 +101,9 @@ def list_runs(runs_dir: Path) -> list[RunSummary]:
     """Return the runs of a folder with what became of them, the oldest first; those of no folder are none.
 
     A run is a folder with a record. It is listed as `damaged` where that cannot be read.
+
+    Raises:
+        StorageError: there is something else than a folder, or the system does not let it be read.
     """
     return _list_runs(runs_dir, _read_index(runs_dir))
 
@@ -148,10 +151,17 @@ def uncollected() -> Iterator[None]:
 
 
 def _find_stamps(runs_dir: Path) -> dict[str, Stamp]:
-    """Return of each run what tells that its record has changed."""
+    """Return of each run what tells that its record has changed; raise StorageError where the folder cannot be read."""
     found, start, names = dict[str, Stamp](), f"{runs_dir}{os.sep}", list[str]()
-    with suppress(OSError), os.scandir(runs_dir) as entries:
-        names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    try:
+        with os.scandir(runs_dir) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    except FileNotFoundError:
+        pass  # nothing was ever run there
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"cannot list the runs in {runs_dir}", explain(error), "Give another runs_dir=..."
+        ) from error
     end = f"{os.sep}{RECORD_FILE}"
     for name in names:
         try:

@@ -150,10 +150,12 @@ def find_threads(record: RunRecord) -> dict[str, int]:
 
 
 def _check_growth(checkpoint: Checkpoint, epochs: int, *, fork: bool) -> None:
-    settings, done = checkpoint.record.train_config, len(checkpoint.state["history"])
+    settings, state = checkpoint.record.train_config, checkpoint.state
+    done, begun = len(state["history"]), state["losses"] is not None
     schedule, planned = settings.get("schedule", "constant"), settings.get("epochs", 0)
-    if epochs < done:
-        raise SettingError("epochs", f"must be at least the {done} that are done", epochs)
+    if epochs < done + begun:
+        what = f"the {done} that are done{' and the one that was begun' * begun}"
+        raise SettingError("epochs", f"must be at least {what}", epochs)
     if epochs != planned and schedule not in GROWS and not fork:
         why = f"the rates of a {schedule} schedule belong to {planned} epochs"
         raise UsageError(f"the run cannot go on for {epochs} epochs", why, FORK)

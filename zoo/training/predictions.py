@@ -157,6 +157,9 @@ class OutcomeCollector:
         self.indices: list[Tensor] = []
         self.probabilities: list[Tensor] = []
 
+    def __bool__(self) -> bool:
+        return bool(self.indices)
+
     def update(self, logits: Tensor, targets: Tensor) -> None:
         """Take in one batch of logits `(N, C)` and targets `(N,)`."""
         import torch

@@ -243,7 +243,10 @@ def fit(trainer: Trainer, ready: Preparation) -> None:
 
 def score(trainer: Trainer, ready: Preparation) -> dict[str, float]:
     """Return the scores on the test split: those after the last epoch, or of a model that was chosen, read once."""
-    if trainer.history and ready.choice is None:
-        return dict(trainer.history[-1]["test"])
+    known = trainer.history[-1]["test"] if trainer.history and ready.choice is None else None
+    if known is not None and trainer.outcomes:
+        return dict(known)
+    # Also for the predictions alone, where a training ends earlier than it was to when its last epoch was evaluated.
     told: dict[str, Any] = {"show": trainer.show, "outcomes": trainer.outcomes, "group": trainer.group}
-    return evaluate(ready.model, ready.test, ready.metrics, **told)
+    scores = evaluate(ready.model, ready.test, ready.metrics, **told)
+    return scores if known is None else dict(known)

@@ -39,6 +39,7 @@ def read_state(
     parts = {"model": trainer.model, **step.list_parts()}
     # At the end of an epoch without a choice the snapshot is the model as it is.
     needed = trainer.choice is not None or losses.batches > 0
+    is_over = len(trainer.history) == trainer.config.epochs
     state = {
         "parts": {name: part.state_dict() for name, part in parts.items()},
         "batches": trainer.batches,
@@ -47,8 +48,8 @@ def read_state(
         "losses": losses.state() if losses.batches else None,
         "snapshot": trainer.snapshot.state if needed else None,
         "stuck": trainer.watch.stuck,
-        # Those of the last evaluation, which is not made again.
-        "outcomes": None if trainer.outcomes is None else vars(trainer.outcomes),
+        # Those of the last evaluation of all, which is not made again.
+        "outcomes": vars(trainer.outcomes) if trainer.outcomes is not None and is_over else None,
         "generators": trainer.generators or read_generators(),
     }
     # In an evaluation torch makes tensors that nothing may be written into again.
