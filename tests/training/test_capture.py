@@ -11,6 +11,9 @@ from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torchvision.models import ConvNeXt, EfficientNet, MaxVit, SwinTransformer, VisionTransformer
+from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.efficientnet import FusedMBConvConfig, MBConvConfig
 
 import zoo
 from zoo.data.batches import BatchSettings, TensorBatches
@@ -343,6 +346,28 @@ def test_buffers_helpers_and_blocks_without_gradients_are_captured():
     assert compare(Steady) == 27
 
 
+WITH_PLANES = {
+    "convnext": lambda: ConvNeXt([CNBlockConfig(8, 12, 1), CNBlockConfig(12, None, 1)], 0.5, num_classes=CLASSES),
+    "efficientnet": lambda: EfficientNet(
+        [MBConvConfig(2, 3, 1, 8, 8, 2), FusedMBConvConfig(2, 3, 1, 8, 8, 1)], 0.2, 0.5, CLASSES, last_channel=16
+    ),
+    "maxvit": lambda: MaxVit((32, 32), 8, 4, [8], [1], 4, 0.5, num_classes=CLASSES),
+    "swin": lambda: SwinTransformer([2, 2], 8, [2], [2], [2, 2], stochastic_depth_prob=0.5, num_classes=CLASSES),
+    "vit": lambda: VisionTransformer(SIDE, 4, 1, 2, 8, 16, dropout=0.1, num_classes=CLASSES),
+}
+"""Small models of families of torchvision, which take images with three planes."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", WITH_PLANES)
+def test_families_of_torchvision_are_captured(family):
+    def build():
+        larger = [nn.Upsample(32)] if family == "maxvit" else []
+        return nn.Sequential(nn.Conv2d(CHANNELS, 3, 1), *larger, WITH_PLANES[family]())
+
+    assert compare(build, optimizer="adamw", clip=1.0) == 27
+
+
 BODY = """
 import collections, contextlib, datetime, functools, itertools, math, os, random, time
 import numpy as np
@@ -448,6 +473,10 @@ IMPURE = {
         "setup": "self.i = iter('abc')",
         "body": "\n        try: next(self.i)\n        except StopIteration: x = x * 2",
     },
+    "error of a value": {
+        "body": "\n        try: x = x * torch.multinomial(x - 0.01, 1)\n        except: x = x * 2",
+    },
+    "made anew": {"setup": "self.f = draw()", "body": "x = x * self.__class__().f"},
     "import": {"body": "import random as r; x = x * r.random()"},
     "__import__": {"body": "x = x * __import__('random').random()"},
     "text": {"body": "x = x * eval('draw()')"},

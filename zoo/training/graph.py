@@ -72,7 +72,8 @@ class Graph(_Mode):
         text = ", ".join([*map(self._write, args), *(f"{name}={self._write(kwargs[name])}" for name in kwargs)])
         given = {**dict(zip((each.name for each in arguments), args, strict=False)), **kwargs}
         written = [given.get(each.name) for each in arguments if each.alias_info and each.alias_info.is_write]
-        if UNFIT & set(func.tags) or any(self.memory[self.name(each)][0] in "pk" for each in _list_tensors(written)):
+        follows = UNFIT & set(func.tags) and not _is_picked(func, args)
+        if follows or any(self.memory[self.name(each)][0] in "pk" for each in _list_tensors(written)):
             raise UnfitError(f"{func} follows values, or writes into what is no buffer")
         turns = torch.Tag.inplace_view in func.tags
         names = [self.name(each) for each in _list_tensors(written)]
@@ -199,6 +200,12 @@ def _find_binding(func: Any, args: Any, kwargs: Any) -> Any:
             except (TypeError, RuntimeError):
                 continue
     return func._op
+
+
+def _is_picked(func: Any, args: Any) -> bool:
+    """Whether a call picks elements by numbers, of which the shape is known; by a mask it follows from values."""
+    masks = torch.bool, torch.uint8
+    return func is torch.ops.aten.index.Tensor and all(each.dtype not in masks for each in _list_tensors(args[1]))
 
 
 def _read(value: Any, read_tensor: Callable[[Tensor], Any]) -> list[Any]:

@@ -15,6 +15,7 @@ import math
 import sys
 from collections.abc import Mapping
 from functools import partial
+from itertools import pairwise
 from types import BuiltinFunctionType, CodeType, FunctionType, NoneType
 from typing import Any, Generic
 
@@ -25,10 +26,11 @@ from torch.nn import functional
 from zoo.training.graph import PLAIN
 
 NAMED = """
-H T Tensor _assert add_ append autocast bfloat16 contiguous copy_ device dim div_ double dtype enable_grad expand
-expand_as fill_ float functional half imag indices int is_contiguous is_scripting is_tracing items jit keys long mH mT
-masked_fill_ mul_ ndim new_ones new_zeros nn no_grad normal_ pow_ real repeat requires_grad reshape_as scatter_ shape
-size stride sub_ to type_as unfold uniform_ values view view_as
+add_ append _assert autocast bernoulli_ bfloat16 _C contiguous copy copy_ device dim div_ double dtype
+enable_grad expand expand_as fill_ float format functional H half imag indices int is_contiguous is_scripting
+is_tracing items jit keys _log_api_usage_once long masked_fill_ mH __module__ mT mul_ __name__ ndim new_ones new_zeros
+nn no_grad normal_ pow_ real repeat requires_grad reshape_as scatter_ shape size startswith stride sub_ T Tensor to
+type_as unfold uniform_ values view view_as
 """
 WORDS = {
     *NAMED.split(),
@@ -46,7 +48,10 @@ PLACES = (torch, nn, functional, math)
 """Modules that may be named."""
 METHODS = {"_conv_forward", "children", "forward", "named_children", "training"}
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-UNSEEN = {"__init__", "__new__", "__repr__", "__getstate__", "__setstate__", "extra_repr", "reset_parameters"}
+UNSEEN = {
+    *("__init__", "__new__", "__repr__", "__getstate__", "__setstate__"),
+    *("_load_from_state_dict", "extra_repr", "reset_parameters"),
+}
 """Methods that no forward pass calls, if it does not name them."""
 RULING = {"__call__", "__getattr__", "__getattribute__", "__setattr__", "__delattr__", "_call_impl"}
 """Methods that decide what the words of a forward pass mean."""
@@ -106,11 +111,18 @@ class _Reader:
     def check(self, value: Any) -> None:
         """Refuse what may change or do something else the next time; read a function that is not one of torch's."""
         name, kind = getattr(value, "__name__", ""), type(value)
-        known = [*PLACES, *self.modules, *(getattr(builtins, each) for each in BUILTINS.split() if each == name)]
+        known = [
+            *PLACES,
+            *self.modules,
+            FunctionType,
+            *(getattr(builtins, each) for each in BUILTINS.split() if each == name),
+        ]
         if name in WORDS:
             known += [vars(place).get(name) for place in PLACES]
         if kind in (*PLAIN, Tensor, nn.Parameter) or any(value is each for each in known):
             return
+        if kind is type and issubclass(value, Exception) and value is getattr(builtins, name, None):
+            return  # nobody catches it, see _read_code
         if kind in (tuple, torch.Size):
             for each in value:
                 self.check(each)
@@ -131,13 +143,19 @@ class _Reader:
             self._read_code(code, function.__globals__, names)
 
     def _read_code(self, code: CodeType, outside: Mapping[str, Any], cells: Mapping[str, Any]) -> None:
-        for operation in dis.get_instructions(code):
+        operations = list(dis.get_instructions(code))
+        after = {each.offset: following.argval for each, following in pairwise(operations)}
+        kinds = [operation.opname for operation in operations]
+        if kinds.count("PUSH_EXC_INFO") > kinds.count("WITH_EXCEPT_START"):  # more than the ends of its with blocks
+            raise Impure(f"{code.co_qualname}: catches errors, which may follow values")
+        for operation in operations:
             kind, name = operation.opname, operation.argval
             try:
                 if kind in ("LOAD_GLOBAL", "LOAD_NAME"):
                     self.check(outside[name] if name in outside else getattr(builtins, name, Impure))
                 elif kind.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER")):
-                    self._check_word(name)
+                    if (name, after[operation.offset]) != ("__class__", "__name__"):
+                        self._check_word(name)
                 elif operation.opcode in dis.hasname or (name in cells and kind in ("STORE_DEREF", "DELETE_DEREF")):
                     raise Impure(kind.lower().replace("_", " "))
                 elif operation.opcode in dis.hasfree and name in cells and name != "__class__":
