@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
 import zoo
 from zoo.data.batches import BatchSettings, TensorBatches
-from zoo.data.ranks import find_ranks
+from zoo.data.ranks import Ranks, find_ranks
 from zoo.registry.places import open_places
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
@@ -188,24 +189,37 @@ def carry_out(arguments: dict[str, Any], runs: Path, registry: zoo.Registry) -> 
     }
 
 
-def train_in_fp16(group: Group | None) -> list[Any]:
-    """Train in fp16, which `zoo.run` leaves to accelerators; return histories and scales of the loss.
+class Split(Group):
+    """A group as it is on devices: their numbers travel by another way than those of the process."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        super().__init__(ranks, CPU)
+        self.data = dist.new_group(backend="gloo")
+
+
+def train_as_on_devices(group: Group | None) -> list[Any]:
+    """Train as `zoo.run` does on accelerators alone, in fp16 too; return histories and scales of the loss.
 
     Of three ranks one has no part of two samples, not even in the first step.
     """
-    ranks, found = find_ranks(), list[Any]()
-    for samples, settings in ((61, {}), (61, {"accumulate": 3}), (2, {})):
+    ranks, found, group = find_ranks(), list[Any](), group and Split(group.ranks)
+    cases: Any = ((61, {}), (61, {"accumulate": 3}), (2, {}), (61, {"precision": "fp32", "accumulate": 3, "ema": 0.9}))
+    for samples, settings in cases:
         splits = make_splits(root=Path(), train=samples)
         torch.manual_seed(0)
         model = Conv(input_shape=(1, 6, 6), num_classes=3)
-        config = TrainConfig(epochs=2, batch_size=8, lr=0.05, precision="fp16", **settings)
+        model.register_buffer("number", torch.tensor(ranks.index, dtype=torch.int16))
+        config = TrainConfig(**{"epochs": 2, "batch_size": 8, "lr": 0.05, "precision": "fp16", **settings})
         batches = [
             TensorBatches(*part, Preprocess(), BatchSettings(batch_size=8, device=CPU, ranks=ranks), 3)
             for part in (splits.train, splits.test)
         ]
         trainer = Trainer(model, config, CPU, group=group)
         losses = [[epoch["train"]["loss"], epoch["test"]["loss"]] for epoch in trainer.fit(*batches)]
-        found.append([losses, trainer.state()["parts"]["scaler"]["scale"]])
+        scale = trainer.state()["parts"].get("scaler", {"scale": 65536})["scale"]
+        found.append([losses, scale, int(model.number)])
+    if group is not None:
+        group.close()
     return found
 
 
@@ -251,7 +265,7 @@ class Given(nn.Module):
 def main(cases: str, output: str) -> None:
     registry = make_registry()
     group = Group(find_ranks(), CPU) if find_ranks().are_several else None
-    for answer in (evaluate_anything, train_in_fp16, train_untested):
+    for answer in (evaluate_anything, train_as_on_devices, train_untested):
         (Path(output) / f"{answer.__name__}-{RANK}.json").write_text(json.dumps(answer(group)))
     for name, arguments in json.loads(Path(cases).read_text()).items():
         found = carry_out(arguments, Path(output) / "runs" / name, registry)

@@ -83,7 +83,7 @@ def carry_out(count: int, python: str, folder: Path, cases: dict) -> list[dict]:
     settings = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    names = [*cases, "evaluate_anything", "train_in_fp16", "train_untested"]
+    names = [*cases, "evaluate_anything", "train_as_on_devices", "train_untested"]
     return [
         {name: json.loads((folder / f"{name}-{rank}.json").read_text()) for name in names}
         for rank in range(max(1, count))
@@ -157,12 +157,14 @@ def test_ranks_never_change_an_evaluation(trained):
 
 
 @pytest.mark.slow
-def test_fp16_loses_no_step_by_the_sums_of_several_ranks(trained):
-    alone, *several = (trained[count][0]["train_in_fp16"] for count in (1, 2, 3))
+def test_what_travels_apart_on_devices_comes_to_the_same_and_fp16_loses_no_step_by_sums(trained):
+    alone, *several = (trained[count][-1]["train_as_on_devices"] for count in (1, 2, 3))
     for found in several:
-        for (losses, scale), (expected, usual) in zip(found, alone, strict=True):
+        for (losses, scale, number), (expected, usual, _) in zip(found, alone, strict=True):
             assert scale == usual == 65536, "no gradients overflowed"
             assert list_numbers(losses) == pytest.approx(list_numbers(expected), rel=2e-3)
+            assert number == 0, "buffers of any type are those of the first rank"
+        assert list_numbers(found[-1][0]) == pytest.approx(list_numbers(alone[-1][0]), rel=2e-6)
 
 
 @pytest.mark.slow

@@ -105,7 +105,7 @@ class Group:
         gradients.notes.copy_(torch.tensor([samples, *self.wishes, *there]))
         buffer = gradients.flat if whole else gradients.tail
         works = [(self._add(buffer, self.data), self.data)]
-        if self.data is not self.control:
+        if self.is_split:
             works.append((self._add(gradients.notes, self.control), self.control))
         for work, group in works:
             self._wait(work, group)
@@ -157,11 +157,17 @@ class Group:
         works = []
         for tensor in tensors:
             told = tensor.detach().contiguous()
-            works.append((tensor, told, dist.broadcast(told, 0, group=self.data, async_op=True)))
+            raw = told.flatten().view(torch.uint8)  # numbers of any type
+            works.append((tensor, told, dist.broadcast(raw, 0, group=self.data, async_op=True)))
         for tensor, told, work in works:
             self._wait(work, self.data)
             if told.data_ptr() != tensor.data_ptr():
                 tensor.copy_(told)
+
+    @property
+    def is_split(self) -> bool:
+        """Whether what a device has travels by another way than what this process knows."""
+        return self.data is not self.control
 
     def close(self) -> None:
         """End the group, which holds threads and connections: a process may be of many, one after the other."""
@@ -232,13 +238,20 @@ class Group:
                 work.wait(min(LOOK, timedelta(seconds=self.patience)))
             except RuntimeError as error:
                 if work.is_completed():
+                    self._give_up()
                     raise LostError("another rank has ended", describe(error).partition(". This is")[0]) from error
             else:
                 return
         missing = self._find_missing()
+        self._give_up()
         who = f"rank {' and rank '.join(map(str, missing))}" if missing else "a rank"
         fix = "Wait longer with rank_timeout=..., or see what it does there"
         raise HangingError(f"{who} has not answered for {self.patience:g} s", "the others waited for it", fix)
+
+    def _give_up(self) -> None:
+        """Let a device no longer wait for a rank that is lost: the model on it could not be read, and kept, before."""
+        if self.is_split:
+            self.data.abort()
 
     def _find_missing(self) -> list[int]:
         """Return the ranks that do not say that they wait as well."""

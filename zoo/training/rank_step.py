@@ -19,20 +19,21 @@ from zoo.training.group import Group
 class Gradients:
     """The gradients of some parameters in one piece of memory, so that one call adds up those of all ranks.
 
-    `sums` and `notes` lie behind them: numbers of the device and, on a CPU, those that this process knows by itself.
+    `sums` lie behind them, numbers of the device, and then `notes`, those that this process knows by itself, unless
+    they are to travel `apart`.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], device: torch.device, sums: int = 2, notes: int = 4) -> None:
+    def __init__(self, parameters: Sequence[nn.Parameter], device: torch.device, *, apart: bool = False) -> None:
         self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
         dtype = torch.float32
         for parameter in self.parameters:
             dtype = torch.promote_types(dtype, parameter.dtype)
         sizes = [parameter.numel() for parameter in self.parameters]
-        notes += len(sizes)
-        on_cpu = device.type == "cpu"
-        self.flat = torch.zeros(sum(sizes) + sums + notes * on_cpu, dtype=dtype, device=device)
-        *parts, self.sums, rest = self.flat.split([*sizes, sums, notes * on_cpu])
-        self.notes = rest if on_cpu else torch.zeros(notes, dtype=torch.float64)
+        sums, notes = 2, 4 + len(sizes)
+        behind = 0 if apart else notes
+        self.flat = torch.zeros(sum(sizes) + sums + behind, dtype=dtype, device=device)
+        *parts, self.sums, rest = self.flat.split([*sizes, sums, behind])
+        self.notes = torch.zeros(notes, dtype=torch.float64) if apart else rest
         self.views = [_lay_alike(part, each) for part, each in zip(parts, self.parameters, strict=True)]
         self.tail = self.flat[sum(sizes) :]
 
@@ -69,7 +70,7 @@ class RankStep(CarefulStep):
     def __init__(self, group: Group, *parts: Any) -> None:
         super().__init__(*parts)
         self.group, self.weighted, self.added = group, True, False
-        self.gradients = Gradients(self.parameters, group.device)
+        self.gradients = Gradients(self.parameters, group.device, apart=group.is_split)
         self.total = 0
         """The samples of the last batch, of all ranks."""
 
@@ -104,7 +105,7 @@ class RankStep(CarefulStep):
         """Begin an epoch with `left` batches to come; `steps` are those of the whole training from here on."""
         super().start(epoch, left, steps)
         if sum(parameter.requires_grad for parameter in self.parameters) != len(self.gradients.parameters):
-            self.gradients = Gradients(self.parameters, self.group.device)
+            self.gradients = Gradients(self.parameters, self.group.device, apart=self.group.is_split)
 
     def finish(self) -> None:
         """Update by the gradients of the batches since the last update, if there are any."""
