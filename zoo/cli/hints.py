@@ -225,6 +225,8 @@ def _advise_kind(error: UnknownNameError, command: str) -> str:
             return f"To count the pictures of a folder: zoo show {shlex.quote(name)} --counts"
         if not Path(name).expanduser().is_dir():
             return "Nor is there such a folder"
+        if command == "data":
+            return "A folder of your own is used where it is: zoo keeps no files of it"
         return f"Did you mean {quote(f'./{name}')}, the folder?"
     if kind == "entry":
         return _look_up(name, WORDS) or ""

@@ -85,7 +85,9 @@ def data_fetch(
     """
     places = open_places(registry, plugins, data_dir=data_dir, offline=offline)
     root, errors = places.data_dir, ErrorCollector()
-    entries = [places.registry.get("dataset", name) for name in ([names] if isinstance(names, str) else names)]
+    entries = [
+        places.registry.get("dataset", name) for name in dict.fromkeys([names] if isinstance(names, str) else names)
+    ]
     for entry in entries:
         with errors.catch():
             fetch_dataset(entry, root, offline=places.offline)

@@ -172,7 +172,7 @@ def find_datasets(registry: Registry, names: str | Sequence[str], root: Path) ->
         UnknownNameError: there is no such data set.
     """
     if names:
-        return [registry.get("dataset", name) for name in ([names] if isinstance(names, str) else names)]
+        return [registry.get("dataset", name) for name in dict.fromkeys([names] if isinstance(names, str) else names)]
     usual = {entry.qualified_name for entry in registry.list_entries("dataset")}
     entries: list[Entry[DatasetSpec]] = [entry for entry in registry.list_entries("dataset", "*") if entry.spec.files]
     # A catalogue has dozens of names, which would bury the others.

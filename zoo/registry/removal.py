@@ -91,7 +91,9 @@ def data_remove(
         StorageError: a file cannot be removed.
     """
     places = open_places(registry, plugins, data_dir=data_dir)
-    wanted = [places.registry.get("dataset", name) for name in ([names] if isinstance(names, str) else names)]
+    wanted = [
+        places.registry.get("dataset", name) for name in dict.fromkeys([names] if isinstance(names, str) else names)
+    ]
     root = Path(os.path.realpath(places.data_dir))
     shared = _find_shared(places.registry, wanted)
     paths = {path: busy for entry in wanted for path, busy in _list_paths(entry, root)}
