@@ -165,6 +165,9 @@ def test_a_run_that_is_about_to_go_on_is_left_alone(runs: Path) -> None:
         for call in (zoo.runs_remove, lambda run, yes, **places: zoo.runs_rename(run, "new", **places)):
             with pytest.raises(zoo.StorageError, match="run '20261124-one' is in use"):
                 call("20261124-one", yes=True, runs_dir=runs)
+    with lock(runs / "20261125-three" / ".lock", timeout=0):
+        assert zoo.runs_clean(yes=True, runs_dir=runs) == ()
+    assert [each.path.name for each in zoo.runs_clean(runs_dir=runs)] == ["20261125-three"]
     zoo.runs_remove(["20261124-one", "20261124-two"], yes=True, runs_dir=runs)
     assert [run.name for run in list_runs(runs)] == ["20261125-three"]
 
@@ -260,7 +263,7 @@ def test_a_renamed_run_is_found_by_all_that_named_it(runs: Path, own_folder: Pat
 )
 def test_a_name_that_cannot_be_one_is_refused(runs: Path, name: str) -> None:
     before = list_files(runs.parent)
-    with pytest.raises(zoo.SettingError, match="name: expected a plain name"):
+    with pytest.raises(zoo.SettingError, match="name: expected a name that every system gives a folder"):
         zoo.runs_rename("20261124-one", name, runs_dir=runs)
     assert list_files(runs.parent) == before
 

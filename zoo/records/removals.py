@@ -22,7 +22,7 @@ from zoo.records.run_folder import (
     WEIGHTS_FILE,
 )
 from zoo.records.run_index import list_runs
-from zoo.records.run_names import find_own_run, find_status
+from zoo.records.run_names import find_own_run, find_status, is_in_use
 from zoo.registry.arguments import checked
 from zoo.storage.files import find_stale_parts
 from zoo.storage.folders import runs_dir as find_runs_dir
@@ -107,6 +107,8 @@ def _find_leftovers(folder: Path) -> Iterator[RunRemoval]:
     runs = list_runs(folder)
     for run in runs:
         if run.run.is_symlink() or run.status in (RUNNING, UNKNOWN):
+            continue
+        if is_in_use(run.run):
             continue
         checkpoints = _list_checkpoints(run.run)
         kept = [name for name in (WEIGHTS_FILE, LAST_FILE) if (run.run / name).exists()]

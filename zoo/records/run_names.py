@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +74,18 @@ def find_own_run(run: str | os.PathLike[str], runs_dir: Path, what: str) -> Path
         raise StorageError(
             f"run {quote(own.name)} is running", f"only runs that have ended are {what}", "Stop it first"
         )
-    if (own / LOCK_FILE).is_file():
-        try:
-            with lock(own / LOCK_FILE, timeout=0):
-                pass
-        except LockHeldError as error:
-            fix = "Wait for the process that goes on with it"
-            raise StorageError(f"run {quote(own.name)} is in use", error.why, fix) from error
+    if is_in_use(own):
+        raise StorageError(f"run {quote(own.name)} is in use", "a process goes on with it", "Wait for that")
     return runs_dir / own.name
+
+
+def is_in_use(run: Path) -> bool:
+    """Return whether a process goes on with a run: it has the lock before the record says so."""
+    try:
+        with lock(run / LOCK_FILE, timeout=0) if (run / LOCK_FILE).is_file() else nullcontext():
+            return False
+    except StorageError as error:  # where there can be no lock, nothing can be removed or renamed either
+        return isinstance(error, LockHeldError)
 
 
 def find_status(run: Path) -> str:
@@ -141,7 +145,9 @@ def _check_name(name: str) -> None:
     """Raise SettingError for a name that no system has, that a listing would pass over, or that means something."""
     is_plain = not UNSAFE_NAME.fullmatch(name) and name.isprintable() and len(os.fsencode(name)) <= LONGEST_NAME
     if not is_plain or name[0] in ".-~" or "@" in name or name.endswith(".safetensors"):
-        raise SettingError("name", "expected a plain name: letters, digits, . _ and -, a letter or digit first", name)
+        # Windows has no con or com1 either.
+        what = "expected a name that every system gives a folder, without @, not beginning with . - or ~"
+        raise SettingError("name", f"{what}, nor ending as a weights file", name)
 
 
 def _follow(run: Path, old: Path, new: Path) -> bool:
