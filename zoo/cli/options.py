@@ -54,8 +54,11 @@ def plugin_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def setting_options(command: F) -> F:
-    """Add an option for each setting of a training, as `zoo.registry.settings` declares it."""
+def setting_options(command: F, hidden: Sequence[str] = ()) -> F:
+    """Add an option for each setting of a training, as `zoo.registry.settings` declares it.
+
+    The `hidden` ones are read, for whoever tries them is told why not, and are on no help page.
+    """
     # Most commands have no settings and need not wait for them.
     from zoo.registry.settings import find_form, list_settings, name_option
 
@@ -63,15 +66,20 @@ def setting_options(command: F) -> F:
         option, form = name_option(name), find_form(name)
         if form is bool:
             text = f"{declared.help}  [{'yes' if declared.shown_default == 'True' else 'no'}]"
-            add = click.option(f"{option}/{name_option(name, on=False)}", name, default=None, help=text)
+            flags = f"{option}/{name_option(name, on=False)}"
+            add = click.option(flags, name, default=None, help=text, hidden=name in hidden)
         elif form is dict:
             add = click.option(option, name, multiple=True, metavar="K=V", help=declared.help, callback=_read_table)
         else:
-            add = click.option(
-                option, name, metavar=declared.metavar, help=f"{declared.help}  [{declared.shown_default}]"
-            )
+            text = f"{declared.help}  [{declared.shown_default}]"
+            add = click.option(option, name, metavar=declared.metavar, help=text, hidden=name in hidden)
         command = add(command)
     return command
+
+
+def study_setting_options(command: F) -> F:
+    """Add the settings of a training of which there are many: each is one process."""
+    return setting_options(command, ("processes", "sync_batchnorm"))
 
 
 def _read_table(_: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, str] | None:

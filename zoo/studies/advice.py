@@ -153,7 +153,8 @@ def follow_advice(
         tell(name)
 
     question = {"base": base.to_json(), "adviser": adviser.to_json(), "seconds": None if isinf(seconds) else seconds}
-    work_together(jobs, answer, question, tell, lose)
+    device = str(base.ask({}).plan.device)
+    work_together(min(jobs, adviser.trials), answer, question, tell, lose, device=device)
 
 
 def answer(question: Mapping[str, Any], tell: Tell) -> None:

@@ -6,14 +6,13 @@ import csv
 import io
 import logging
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Unpack
 
 from zoo.checks.combination.preview import estimate_request
-from zoo.errors import IncompatibleError, SettingError, UsageError, ZooError, show
+from zoo.errors import IncompatibleError, UsageError, ZooError, show
 from zoo.records.plain import to_json_data
 from zoo.records.run_folder import FINISHED, RUNNING
 from zoo.records.runs import RunRecord
@@ -21,16 +20,15 @@ from zoo.registry.arguments import checked
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.keywords import Settings
 from zoo.registry.origin import Origin
-from zoo.registry.paths import read_path
 from zoo.registry.places import open_places
-from zoo.registry.settings import keep_fitting
 from zoo.results.report.page import write_report
-from zoo.storage.files import make_folder, write_file
+from zoo.storage.files import check_writable, write_file
 from zoo.studies.cells import Matrix, MatrixCell
 from zoo.studies.matrix_file import read_matrix
-from zoo.studies.space import Point
-from zoo.studies.study import Base
-from zoo.studies.trials import WAITING, Attempt, Trial, do_all, find_attempts
+from zoo.studies.pairs import UNFIT, check_owners, follow_recipe, list_cells
+from zoo.studies.part import find_part
+from zoo.studies.study import Base, refuse_ranks
+from zoo.studies.trials import WAITING, Attempt, Trial, check_jobs, do_all, find_attempts
 from zoo.training.plan import Wanted
 from zoo.training.recipes import PLACES
 from zoo.training.request import Request
@@ -39,8 +37,6 @@ from zoo.training.seeds import read_count
 log = logging.getLogger("zoo")
 
 TABLE_FILE, PAGE_FILE = "matrix.csv", "report.html"
-UNFIT = "unfit"
-"""What is said of a pair that does not fit together."""
 FREE = (*PLACES, "train.seed", "train.memory_format", "train.processes")
 """Settings that may differ from what a finished run had: where it runs, and what was chosen then."""
 
@@ -86,123 +82,51 @@ def matrix(
         UsageError: a name, a setting or a part is wrong, or a finished cell was trained with other settings.
         ZooError: see `zoo.run`; an error of a single cell is told by the cell, unless all fail.
     """
-    if not 1 <= jobs <= 1000:
-        raise SettingError("jobs", "must be from 1 to 1000", jobs)
+    check_jobs(jobs)
     told = {} if study is None else read_matrix(Path(study))
     places = open_places(registry, plugins, data_dir=data_dir, runs_dir=runs_dir, offline=offline).settle()
     places = replace(places, registry=places.registry.including(told.get("plugins", ())))
+    beside = Path(study).expanduser().parent if study is not None and not datasets else Path()
     models, datasets = models or told.get("models", ()), datasets or told.get("datasets", ())
     for name, names in (("models", models), ("datasets", datasets)):
         if not names:
-            raise UsageError(f"a matrix of no {name}", fix=f"Name some, {name}=['baseline'] say")
-    base, own = _follow(recipe or told.get("recipe"), told, metrics, settings, Base(wanted=Wanted(), places=places))
+            example = {"models": "baseline", "datasets": "shapes"}[name]
+            raise UsageError(f"a matrix of no {name}", fix=f"Name some, {name}=['{example}'] say")
+    base = Base(wanted=Wanted(), places=places)
+    base, own = follow_recipe(recipe or told.get("recipe"), told, metrics, settings, base)
     count = read_count(told.get("seeds", 1) if seeds is None else seeds)
-    own["params"] = {**own["params"], **told.get("params", {}), **(params or {})}
-    own["dataset_params"] = {**own["dataset_params"], **told.get("dataset_params", {}), **(dataset_params or {})}
-    cells, requests = _list_cells(base, models, datasets, count, own)
+    for table, names, given in (("params", models, params), ("dataset_params", datasets, dataset_params)):
+        of = told.get("models" if table == "params" else "datasets", ())
+        check_owners(table, told.get(table, {}), (*names, *of), places.registry)
+        check_owners(table, given or {}, names, places.registry)
+        own[table] = {**own[table], **told.get(table, {}), **(given or {})}
+    cells, requests = list_cells(base, models, datasets, count, own, beside)
+    for request in requests.values():
+        refuse_ranks(request.plan, "a matrix")
     number, parts = find_part(part, os.environ)
     folder = places.runs_dir / "matrix" if output is None else Path(output).expanduser().absolute()
     metric = next(iter(next(iter(requests.values())).plan.metrics)) if requests else "accuracy"
     whole = Matrix(folder=folder, metric=metric, cells=tuple(cell for cell, _ in cells), part=(number, parts))
-    if dry_run:
-        estimates = {pair: _estimate(request) for pair, request in requests.items()}
-        cells_now = _gather(whole, requests).cells
-        return replace(whole, cells=tuple(_foresee(cell, estimates) for cell in cells_now))
-    whole = _gather(whole, requests)
     trials = [Trial(name=cell.name, point=point, tested=True) for cell, point in cells if cell.status != UNFIT]
+    trials = trials[number - 1 :: parts]
+    whole = _gather(whole, requests)
+    if dry_run:
+        return _foresee(whole, {trial.name for trial in trials}, requests)
     by_name = {cell.name: cell for cell in whole.cells}
 
     def tell(name: str) -> None:
         if on_cell is not None:
             on_cell(_tell_cell(by_name[name], find_attempts(folder, [name]).get(name)))
 
-    make_folder(folder)
+    check_writable(folder, fix="Choose another folder with output=...")
     try:
-        do_all(base, trials[number - 1 :: parts], folder, jobs=jobs, tell=tell)
+        do_all(base, trials, folder, jobs=jobs, tell=tell)
     except KeyboardInterrupt as error:
         done = _gather(whole, requests)
-        told_so = f"{done.count(FINISHED)} of {len(trials)} cells are finished in {folder}; the same command goes on."
+        told_so = f"{done.count(FINISHED)} of {len(cells)} cells are finished in {folder}; the same command goes on."
         error.__notes__ = [told_so]
         raise
     return _finish(_gather(whole, requests), base)
-
-
-def _follow(
-    recipe: str | None, told: Mapping[str, Any], metrics: Any, settings: Mapping[str, Any], base: Base
-) -> tuple[Base, dict[str, dict[str, Mapping[str, Any]]]]:
-    """Return what all cells are told, and the params that a recipe has for its own model and data set."""
-    own: dict[str, dict[str, Mapping[str, Any]]] = {"params": {}, "dataset_params": {}}
-    levels: list[Mapping[str, Any]] = [told.get("train", {}), settings]
-    wanted = Wanted(metrics=metrics or told.get("metrics"))
-    if recipe is not None:
-        spec = base.places.registry.get("recipe", recipe).spec
-        levels.insert(0, spec.train)
-        own = {"params": {spec.model: spec.params}, "dataset_params": {spec.dataset: spec.dataset_params}}
-        if wanted.metrics is None:
-            wanted = replace(wanted, metrics=spec.metrics, metric_params=spec.metric_params)
-    given: dict[str, Any] = {}
-    for level in keep_fitting(levels):
-        given |= level
-    return replace(base, wanted=replace(wanted, settings=given)), own
-
-
-def _list_cells(
-    base: Base, models: Sequence[str], datasets: Sequence[str], seeds: int, own: Mapping[str, Mapping[str, Any]]
-) -> tuple[list[tuple[MatrixCell, Point]], dict[tuple[str, str], Request]]:
-    """Return all cells, each with what it is told, and the training of each pair that fits together.
-
-    All pairs have their first seed before any has its second, so that a matrix that is stopped has seen all of them.
-    """
-    registry = base.places.registry
-    pairs: dict[tuple[str, str], tuple[dict[str, Any], Request | None, str]] = {}
-    for model in models:
-        for dataset in datasets:
-            named, path = read_path(dataset, None, registry)
-            first, second = registry.get("model", model), registry.get("dataset", named)
-            point: dict[str, Any] = {"model": model, "dataset": named}
-            point |= {f"dataset_param.{param}": value for param, value in (path or {}).items()}
-            for kind, entry, table in (("param", first, "params"), ("dataset_param", second, "dataset_params")):
-                for name, values in own[table].items():
-                    if name in (entry.name, entry.short_name, entry.qualified_name):
-                        point |= {f"{kind}.{param}": value for param, value in values.items()}
-            try:
-                found: tuple[Request | None, str] = base.ask(point), ""
-            except IncompatibleError as error:
-                found = None, str(error)
-            pairs[first.short_name, dataset if path else second.short_name] = point, *found
-    requests = {pair: request for pair, (_, request, _) in pairs.items() if request is not None}
-    seed = next((request.plan.config.seed for request in requests.values()), 42)
-    cells: list[tuple[MatrixCell, Point]] = []
-    for number in range(seed, seed + seeds):
-        for (model, dataset), (told, request, why) in pairs.items():
-            name = re.sub(r"[^a-z0-9._-]+", "-", f"{model}-{dataset}-seed{number}".lower())
-            status = UNFIT if request is None else WAITING
-            cell = MatrixCell(name=name, model=model, dataset=dataset, seed=number, status=status, metrics={}, why=why)
-            cells.append((cell, {**told, "seed": number}))
-    return cells, requests
-
-
-def find_part(part: str | None, environment: Mapping[str, str]) -> tuple[int, int]:
-    """Return which of how many parts is meant, `2/8`, else the one of this task of a SLURM array, else `(1, 1)`.
-
-    Raises:
-        SettingError: there is no such part.
-    """
-    if part is not None:
-        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", part.strip())
-        if not match or not 1 <= int(match[1]) <= int(match[2]):
-            raise SettingError("part", "expected a part and their number, 2/8 say", part)
-        return int(match[1]), int(match[2])
-    names = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP")
-    task, count, first, step = (environment.get(name, "") for name in names)
-    if not task.isdecimal() or not count.isdecimal():
-        return 1, 1
-    number = (int(task) - int(first or 0)) // max(1, int(step or 1)) + 1
-    if not 1 <= number <= int(count):
-        fix = "Number the tasks of the array one after the other, or say part='2/8'"
-        raise SettingError("part", f"task {task} of a SLURM array of {count} has no place in it", fix=fix)
-    log.info("part %d of %d, as SLURM says", number, int(count))
-    return number, int(count)
 
 
 def _gather(whole: Matrix, requests: Mapping[tuple[str, str], Request]) -> Matrix:
@@ -227,8 +151,12 @@ def _check_cell(cell: MatrixCell, request: Request, attempt: Attempt) -> None:
     """Raise UsageError where a finished cell is not what is asked for; names what differs."""
     record: RunRecord = attempt.record
     plan = request.plan
-    had = {f"train.{name}": value for name, value in record.train_config.items()}
-    has = {f"train.{name}": value for name, value in to_json_data(asdict(plan.config)).items()}
+    had: dict[str, Any] = {"model and dataset": record.trained}
+    has: dict[str, Any] = {"model and dataset": (plan.model.qualified_name, plan.dataset.qualified_name)}
+    had |= {f"metric {name}": record.metric_params.get(name) for name in record.metric_plugins if name in plan.metrics}
+    has |= {f"metric {name}": params for name, params in to_json_data(plan.metric_params).items()}
+    had |= {f"train.{name}": value for name, value in record.train_config.items()}
+    has |= {f"train.{name}": value for name, value in to_json_data(asdict(plan.config)).items()}
     had |= {f"params.{name}": value for name, value in record.params.items()}
     has |= {f"params.{name}": value for name, value in to_json_data(plan.params).items()}
     if record.dataset is not None:
@@ -257,12 +185,19 @@ def _estimate(request: Request) -> tuple[float | None, str, str]:
     return (found["epoch_seconds"] + found.get("evaluation_seconds", 0.0)) * request.plan.config.epochs, WAITING, ""
 
 
-def _foresee(cell: MatrixCell, estimates: Mapping[tuple[str, str], tuple[float | None, str, str]]) -> MatrixCell:
-    """Return a cell of a dry run, with how long it would take; what is done already stays as it is."""
-    if cell.status in (UNFIT, FINISHED):
-        return cell
-    seconds, status, why = estimates[cell.model, cell.dataset]
-    return replace(cell, seconds=seconds, status=status, why=why)
+def _foresee(whole: Matrix, names: Set[str], requests: Mapping[tuple[str, str], Request]) -> Matrix:
+    """Return the cells of a dry run: of those of this part that are to be done, how long each would take."""
+    mine = [cell for cell in whole.cells if cell.name in names or cell.status == UNFIT]
+    pairs = {(cell.model, cell.dataset): None for cell in mine if cell.status not in (UNFIT, FINISHED)}
+    estimates = {pair: _estimate(requests[pair]) for pair in pairs}
+    foreseen = []
+    for cell in mine:
+        if cell.status not in (UNFIT, FINISHED):
+            seconds, status, why = estimates[cell.model, cell.dataset]
+            foreseen.append(replace(cell, seconds=seconds, status=status, why=why))
+        else:
+            foreseen.append(cell)
+    return replace(whole, cells=tuple(foreseen))
 
 
 def _finish(done: Matrix, base: Base) -> Matrix:

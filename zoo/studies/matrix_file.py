@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import SettingError, UsageError
+from zoo.errors import SettingError, UsageError, ZooError, quote, suggest
 from zoo.limits import MAX_CONFIG
 from zoo.registry.settings import check_settings
 from zoo.storage.toml import read_toml
@@ -27,12 +27,19 @@ def read_matrix(path: Path) -> dict[str, Any]:
         raise UsageError(f"study {str(path)!r}", str(error)) from error
     for key, value in table.items():
         if key not in forms:
-            raise UsageError(f"study {path}: no key {key!r}", fix=f"Known: {', '.join(forms)}")
+            fix = suggest(key, forms, f"Known: {', '.join(forms)}")
+            raise UsageError(f"study {path}: no key {quote(key)}", fix=fix)
         expected, is_right = forms[key]
         if not is_right(value):
             raise SettingError(f"study {path}: {key}", f"expected {expected}", value)
-    check_settings(table.get("train", {}))
-    return {**table, "plugins": [str(path.parent / Path(plugin).expanduser()) for plugin in table.get("plugins", ())]}
+    try:
+        check_settings(table.get("train", {}))
+    except ZooError as error:
+        for problem in error.problems:
+            problem.what = f"study {path}: {problem.what}"
+        raise
+    plugins = [str(path.expanduser().parent / Path(plugin).expanduser()) for plugin in table.get("plugins", ())]
+    return {**table, "plugins": plugins}
 
 
 def _are_texts(value: Any) -> bool:

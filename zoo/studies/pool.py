@@ -30,8 +30,6 @@ Tell = Callable[[str, str], None]
 """Called with `begun` or `done`, and the name of a trial."""
 Answer = Callable[[dict[str, Any], Tell], None]
 """What a worker does: it gets the question, and what it tells of its trials with."""
-MOST_CRASHES = 100
-"""Workers that may die before none is started in their place any more."""
 
 
 def work_together(
@@ -40,31 +38,37 @@ def work_together(
     question: Mapping[str, Any],
     tell: Callable[[str], None],
     lose: Callable[[str, str], None],
+    *,
+    device: str,
 ) -> None:
     """Let so many processes answer a question, which must be plain data; return when all have come to an end.
 
     `tell` is called here with the name of each trial that is done. A worker that dies is replaced, and `lose` called
-    with the name of its trial and with how it ended.
+    with the name of its trial and with how it ended. All train on the `device`; each has a GPU of its own where that is
+    `cuda`, and there are several.
 
     Raises:
         OSError: no process could be started.
+        ZooError: they die before they begin anything, or the error of one that ends all of them.
     """
+    surroundings = [share(job, jobs, device) for job in range(jobs)]
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
     workers: dict[int, subprocess.Popen[str]] = {}
     begun, crashes = dict[int, str](), 0
     try:
         for job in range(jobs):
-            workers[job] = _start(job, jobs, answer, question, done)
+            workers[job] = _start(job, surroundings[job], answer, question, done)
         while workers:
             job, told = done.get()
             if told is None:
                 if code := _end(workers.pop(job)):
-                    crashes += 1
                     end = f"signal {-code}: {signal.strsignal(-code)}" if code < 0 else f"exit code {code}"
                     if job in begun:
                         lose(begun.pop(job), f"its process ended ({end})")
-                    if crashes < MOST_CRASHES:
-                        workers[job] = _start(job, jobs, answer, question, done)
+                    elif (crashes := crashes + 1) >= jobs:
+                        what = "the processes that share the work end before they begin any of it"
+                        raise ZooError(what, end, "See what they printed, or use jobs=1")
+                    workers[job] = _start(job, surroundings[job], answer, question, done)
             elif "begun" in told:
                 begun[job] = told["begun"]
             elif "done" in told:
@@ -94,7 +98,7 @@ def _end(worker: subprocess.Popen[str]) -> int:
 
 
 def _start(
-    job: int, jobs: int, answer: Answer, question: Mapping[str, Any], done: queue.SimpleQueue[Any]
+    job: int, surroundings: Mapping[str, str], answer: Answer, question: Mapping[str, Any], done: queue.SimpleQueue[Any]
 ) -> subprocess.Popen[str]:
     paths = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
     worker = subprocess.Popen(
@@ -102,7 +106,7 @@ def _start(
         [sys.executable, "-P", "-m", "zoo.studies.pool", answer.__module__, answer.__name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": paths, **share(job, jobs)},
+        env={**os.environ, "PYTHONPATH": paths, **surroundings},
         encoding="utf-8",
         start_new_session=True,  # Ctrl-C is for this process, which then stops the others
     )
@@ -121,13 +125,13 @@ def _start(
     return worker
 
 
-def share(job: int, jobs: int) -> dict[str, str]:
+def share(job: int, jobs: int, device: str) -> dict[str, str]:
     """Return the environment of one of several workers: its share of the CPU threads, and one of several GPUs."""
     threads = max(1, min(count_cores(), torch.get_num_threads()) // jobs)
     found = {"OMP_NUM_THREADS": str(threads)}
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = seen.split(",") if seen else list(map(str, range(torch.cuda.device_count())))
-    if len(devices) > 1:
+    if device == "cuda":  # and not cuda:1, which all of them are to use
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        devices = seen.split(",") if seen else list(map(str, range(torch.cuda.device_count())))
         found["CUDA_VISIBLE_DEVICES"] = devices[job % len(devices)]
     return found
 

@@ -1,46 +1,49 @@
-"""Space: what a sweep varies, each as a list of values or as a range of numbers, and the points that are tried."""
+"""Space: what a sweep varies, each as a list of values or as a range of numbers, and what one point of it means."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from zoo.errors import SettingError, UsageError, suggest
-from zoo.registry.settings import list_settings, name_option
-from zoo.training.plan import Wanted
+from zoo.registry.settings import list_settings
+from zoo.training.plan import Plan, Wanted
 
 Point = Mapping[str, Any]
 """A value for each name that is varied."""
 
 FORM = re.compile(r"(?P<log>log:)?(?P<low>[^.:]\S*?)\.\.(?P<high>[^.:]\S*?)(?::(?P<steps>\d{1,6}))?")
 AS_IN = "As in: log:1e-4..1e-1, 8..64, 0..0.9:4 for four values, or sgd,adamw"
+NAMES = "Name model, a setting of zoo run, or param.NAME, dataset_param.NAME, optimizer_param.NAME or loss_param.NAME"
 TABLES = {"param": "params", "dataset_param": "dataset_params"}
 """Tables of a run whose values can be varied, by what stands before the dot."""
+OF_SETTINGS = {"optimizer_param": "optimizer_params", "loss_param": "loss_params"}
+"""Settings of a run that are tables, likewise."""
 FIXED = {
     "dataset": "scores on different data cannot be compared; zoo.matrix has a column for each",
     "validation": "scores on different validation splits cannot be compared",
     "split_seed": "scores on different validation splits cannot be compared",
-    "processes": "each trial is one process, and jobs says how many there are at a time",
     "monitor": "a sweep has one score to choose by",
+    **dict.fromkeys(("device", "threads", "workers"), "where a trial runs moves the last digits of scores at most"),
+    **dict.fromkeys(("processes", "sync_batchnorm"), "each trial is one process; jobs says how many train at a time"),
 }
 """What cannot be varied, and why."""
 DIGITS = 4
 """Significant digits of a number that is drawn from a range: enough for any setting, and few enough to be read."""
-
-MOST_MISSED = 10_000
-"""Points drawn in a row that were drawn before: then a narrow range has no more, with so many digits."""
+MOST_TRIALS = 10_000
+"""Trials of a sweep, and values of one thing that is varied."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
     """One thing that is varied: `values` to choose from, or without any the numbers from `low` to `high`.
 
-    `log` says that they are drawn evenly over their logarithms, `whole` that they are whole numbers.
+    `log` says that they are drawn evenly over their logarithms, `whole` that they are whole numbers. With `steps` so
+    many of them are meant, which become values by `settle`.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Axis:
     high: float = 0.0
     log: bool = False
     whole: bool = False
+    steps: int = 0
 
     @property
     def examples(self) -> tuple[Any, ...]:
@@ -59,6 +63,28 @@ class Axis:
     def count(self) -> float:
         """How many values there are."""
         return len(self.values) or (self.high - self.low + 1 if self.whole else math.inf)
+
+    def __str__(self) -> str:
+        """Return the values as they can be asked for; all digits of a number, so that no two are taken for the same."""
+        low, high = _spell(self.low), _spell(self.high)
+        return ", ".join(map(_spell, self.values)) or f"{'log:' if self.log else ''}{low}..{high}"
+
+    def settle(self, made: Sequence[Any]) -> Axis:
+        """Return an axis with values as a run takes them; `made` is what it makes of each of `examples`.
+
+        1..10 of a rate are no counts.
+
+        Raises:
+            SettingError: a value is there twice.
+        """
+        if self.values:
+            if twice := [value for index, value in enumerate(made) if value in made[:index]]:
+                raise SettingError("vary", f"{self.name} has a value twice", twice[0])
+            return replace(self, values=tuple(made))
+        if self.whole and any(type(value) is float for value in made):
+            return replace(self, whole=False, low=float(self.low), high=float(self.high)).settle(made)
+        values = [self.place(step / (self.steps - 1)) for step in range(self.steps)]
+        return replace(self, values=tuple(dict.fromkeys(values)), steps=0)
 
     def draw(self, generator: random.Random) -> Any:
         """Return a value."""
@@ -85,21 +111,25 @@ def read_axes(vary: Mapping[str, str | Sequence[Any]]) -> list[Axis]:
     """
     if not vary:
         raise UsageError("a sweep varies nothing", fix="Say what, vary={'lr': 'log:1e-4..1e-1'} say")
-    return [_read_axis(*_read_name(name), spec) for name, spec in vary.items()]
+    axes = [_read_axis(*_read_name(name), spec) for name, spec in vary.items()]
+    names = [axis.name for axis in axes]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"vary: {name} is varied twice", fix="Give all of its values at once")
+    return axes
 
 
 def _read_name(name: str) -> tuple[str, str]:
     """Return the name of what is varied as a point has it, and what a message calls it."""
     first, dot, rest = name.partition(".")
     first = first.strip().replace("-", "_")
-    tables = {name_option(setting)[2:].replace("-", "_"): setting for setting in list_settings()}
-    known = [*list_settings(), "model", *(f"{table}.NAME" for table in TABLES)]
+    known = [*list_settings(), "model", *(f"{table}.{rest or 'NAME'}" for table in (*TABLES, *OF_SETTINGS))]
     if first in FIXED:
-        raise SettingError("vary", f"{first} cannot be varied: {FIXED[first]}")
-    if dot and rest and (first in TABLES or f"{tables.get(first)}" in ("optimizer_params", "loss_params")):
+        raise UsageError(f"vary: {first} cannot be varied", FIXED[first])
+    if dot and rest and first in (*TABLES, *OF_SETTINGS):
         return f"{first}.{rest}", name
-    if dot or first not in {*list_settings(), "model"} or first in ("optimizer_params", "loss_params"):
-        raise SettingError("vary", "no setting of a run is called so", name, suggest(name, known, AS_IN))
+    if dot or first not in {*list_settings(), "model"} or first in OF_SETTINGS.values():
+        raise SettingError("vary", "no setting of a run is called so", name, suggest(name, known, NAMES))
     return first, name
 
 
@@ -114,11 +144,8 @@ def _read_axis(name: str, told: str, spec: str | Sequence[Any]) -> Axis:
 
 
 def _check_values(told: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    twice = [value for index, value in enumerate(values) if value in values[:index]]
-    if not values or any(value in ("", None) for value in values):
-        raise SettingError("vary", f"{told} has a value that is empty", fix=AS_IN)
-    if twice:
-        raise SettingError("vary", f"{told} has a value twice", twice[0])
+    if not values or any(value is None or value == "" for value in values):
+        raise UsageError(f"vary: {told} has a value that is empty", fix=AS_IN)
     return values
 
 
@@ -133,47 +160,9 @@ def _read_range(name: str, told: str, spec: str, match: re.Match[str]) -> Axis:
         raise SettingError("vary", f"{told}: a range goes from a lower number to a higher one", spec, AS_IN)
     if log and low <= 0:
         raise SettingError("vary", f"{told}: a range of logarithms begins above 0", spec, AS_IN)
-    axis = Axis(name=name, low=low, high=high, log=log, whole=whole)
-    if steps is None:
-        return axis
-    if int(steps) < 2:
-        raise SettingError("vary", f"{told}: a range has at least two steps", spec, AS_IN)
-    values = [axis.place(step / (int(steps) - 1)) for step in range(int(steps))]
-    return Axis(name=name, values=tuple(dict.fromkeys(values)), log=log)
-
-
-def settle(axis: Axis, kinds: Sequence[type]) -> Axis:
-    """Return an axis whose range has numbers of the kind that a run made of its ends: 1..10 of a rate are no counts."""
-    if axis.values or not axis.whole or int in kinds:
-        return axis
-    return replace(axis, whole=False, low=float(axis.low), high=float(axis.high))
-
-
-def list_grid(axes: Sequence[Axis]) -> list[Point]:
-    """Return every combination; what was given last changes first. Raise UsageError for a range without steps."""
-    for axis in axes:
-        if not axis.values:
-            text = f"{'log:' if axis.log else ''}{axis.low:g}..{axis.high:g}"
-            fix = f"Say how many of them, {text}:4 for four, or sampler='random'"
-            raise UsageError("a grid has values, and no ranges", f"{axis.name} is {text}", fix)
-    names = [axis.name for axis in axes]
-    return [dict(zip(names, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
-
-
-def draw_points(axes: Sequence[Axis], seed: int) -> Iterator[Point]:
-    """Yield points drawn at random, each once; the same ones for the same seed, however many are taken."""
-    seen, names, missed = set[tuple[Any, ...]](), [axis.name for axis in axes], 0
-    total = math.prod(axis.count for axis in axes)
-    for number in itertools.count():
-        if len(seen) >= total or missed > MOST_MISSED:
-            return
-        generator = random.Random(f"{seed}/{number}")
-        values = tuple(axis.draw(generator) for axis in axes)
-        missed += 1
-        if values not in seen:
-            seen.add(values)
-            missed = 0
-            yield dict(zip(names, values, strict=True))
+    if steps and not 2 <= int(steps) <= MOST_TRIALS:
+        raise SettingError("vary", f"{told}: a range has from 2 to {MOST_TRIALS:,} steps", spec, AS_IN)
+    return Axis(name=name, low=low, high=high, log=log, whole=whole, steps=int(steps or 0))
 
 
 def apply(wanted: Wanted, point: Point) -> Wanted:
@@ -189,10 +178,21 @@ def apply(wanted: Wanted, point: Point) -> Wanted:
         elif first in TABLES:
             tables.setdefault(TABLES[first], {})[rest] = value
         else:
-            table = f"{first}s"
+            table = OF_SETTINGS[first]
             settings[table] = {**(settings.get(table) or {}), rest: value}
     changed: dict[str, Any] = {table: {**(getattr(wanted, table) or {}), **values} for table, values in tables.items()}
     return replace(wanted, settings=settings, **changed)
+
+
+def look_up(plan: Plan, name: str) -> Any:
+    """Return the value that a training has of a thing that is varied, None where it has none."""
+    first, _, rest = name.partition(".")
+    if first == "model":
+        return plan.model.short_name
+    if not rest:
+        return getattr(plan.config, first)
+    table = getattr(plan, TABLES[first]) if first in TABLES else getattr(plan.config, OF_SETTINGS[first])
+    return (table or {}).get(rest)
 
 
 def describe_point(point: Point) -> str:
@@ -202,4 +202,9 @@ def describe_point(point: Point) -> str:
 
 def show_value(value: Any) -> str:
     """Return a value as a table has it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _spell(value: Any) -> str:
+    """Return a value with all of its digits."""
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

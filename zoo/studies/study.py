@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from zoo.checks.combination.preview import describe_request
-from zoo.errors import UsageError, quote, show
+from zoo.data.ranks import find_ranks
+from zoo.errors import ErrorCollector, UsageError, ZooError, quote, show
 from zoo.limits import MAX_RECORD
 from zoo.records.plain import to_json_data
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.places import Places, open_places
 from zoo.registry.plugins import FIRST_PARTY
-from zoo.storage.files import make_folder, write_file
+from zoo.storage.files import check_writable, write_file
 from zoo.storage.reading import explain, read_file
 from zoo.studies.space import Point, apply
-from zoo.training.plan import Wanted
+from zoo.training.plan import Plan, Wanted
 from zoo.training.recipes import PLACES
 from zoo.training.request import Request, make_request
 from zoo.training.sources import gather
@@ -88,17 +90,23 @@ def begin(path: Path, asked: Mapping[str, Any], *, what: str) -> None:
         UsageError: the folder has another study; names what differs.
         StorageError: it cannot be written.
     """
+    told = {"format": FORMAT, **asked}
     try:
         said = json.loads(read_file(path, MAX_RECORD))
     except FileNotFoundError:
-        make_folder(path.parent)
-        told = {"format": FORMAT, "zoo": __version__, **asked}
-        write_file(path, f"{json.dumps(told, indent=2)}\n".encode(), what=f"what the {what} is asked for")
+        check_writable(path.parent, fix="Choose another folder with output=...")
+        text = json.dumps({**told, "zoo": __version__}, indent=2)
+        write_file(path, f"{text}\n".encode(), what=f"what the {what} is asked for")
         return
     except (OSError, ValueError, RecursionError) as error:
-        fix = "Choose another folder with output=..."
-        raise UsageError(f"{path} cannot be used as what a {what} was asked for", explain(error), fix) from error
-    was, now = _flatten({key: value for key, value in said.items() if key not in ("format", "zoo")}), _flatten(asked)
+        said, why = None, explain(error)
+    else:
+        why = "expected a table"
+    if not isinstance(said, dict):
+        raise UsageError(
+            f"{path} does not say what a {what} was asked for", why, "Choose another folder with output=..."
+        )
+    was, now = _flatten({key: value for key, value in said.items() if key != "zoo"}), _flatten(told)
     changed = [name for name in {**was, **now} if was.get(name) != now.get(name)]
     if changed:
         differ = [f"{name} differs ({show(was.get(name))} -> {show(now.get(name))})" for name in changed]
@@ -124,3 +132,37 @@ def settle_base(base: Base) -> Base:
     """Return a base whose paths no change of the current folder moves."""
     config = None if base.config is None else str(Path(base.config).expanduser().absolute())
     return replace(base, config=config, places=base.places.settle())
+
+
+def refuse_ranks(plan: Plan, what: str) -> None:
+    """Raise UsageError where several processes are to train together: in a study each training is one process."""
+    fix = "Leave them out; jobs=2 trains two at a time"
+    if find_ranks().are_several:
+        raise UsageError(f"{what} was started by torchrun", "each of its trainings is one process", fix)
+    if plan.config.processes not in (None, 1):
+        why = f"each of its trainings is one process, and processes={plan.config.processes} were asked for"
+        raise UsageError(f"{what} has no ranks", why, fix)
+
+
+class Problems:
+    """What is wrong with the trainings of a study: each thing once, with the first training that has it."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, tuple[str, ZooError]] = {}
+
+    @contextmanager
+    def catch(self, training: str) -> Iterator[None]:
+        """Note what the body raises of a training."""
+        try:
+            yield
+        except ZooError as error:
+            for problem in error.problems:
+                self.found.setdefault(str(problem), (training, problem))
+
+    def raise_any(self) -> None:
+        """Raise all that was noted as one ZooError."""
+        errors = ErrorCollector()
+        for training, problem in self.found.values():
+            problem.what = f"{training}: {problem.what}"
+            errors.errors.append(problem)
+        errors.raise_any()

@@ -15,11 +15,12 @@ from math import inf, isinf
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import PrunedError, StorageError, WeightsError, ZooError, describe
+from zoo import errors
+from zoo.errors import SettingError, StorageError, WeightsError, ZooError, describe
 from zoo.records.origins import DatasetOrigin
 from zoo.records.process import describe_process, is_running
 from zoo.records.run_folder import DIVERGED, FAILED, FINISHED, KILLED, PRUNED, RECORD_FILE, RUNNING, UNKNOWN
-from zoo.records.runs import RunRecord, create_run, read_record, save_table
+from zoo.records.runs import RunRecord, create_run, read_record, save_record, save_table
 from zoo.registry.origin import find_origin
 from zoo.storage.locks import LockHeldError, lock
 from zoo.studies.pool import Tell, work_together
@@ -33,6 +34,8 @@ from zoo.training.run import carry_out
 LOCKS = ".locks"
 SETTLED = (FINISHED, DIVERGED, PRUNED)
 """What a trial comes to that would come to the same again."""
+
+MOST_JOBS = 1000
 
 WAITING = "waiting"
 """What is said of a trial that was not begun."""
@@ -70,7 +73,8 @@ class Attempt:
         """What ended it, in words, where it did not finish."""
         if self.status == KILLED:
             return "its process is gone"
-        return (self.record.error or "").removeprefix(f"{PrunedError.__name__}: ")
+        kind, _, told = (self.record.error or "").partition(": ")
+        return told if hasattr(errors, kind) else self.record.error or ""
 
 
 def find_attempts(folder: Path, names: Iterable[str]) -> dict[str, Attempt]:
@@ -89,6 +93,12 @@ def find_attempts(folder: Path, names: Iterable[str]) -> dict[str, Attempt]:
         with suppress(WeightsError):
             found[name] = Attempt(folder=run, record=read_record(run / RECORD_FILE))
     return found
+
+
+def check_jobs(jobs: int) -> None:
+    """Raise SettingError for a number of processes that cannot be."""
+    if not 1 <= jobs <= MOST_JOBS:
+        raise SettingError("jobs", f"must be from 1 to {MOST_JOBS}", jobs)
 
 
 def do_all(
@@ -116,7 +126,10 @@ def do_all(
 
     question: dict[str, Any] = {"base": base.to_json(), "folder": str(folder), "tried": tried}
     question |= {"trials": list(map(asdict, trials)), "seconds": None if isinf(seconds) else seconds}
-    work_together(jobs, answer, question, tell, lose)
+    todo = [trial for trial in trials if is_wanted(attempts.get(trial.name), tried.get(trial.name, ""))]
+    if todo:
+        device = base.ask(todo[0].point).plan.device
+        work_together(min(jobs, len(todo)), answer, question, tell, lose, device=str(device))
 
 
 def answer(question: Mapping[str, Any], tell: Tell) -> None:
@@ -161,11 +174,13 @@ def claim(folder: Path, name: str) -> Iterator[bool]:
 
 
 def note_loss(base: Base, folder: Path, trial: Trial, tried: str, how: str) -> None:
-    """Record that the process of a trial died, where the trial had no record yet; `tried` is its run before."""
+    """Record that the process of a trial died; `tried` is the run that the trial had before."""
     with claim(folder, trial.name):
         attempt = find_attempts(folder, [trial.name]).get(trial.name)
         if attempt is None or attempt.folder.name == tried:
             _record_failure(folder, trial, base.ask(trial.point), how)
+        elif attempt.status == KILLED:
+            save_record(attempt.folder, replace(attempt.record, status=FAILED, error=how))
 
 
 def is_wanted(attempt: Attempt | None, tried: str = "") -> bool:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--part", metavar="I/N", help="Do one part of N only.  [that of the task of a SLURM array, or all]")
 @click.option("--dry-run", is_flag=True, help="List what would be trained, and how long it would take.")
 @click.option("--output", metavar="DIR", help="The folder of the matrix.  [matrix in that of the runs]")
-@options.setting_options
+@options.study_setting_options
 @options.place_options()
 @options.plugin_options
 @options.output_options

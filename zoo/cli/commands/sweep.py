@@ -10,9 +10,12 @@ from zoo.cli import options
 from zoo.cli.command import Command
 from zoo.cli.commands.run import make_shortener
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
+from zoo.cli.wording import to_options
+from zoo.errors import UsageError
 from zoo.records.run_folder import FINISHED, PRUNED
 
 if TYPE_CHECKING:
+    from zoo.studies.confirmation import Confirmation
     from zoo.studies.ranking import Sweep, SweepTrial
 
 
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--confirm", metavar="N", help="Compare so many seeds of the best with the settings as they were.")
 @click.option("--output", metavar="DIR", help="The folder of the sweep.  [sweep-MODEL-DATASET in that of the runs]")
 @options.metric_option
-@options.setting_options
+@options.study_setting_options
 @options.param_options()
 @options.place_options()
 @options.plugin_options
@@ -54,8 +57,11 @@ def sweep_command(
         if settings[name] is not None:
             settings[name] = options.read_number(f"--{name.replace('_', '-')}", settings[name])
     given = {name: value for name, value in settings.items() if value is not None}
+    varied = options.read_params("--vary", vary)
+    if len(varied) < len(vary):
+        raise UsageError("--vary names one thing twice", fix="Give all of its values at once, lr=0.1,0.01 say")
     found = sweep(
-        vary=options.read_params("--vary", vary),
+        vary=varied,
         freeze=None if not freeze else [] if freeze == ("none",) else freeze,
         registry=discover(),
         on_trial=_write_trial,
@@ -67,15 +73,23 @@ def sweep_command(
     _write_sweep(found, show(found.folder))
     if found.picture is not None:
         write_result(f"picture: {escape(show(found.picture))}")
+    if found.confirmation is not None:
+        _write_confirmation(found.confirmation)
+    elif settings["confirm"] and found.best is not None:
+        write_result("no verdict yet: trials are being done elsewhere. The same command gives it when they are done")
 
 
 def _write_trial(trial: SweepTrial) -> None:
     """Print what a trial came to."""
     from zoo.studies.space import describe_point
 
-    score = f"validation score {trial.score:.4f}" if trial.score is not None else f"{trial.status}: {trial.why}"
+    score = f"validation score {trial.score:.4f}" if trial.score is not None else f"{trial.status}: {_tell_why(trial)}"
     seconds = "" if trial.seconds is None else f"  {trial.seconds:.2f} s"
     write_note(f"{trial.name}  {escape(describe_point(trial.point))}  {escape(score)}{seconds}")
+
+
+def _tell_why(trial: SweepTrial) -> str:
+    return to_options(trial.why)
 
 
 def _write_sweep(found: Sweep, folder: str) -> None:
@@ -85,7 +99,7 @@ def _write_sweep(found: Sweep, folder: str) -> None:
         write_result(f"and {more} more: zoo runs --runs-dir {escape(folder)}")
     failed = [trial for trial in found.trials if trial.status not in (FINISHED, PRUNED, "waiting")]
     for trial in failed[:3]:
-        write_note(f"{trial.name} {trial.status}: {escape(trial.why)}")
+        write_note(f"{trial.name} {trial.status}: {escape(_tell_why(trial))}")
     if len(failed) > 3:
         write_note(f"and {len(failed) - 3} more that did not finish")
     if found.left:
@@ -96,8 +110,9 @@ def _write_sweep(found: Sweep, folder: str) -> None:
     write_result(f"best: {found.best.name}, on the test split {scores}, test loss {found.metrics['loss']:.4f}")
     if found.command is not None:
         write_result(f"again: {escape(found.command)}")
-    if found.confirmation is not None:
-        groups = found.confirmation.groups
-        write_table([(escape(name), described) for name, described in groups.items()], "  ")
-        for line in found.confirmation.verdict:
-            write_result(f"  {escape(line)}")
+
+
+def _write_confirmation(found: Confirmation) -> None:
+    write_table([(escape(name), described) for name, described in found.groups.items()], "  ")
+    for line in found.verdict:
+        write_result(f"  {escape(line)}")
