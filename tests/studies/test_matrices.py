@@ -19,6 +19,7 @@ import zoo
 from zoo.cli.main import main
 from zoo.records.runs import read_record
 
+PAIR = ("--models", "baseline", "--datasets", "shapes")
 PLUGIN = """
 import torch, zoo
 
@@ -90,12 +91,14 @@ def test_three_models_on_three_data_sets_with_three_seeds_are_one_page(
         rows = list(csv.DictReader(file))
     assert [float(row["accuracy"]) for row in rows] == [cell["metrics"]["accuracy"] for cell in found["cells"]]
     page = Path(found["page"]).read_text(encoding="utf-8")
+    assert "<title>3 models, 3 data sets, 3 seeds</title>" in page and "mean over the seeds" in page
     assert all(name in page for name in ("linear", "baseline", "relu-mlp", "coloured", "shapes")) and "<script" in page
     # In words, and without a single training: the mean and the deviation of three seeds.
     assert main(["matrix", "--study", str(config), "--output", "all"]) == 0
     said = capsys.readouterr()
     scores = [cell["metrics"]["accuracy"] for cell in found["cells"] if cell["name"].startswith("baseline-shapes")]
     assert f"{statistics.fmean(scores):.4f} ± {statistics.stdev(scores):.4f}" in said.out
+    assert f'<td class="n">{statistics.fmean(scores):.4f} ± {statistics.stdev(scores):.4f}</td>' in page
     assert "report: all/report.html" in said.out and "seed 4" not in said.err
 
 
@@ -132,7 +135,14 @@ def test_a_pair_that_does_not_fit_is_told_and_more_can_be_asked_for(
         ("choosy", "43"),
     ]
     assert Path("some/pictures-linear-pictures-grey-seed42/weights.safetensors").stat().st_mtime_ns == first
-    # Other settings are another matrix.
+    # A part of it plans its own cells alone.
+    part = ["--models", "linear,choosy", "--datasets", "grey", "--seeds", "3", "--dry-run", "--part", "1/2"]
+    assert [cell["name"] for cell in ask(capsys, *words, *part)["cells"] if cell["status"] == "waiting"] == [
+        "pictures-linear-pictures-grey-seed44"
+    ]
+    # Other settings are another matrix, and so are scores that the finished cells lack.
+    assert main(["matrix", *words, "--models", "linear", "--datasets", "grey", "--metric", "f1-macro"]) == 2
+    assert "metric f1-macro differs" in capsys.readouterr().err
     assert main(["matrix", *words, "--models", "linear", "--datasets", "grey", "--lr", "0.01"]) == 2
     assert "train.lr differs (0.1 -> 0.01). Ask for the same, or choose another folder with --output" in (
         capsys.readouterr().err
@@ -212,16 +222,27 @@ def test_what_is_wrong_with_a_matrix_is_told_before_it_begins(plugin: Path, caps
     wrong = {
         ("--datasets", "shapes"): "a matrix of no models. Name some, --models baseline say",
         ("--models", "baseline", "--datasets", "shapse"): "Did you mean 'shapes'?",
-        ("--models", "baseline", "--datasets", "shapes", "--lr", "-1"): "lr: must be above 0",
-        ("--models", "baseline", "--datasets", "shapes", "--seeds", "0"): "seeds: must be a whole number of at least 1",
-        ("--models", "baseline", "--datasets", "shapes", "--jobs", "none"): "--jobs: expected a whole number",
-        ("--models", "baseline", "--datasets", "shapes", "--recipe", "x"): "no recipe named 'x'",
+        (*PAIR, "--lr", "-1"): "lr: must be above 0",
+        (*PAIR, "--seeds", "0"): "seeds: must be a whole number of at least 1",
+        (*PAIR, "--jobs", "none"): "--jobs: expected a whole number",
+        (*PAIR, "--recipe", "x"): "no recipe named 'x'",
         ("--study", "none.toml"): "cannot be read",
+        (*PAIR, "--processes", "2"): "each of its trainings is one process, and processes=2 were asked for",
+        (*PAIR, "--param", "hidden_units=4"): "--param: expected MODEL.NAME=VALUE",
+        (*PAIR, "--param", "tinyvgg.hidden_units=4"): "params of 'tinyvgg': that model is not part of this matrix",
+        (*PAIR, "--class-weights", "1,2"): "baseline on shapes: class_weights: must be 10 numbers",
     }
     for words, said in wrong.items():
         assert main(["matrix", *words, "--output", "wrong"]) == 2, words
         assert said in capsys.readouterr().err, words
-    for text, said in (("model = 'a'", "no key 'model'"), ("models = 'a'", "expected a list of texts")):
+    texts = {
+        "model = 'a'": "no key 'model'. Did you mean 'models'?",
+        "models = 'a'": "expected a list of texts",
+        "[train]\nlrr = 1": "study wrong.toml: training has no setting 'lrr'. Did you mean 'lr'?",
+        "models = ['baseline']\ndatasets = ['shapes']\n[params.baselin]\nx = 1": "no model named 'baselin'",
+        "models = ['baseline']\ndatasets = ['shapes']\n[params.tinyvgg]\nx = 1": "is not part of this matrix",
+    }
+    for text, said in texts.items():
         Path("wrong.toml").write_text(text)
         assert main(["matrix", "--study", "wrong.toml", "--output", "wrong"]) == 2
         assert said in capsys.readouterr().err

@@ -98,6 +98,8 @@ PARAMS = {
     "metric": ("--metric-param", "metric_params", "METRIC.K=V", "A param of a metric."),
     "logger": ("--log-param", "log_params", "LOGGER.K=V", "A param of a logger."),
 }
+OWNERS = {"--param": "MODEL", "--dataset-param": "DATASET", "--metric-param": "METRIC", "--log-param": "LOGGER"}
+"""What stands before the dot of a param, where a command has params of several."""
 PLACES: dict[str, tuple[str, dict[str, Any], str]] = {
     "data_dir": ("--data-dir", {"metavar": "DIR"}, "Folder of the data sets.  [ZOO_DATA_DIR, or one in ZOO_HOME]"),
     "runs_dir": ("--runs-dir", {"metavar": "DIR"}, "Folder of the runs.  [ZOO_RUNS_DIR, or ./runs]"),
@@ -235,13 +237,12 @@ def read_params(option: str, pairs: Sequence[str]) -> dict[str, str]:
 
 
 def read_params_by_name(option: str, pairs: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return `METRIC.K=V` or `LOGGER.K=V` texts as a dict of dicts; raise SettingError for one of another form."""
+    """Return `OWNER.K=V` texts, `METRIC.K=V` say, as a dict of dicts; raise SettingError for one of another form."""
     params: dict[str, dict[str, str]] = {}
     for name, value in read_params(option, pairs).items():
         owner, dot, param = name.rpartition(".")
         if not dot or not owner or not param:
-            kind = "LOGGER" if option == "--log-param" else "METRIC"
-            raise SettingError(option, f"expected {kind}.NAME=VALUE", f"{name}={value}")
+            raise SettingError(option, f"expected {OWNERS[option]}.NAME=VALUE", f"{name}={value}")
         params.setdefault(owner, {})[param] = value
     return params
 

@@ -64,6 +64,7 @@ NAMES = (
         "checkpoint_every",
         "max_time",
         "sampler",
+        "trials",
         "prune",
         "jobs",
         "augment",

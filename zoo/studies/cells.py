@@ -10,6 +10,7 @@ from typing import Any
 from zoo.display import align, make_table, say
 from zoo.records.plain import to_json_data
 from zoo.records.run_folder import FINISHED
+from zoo.results.report.overview import Overview
 from zoo.results.significance import mean_and_deviation
 
 
@@ -78,6 +79,14 @@ class Matrix:
         mean, deviation = mean_and_deviation(scores)
         spread = "" if deviation is None else f" ± {deviation:.4f}"
         return f"{mean:.4f}{spread}" + ("" if len(scores) == len(cells) else f" ({len(scores)} of {len(cells)})")
+
+    def make_overview(self) -> Overview:
+        """Return what its page begins with."""
+        named = {"model": "model", "dataset": "data set", "seed": "seed"}
+        counts = {name: len({getattr(cell, part) for cell in self.cells}) for part, name in named.items()}
+        title = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
+        spread = ["The mean over the seeds ± their standard deviation."] if counts["seed"] > 1 else []
+        return Overview(title=title, rows=self.make_rows(), remarks=[*spread, *self.list_reasons()])
 
     def list_reasons(self) -> list[str]:
         """Return a line for each thing that kept cells from finishing, with the pair that it happened to first."""

@@ -213,7 +213,7 @@ def _finish(done: Matrix, base: Base) -> Matrix:
         return done
     page = done.folder / PAGE_FILE
     try:
-        write_report(runs, page, base.places, progress=False)
+        write_report(runs, page, base.places, overview=done.make_overview(), progress=False)
     except UsageError as error:  # jinja2 or matplotlib is not installed: the table says the same
         log.warning("no page: %s", error)
         return done

@@ -9,6 +9,7 @@ from pathlib import Path
 from zoo.errors import DataError, ZooError
 from zoo.records.repeat import write_command
 from zoo.records.run_folder import FINISHED, WEIGHTS_FILE
+from zoo.registry.fetching import fetch_dataset
 from zoo.studies.advice import Adviser, follow_advice
 from zoo.studies.ranking import Sweep, SweepTrial, rank_trials, tell_trial
 from zoo.studies.study import Base
@@ -47,8 +48,11 @@ class Search:
         """Do the trials that are not done; `on_trial` is called with each. None is begun after so many seconds.
 
         Raises:
+            DownloadError: the data cannot be had: no trial would do better.
             DataError: the data of two trials differ.
         """
+        places = self.base.places
+        fetch_dataset(self.base.ask({}).plan.dataset, places.data_dir, offline=places.offline)
         digests: dict[str, str] = {}
 
         def tell(name: str) -> None:

@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from zoo.errors import SettingError, UsageError, suggest
 from zoo.registry.settings import list_settings
@@ -63,6 +63,11 @@ class Axis:
     def count(self) -> float:
         """How many values there are."""
         return len(self.values) or (self.high - self.low + 1 if self.whole else math.inf)
+
+    @property
+    def scale(self) -> Literal["places", "linear", "log"]:
+        """How its values lie in a picture."""
+        return "log" if self.log else "places" if self.values else "linear"
 
     def __str__(self) -> str:
         """Return the values as they can be asked for; all digits of a number, so that no two are taken for the same."""

@@ -22,7 +22,7 @@ from zoo.registry.entries import Registry
 from zoo.registry.keywords import Settings
 from zoo.registry.places import open_places
 from zoo.results.plots.style import save_figure
-from zoo.results.plots.sweep import plot_sweep
+from zoo.results.plots.sweep import Scale, plot_sweep
 from zoo.studies.advice import Adviser, find_optuna
 from zoo.studies.confirmation import confirm_best
 from zoo.studies.points import USUAL_TRIALS, check_points, choose_points, settle_axes
@@ -211,7 +211,9 @@ def _draw(done: Sweep, best: SweepTrial, axes: Sequence[Axis]) -> Path | None:
     scored = [trial for trial in done.trials if trial.score is not None]
     scores = [trial.score for trial in scored if trial.score is not None]
     title = f"{len(scores)} trials, validation {done.monitor}"
-    columns = {axis.name: ([trial.point[axis.name] for trial in scored], axis.log) for axis in axes}
+    columns: dict[str, tuple[list[Any], Scale]] = {
+        axis.name: ([trial.point[axis.name] for trial in scored], axis.scale) for axis in axes
+    }
     path = done.folder / PICTURE_FILE
     try:
         figure = plot_sweep(title, columns, scores, scored.index(best), done.monitor)

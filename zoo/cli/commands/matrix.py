@@ -19,13 +19,21 @@ if TYPE_CHECKING:
 
 
 @click.command("matrix", cls=Command)
-@click.option("--models", metavar="A,B", help="The models.")
-@click.option("--datasets", metavar="X,Y", help="The data sets.")
+@click.option("--models", metavar="A,B", help="The models, with commas between them.")
+@click.option("--datasets", metavar="X,Y", help="The data sets, likewise; also paths.")
 @click.option("--seeds", metavar="N", help="Train each so many times, each with the next seed.  [1]")
 @click.option("--recipe", metavar="NAME", help="Follow its settings and metrics: zoo list recipes.")
-@click.option("--study", metavar="FILE", help="A TOML file with what is not given.")
+@click.option(
+    "--study",
+    metavar="FILE",
+    help="A TOML file that says all of it: docs/guide/scale.md.",
+)
 @options.metric_option
-@click.option("--jobs", metavar="N", help="Processes that train one of them each at a time.  [1]")
+@click.option("--param", "params", multiple=True, metavar="MODEL.K=V", help="A param of one of the models; repeatable.")
+@click.option(
+    "--dataset-param", "dataset_params", multiple=True, metavar="DATASET.K=V", help="A param of one of the data sets."
+)
+@click.option("--jobs", metavar="N", help="How many are trained at a time.  [1]")
 @click.option("--part", metavar="I/N", help="Do one part of N only.  [that of the task of a SLURM array, or all]")
 @click.option("--dry-run", is_flag=True, help="List what would be trained, and how long it would take.")
 @click.option("--output", metavar="DIR", help="The folder of the matrix.  [matrix in that of the runs]")
@@ -38,6 +46,8 @@ def matrix_command(
     models: str | None,
     datasets: str | None,
     jobs: str | None,
+    params: tuple[str, ...],
+    dataset_params: tuple[str, ...],
     discover: options.Discover,
     as_json: bool,
     **settings: Any,
@@ -57,6 +67,8 @@ def matrix_command(
         _split(models),
         _split(datasets),
         seeds=None if seeds is None else read_count(seeds),
+        params=options.read_params_by_name("--param", params) or None,
+        dataset_params=options.read_params_by_name("--dataset-param", dataset_params) or None,
         jobs=1 if jobs is None else options.read_number("--jobs", jobs),
         registry=discover(),
         on_cell=_write_cell,

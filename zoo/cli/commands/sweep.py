@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 @click.option("--init", metavar="WEIGHTS", help="Start from what fits of these weights.")
 @click.option("--freeze", multiple=True, metavar="PATTERN", help="Do not train parameters of such names; repeatable.")
 @options.source_options
-@click.option("--vary", multiple=True, required=True, metavar="NAME=VALUES", help="What is varied; repeatable.")
-@click.option("--trials", metavar="N", help="How many are drawn.  [20; of a grid all]")
+@click.option(
+    "--vary", multiple=True, required=True, metavar="NAME=VALUES", help="What is varied, with its values; repeatable."
+)
+@click.option("--trials", metavar="N", help="How many trials are drawn.  [20; of a grid all]")
 @click.option("--sampler", metavar="NAME", help="grid, random or tpe.  [grid; random with a range or --trials]")
 @click.option("--sampler-seed", metavar="N", help="Seed of what is drawn.  [0]")
-@click.option("--prune", is_flag=True, help="End trials early that validation leaves no hope; with tpe.")
+@click.option("--prune", is_flag=True, help="With tpe: end trials early that are worse than half of those before.")
 @click.option("--budget", metavar="TIME", help="Begin no trial after 90s, 10m or 1h.")
-@click.option("--jobs", metavar="N", help="Processes that do a trial each at a time.  [1]")
-@click.option("--confirm", metavar="N", help="Compare so many seeds of the best with the settings as they were.")
+@click.option("--jobs", metavar="N", help="How many trials are trained at a time.  [1]")
+@click.option("--confirm", metavar="N", help="Compare N more seeds of the best with those without --vary.")
 @click.option("--output", metavar="DIR", help="The folder of the sweep.  [sweep-MODEL-DATASET in that of the runs]")
 @options.metric_option
 @options.study_setting_options
@@ -46,9 +48,12 @@ def sweep_command(
 ) -> None:
     """Search for the best settings of a training, on its validation split.
 
-    --vary names a setting of zoo run, model, param.NAME or dataset_param.NAME: lr=0.1,0.01 has values, batch_size=8..64
-    and lr=log:1e-4..1e-1 are ranges, and momentum=0..0.9:4 is four values of one. Only the best trial is scored on the
-    test split. The same command goes on where it was stopped, on several machines that share the folder too.
+    Each --vary names one thing that is tried with several values: a setting of zoo run, model, param.NAME of the model,
+    dataset_param.NAME, optimizer_param.NAME or loss_param.NAME. Its values are a list, lr=0.1,0.01, or a range:
+    batch_size=8..64, lr=log:1e-4..1e-1 of logarithms, momentum=0..0.9:4 for four values of it.
+
+    Only the validation split chooses, and only the best trial is scored on the test split. The same command goes on
+    where it was stopped; on machines that share the folder it shares the work.
     """
     from zoo.studies.sweep import sweep
 

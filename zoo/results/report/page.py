@@ -32,6 +32,7 @@ from zoo.results.plots.images import find_wrong
 from zoo.results.plots.style import plot_style
 from zoo.results.reading import Result, gather_samples
 from zoo.results.report.charts import draw_charts
+from zoo.results.report.overview import Overview
 from zoo.results.report.thumbnails import draw_matrix, make_thumbnails
 from zoo.results.selection import Selection, describe_left_out, select_results
 from zoo.storage.files import write_file
@@ -102,15 +103,16 @@ def write_report(
     places: Places,
     *,
     datasets: Sequence[str] = (),
+    overview: Overview | None = None,
     progress: bool,
 ) -> Report:
-    """Write the page of `report`, and return what it shows too."""
+    """Write the page of `report`, which begins with the overview where there is one; return what it shows too."""
     template, target = _load_template(), _choose_output() if output is None else Path(output)
     with plot_style():
         pass  # nothing is evaluated for a page whose charts cannot be drawn
     selection = select_results(references, places, datasets=datasets, progress=progress)
     comparison = compare_results(selection)
-    page = template.render(_gather_context(comparison, selection, places))
+    page = template.render({**_gather_context(comparison, selection, places), "overview": overview})
     write_file(target, page.encode(), what="the report", fix="Use output=... to write elsewhere.")
     return Report(output=target, comparison=comparison)
 
