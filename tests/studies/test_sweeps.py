@@ -217,7 +217,7 @@ def test_values_are_read_as_a_run_reads_them(own_folder: Path) -> None:
         "epochs": ("log:1..9:3", [1, 3, 9]),
         "param.hidden_units": ("2..3:2", [2, 3]),
         "capture": (["yes", False], [True, False]),
-        "optimizer_param.dampening": ([0, 0.5], [0, 0.5]),
+        "optimizer_param.dampening": ([0, "0.5"], [0.0, 0.5]),
     }
     for name, (spec, values) in expected.items():
         arguments: dict[str, Any] = {**SMALL, "epochs": None, "budget": 1e-9, "output": name}
