@@ -178,6 +178,17 @@ def test_what_is_not_clear_is_refused(change, text: str, trained: zoo.RunResult,
     assert text in str(caught.value)
 
 
+def test_a_prediction_is_in_float32_on_a_gpu_too(trained: zoo.RunResult, images: torch.Tensor) -> None:
+    convolutions, seen = torch.backends.cudnn.conv, []
+    predictor, before = zoo.load(trained.weights), convolutions.fp32_precision
+    predictor.model.register_forward_hook(lambda *_: seen.append(convolutions.fp32_precision))
+    predictor(images[:2])
+    seen.clear()  # of the first call also the pass that tries the layout
+    predictor(images[:2])
+    assert seen == ["ieee"] != [before]
+    assert convolutions.fp32_precision == before
+
+
 def test_values_that_are_no_number_are_refused(trained: zoo.RunResult, images: torch.Tensor) -> None:
     predictor, broken = zoo.load(trained.weights), images / 255
     broken[3, 0, 5, 5] = float("nan")

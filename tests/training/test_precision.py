@@ -17,12 +17,13 @@ from zoo.cli.main import main
 from zoo.data.batches import BatchSettings, TensorBatches
 from zoo.errors import DivergedError, DryRunError, SettingError, ZooError
 from zoo.models.device import use_threads
+from zoo.models.tf32 import use_tf32
 from zoo.registry.global_state import keep_state, read_state
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
 from zoo.registry.specs import SPEC_ATTRIBUTE
 from zoo.training.careful_step import SKIPS
-from zoo.training.precision import check_precision, lower, use_tf32
+from zoo.training.precision import check_precision, lower
 from zoo.training.trainer import Trainer, evaluate
 
 CPU = torch.device("cpu")
@@ -291,7 +292,8 @@ def test_tf32_is_on_for_the_body_and_then_what_it_was(mine: str, products: Any) 
             raise KeyError
         assert read_tf32() == before and read_state() == state
         with use_tf32(False):
-            assert read_tf32() == before
+            assert read_tf32() == (*before[:2], "ieee", "ieee")
+        assert read_tf32() == before and read_state() == state
 
 
 def test_the_precision_of_one_backend_is_put_back_like_that_of_all(products: Any) -> None:
@@ -303,12 +305,18 @@ def test_the_precision_of_one_backend_is_put_back_like_that_of_all(products: Any
     assert read_state()["matmul precision"] == "highest" and read_tf32()[0] in (before[0], "ieee")
 
 
-def test_tf32_is_on_in_training_and_off_in_evaluation(products: Any) -> None:
-    seen = []
-    model = build()
-    model.register_forward_hook(lambda *_: seen.append((model.training, read_tf32()[0] == "tf32")))
-    Trainer(model, TrainConfig(epochs=2, tf32=True), CPU).fit(make_batches(64, 32), make_batches(20, 20, None))
-    assert seen == [(True, True), (True, True), (False, False)] * 2
+def test_tf32_is_on_in_training_where_it_is_wanted_and_off_in_evaluation(products: Any) -> None:
+    before = read_tf32()[::2]
+    assert products.cudnn.conv.fp32_precision == "tf32"  # or torch has become exact by itself
+    for wanted in (True, False):
+        seen = []
+        model = build()
+        model.register_forward_hook(lambda model, *_: seen.append((model.training, read_tf32()[::2])))  # noqa: B023
+        trainer = Trainer(model, TrainConfig(epochs=2, tf32=wanted, capture=False), CPU)
+        trainer.fit(make_batches(64, 32), make_batches(20, 20, None))
+        on, off = [(True, ("tf32", "tf32"))] * 2, [(True, (before[0], "ieee"))] * 2
+        assert seen == [*(on if wanted else off), (False, (before[0], "ieee"))] * 2
+    assert read_tf32()[::2] == before
 
 
 DEVICES: list[tuple[str, dict[str, Any]]] = [

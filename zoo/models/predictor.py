@@ -29,6 +29,7 @@ from zoo.models.inputs import Images, InputMaker, merge
 from zoo.models.layout import AUTO, CHANNELS_LAST, MemoryFormat, choose_format, lay_model
 from zoo.models.predictions import Predictions
 from zoo.models.references import find_weights
+from zoo.models.tf32 import use_tf32
 from zoo.models.verification import load_file
 from zoo.records.metadata import WeightsMetadata
 from zoo.registry.arguments import checked
@@ -169,7 +170,7 @@ class Predictor:
         # Looking after the global state takes as long as a small model's prediction, so it is done in the first call.
         guard = nullcontext() if self._called else self.weights.plugin.guarded("during a prediction")
         self._called = True
-        with blame_model(self.weights), torch.inference_mode(), guard:
+        with blame_model(self.weights), torch.inference_mode(), use_tf32(wanted=False), guard:
             for batch in merge(inputs):
                 if not results:
                     self._warn(batch[:: max(1, len(batch) // CHECKED)][:CHECKED])

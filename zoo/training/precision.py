@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -76,36 +75,3 @@ def _raise(outputs: Any) -> Any:
     if isinstance(outputs, tuple) and hasattr(outputs, "_fields"):
         return type(outputs)(*map(_raise, outputs))
     return type(outputs)(map(_raise, outputs)) if isinstance(outputs, list | tuple) else outputs
-
-
-@contextmanager
-def use_tf32(wanted: bool) -> Iterator[None]:
-    """Run the body with matrix products and convolutions of CUDA in TF32, then restore what the caller had.
-
-    torch has two ways to say it, the precision of all matrix products and one for each backend. Who reads one after the
-    other was set gets an error, so both are set, and both are restored.
-    """
-    if not wanted:
-        yield
-        return
-    backends: Any = torch.backends
-    products = (backends.cuda.matmul, backends.mkldnn.matmul)
-    operations = (*products, backends.cudnn.conv, backends.cudnn.rnn)
-    before = [operation.fp32_precision for operation in operations]
-    whole = _read_whole()
-    torch.set_float32_matmul_precision("high")
-    for operation in operations[len(products) :]:
-        operation.fp32_precision = "tf32"
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(whole)
-        for operation, precision in zip(operations, before, strict=True):
-            operation.fp32_precision = precision
-
-
-def _read_whole() -> str:
-    try:
-        return torch.get_float32_matmul_precision()
-    except RuntimeError:  # a backend has one of its own, which is restored as well
-        return "highest"

@@ -15,6 +15,7 @@ from zoo.data.batches import Batches
 from zoo.errors import DivergedError, UsageError
 from zoo.models.device import read_generators
 from zoo.models.freezing import unfreeze
+from zoo.models.tf32 import use_tf32
 from zoo.records.history import Epoch
 from zoo.registry.metric import Metric
 from zoo.registry.settings import TrainConfig
@@ -26,7 +27,6 @@ from zoo.training.finite import check_finite, list_infinite
 from zoo.training.losses import Losses
 from zoo.training.metrics import compute_metrics, reset_metrics, update_metrics
 from zoo.training.optimizers import build_optimizer
-from zoo.training.precision import use_tf32
 from zoo.training.progress import Progress, no_progress
 from zoo.training.schedules import build_schedule
 from zoo.training.signals import defer_signals
@@ -206,6 +206,7 @@ def train_one_epoch(
 
 
 @torch.inference_mode()
+@use_tf32(wanted=False)
 def evaluate(
     model: nn.Module,
     batches: Batches,
@@ -231,8 +232,7 @@ def evaluate(
         outcomes.reset()
     total: Tensor | float = 0.0
     # Summed in double precision, the loss does not depend on the batch size. Apple's devices have only single.
-    on_mps = next(model.parameters()).device.type == "mps"
-    precision = torch.float32 if on_mps else torch.float64
+    precision = torch.float32 if next(model.parameters()).device.type == "mps" else torch.float64
     for inputs, known in show(batches.epoch(epoch), total=len(batches), description="testing"):
         logits, targets = (model(inputs), known) if group is None else group.predict(model, inputs, known)
         total += nn.functional.cross_entropy(logits, targets, reduction="none").sum(dtype=precision)
