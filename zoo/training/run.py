@@ -184,15 +184,13 @@ def train(
     for all. `begun` is a training that goes on, in its own folder unless it is a new run. `callers` is where errors of
     `on_epoch` are noted: they are the caller's, not those of a plugin.
     """
-    plan = request.plan
-    forget_peak(plan.device)
-    ready = prepare(request)
+    forget_peak(request.plan.device)
+    plan, ready = request.plan, prepare(request)
     if ready.validation is None and not request.tested:
         what = f"data set {plan.dataset.name} has no validation split, and without one only the test split could choose"
         raise UsageError(what, fix="Hold samples back with validation=0.1")
     record, outcomes = describe_run(request, ready), OutcomeCollector()
-    if begun is not None:
-        record = begun.check(record)
+    record = record if begun is None else begun.check(record)
     log.debug("rehearsing %s", plan.model.name)
     rehearsal = rehearse(plan, ready, record) if plan.ranks.is_first else None
     ready = replace(ready, model=share_model(ready.model, plan, group))
@@ -244,9 +242,8 @@ def fit(trainer: Trainer, ready: Preparation) -> None:
 def score(trainer: Trainer, ready: Preparation) -> dict[str, float]:
     """Return the scores on the test split: those after the last epoch, or of a model that was chosen, read once."""
     known = trainer.history[-1]["test"] if trainer.history and ready.choice is None else None
-    if known is not None and trainer.outcomes:
-        return dict(known)
     # Also for the predictions alone, where a training ends earlier than it was to when its last epoch was evaluated.
-    told: dict[str, Any] = {"show": trainer.show, "outcomes": trainer.outcomes, "group": trainer.group}
-    scores = evaluate(ready.model, ready.test, ready.metrics, **told)
-    return scores if known is None else dict(known)
+    if known is None or not trainer.outcomes:
+        told: dict[str, Any] = {"show": trainer.show, "outcomes": trainer.outcomes, "group": trainer.group}
+        scores = evaluate(ready.model, ready.test, ready.metrics, **told)
+    return dict(scores if known is None else known)
