@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 import shutil
@@ -400,6 +401,11 @@ def test_damage_is_told_with_the_number_of_the_shard_and_the_byte(shards, tmp_pa
         zoo.read_shards(copied).train[place]
     assert main(["data", "verify", str(copied)]) == 3
     assert "shard 4 of train: it is missing" in capsys.readouterr().err
+    for name in ("train-000004.tar", "train.index.npy"):  # neither is waited for
+        (copied / name).unlink(missing_ok=True)
+        os.mkfifo(copied / name)
+        with pytest.raises(DataError, match=r"cannot be read: it is a pipe, not a regular file"):
+            zoo.read_shards(copied).train[place]
     assert main(["data", "verify", str(shards), "--json"]) == 0
     (state,) = json.loads(capsys.readouterr().out)["datasets"]
     assert state["verified"] and len(state["files"]) == 14 + 3 + 2
@@ -529,7 +535,8 @@ def test_a_writer_that_was_stopped_goes_on_behind_the_tar_files_that_are_whole(t
     assert "going on behind" in caplog.text and len(files) > 6
     # One that is damaged is written again, and so is what comes after it; so is one that was not finished.
     changed = bytearray((part / files[4]).read_bytes())
-    changed[1000] ^= 1
+    rows = zoo.read_shards(whole).train.rows
+    changed[sorted(rows[rows[:, 0] == 4, OFFSET])[1] + 30] ^= 1
     (part / files[4]).write_bytes(changed)
     (part / "train-000099.tar").write_bytes(b"half")
     with (part / "journal.jsonl").open("a") as journal:
