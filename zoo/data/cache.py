@@ -223,9 +223,9 @@ def write_at(file: FileIO, place: int, row: Tensor) -> None:
 
 @contextmanager
 def only_once(folder: Path) -> Iterator[None]:
-    """Let one process at a time decode the pictures of a folder: the others find what it made.
+    """Let one process at a time make what is kept in a folder: the others find what it made.
 
-    Where that cannot be had, each decodes for itself.
+    Where that cannot be had, each makes it for itself.
     """
     held: Any = lock(folder / "lock", timeout=WAIT)
     try:

@@ -232,6 +232,9 @@ class ShardWriter:
                 number = check_target(target, len(self.splits.class_names))
             except (TypeError, ValueError) as error:
                 raise DataError(f"{where}: sample {order[count]}", str(error)) from None
+            if len(data) > MAX_IMAGE_BYTES:
+                what = f"it would have {len(data):,} bytes, at most {MAX_IMAGE_BYTES:,} are read"
+                raise DataError(f"{where}: sample {order[count]}", what)
             yield order[count], extension, data, number
             count += 1
         else:

@@ -156,7 +156,7 @@ class Unfinished:
             (self.folder / JOURNAL).unlink()
             sync_folder(self.folder.parent)
         except BaseException as error:
-            self._tell_rest()
+            self._tell_rest(len(kept))
             if isinstance(error, OSError):
                 raise describe_failure(f"cannot save shards to {self.folder}", error, self.part, self.fix) from error
             raise
@@ -168,10 +168,10 @@ class Unfinished:
             journal.flush()
             os.fsync(journal.fileno())
 
-    def _tell_rest(self) -> None:
+    def _tell_rest(self, kept: int) -> None:
         """Say what stays for the next time; nothing stays where no tar file is whole."""
-        whole = max(0, len(self._read_journal()) - 1)
-        if whole:
+        whole = max(kept, len(self._read_journal()) - 1)
+        if whole > 0:
             told = "%d whole tar files stay in %s: the same command goes on behind them"
             log.warning(told, whole, self.part)
         else:
