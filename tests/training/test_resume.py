@@ -638,6 +638,20 @@ def test_the_command_that_is_printed_goes_on_with_a_run_of_a_plugin_file(own_fol
         assert main(words[1:]) == 0
 
 
+@pytest.mark.promise("P12")
+def test_the_command_that_is_printed_says_what_the_record_does_not(own_folder, capsys):
+    """Where the data are, and who is told of the run."""
+    (own_folder / "data").mkdir()
+    words = ["run", "--model", "relu-mlp", "--dataset", "shapes", "--dataset-param", "train_size=200", "--epochs", "1"]
+    words += ["--data-dir", "data", "--runs-dir", "runs", "--log", "tensorboard", "--max-time", "0.0001s"]
+    assert main(words) == 124
+    command = capsys.readouterr().err.splitlines()[-1].rpartition(" with: ")[2]
+    folder = next((own_folder / "runs").iterdir())
+    said = ["--data-dir", str(own_folder / "data"), "--log", "tensorboard"]
+    assert shlex.split(command) == ["zoo", "resume", *said, str(folder)]
+    assert main(shlex.split(command)[1:]) == 0
+
+
 def test_a_resumed_run_that_fails_before_its_next_checkpoint_names_the_one_it_has(tmp_path, stop_at):
     folder = begin(tmp_path, stop_at)
 

@@ -38,10 +38,23 @@ def follow_recipe(name: str, *, expect: bool) -> str:
     return shlex.join(["zoo", "run", "--recipe", name, *(["--expect"] if expect else [])])
 
 
-def go_on(folder: Path, record: RunRecord) -> str:
-    """Return the `zoo resume` that goes on with a run, with the plugin files that it was made with."""
-    files = [word for source in _list_sources(record) if source.endswith(FILES) for word in ("--plugin", source)]
-    return shlex.join(["zoo", "resume", *files, str(folder)])
+def go_on(
+    folder: Path,
+    record: RunRecord,
+    data_dir: Path | None = None,
+    loggers: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """Return the `zoo resume` that goes on with a run, with the plugin files that it was made with.
+
+    `data_dir` and `loggers`, by name with their params, are what it was told that its record does not say.
+    """
+    options = [("--plugin", source) for source in _list_sources(record) if source.endswith(FILES)]
+    if data_dir is not None:
+        options.append(("--data-dir", str(data_dir)))
+    for name, params in (loggers or {}).items():
+        given = {key: value for key, value in params.items() if value != ""}  # which no command line spells
+        options += [("--log", name), *(("--log-param", f"{name}.{key}={value}") for key, value in given.items())]
+    return shlex.join(["zoo", "resume", *(word for option in options for word in option), str(folder)])
 
 
 def _list_sources(told: RunRecord | WeightsMetadata) -> list[str]:

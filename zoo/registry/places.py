@@ -31,6 +31,11 @@ class Places:
         return folders.data_dir(self.given_data_dir)
 
     @property
+    def own_data_dir(self) -> Path | None:
+        """The folder of the data sets where it is another one than whoever gives none has."""
+        return None if self.data_dir.absolute() == folders.data_dir().absolute() else self.data_dir
+
+    @property
     def runs_dir(self) -> Path:
         """The folder of the runs."""
         return folders.runs_dir(self.given_runs_dir)

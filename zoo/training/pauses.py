@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ZooError, describe
 from zoo.records.history import Epoch
-from zoo.records.repeat import go_on
 from zoo.training.checkpoint import Checkpoint, list_checkpoints, save_checkpoint
 from zoo.training.interval import Pace
 from zoo.training.signals import TimeIsUp, note_stops, on_request
@@ -189,7 +188,7 @@ class Pauses:
         recording = self.recording
         if not list_checkpoints(recording.folder):
             return "There is no checkpoint to go on from"
-        return f"The newest checkpoint is whole: {go_on(recording.folder, recording.record)}"
+        return f"The newest checkpoint is whole: {recording.go_on()}"
 
     def _request(self) -> None:
         self.asked = True

@@ -161,7 +161,11 @@ class Recording:
         """Return how a run goes on that has a checkpoint, in words."""
         if self.pauses is None or self.pauses.newest is None or self.record.status == FINISHED:
             return ""
-        return f". It goes on from step {self.pauses.newest:,} with: {go_on(self.folder, self.record)}"
+        return f". It goes on from step {self.pauses.newest:,} with: {self.go_on()}"
+
+    def go_on(self) -> str:
+        """Return the command that goes on with the run, with what it was told and its record does not say."""
+        return go_on(self.folder, self.record, self.request.places.own_data_dir, self.plan.logger_params)
 
     def write_anyhow(self, **parts: Any) -> Path | None:
         """Write the record into the run's folder or else beside the weights; return where, None for nowhere."""
