@@ -7,7 +7,7 @@ runs nothing while it records and makes the same calls on the same memory in eac
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
+from functools import partial, partialmethod
 from unittest.mock import Mock
 
 import pytest
@@ -16,6 +16,7 @@ from test_capture import BATCH, CHANNELS, CLASSES, CPU, FEATURES, LAYERS, SIDE, 
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+import zoo
 from zoo.data.batches import BatchSettings, TensorBatches
 from zoo.models.device import read_generators, set_generators, use_seed, use_threads
 from zoo.registry.preprocess import Preprocess
@@ -23,8 +24,10 @@ from zoo.registry.settings import TrainConfig
 from zoo.training import capture, optimizers, rates
 from zoo.training.augmentation import find_augment
 from zoo.training.graph import _Mode
+from zoo.training.step import TrainStep
 from zoo.training.trace import DETAIL
 from zoo.training.trainer import Trainer
+from zoo.training.whole import WholeStep
 
 WHOLE = 24
 """Steps of three epochs of eleven that a graph can make: all but the first two and the last, which is not full."""
@@ -276,6 +279,16 @@ def test_a_training_goes_on_with_the_same_bits():
     found, later = train(LAYERS["dropout"], make=Recorded, state=begun, **MOMENTUM)
     assert (replayed, later) == (11, 11)
     assert flatten(found) == flatten(wanted)
+
+
+def test_the_speed_of_a_graph_is_measured_without_another_update(monkeypatch):
+    updates = []
+    monkeypatch.setattr(TrainStep, "update", lambda own, do=TrainStep.update: (updates.append(own), do(own)))
+    monkeypatch.setattr(WholeStep, "__init__", partialmethod(WholeStep.__init__, make=Recorded))
+    found = zoo.bench("baseline", "shapes", seconds=0.01, threads=1, memory_format="contiguous", lr=0.1)
+    assert [speed.mode for speed in found.speeds] == ["eager", "captured"]
+    # The first steps of a way warm it up; the first two of a graph prove and make it.
+    assert [updates.count(step) for step in dict.fromkeys(updates)][1:] == [2]
 
 
 def test_parameters_whose_gradients_come_later_are_updated_as_torch_does():

@@ -215,7 +215,8 @@ class _Subject:
             if hook is not None:
                 hook.remove()
         mark()
-        update()
+        if step.whole is None or step.whole.graph is None:  # a graph has made the update
+            update()
         mark()
         if whole:
             marks.insert(2, marks[1])

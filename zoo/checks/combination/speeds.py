@@ -28,7 +28,7 @@ class Speed:
         memory: The most bytes that the process had in memory meanwhile, on a GPU those of tensors; None where the
             system does not say.
         shares: The shares of `data`, `forward`, `backward` and `update` in the time of a training step. The loss is
-            under `backward`, and in a captured or compiled step the forward pass too.
+            under `backward`, and in a captured or compiled step the forward pass too, in a CUDA graph all of it.
     """
 
     mode: str
