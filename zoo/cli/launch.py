@@ -54,11 +54,20 @@ def _report(**told: Any) -> bool:
     if folder is not None:
         path = Path(folder) / f"{os.environ.get('RANK')}.json"
         path.write_text(json.dumps({**told, "time": time.time()}), encoding="utf-8")
-    if TORCHRUN in os.environ:  # this process is about to end, and torchrun may ask for just that in the middle of it
-        for name in SIGNALS:
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), signal.SIG_IGN)
     return folder is not None
+
+
+@contextmanager
+def ending_once() -> Iterator[None]:
+    """Ignore what torchrun asks of a rank once the body fails: it is about to end, and has to say why."""
+    try:
+        yield
+    except BaseException:
+        if TORCHRUN in os.environ:
+            for name in SIGNALS:
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), signal.SIG_IGN)
+        raise
 
 
 def watch_parent() -> None:

@@ -16,7 +16,7 @@ import click
 
 from zoo.cli.command import Group
 from zoo.cli.commands import COMMANDS, GROUPS
-from zoo.cli.launch import refuse_ranks, report_error, report_stop, watch_parent
+from zoo.cli.launch import ending_once, refuse_ranks, report_error, report_stop, watch_parent
 from zoo.cli.output import (
     ReaderGone,
     drop_stream,
@@ -178,7 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from zoo.cli.completion import complete
 
             return complete(cli, instruction)
-        cli.main(list(arguments), prog_name="zoo", standalone_mode=False, obj=arguments, **form)
+        with ending_once():
+            cli.main(list(arguments), prog_name="zoo", standalone_mode=False, obj=arguments, **form)
         return 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help(), err=True, color=has_colors(sys.stderr))
