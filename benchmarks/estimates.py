@@ -21,7 +21,9 @@ CASES = (
     ("tinyvgg", "fashionmnist", ("--epochs", "1")),
     ("tinyvgg", "fashionmnist", ("--epochs", "1", "--processes", "2")),
     ("torchvision/resnet18", "shapes", ("--epochs", "2", "--input-size", "64")),
+    ("tinyvgg", "./shards", ("--epochs", "1")),
 )
+"""`./shards` are those of FashionMNIST, which workers read."""
 LIMIT = 1.2
 
 
@@ -32,6 +34,11 @@ def call(*words: str) -> str:
 
 def compare(model: str, dataset: str, options: tuple[str, ...], data: str) -> dict[str, float]:
     """Return the estimates of a check over what a run takes: training and evaluation of an epoch, and memory."""
+    if dataset == "./shards":
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/shards"
+            call("data", "shard", "fashionmnist", "--output", path, "--size", "8MB", "--data-dir", data)
+            return compare(model, path, options, data)
     words = ("--model", model, "--dataset", dataset, "--data-dir", data, *options)
     told = json.loads(call("check", *words, "--json"))["estimates"]
     with tempfile.TemporaryDirectory() as runs:

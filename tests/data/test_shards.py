@@ -7,6 +7,9 @@ import os
 import pickle
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
 from contextlib import nullcontext
 from io import BytesIO
@@ -546,6 +549,25 @@ def test_a_writer_that_was_stopped_goes_on_behind_the_tar_files_that_are_whole(t
     assert names == sorted(path.name for path in again.iterdir())
     assert all((whole / name).read_bytes() == (again / name).read_bytes() for name in names)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "whole"]
+
+
+@pytest.mark.slow
+def test_a_killed_writer_leaves_nothing_that_looks_whole_and_goes_on(tmp_path, caplog):
+    words = ["data", "shard", "shapes", "--size", "60kB", "--dataset-param", "train_size=1000", "--output"]
+    output = tmp_path / "killed"
+    with subprocess.Popen([sys.executable, "-m", "zoo", *words, str(output)], stderr=subprocess.PIPE) as writer:
+        for line in writer.stderr:
+            if line.startswith(b"train-000003.tar"):
+                writer.kill()
+    assert writer.returncode == -signal.SIGKILL and not output.exists()
+    with pytest.raises(DataError, match="no such"):
+        zoo.read_shards(output)
+    caplog.set_level("INFO")
+    zoo.data_shard("shapes", output, size=60_000, dataset_params={"train_size": 1000})
+    assert re.search(r"going on behind ([4-9]|[1-3]\d) whole tar files", caplog.text)
+    assert main([*words, str(tmp_path / "whole")]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "whole"]
+    assert all(path.read_bytes() == (output / path.name).read_bytes() for path in (tmp_path / "whole").iterdir())
 
 
 def test_what_was_written_of_other_data_is_not_gone_on_from(tmp_path, caplog):

@@ -92,7 +92,8 @@ def data_shard(
     places = open_places(registry, plugins, data_dir=data_dir, offline=offline)
     entry, splits = open_dataset(dataset, dataset_params, places)
     sources = {name: Source.of(split) for name, split in splits.items()}
-    asked = {"dataset": entry.name, "params": dict(dataset_params or {}), "size": most, "seed": seed}
+    params = {name: str(value) for name, value in (dataset_params or {}).items()}  # a command line gives texts
+    asked = {"dataset": entry.name, "params": params, "size": most, "seed": seed}
     asked |= {"samples": {name: source.samples for name, source in sources.items()}, "data": hash_splits(splits)}
     unfinished = Unfinished(folder, asked, FIX)
     with unfinished.held():

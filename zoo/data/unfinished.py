@@ -54,7 +54,7 @@ class Unfinished:
     """
 
     def __init__(self, folder: Path, asked: Mapping[str, Any], fix: str) -> None:
-        self.folder, self.asked, self.fix = folder, json.loads(json.dumps(asked, default=str)), fix
+        self.folder, self.asked, self.fix = folder, json.loads(json.dumps(asked)), fix
         self.part = folder.with_name(f".{folder.name}.part")
 
     @contextmanager
