@@ -57,6 +57,21 @@ def test_optuna_suggests_trials_and_ends_hopeless_ones_by_validation(own_folder:
         states = [trial.state.name for trial in study.trials]
         assert states == [*["COMPLETE"] * 6, "FAIL", "COMPLETE"]
         assert [trial.value for trial in study.trials[:6]] == [trial.score for trial in first.trials]
+    # A process that is killed while it asks leaves a trial without its values, which is nobody's.
+    with open_study("here") as study:
+        study.ask()
+    assert zoo.sweep(**arguments, trials=7).trials == more.trials
+    # A line that was cut off is no reason to lose the others, and the next one is not added to it.
+    journal = Path("here/journal.log")
+    with journal.open("ab") as file:
+        file.write(b'{"op_code":4,"worker')
+    assert zoo.sweep(**arguments, trials=7).trials == more.trials == zoo.sweep(**arguments, trials=7).trials
+    # The journal alone says what each trial was told.
+    whole = journal.read_bytes()
+    for damage, said in ((b"garbage\n" + whole, "is damaged"), (None, "is gone: it alone says what each trial")):
+        journal.write_bytes(damage) if damage else journal.unlink()
+        with pytest.raises(zoo.StorageError, match=f"journal.log {said}"):
+            zoo.sweep(**arguments, trials=7)
     # Where half of the trials are hopeless, some are ended before their last epoch, for their score on validation.
     hopeless = zoo.sweep(**{**arguments, "output": "pruned"}, prune=True, trials=10)
     ended = [trial for trial in hopeless.trials if trial.status == "pruned"]

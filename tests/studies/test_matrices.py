@@ -227,7 +227,7 @@ def test_what_is_wrong_with_a_matrix_is_told_before_it_begins(plugin: Path, caps
         (*PAIR, "--jobs", "none"): "--jobs: expected a whole number",
         (*PAIR, "--recipe", "x"): "no recipe named 'x'",
         ("--study", "none.toml"): "cannot be read",
-        (*PAIR, "--processes", "2"): "each of its trainings is one process, and processes=2 were asked for",
+        (*PAIR, "--processes", "2"): "each training of it is one process, and processes=2 were asked for",
         (*PAIR, "--param", "hidden_units=4"): "--param: expected MODEL.NAME=VALUE",
         (*PAIR, "--param", "tinyvgg.hidden_units=4"): "params of 'tinyvgg': that model is not part of this matrix",
         (*PAIR, "--class-weights", "1,2"): "baseline on shapes: class_weights: must be 10 numbers",

@@ -184,7 +184,7 @@ def test_what_is_wrong_is_told_before_the_first_trial(own_folder: Path, capsys: 
         ("--budget", "soon"): "budget: must be a time",
         ("--monitor", "nothing"): "monitor: must be a score of this run",
         ("--trials", "0"): "trials: must be from 1 to 10000",
-        ("--processes", "2"): "each of its trainings is one process, and processes=2 were asked for. Leave them out",
+        ("--processes", "2"): "each training of it is one process, and processes=2 were asked for. Leave them out",
         ("--init", "nothing"): "no weights named 'nothing'",
     }
     for more, said in options.items():

@@ -7,16 +7,17 @@ other. What became of a trial is what its run says; the journal is told.
 from __future__ import annotations
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from math import inf, isinf
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import PrunedError, UsageError, describe
+from zoo.errors import PrunedError, StorageError, UsageError, describe
 from zoo.records.history import Epoch
 from zoo.records.run_folder import DIVERGED, FAILED, FINISHED, PRUNED
 from zoo.storage.locks import lock
@@ -60,7 +61,8 @@ class Adviser:
     def list_trials(self) -> list[Trial]:
         """Return the trials that were begun, in their order."""
         with open_journal(self) as study:
-            begun = [each for each in study.trials if each.state.name != "WAITING"]
+            # A process that was killed while it asked leaves a trial without some of its values.
+            begun = [each for each in study.trials if len(each.params) == len(self.axes)]
         return [Trial(name=name_trial(each.number), point=self.read_point(each.params)) for each in begun]
 
     def read_point(self, params: Mapping[str, Any]) -> Point:
@@ -98,7 +100,11 @@ def find_optuna() -> Any:
 
 @contextmanager
 def open_journal(adviser: Adviser) -> Iterator[Any]:
-    """Give the study of Optuna in the folder of a sweep, which other processes leave alone meanwhile."""
+    """Give the study of Optuna in the folder of a sweep, which other processes leave alone meanwhile.
+
+    Raises:
+        StorageError: the journal is damaged, or gone: it alone says what each trial was told.
+    """
     optuna = find_optuna()
     from optuna.storages.journal import JournalFileBackend
 
@@ -109,19 +115,35 @@ def open_journal(adviser: Adviser) -> Iterator[Any]:
         try:
             # Its own lock is a file that a killed process leaves behind; ours ends with the process.
             held: Any = _Held()
-            backend = JournalFileBackend(str(adviser.folder / JOURNAL), lock_obj=held)
-            study = optuna.create_study(
-                storage=optuna.storages.JournalStorage(backend),
-                study_name="sweep",
-                load_if_exists=True,
-                direction="maximize" if adviser.higher else "minimize",
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=ENOUGH),
-            )
+            path, fix = adviser.folder / JOURNAL, "Begin another sweep with output=...; the runs of this one stay"
+            if not path.exists() and any(adviser.folder.glob("trial-*")):
+                raise StorageError(f"{path} is gone", "it alone says what each trial was told", fix)
+            _drop_torn_line(path)
+            try:
+                study = optuna.create_study(
+                    storage=optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=held)),
+                    study_name="sweep",
+                    load_if_exists=True,
+                    direction="maximize" if adviser.higher else "minimize",
+                    pruner=optuna.pruners.MedianPruner(n_startup_trials=ENOUGH),
+                )
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                raise StorageError(f"{path} is damaged", describe(error), fix) from error
             # A sampler that is made anew would begin again: what it draws must depend on how far the study is.
             study.sampler = optuna.samplers.TPESampler(seed=adviser.seed + len(study.trials))
             yield study
         finally:
             optuna.logging.set_verbosity(before)
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off a last line without an end, of a process that died while it wrote: the next one would be added to it."""
+    with suppress(FileNotFoundError), path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        if size and file.read(1) != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 class _Held:

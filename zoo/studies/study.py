@@ -136,12 +136,12 @@ def settle_base(base: Base) -> Base:
 
 def refuse_ranks(plan: Plan, what: str) -> None:
     """Raise UsageError where several processes are to train together: in a study each training is one process."""
-    fix = "Leave them out; jobs=2 trains two at a time"
+    why, others = "each training of it is one process", "jobs=2 trains two at a time"
     if find_ranks().are_several:
-        raise UsageError(f"{what} was started by torchrun", "each of its trainings is one process", fix)
+        raise UsageError(f"torchrun cannot start {what}", why, f"Start it alone; {others}")
     if plan.config.processes not in (None, 1):
-        why = f"each of its trainings is one process, and processes={plan.config.processes} were asked for"
-        raise UsageError(f"{what} has no ranks", why, fix)
+        why = f"{why}, and processes={plan.config.processes} were asked for"
+        raise UsageError(f"{what} has no ranks", why, f"Leave them out; {others}")
 
 
 class Problems:
