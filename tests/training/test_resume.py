@@ -448,6 +448,7 @@ def test_a_time_limit_stops_as_a_signal_does(tmp_path):
     assert caught.value.exit_code == 124
     folder = next(tmp_path.iterdir())
     assert find_checkpoint(folder).step == 1
+    assert read_record(folder / "run.json").error == "TimeIsUp: the run has had its time"
     assert zoo.resume(folder).history
 
 

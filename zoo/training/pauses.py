@@ -90,7 +90,7 @@ class Pauses:
         if not (stops or is_late or saves or self._counts()) or not self.trainer.is_between_steps:
             return
         if stops or is_late:
-            self.stop(TimeIsUp() if is_late and not stops else KeyboardInterrupt())
+            self.stop(KeyboardInterrupt() if stops else TimeIsUp("the run has had its time"))
         self.save()
 
     def finish_epoch(self, epoch: Epoch) -> None:
