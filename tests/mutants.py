@@ -414,8 +414,8 @@ MUTANTS = (
     Mutant(
         "the workers of a killed process are not waited for",
         "zoo/training/resume.py",
-        "timeout=ORPHANS",
-        "timeout=0",
+        "timeout=ORPHANS,",
+        "timeout=0,",
         "tests/training/test_resume.py::test_a_worker_that_outlives_its_killed_parent_is_waited_for",
     ),
     Mutant(

@@ -242,6 +242,10 @@ def test_a_fork_is_a_new_run_from_the_state(tmp_path, stop_at):
     assert forked.run != folder and (folder / "run.json").read_bytes() == before
     assert forked.metrics == whole.metrics
     assert read_record(forked.run / "run.json").resumed[0]["of"] == str(folder)
+    # Where nothing can be written beside the run it is the way to go on.
+    (folder / ".lock").mkdir()
+    with pytest.raises(zoo.StorageError, match=r"cannot lock .*fork=True and runs_dir="):
+        zoo.resume(folder)
 
 
 @pytest.mark.promise("P2", "P11")

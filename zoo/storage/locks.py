@@ -15,8 +15,16 @@ class LockHeldError(StorageError):
 
 
 @contextmanager
-def lock(path: str | Path, *, timeout: float, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+def lock(
+    path: str | Path,
+    *,
+    timeout: float,
+    wait: Callable[[], None] = lambda: None,
+    fix: str = "Choose another place with ZOO_HOME.",
+) -> Iterator[None]:
     """Hold the lock file `path` while the body runs. `wait` is called once where somebody else holds it.
+
+    `fix` is the advice where there can be no lock in that place.
 
     Raises:
         LockHeldError: somebody else holds it, after `timeout` seconds of waiting.
@@ -36,7 +44,6 @@ def lock(path: str | Path, *, timeout: float, wait: Callable[[], None] = lambda:
     except Timeout as error:
         raise LockHeldError(f"cannot lock {path}", f"still held elsewhere after {timeout:g} s", "Try later.") from error
     except (OSError, ValueError, NotImplementedError) as error:
-        fix = "Choose another place with ZOO_HOME."
         raise describe_failure(f"cannot lock {path}", error, path.parent, fix) from error
     try:
         yield

@@ -32,6 +32,8 @@ logger = logging.getLogger("zoo")
 
 ORPHANS = 2.0
 """Seconds to wait for a lock: the workers of a process that was killed have inherited it, and end a moment later."""
+READ_ONLY = "Start a new run from its state with fork=True and runs_dir=..."
+"""What to do with a run whose folder cannot be written to."""
 
 
 @checked
@@ -104,7 +106,7 @@ def find_processes(run: str | os.PathLike[str], places: Places) -> int:
 def _lock(folder: Path) -> Iterator[None]:
     """Hold the lock of a run; raise StorageError where another process does."""
     try:
-        held = lock(folder / LOCK_FILE, timeout=ORPHANS)
+        held = lock(folder / LOCK_FILE, timeout=ORPHANS, fix=READ_ONLY)
         held.__enter__()
     except LockHeldError as error:
         fix = "Wait for it, or start a new run from its state with fork=True"
