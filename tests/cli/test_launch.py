@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 
 from zoo.cli.main import main
+from zoo.storage.processes import find_port
 
 pytestmark = pytest.mark.slow
 
@@ -169,12 +170,6 @@ def test_a_killed_run_goes_on_with_its_bits_and_on_another_number_of_ranks(call)
         assert {**record["history"][number], "seconds": 0} == {**epoch, "seconds": 0}, "dropout of both ranks goes on"
     again = call("reproduce", "@last", "--plugin", "net.py")
     assert again.returncode == 0 and again.stdout.startswith("BITWISE"), again.stderr
-
-
-def find_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
 
 
 def test_the_guide_shows_what_works(call, warm_python):

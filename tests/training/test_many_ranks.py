@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 import zoo
+from zoo.data.ranks import Ranks
+from zoo.errors import WorkerError
 from zoo.registry.factories import build_model
+from zoo.storage.processes import find_port
 from zoo.training.average import Average
 from zoo.training.distributed import share_model
 from zoo.training.group import Group
@@ -75,9 +79,7 @@ def carry_out(count: int, python: str, folder: Path, cases: dict) -> list[dict]:
     folder.mkdir()
     (folder / "cases.json").write_text(json.dumps(cases))
     program = [python, PROGRAM, folder / "cases.json", folder]
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        place = "--master-addr=127.0.0.1", f"--master-port={server.getsockname()[1]}"
+    place = "--master-addr=127.0.0.1", f"--master-port={find_port()}"
     start = [python, "-m", "torch.distributed.run", f"--nproc-per-node={count}", *place, "--no-python"]
     command = list(map(str, [*start, *program] if count else program))
     settings = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -192,6 +194,15 @@ def test_a_model_that_normalises_over_all_ranks_can_be_averaged():
     shared = share_model(model, make_plan(wanted, registry), Group.__new__(Group))
     assert any(isinstance(layer, nn.SyncBatchNorm) for layer in Average(shared, 0.9).module.modules())
     assert list(shared.state_dict()) == names
+
+
+@pytest.mark.slow
+def test_a_rank_that_never_comes_is_waited_for_and_told(monkeypatch):
+    monkeypatch.setattr("zoo.training.group.MEETING", timedelta(seconds=1))
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(find_port()))
+    with pytest.raises(WorkerError, match=r"not all of 2 ranks have come within 1 s.*MASTER_PORT"):
+        Group(Ranks(index=0, count=2), torch.device("cpu"), patience=0.5)
 
 
 @pytest.mark.slow

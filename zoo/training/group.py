@@ -74,13 +74,18 @@ class Group:
         self.ranks, self.device, self.patience = ranks, device, patience
         self.wishes, self.granted, self.seen = [False] * 3, [False] * 3, 0
         limit = timedelta(seconds=patience)
-        if not dist.is_initialized():
-            with _naming_place():
-                _meet(ranks, max(limit, MEETING))
-            atexit.register(_leave)
+        meeting = max(limit, MEETING)
         try:
+            if not dist.is_initialized():
+                with _naming_place():
+                    _meet(ranks, meeting)
+                atexit.register(_leave)
             control: Any = dist.new_group(backend="gloo", timeout=limit)
             data: Any = control if device.type == "cpu" else dist.new_group(backend="nccl", timeout=2 * limit)
+        except dist.DistStoreError as error:
+            what = f"not all of {ranks.count} ranks have come within {meeting.total_seconds():g} s"
+            fix = "Start all of them with the same MASTER_ADDR and MASTER_PORT, or wait longer with rank_timeout=..."
+            raise HangingError(what, describe(error), fix) from error
         except RuntimeError as error:
             raise LostError("another rank has ended", describe(error)) from error
         self.control, self.data = control, data
