@@ -249,6 +249,18 @@ def test_what_is_wrong_with_a_matrix_is_told_before_it_begins(plugin: Path, caps
     assert not Path("wrong").exists()
     with pytest.raises(zoo.UsageError, match="a matrix of no datasets"):
         zoo.matrix(["baseline"])
+    # Two cells with one folder would be taken for each other.
+    names = "a", "a-x-b", "c", "b-x-c"
+    Path("x.py").write_text(
+        PLUGIN.replace('"linear"', '"a"')
+        .replace('"choosy", input_shape=(1, 8, 8)', '"a-x-b"')
+        .replace('"grey"', '"c"')
+        .replace('"coloured"', '"b-x-c"')
+    )
+    with pytest.raises(
+        zoo.UsageError, match="x/a-x-b on x/c and x/a on x/b-x-c would have the same folder, x-a-x-b-x-c"
+    ):
+        zoo.matrix(names[:2], names[2:], plugins=["x.py"], output="wrong")
 
 
 @pytest.mark.slow
