@@ -82,7 +82,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> A
 def test_a_grid_is_tried_in_its_order_and_chosen_from_by_validation_alone(
     own_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    vary = ["--vary", "lr=log:0.01..1:3", "--vary", "optimizer=sgd,adamw", *OPTIONS]
+    vary = ["--vary", "lr=log:0.01..1:3", "--vary", "optimizer=sgd,adamw", *OPTIONS, "--data-dir", "my data"]
     found = ask(capsys, "sweep", *vary, "--output", "tried")
     pairs = [(lr, name) for lr in (0.01, 0.1, 1.0) for name in ("sgd", "adamw")]
     assert [(trial["point"]["lr"], trial["point"]["optimizer"]) for trial in found["trials"]] == pairs
@@ -104,6 +104,7 @@ def test_a_grid_is_tried_in_its_order_and_chosen_from_by_validation_alone(
     named = zoo.evaluate("@best", runs_dir="tried").weights.parent.name
     assert records[named].validation["accuracy"] == accurate
     # The command repeats the best one to the last bit.
+    assert shlex.split(found["command"])[-2:] == ["--data-dir", "my data"]
     again = ask(capsys, *shlex.split(found["command"])[1:])
     assert digest(Path(again["run"])) == digest(Path(best["run"]))
     assert again["metrics"] == pytest.approx(found["metrics"])

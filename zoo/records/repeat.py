@@ -18,8 +18,10 @@ FILES = (".py", ".toml")
 """How the names of plugin files end."""
 
 
-def write_command(told: RunRecord | WeightsMetadata) -> str | None:
+def write_command(told: RunRecord | WeightsMetadata, data_dir: str | Path | None = None) -> str | None:
     """Return the `zoo run` that trains the same again, on the device and with the threads that it had.
+
+    `data_dir` is a folder of data sets that is not the usual one.
 
     None where the record or the metadata do not say enough: of weights of another program, of what was attached from
     Python, and of params that a command line cannot spell.
@@ -30,7 +32,7 @@ def write_command(told: RunRecord | WeightsMetadata) -> str | None:
             words += [option] if value is None else [option, _spell(value)]
     except ValueError:
         return None
-    return shlex.join(words)
+    return shlex.join([*words, *([] if data_dir is None else ["--data-dir", str(data_dir)])])
 
 
 def follow_recipe(name: str, *, expect: bool) -> str:

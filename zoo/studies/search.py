@@ -68,8 +68,10 @@ class Search:
         else:
             do_all(self.base, self.listed, self.folder, jobs=jobs, tell=tell, seconds=seconds)
 
-    def score_best(self) -> Sweep:
+    def score_best(self, data_dir: str | Path | None) -> Sweep:
         """Return what the trials came to, with the scores of the best one on the test split where there is one.
+
+        `data_dir` is for the command that trains it again, where it is not the usual one.
 
         Raises:
             DataError: see `go_on`; other machines may have done trials as well.
@@ -95,7 +97,7 @@ class Search:
             device=attempt.record.device,
             threads=attempt.record.threads,
         )
-        return replace(done, metrics=scored.metrics, command=write_command(attempt.record))
+        return replace(done, metrics=scored.metrics, command=write_command(attempt.record, data_dir))
 
 
 def _check_data(attempts: Mapping[str, Attempt], digests: dict[str, str]) -> None:

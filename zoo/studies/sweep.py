@@ -7,7 +7,6 @@ is in the run folders; the same call goes on where it was stopped.
 from __future__ import annotations
 
 import logging
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -163,11 +162,9 @@ def sweep(
     )
     try:
         search.go_on(jobs=jobs, seconds=end - time.monotonic(), on_trial=on_trial)
-        done = search.score_best()
+        done = search.score_best(data_dir)
         if (best := done.best) is None:
             return done
-        if done.command is not None and data_dir is not None:
-            done = replace(done, command=f"{done.command} {shlex.join(['--data-dir', str(data_dir)])}")
         done = replace(done, picture=_draw(done, best, axes))
         if not confirm or done.count(RUNNING):  # on another machine, where a better one may come of it
             return done
