@@ -25,7 +25,7 @@ LABELS = ("label", "cls", "class", "target")
 """What the class may be called in a `.json` file, the first that is there."""
 ARRAY = "npy"
 CHUNK = 1 << 20
-TOGETHER = "The files of a sample have one name up to its first dot, and follow one another: tar --sort=name"
+TOGETHER = "The files of a sample have one name up to its first dot, and follow one another: let tar sort the names"
 ABOUT = re.compile(r"__.*__(\.|$)")
 """How a file is called that tells of the whole, and of no sample."""
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zX", b"\x28\xb5\x2f\xfd")
