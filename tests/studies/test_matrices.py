@@ -52,6 +52,12 @@ def linear(*, input_shape, num_classes, bias=True):
 @zoo.model(name="choosy", input_shape=(1, 8, 8))
 def choosy(*, input_shape, num_classes):
     return linear(input_shape=input_shape, num_classes=num_classes)
+
+@zoo.model(name="fragile")
+def fragile(*, input_shape, num_classes):
+    if input_shape[0] == 3:
+        raise ValueError("no colours")
+    return linear(input_shape=input_shape, num_classes=num_classes)
 """
 
 
@@ -113,7 +119,7 @@ def test_a_pair_that_does_not_fit_is_told_and_more_can_be_asked_for(
         ("pictures/linear", "pictures/grey"): "finished",
         ("pictures/linear", "pictures/silent"): "finished",
         ("pictures/choosy", "pictures/grey"): "finished",
-        ("pictures/choosy", "pictures/silent"): "failed",
+        ("pictures/choosy", "pictures/silent"): "unfit",
     }
     why = found["cells"][3]["why"]
     assert "model 'choosy' does not fit dataset 'silent'" in why  # it says so when it is loaded, before a step
@@ -147,6 +153,21 @@ def test_a_pair_that_does_not_fit_is_told_and_more_can_be_asked_for(
     assert "train.lr differs (0.1 -> 0.01). Ask for the same, or choose another folder with --output" in (
         capsys.readouterr().err
     )
+
+
+def test_a_cell_that_fails_is_told_and_the_exit_code_is_that_of_its_error(
+    plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["matrix", "--plugin", str(plugin), "--models", "fragile,linear", "--datasets", "coloured,grey"]
+    words += ["--epochs", "1", "--output", "frail"]
+    assert main([*words, "--part", "2/2"]) == 0  # what fails is of the other part
+    capsys.readouterr()
+    assert main(words) == 5
+    said = capsys.readouterr()
+    why = "plugin 'pictures': model 'fragile' cannot be built: ValueError: no colours"
+    assert f"pictures/fragile on pictures/coloured: failed: {why}" in said.out and "report: " in said.out
+    first = "the first one, pictures/fragile on pictures/coloured with seed 42"
+    assert said.err.splitlines()[-1].startswith(f"Error: 1 of 4 cells failed: {first}: {why}")
 
 
 def test_parts_cover_the_matrix_and_slurm_says_which(

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from zoo.display import align, make_table, say
+from zoo.errors import ZooError
 from zoo.records.plain import to_json_data
 from zoo.records.run_folder import FINISHED
 from zoo.results.report.overview import Overview
 from zoo.results.significance import mean_and_deviation
+
+UNFIT = "unfit"
+"""The status of a cell whose model cannot work with its data set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,7 @@ class MatrixCell:
         seconds: How long it took; of a dry run how long it would, None where the data are not here.
         run: The folder of its newest run.
         why: What ended it, in words, where it did not finish, or why it is unfit.
+        exit_code: That of `zoo run` for what ended it; 0 where nothing did, and where it is unfit.
     """
 
     name: str
@@ -38,6 +43,7 @@ class MatrixCell:
     seconds: float | None = None
     run: Path | None = None
     why: str = ""
+    exit_code: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -63,6 +69,19 @@ class Matrix:
     def count(self, *statuses: str) -> int:
         """Return how many cells came to one of these."""
         return sum(cell.status in statuses for cell in self.cells)
+
+    def find_failure(self) -> ZooError | None:
+        """Return an error that says how many cells of this part failed, with the exit code of the first, if any did."""
+        number, parts = self.part
+        mine = [cell for cell in self.cells if cell.run or cell.status != UNFIT][number - 1 :: parts]
+        failed = [cell for cell in mine if cell.exit_code]
+        if not failed:
+            return None
+        first = failed[0]
+        why = f"the first one, {first.model} on {first.dataset} with seed {first.seed}: {first.why}"
+        error = ZooError(f"{len(failed)} of {len(mine)} cells failed", why, f"Their records are in {self.folder}")
+        error.exit_code = first.exit_code
+        return error
 
     def make_rows(self) -> list[list[str]]:
         """Return a row for each model and a column for each data set, the heading first."""

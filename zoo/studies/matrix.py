@@ -23,9 +23,9 @@ from zoo.registry.origin import Origin
 from zoo.registry.places import open_places
 from zoo.results.report.page import write_report
 from zoo.storage.files import check_writable, write_file
-from zoo.studies.cells import Matrix, MatrixCell
+from zoo.studies.cells import UNFIT, Matrix, MatrixCell
 from zoo.studies.matrix_file import read_matrix
-from zoo.studies.pairs import UNFIT, check_owners, follow_recipe, list_cells
+from zoo.studies.pairs import check_owners, follow_recipe, list_cells
 from zoo.studies.part import find_part
 from zoo.studies.study import Base, refuse_ranks
 from zoo.studies.trials import WAITING, Attempt, Trial, check_jobs, do_all, find_attempts
@@ -142,9 +142,12 @@ def _gather(whole: Matrix, requests: Mapping[tuple[str, str], Request]) -> Matri
 def _tell_cell(cell: MatrixCell, attempt: Attempt | None) -> MatrixCell:
     if attempt is None or cell.status == UNFIT:
         return cell
-    metrics = attempt.record.metrics if attempt.status == FINISHED else {}
-    parts: dict[str, Any] = {"status": attempt.status, "metrics": metrics, "seconds": attempt.record.seconds}
-    return replace(cell, **parts, run=attempt.folder, why=attempt.why)
+    status, code = attempt.status, attempt.exit_code
+    if code == UsageError.exit_code:  # known only when the data were loaded, before the first step
+        status, code = UNFIT, 0
+    metrics = attempt.record.metrics if status == FINISHED else {}
+    parts: dict[str, Any] = {"status": status, "metrics": metrics, "seconds": attempt.record.seconds}
+    return replace(cell, **parts, run=attempt.folder, why=attempt.why, exit_code=code)
 
 
 def _check_cell(cell: MatrixCell, request: Request, attempt: Attempt) -> None:
@@ -205,7 +208,9 @@ def _finish(done: Matrix, base: Base) -> Matrix:
     failed = [cell for cell in done.cells if cell.why]
     if failed and not done.count(FINISHED, WAITING, RUNNING):
         why = f"the first one: {failed[0].why}"
-        raise ZooError(f"none of {len(done.cells)} cells came to an end", why, f"Their records are in {done.folder}")
+        error = ZooError(f"none of {len(done.cells)} cells came to an end", why, f"Their records are in {done.folder}")
+        error.exit_code = failed[0].exit_code or UsageError.exit_code
+        raise error
     table = done.folder / TABLE_FILE
     write_file(table, _write_table(done).encode(), what="the table of the matrix")
     done, runs = replace(done, table=table), [cell.run for cell in done.cells if cell.status == FINISHED and cell.run]

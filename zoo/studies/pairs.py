@@ -12,15 +12,12 @@ from zoo.errors import IncompatibleError, UsageError, quote
 from zoo.registry.entries import Registry
 from zoo.registry.paths import read_path
 from zoo.registry.settings import keep_fitting
-from zoo.studies.cells import MatrixCell
+from zoo.studies.cells import UNFIT, MatrixCell
 from zoo.studies.space import Point
 from zoo.studies.study import Base, Problems
 from zoo.studies.trials import WAITING
 from zoo.training.plan import Wanted
 from zoo.training.request import Request
-
-UNFIT = "unfit"
-"""What is said of a pair that does not fit together."""
 
 
 def follow_recipe(

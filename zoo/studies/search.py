@@ -83,7 +83,9 @@ class Search:
         failed = [trial for trial in done.trials if trial.why]
         if failed and len(failed) == len(done.trials):
             why = f"the first one: {failed[0].why}"
-            raise ZooError(f"all {len(failed)} trials failed", why, f"Their records are in {done.folder}")
+            error = ZooError(f"all {len(failed)} trials failed", why, f"Their records are in {done.folder}")
+            error.exit_code = attempts[failed[0].name].exit_code
+            raise error
         if done.best is None:
             return done
         attempt, plan = attempts[done.best.name], self.base.ask(done.best.point).plan

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import errors
-from zoo.errors import SettingError, StorageError, WeightsError, ZooError, describe
+from zoo.errors import SettingError, StorageError, WeightsError, WorkerError, ZooError, describe
 from zoo.records.origins import DatasetOrigin
 from zoo.records.process import describe_process, is_running
 from zoo.records.run_folder import DIVERGED, FAILED, FINISHED, KILLED, PRUNED, RECORD_FILE, RUNNING, UNKNOWN
@@ -75,6 +75,16 @@ class Attempt:
             return "its process is gone"
         kind, _, told = (self.record.error or "").partition(": ")
         return told if hasattr(errors, kind) else self.record.error or ""
+
+    @property
+    def exit_code(self) -> int:
+        """That of `zoo run` for what ended it; 0 where nothing did."""
+        if self.status == KILLED:
+            return WorkerError.exit_code
+        if self.status not in (FAILED, DIVERGED):
+            return 0
+        kind = getattr(errors, (self.record.error or "").partition(": ")[0], ZooError)
+        return int(getattr(kind, "exit_code", ZooError.exit_code))
 
 
 def find_attempts(folder: Path, names: Iterable[str]) -> dict[str, Attempt]:
@@ -178,9 +188,9 @@ def note_loss(base: Base, folder: Path, trial: Trial, tried: str, how: str) -> N
     with claim(folder, trial.name):
         attempt = find_attempts(folder, [trial.name]).get(trial.name)
         if attempt is None or attempt.folder.name == tried:
-            _record_failure(folder, trial, base.ask(trial.point), how)
+            _record_failure(folder, trial, base.ask(trial.point), describe(WorkerError(how)))
         elif attempt.status == KILLED:
-            save_record(attempt.folder, replace(attempt.record, status=FAILED, error=how))
+            save_record(attempt.folder, replace(attempt.record, status=FAILED, error=describe(WorkerError(how))))
 
 
 def is_wanted(attempt: Attempt | None, tried: str = "") -> bool:

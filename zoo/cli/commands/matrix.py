@@ -55,7 +55,8 @@ def matrix_command(
     """Train every model on every data set, and write one table and one page about all of it.
 
     A pair that does not fit together is told, and the others are trained. The same command goes on where it was
-    stopped: what is finished is not trained again, and there may be more models, data sets and seeds than before.
+    stopped: what is finished is not trained again, and there may be more models, data sets and seeds than before. Where
+    cells failed, it ends with the exit code of the first.
     """
     from zoo.studies.matrix import matrix
     from zoo.training.seeds import read_count
@@ -80,6 +81,8 @@ def matrix_command(
         _write_plan(found)
     else:
         _write_matrix(found, show)
+    if not settings["dry_run"] and (failure := found.find_failure()) is not None:
+        raise failure
 
 
 def _split(text: str | None) -> list[str]:
