@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import zoo
-from zoo.checks.combination import estimates
+from zoo.checks.combination import estimates, measuring
 from zoo.cli.main import main
 from zoo.registry.entries import Registry
 from zoo.registry.specs import ModelSpec
@@ -192,6 +192,26 @@ def test_steps_are_estimated_as_a_run_takes_them(monkeypatch):
     for capture in (True, False):
         assert zoo.check("baseline", "shapes", capture=capture).estimates["step_seconds"] > 0
     assert steps[0].capture.form is not None and steps[1].capture is None
+
+
+def test_a_model_that_takes_long_takes_few_steps_for_an_estimate(monkeypatch):
+    steps, time_steps = [], estimates.time_steps
+
+    def count(plan, step, train):
+        made, update = [], step.update
+        step.update = lambda: made.append(update())
+        found = time_steps(plan, step, train)
+        steps.append(len(made))
+        return found
+
+    monkeypatch.setattr(estimates, "time_steps", count)
+    told = [zoo.check("baseline", "shapes", capture=False).estimates]
+    for module in (estimates, measuring):
+        monkeypatch.setattr(module, "MOST", 0.0)
+    told.append(zoo.check("baseline", "shapes", capture=False).estimates)
+    assert steps[0] >= measuring.WARM + measuring.FEWEST and steps[1] == 2
+    for each in told:
+        assert each["step_seconds"] > 0 and each["evaluation_seconds"] > 0
 
 
 def test_a_run_tells_what_memory_it_took(tmp_path):

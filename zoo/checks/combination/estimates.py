@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from zoo.checks.combination.measuring import FEWEST, SECONDS, WARM, Watched, count_workers, go_on, wait
+from zoo.checks.combination.measuring import MOST, WARM, Watched, count_workers, go_on, is_enough, wait
 from zoo.checks.combination.subject import INSPECTED, CombinationSubject
 from zoo.checks.combination.sums import time_sums
 from zoo.data.batches import Batches, TensorBatches
@@ -139,12 +139,14 @@ def time_steps(plan: Plan, step: TrainStep, train: Batches) -> tuple[float, floa
         for batch in watched.epoch(0):
             step(*batch)
         return watched.start, watched.each
-    batches = go_on(train)
+    batches, started = go_on(train), time.perf_counter()
     for _ in range(WARM):
         step(*next(batches))
+        if time.perf_counter() - started >= MOST:
+            break
     wait(plan.device)
     started, count = time.perf_counter(), 0
-    while count < FEWEST or time.perf_counter() - started < SECONDS:
+    while not is_enough(count, time.perf_counter() - started):
         step(*next(batches))
         count += 1
     wait(plan.device)
@@ -156,11 +158,13 @@ def time_evaluation(plan: Plan, model: nn.Module, test: Batches, classes: int) -
 
     With a sample is meant the reading of its batch, the model and the metrics.
     """
-    metrics, watched = build_metrics(plan, classes), Watched(test, plan.device)
+    metrics, started = build_metrics(plan, classes), time.perf_counter()
     for _ in range(1 if count_workers(test) else 2):  # the first time also allocates memory
         watched = Watched(test, plan.device)
         with suppress(DivergedError):  # a model whose numbers overflow takes as long
             evaluate(model, watched, metrics)
+        if time.perf_counter() - started >= MOST:
+            break
     return watched.start, watched.each / max(1, len(test.first()[1]))
 
 

@@ -23,6 +23,13 @@ AHEAD = 4
 """Batches for each worker that are not counted: at the beginning all read for the same one, and then some lie ready."""
 STEADY = 1.0
 """Seconds that batches of workers are counted at least: they come in bursts."""
+MOST = 5.0
+"""Seconds after which the batches that were counted by then are enough: one may take minutes."""
+
+
+def is_enough(counted: int, seconds: float, least: float = SECONDS) -> bool:
+    """Tell whether so many batches in so many seconds tell their pace."""
+    return (counted >= FEWEST and seconds >= least) or (counted > 0 and seconds >= MOST)
 
 
 def go_on(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
@@ -74,8 +81,8 @@ class Watched:
         return len(self.batches)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield them; an epoch of few batches is taken whole."""
-        workers, taken = count_workers(self.batches), 0
+        """Yield them; an epoch of few batches is taken whole, and of one that takes long a batch or two."""
+        workers, taken, is_whole = count_workers(self.batches), 0, True
         ahead, least = (AHEAD * workers, STEADY) if workers else (1, SECONDS)
         started = begun = time.perf_counter()
         read: Any = self.batches.epoch(epoch, start)
@@ -87,11 +94,14 @@ class Watched:
                 if taken == ahead:
                     wait(self.device)
                     begun = time.perf_counter()
-                if taken >= ahead + FEWEST and time.perf_counter() - begun >= least:
+                    if not workers and begun - started >= MOST:
+                        break
+                if is_enough(taken - ahead, time.perf_counter() - begun, least):
+                    is_whole = False
                     break
             wait(self.device)
             ended = time.perf_counter()
-        if taken < ahead + FEWEST:
+        if is_whole:
             self.each = (ended - started) / max(1, taken)
         else:
             self.each = (ended - begun) / (taken - ahead)
