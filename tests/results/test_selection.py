@@ -291,7 +291,7 @@ def test_the_report_has_a_part_for_each_data_set(paths, folder, tmp_path, capsys
     told = json.loads(out)
     assert told["left_out"] == zoo.compare(paths).to_dict()["left_out"] and err.count("left out") == 1
     page = re.sub("<wbr>", "", output.read_text(encoding="utf-8"))
-    assert "<h1>5 results on 2 data sets</h1>" in page
+    assert '<h1 id="subject">5 results on 2 data sets</h1>' in page
     assert re.findall(r'<h2 class="part" id="(.*?)">(.*?)</h2>', page) == [
         ("part-1-data", "dots"),
         ("part-2-data", "shapes"),
