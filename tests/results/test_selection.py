@@ -306,4 +306,4 @@ def test_the_report_has_a_part_for_each_data_set(paths, folder, tmp_path, capsys
     assert len(ids) == len({*ids})
     assert set(re.findall(r'<a href="#(.*?)"', page)) <= {*ids}
     zoo.report(paths, output, dataset="shapes")
-    assert "<h1>3 results on shapes</h1>" in output.read_text(encoding="utf-8")
+    assert '<h1 id="subject">3 results on shapes</h1>' in output.read_text(encoding="utf-8")

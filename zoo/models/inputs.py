@@ -19,6 +19,8 @@ from zoo.registry.preprocess import Preprocess
 
 AT_ONCE = 1 << 20
 """Values that are worked on at once, where images have most of them: before, during or after preprocessing."""
+MAX_BATCH = 256
+"""Inputs that go through the model at once: the activations of more leave a processor's cache."""
 
 Images = Any
 """A path, a PIL image, a numpy array or a tensor, or a list of them."""
@@ -48,7 +50,9 @@ class InputMaker:
             raw = self._fit_integers(given)
             fit = self._choose_fit(raw.shape[1:])
             most = max(steps.count_values(raw.shape[1:]) for steps in (fit or self.preprocess, self.preprocess))
-            for part in raw.split(max(1, AT_ONCE // max(1, most))):
+            size = max(1, AT_ONCE // max(1, most))
+            # Whole batches of the model, as far as it takes several: a small rest of each part would be slower.
+            for part in raw.split(size - size % MAX_BATCH or size):
                 yield self._to_inputs(part.to(self.device), fit, value_range)
 
     def fit_picture(self, pixels: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from zoo.models.device import choose_threads, resolve_device, use_threads
 from zoo.models.drift import find_oddity
 from zoo.models.features import FeatureExtractor
 from zoo.models.flop import Work, count_work
-from zoo.models.inputs import Images, InputMaker, merge
+from zoo.models.inputs import MAX_BATCH, Images, InputMaker, merge
 from zoo.models.layout import AUTO, CHANNELS_LAST, MemoryFormat, choose_format, lay_model
 from zoo.models.predictions import Predictions
 from zoo.models.references import find_weights
@@ -42,8 +42,6 @@ log = logging.getLogger("zoo")
 
 BATCH = 64
 """Images of a batch of predictions, by whose work the CPU threads are chosen; there may be more or fewer."""
-MAX_BATCH = 256
-"""Inputs that go through the model at once: the activations of more leave a processor's cache."""
 CHECKED = 64
 """Inputs of a call that are compared with those of the training."""
 
