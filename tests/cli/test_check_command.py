@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import zoo
-from zoo.checks.combination import estimates, measuring
+from zoo.checks.combination import estimates, measuring, neighbours
 from zoo.cli.main import main
 from zoo.registry.entries import Registry
 from zoo.registry.specs import ModelSpec
@@ -177,7 +177,16 @@ def test_estimates_are_those_of_the_model(warm_python, monkeypatch):
     assert held["epoch_seconds"] == pytest.approx(6 * held["step_seconds"])
     assert held["model_bytes"] == 8 * parameters  # one of them averaged, none for a later epoch
     monkeypatch.setattr(sys, "executable", str(warm_python))
+    busy = []
+
+    class Noted(neighbours.Process):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            busy.append(self)
+
+    monkeypatch.setattr(neighbours, "Process", Noted)
     part = look(Net, batch_size=50, processes=3, accumulate=2).estimates
+    assert len(busy) == 2 and not any(each.is_running for each in busy)  # two others worked beside it
     assert 0 < part["sum_seconds"] < part["step_seconds"] < 60 and "sum_seconds" not in told
     assert part["epoch_seconds"] == pytest.approx(8 * part["step_seconds"])  # with the sums
     assert 17 * 4 * 784 < part["activation_bytes"] < 0.4 * told["activation_bytes"]  # of 17 of the 50 samples

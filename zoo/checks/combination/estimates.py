@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.checks.combination.measuring import MOST, WARM, Watched, count_workers, go_on, is_enough, wait
+from zoo.checks.combination.neighbours import beside
 from zoo.checks.combination.subject import INSPECTED, CombinationSubject
 from zoo.checks.combination.sums import time_sums
 from zoo.data.batches import Batches, TensorBatches
@@ -65,8 +66,10 @@ def estimate(subject: CombinationSubject) -> dict[str, float]:
     steps = math.ceil(counts.get("train", 0) / plan.config.batch_size)
     step.start(0, steps, max(steps, steps * plan.config.epochs))
     forget_peak(plan.device)
-    started, step_seconds = time_steps(plan, step, train)
-    test_started, sample_seconds = time_evaluation(plan, model if average is None else average.module, test, classes)
+    with beside(plan.ranks, plan.device):
+        started, step_seconds = time_steps(plan, step, train)
+        judge = model if average is None else average.module
+        test_started, sample_seconds = time_evaluation(plan, judge, test, classes)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     own = sum(tensor.nbytes for tensor in model.state_dict().values() if isinstance(tensor, Tensor))
     kept = plan.config.epochs > 1 and plan.device.type == "cpu"  # the copy of the best epoch lies in main memory

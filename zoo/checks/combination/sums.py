@@ -1,4 +1,4 @@
-"""Sums: how long several ranks take to add up their gradients, measured by as many processes that do nothing else."""
+"""Sums: how long several ranks take to add up gradients, and to wait for each other; as many processes measure it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from zoo.checks.combination.measuring import WARM
+from zoo.checks.combination.neighbours import make_work
 from zoo.data.ranks import VARIABLES, find_ranks
 from zoo.data.workers import count_bearable
 from zoo.errors import describe
@@ -22,7 +23,7 @@ from zoo.training.rank_step import Gradients
 log = logging.getLogger("zoo")
 
 SECONDS = 0.5
-"""How long sums are made, at least."""
+"""How long sums take together, at least."""
 PATIENCE = 60.0
 """Seconds after which the processes are given up: they have to start, and torch with them."""
 
@@ -63,13 +64,14 @@ def add_up(question: dict[str, Any], write: Write) -> None:
     group, parameters = Group(find_ranks(), device), [nn.Parameter(torch.zeros(size)) for size in question["sizes"]]
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
-    gradients, loss = Gradients(parameters, device), torch.zeros(())
-    started, rounds = 0.0, -WARM
+    gradients, loss, step = Gradients(parameters, device), torch.zeros(()), make_work()
+    seconds, rounds = 0.0, -WARM
     while not group.granted[0]:
-        if rounds == 0:
-            started = time.perf_counter()
         for number in range(question["accumulate"]):
+            step()  # no two ranks are done with it at once
+            started = time.perf_counter()
             group.exchange(gradients, loss, 1, 1, whole=number == 0)
+            seconds += time.perf_counter() - started if rounds >= 0 else 0.0
         rounds += 1
-        group.wishes[0] = rounds > 0 and time.perf_counter() - started > SECONDS
-    write({"seconds": (time.perf_counter() - started) / rounds / question["accumulate"]})
+        group.wishes[0] = seconds > SECONDS
+    write({"seconds": seconds / rounds / question["accumulate"]})
