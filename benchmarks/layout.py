@@ -2,10 +2,10 @@
 
 Epochs are those of zoo as it is and loops by hand over the same images, which are random. Then the rule: a step of
 models of many families with the layout that it chooses, against the other one, in processor time on one thread, so that
-a busy machine hardly matters. For the others set GOMP_SPINCOUNT=1000, as `zoo run` does. Beside busy processes set
-OMP_NUM_THREADS=1: both sides then have one thread, and processor time is what counts.
+a busy machine hardly matters. Beside busy processes set OMP_NUM_THREADS=1: both sides then have one thread, and what
+counts is processor time.
 
-zoo and the loops have a process each: that of zoo keeps its memory as `zoo run` does, the other is as Python starts it.
+zoo and the loops have a process each: that of zoo is prepared as `zoo run` does, the other is as Python starts it.
 """
 
 from __future__ import annotations
@@ -210,11 +210,14 @@ def show(times: Times, unit: str) -> None:
 
 def compare_epochs(samples: int, rounds: int) -> list[bool]:
     """Train, evaluate and predict; return what keeps its limit."""
-    fork = get_context("fork")  # before this process computes anything, which would leave threads behind
+    spawn = get_context("spawn")
     with (
-        ProcessPoolExecutor(1, mp_context=fork, initializer=prepare_for_torch) as zoo_process,
-        ProcessPoolExecutor(1, mp_context=fork) as plain_process,
+        ProcessPoolExecutor(1, mp_context=spawn, initializer=prepare_for_torch) as zoo_process,
+        ProcessPoolExecutor(1, mp_context=spawn) as plain_process,
     ):
+        plain_process.submit(int).result()  # starts it, with the environment as it is
+        prepare_for_torch()  # for the environment of the other, which imports torch before its initializer runs
+        zoo_process.submit(int).result()
         return _compare_epochs(samples, rounds, zoo_process, plain_process)
 
 

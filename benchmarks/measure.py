@@ -1,4 +1,4 @@
-"""What the benchmarks share: alternating rounds, ratios held against a limit, and the data folder."""
+"""What the benchmarks share: alternating rounds, busy neighbours, ratios held against a limit, and the data folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import gzip
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +49,18 @@ def check_ratio(what: str, ratio: float, limit: float) -> bool:
     kept = ratio <= limit
     print(f"{what:<44} {ratio:7.3f}   limit {limit:g}   {'ok' if kept else 'MISSED'}", flush=True)
     return kept
+
+
+@contextmanager
+def neighbours(count: int) -> Iterator[None]:
+    """Keep this many cores busy with processes that only spin."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 @contextmanager

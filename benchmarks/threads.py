@@ -1,21 +1,18 @@
 """Where more CPU threads pay: training steps of tiny to medium models, and what zoo/models/device.py chooses.
 
-Beside a busy process a thread that waits may spin for as long as the scheduler gives the core to the other one: set
-GOMP_SPINCOUNT=1000 to see what that costs.
+Beside a busy process a thread that waits may spin for as long as the scheduler gives the core to the other one:
+benchmarks/waiting.py.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from statistics import geometric_mean, median
 from time import perf_counter
 
 import torch
-from measure import alternate, check_ratio, find_ratio, make_parser
+from measure import alternate, check_ratio, find_ratio, make_parser, neighbours
 from torch import nn
 
 from zoo.data.batches import lay_last
@@ -33,18 +30,6 @@ SHAPE, CPU = (1, 28, 28), torch.device("cpu")
 MODELS = {"baseline": Baseline, "tinyvgg": TinyVGG}
 CASES = [("baseline", width, batch) for width in (10, 1000) for batch in (32, 256, 2048)]
 CASES += [("tinyvgg", width, batch) for width in (4, 10, 32) for batch in (4, 16, 32, 128)]
-
-
-@contextmanager
-def neighbours(count: int) -> Iterator[None]:
-    """Keep this many cores busy with processes that only spin."""
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
 
 
 def time_steps(step: TrainStep, inputs: torch.Tensor, targets: torch.Tensor, seconds: float, threads: int) -> float:

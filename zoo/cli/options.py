@@ -26,6 +26,9 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """What glibc calls, in its `mallopt`, how much it keeps, and from which size on it asks the system for each piece."""
 KEPT = 256 << 20
 """Bytes for both: more than nearly all tensors of a step have."""
+SPINS = 10_000
+"""Looks of a waiting thread before it gives up its core, some half a millisecond: longer than threads of a step wait
+for each other on an idle machine, and much shorter than the time slice of a busy neighbour (benchmarks/waiting.py)."""
 
 
 def plugin_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -269,12 +272,12 @@ def read_grid(text: str) -> tuple[int, int]:
 def prepare_for_torch() -> None:
     """Say that torch, which takes seconds, is being imported, and let its waiting CPU threads give up their core soon.
 
-    The OpenMP library of torch's Linux builds spins instead, for its whole time slice where a neighbour is busy; two
-    threads then take many times as long as one (benchmarks/threads.py). It reads this when torch is imported.
+    The OpenMP library of torch's Linux builds looks 300,000 times by itself, for its whole time slice where a neighbour
+    is busy; two threads can then take a hundred times as long as one. It reads this when torch is imported.
     """
     show_status("starting torch ...")
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
     _keep_memory()
 
 
