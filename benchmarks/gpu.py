@@ -6,6 +6,7 @@ was written, and neither limit has been measured. `--device cpu` shows that the 
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +24,7 @@ from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
 from zoo.training import capture
 from zoo.training.losses import Losses
+from zoo.training.trace import DETAIL
 from zoo.training.trainer import Trainer, train_one_epoch
 from zoo_plugins.models.baseline import Baseline
 
@@ -93,6 +95,8 @@ def main() -> int:
     if device.type == "cuda" and not torch.cuda.is_available():
         print(f"no CUDA device here: not measured   limit {GRAPH_LIMIT} and {HAND_LIMIT}")
         return 0
+    logging.getLogger("zoo").setLevel(DETAIL)  # it says why a step is not captured, or not one graph
+    logging.getLogger("zoo").addHandler(logging.StreamHandler())
     small = partial(train, device, SMALL, options.steps, last=False, bf16=False)
     large = partial(train, device, shape, options.steps, captured=True, bf16=True)
     hand = partial(train_by_hand, device, shape, options.steps)

@@ -12,7 +12,7 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from zoo.training.graph import _Mode
+from zoo.training.graph import PlainMode
 
 READING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 COPYING = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
@@ -42,7 +42,7 @@ class Far(torch.Tensor):
         return self.cpu().tolist()
 
 
-class Device(_Mode):
+class Device(PlainMode):
     """Makes tensors on the device in its body, and keeps a watch while `watching`."""
 
     watching = False

@@ -23,7 +23,8 @@ from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
 from zoo.training import capture, optimizers, rates
 from zoo.training.augmentation import find_augment
-from zoo.training.graph import _Mode
+from zoo.training.cuda_graph import CudaGraph, _find_stream
+from zoo.training.graph import PlainMode
 from zoo.training.step import TrainStep
 from zoo.training.trace import DETAIL
 from zoo.training.trainer import Trainer
@@ -42,7 +43,7 @@ def as_on_a_gpu(monkeypatch):
         yield
 
 
-class Recorded(_Mode):
+class Recorded(PlainMode):
     """Stands for a CUDA graph."""
 
     def __init__(self, device):
@@ -187,6 +188,7 @@ def train(build, *, make=None, stop=None, state=None, **settings):
             trainer.after = lambda: (steps.append(trainer.model.training), sum(steps) == stop and exit())
         with suppress(SystemExit):
             trainer.fit(batches, batches)
+            assert whole is None or whole.graph is None, "its memory is not free"
         found = trainer.state()
     for epoch in found["history"]:
         epoch["seconds"] = None
@@ -262,6 +264,23 @@ def test_a_graph_that_fails_or_is_wrong_is_not_used_and_changes_nothing(make, ca
     assert [record.levelno for record in caplog.records if "CUDA graph" in record.message] == [DETAIL]
 
 
+class Elsewhere(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(CHANNELS * SIDE * SIDE, CLASSES)
+
+    def forward(self, inputs):
+        other = torch.zeros(3, device="meta") + 1
+        return self.linear(inputs.flatten(1)) * other.shape[0]
+
+
+def test_a_step_with_a_tensor_that_is_not_on_the_device_has_no_graph(caplog):
+    with caplog.at_level(DETAIL, logger="zoo"):
+        assert compare(Elsewhere) == 0
+    assert [record.message for record in caplog.records if "is not captured" in record.message] == []
+    assert any("has a tensor on meta" in record.message for record in caplog.records)
+
+
 def test_each_epoch_makes_and_proves_its_own():
     made = []
 
@@ -289,6 +308,78 @@ def test_the_speed_of_a_graph_is_measured_without_another_update(monkeypatch):
     assert [speed.mode for speed in found.speeds] == ["eager", "captured"]
     # The first steps of a way warm it up; the first two of a graph prove and make it.
     assert [updates.count(step) for step in dict.fromkeys(updates)][1:] == [2]
+
+
+class Stream:
+    """Stands for a stream of CUDA; torch's own recording does the rest."""
+
+    current, device = None, torch.device("cuda", 0)
+
+    def __init__(self, device=None):
+        pass
+
+    def wait_stream(self, other):
+        pass
+
+
+class Using:
+    """Stands for `torch.cuda.stream`."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __enter__(self):
+        self.before, Stream.current = Stream.current, self.stream
+
+    def __exit__(self, *args):
+        Stream.current = self.before
+
+
+class Spoilt:
+    """Stands for a recording during which the host had to wait."""
+
+    def capture_begin(self, **settings):
+        self.settings = settings
+
+    def capture_end(self):
+        raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+
+def test_a_recording_that_fails_leaves_the_stream_and_the_generator_as_they_were(monkeypatch):
+    class Generator:
+        state = "outside"
+
+        def clone_state(self):
+            return self.state
+
+        def graphsafe_set_state(self, state):
+            self.state = state
+
+    generator, modes = Generator(), ["default"]
+
+    def step():
+        generator.state = "recording"
+        assert Stream.current is graph.stream
+
+    idle = dict.fromkeys(("synchronize", "empty_cache"), lambda *_: None)
+    sizes = {"max_memory_reserved": lambda device: 1, "mem_get_info": lambda device: (1, 1)}
+    modes_told = {"set_sync_debug_mode": modes.append, "get_sync_debug_mode": lambda: modes[-1]}
+    made = {"Stream": Stream, "CUDAGraph": Spoilt, "stream": Using, "default_generators": [generator]}
+    told = {"current_stream": lambda device=None: Stream.current}
+    for name, value in {**idle, **sizes, **modes_told, **made, **told}.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch._C, "_host_emptyCache", lambda: None)
+    monkeypatch.setattr(Stream, "current", outside := Stream())
+    _find_stream.cache_clear()
+    graph = CudaGraph(Stream.device)
+    assert CudaGraph(Stream.device).stream is graph.stream
+    graph.warm_up(lambda: modes.append("warm") if modes[-1] == "error" else None)
+    assert modes == ["default", "error", "warm", "default"]
+    with pytest.raises(RuntimeError, match="previous error"):
+        graph.record(step)
+    assert (Stream.current, generator.state) == (outside, "outside")
+    _find_stream.cache_clear()
+    assert graph.graph.settings["capture_error_mode"] == "thread_local"
 
 
 def test_parameters_whose_gradients_come_later_are_updated_as_torch_does():

@@ -28,6 +28,7 @@ from zoo.data.reader import Batch, BatchReader, Failure
 from zoo.data.shared import SharedReader, Shortage, find_free
 from zoo.data.splits import Split
 from zoo.data.streams import StreamBatches, refuse_stream
+from zoo.data.upload import upload
 from zoo.data.workers import name_dead_worker, read_from, settle
 from zoo.errors import DataError, quote
 from zoo.limits import BATCH_VALUES
@@ -209,7 +210,7 @@ class TensorBatches:
             if self.preprocess is None or not len(targets_of_batch):
                 yield self.lay(images), targets_of_batch
             else:
-                yield self.lay(self.preprocess(images.to(self.device, non_blocking=True))), targets_of_batch
+                yield self.lay(self.preprocess(upload(images, self.device))), targets_of_batch
 
     def _list_order(self, epoch: int) -> Tensor:
         """Return the indices of an epoch where the images lie: drawn on the CPU, and moved once."""
@@ -242,15 +243,15 @@ class TensorBatches:
             if augment.mixing is not None:
                 partners = augment.mixing.choose_partners(indices, self.samples, epoch, self.seed)
                 others = self._gather(augment, partners, epoch)
-                own = indices.to(self.device, non_blocking=True)
+                own = upload(indices, self.device)
                 mixed = augment.mixing((images, targets), others, own, epoch, self.seed)
                 images, targets = mixed.images, mixed.to_probabilities(self.num_classes)
             yield from zip(images.split(sizes), targets.split(sizes), strict=True)
 
     def _gather(self, augment: Augment, indices: Tensor, epoch: int) -> Batch:
         """Return the raw images of samples as they are in an epoch, not mixed yet, and their classes."""
-        raw = self.images.index_select(0, indices).to(self.device, non_blocking=True)
-        return augment(raw, indices, epoch, self.seed), self.targets[indices].to(self.device, non_blocking=True)
+        raw = upload(self.images.index_select(0, indices), self.device)
+        return augment(raw, indices, epoch, self.seed), upload(self.targets[indices], self.device)
 
     def first(self) -> Batch:
         """Return the first batch of the first epoch."""
@@ -348,11 +349,11 @@ class LoaderBatches:
         count = len(targets) if mixing is None else len(targets) // 2
         if noted:  # in passing, for zoo.data.overlap
             self.hashes.append(hash_rows(images[:count]))
-        images, targets = (part.to(self.device, non_blocking=True) for part in batch)
+        images, targets = (upload(part, self.device) for part in batch)
         if self.augment:
             images = self.augment(images, indices, epoch, self.seed)
         if mixing is not None:
-            own = torch.tensor(indices[:count]).to(self.device, non_blocking=True)
+            own = upload(torch.tensor(indices[:count]), self.device)
             mixed = mixing((images[:count], targets[:count]), (images[count:], targets[count:]), own, epoch, self.seed)
             images, targets = mixed.images, mixed.to_probabilities(self.reader.num_classes)
         return self.lay(self.preprocess(images)), targets

@@ -23,6 +23,7 @@ from zoo.data.order import epoch_generator, split_sizes
 from zoo.data.overlap import hash_rows
 from zoo.data.reader import Batch, BatchReader, Failure
 from zoo.data.shared import Shortage, find_free, measure_shortage
+from zoo.data.upload import upload
 from zoo.data.workers import name_dead_worker, read_from, settle
 from zoo.errors import DataError, UsageError, describe, quote
 from zoo.registry.global_state import keep_generators
@@ -233,7 +234,7 @@ class StreamBatches:
         if noted:  # in passing, for zoo.data.overlap
             self.hashes.append(hash_rows(batch[0]))
         own = self.ranks.part(len(batch[1]))
-        images, targets = (part[own].to(self.device, non_blocking=True) for part in batch)
+        images, targets = (upload(part[own], self.device) for part in batch)
         if not len(targets):
             return images, targets
         if self.augment:

@@ -63,7 +63,7 @@ class CarefulStep(TrainStep):
             loss = self.differentiate(self.model, inputs, targets, samples)
         self.batches, self.samples = self.batches + 1, self.samples + samples
         if self.batches == self.config.accumulate:
-            self.finish()
+            self.complete()
         return loss
 
     def differentiate(self, model: Forward, inputs: Tensor, targets: Tensor, weight: Any = 1) -> Tensor:
@@ -73,10 +73,14 @@ class CarefulStep(TrainStep):
         return loss.detach()
 
     def finish(self) -> None:
-        """Update by the gradients of the batches since the last update, if there are any."""
+        """End an epoch: update by the gradients of the batches since the last update, if there are any."""
+        if self.batches:
+            self.complete()
+        super().finish()
+
+    def complete(self) -> None:
+        """Update by the gradients of the batches since the last update."""
         self.settle()
-        if not self.batches:
-            return
         self.trim()
         self.batches, self.samples = 0, 0
         self.update()

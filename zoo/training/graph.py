@@ -30,13 +30,15 @@ class UnfitError(Exception):
     """A computation does not make the same calls each time: says why."""
 
 
-class _Mode(TorchDispatchMode):
+class PlainMode(TorchDispatchMode):
+    """A mode of the dispatcher that torch's compiler has nothing to do with."""
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # or torch wraps __torch_dispatch__ in what imports torch._dynamo
 
 
-class Graph(_Mode):
+class Graph(PlainMode):
     """Records the calls of its body, which runs as it would without, as lines of Python.
 
     `tensors` are those that are known, by name. The first letter of a name says what it is: `p` a parameter, `k` what
@@ -178,7 +180,7 @@ class Graph(_Mode):
         return self._add(result, name, memory or name)
 
 
-class _Probe(_Mode):
+class _Probe(PlainMode):
     """Notes the first call of its body, and keeps it from being made."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -69,7 +69,7 @@ class RankStep(CarefulStep):
 
     def __init__(self, group: Group, *parts: Any) -> None:
         super().__init__(*parts)
-        self.group, self.weighted, self.added = group, True, False
+        self.group, self.weighted = group, True
         self.gradients = Gradients(self.parameters, group.device, apart=group.is_split)
         self.total = 0
         """The samples of the last batch, of all ranks."""
@@ -90,11 +90,11 @@ class RankStep(CarefulStep):
         else:
             loss = self.differentiate(self.model, inputs, targets, weight)
         self.batches += 1
-        self.added = self.batches == self.config.accumulate
-        loss, weight, self.total = self.group.exchange(self.gradients, loss, weight, len(targets), whole=self.added)
+        whole = self.batches == self.config.accumulate
+        loss, weight, self.total = self.group.exchange(self.gradients, loss, weight, len(targets), whole=whole)
         self.samples = self.samples + weight
-        if self.added:
-            self.finish()
+        if whole:
+            self.complete()
         return loss
 
     def count(self, targets: Tensor) -> int:
@@ -108,7 +108,7 @@ class RankStep(CarefulStep):
             self.gradients = Gradients(self.parameters, self.group.device, apart=self.group.is_split)
 
     def finish(self) -> None:
-        """Update by the gradients of the batches since the last update, if there are any."""
-        if self.batches and not self.added:
+        """End an epoch: update by the gradients of the batches since the last update, if there are any."""
+        if self.batches:
             self.group.exchange(self.gradients, torch.zeros((), device=self.group.device), 0, 0, whole=True)
         super().finish()

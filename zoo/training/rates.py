@@ -21,7 +21,7 @@ class Rates:
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
         devices = [group["params"][0].device for group in optimizer.param_groups]
-        self.tensors = [torch.zeros((), device=device) for device in devices]
+        self.tensors = [torch.zeros((), dtype=torch.float32, device=device) for device in devices]
 
     def update(self) -> None:
         """Update the parameters at the rates of the groups."""

@@ -119,8 +119,10 @@ class TrainStep:
             self.schedule.step()
 
     def finish(self) -> None:
-        """End an epoch: all of its batches have made their steps."""
+        """End an epoch: all of its batches have made their steps, and the memory of their graph is free again."""
         self.settle()
+        if self.whole is not None:
+            self.whole.start()
 
     def list_parts(self) -> dict[str, Any]:
         """Return what has a state that changes from step to step, by name, each with a `state_dict`."""

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from zoo.errors import describe
 from zoo.models.device import read_generators, set_generators
 from zoo.training.capture import Capture
 from zoo.training.cuda_graph import CudaGraph, Recorder
-from zoo.training.graph import digest
+from zoo.training.graph import PlainMode, UnfitError, digest
 from zoo.training.rates import Rates
 from zoo.training.trace import DETAIL, describe_batch, vary
 
@@ -32,6 +33,25 @@ if TYPE_CHECKING:
 log = logging.getLogger("zoo")
 WARM_UPS = 3
 """Steps before the recording, in which libraries choose kernels and take memory that a recording could not give."""
+
+
+class _Place(PlainMode):
+    """Refuses tensors that are not on a device: a graph would keep their values, or look for them where they were.
+
+    Raises:
+        UnfitError: a call takes or gives such a tensor.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.device = device
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        results = func(*args, **(kwargs or {}))
+        for each in tree_leaves((args, kwargs, results)):
+            if isinstance(each, Tensor) and each.device != self.device:
+                raise UnfitError(f"{func} has a tensor on {each.device}")
+        return results
 
 
 class WholeStep:
@@ -117,8 +137,9 @@ class WholeStep:
 
         graph = self.make(inputs.device)
         self.rates.write()
-        for _ in range(WARM_UPS):
-            graph.warm_up(run)
+        with _Place(inputs.device):
+            for _ in range(WARM_UPS):
+                graph.warm_up(run)
         graph.record(partial(run, recorded=True))
         self.graph, self.norm, self.settings = graph, self.step.norm, self._read_settings()
 

@@ -15,6 +15,7 @@ from zoo.data.augment.draws import draw
 from zoo.data.augment.mixing import CutMix, Mixing, Mixup
 from zoo.data.augment.operations import Crop, Erase, Flip, Operation
 from zoo.data.augment.transforms import Transform, list_names, make_unknown
+from zoo.data.upload import upload
 from zoo.errors import ErrorCollector, UsageError, quote, show
 from zoo.registry.setting import NO_OPERATIONS
 
@@ -81,7 +82,7 @@ class Augment:
             SettingError: a param does not fit them, a padding as wide as they are say.
             UsageError: there are not as many indices as images.
         """
-        numbered = torch.as_tensor(indices, dtype=torch.int64).to(images.device, non_blocking=True)
+        numbered = upload(torch.as_tensor(indices, dtype=torch.int64), images.device)
         if numbered.shape != images.shape[:1]:
             got = f"indices {tuple(numbered.shape)} for images {tuple(images.shape)}"
             raise UsageError("augment: expected one index per image", f"got {got}")
