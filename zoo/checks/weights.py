@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zoo.checks.base import Check, Fault, Untried
 from zoo.errors import DownloadError, PluginError, ZooError
-from zoo.models.references import resolve_file
+from zoo.models.registered import resolve_file
 from zoo.models.verification import verify
 from zoo.registry.entries import Entry, Registry
 from zoo.registry.specs import WeightsSpec

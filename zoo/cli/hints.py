@@ -15,7 +15,7 @@ from zoo.cli.command import list_option_names, name_command
 from zoo.cli.commands import COMMANDS, EXAMPLES
 from zoo.cli.words import OPTIONS, SUBCOMMANDS, WORDS
 from zoo.errors import DataError, UnknownNameError, WeightsError, ZooError, closest, quote
-from zoo.records.facts import is_reference
+from zoo.records.weights_facts import is_reference
 from zoo.registry.params import ALIASES
 from zoo.registry.settings import list_settings
 

@@ -83,7 +83,7 @@ def _is_higher_better(metric: str, registry: Registry) -> bool:
 
 def count_values(entry: Entry[Any]) -> int | None:
     """Return the number of values in the tensors of registered weights, None where their file is not here."""
-    from zoo.models.references import find_file
+    from zoo.models.registered import find_file
     from zoo.records.header import read_header
 
     try:

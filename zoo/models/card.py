@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.display import align, make_table
 from zoo.errors import UnknownNameError, UsageError, quote, suggest
-from zoo.models.references import find_file, find_reference
-from zoo.records.facts import Facts, describe_entry, describe_weights, is_reference
+from zoo.models.references import find_reference
+from zoo.models.registered import find_file
+from zoo.records.facts import Facts, describe_entry
+from zoo.records.weights_facts import describe_weights, is_reference
 from zoo.registry.arguments import checked
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.entries import Entry, Registry, choose_registry
