@@ -72,16 +72,16 @@ class Capture:
         if self.trace is None:
             return self.run(self.model, inputs, targets, weight)
         buffers = [each for name, each in self.trace.tensors.items() if name[0] == "t"]
-        generators, before = read_generators(), [each.clone() for each in buffers]
+        places = [each.untyped_storage() for each in buffers]
+        generators, before = read_generators(), [place.clone() for place in places]
         replay = self._bind(self.trace)
         try:
             with torch._C._AutoDispatchBelowAutograd():
                 replayed = self._read_state(replay(inputs.clone(), targets.clone(), weight), buffers)
         except RuntimeError as error:
             replayed = [error]
-        with torch.no_grad():
-            for buffer, value in zip(buffers, before, strict=True):
-                buffer.copy_(value)
+        for place, kept in zip(places, before, strict=True):
+            place.copy_(kept)
         for parameter in self.model.parameters():
             parameter.grad = None
         set_generators(generators)
@@ -102,9 +102,8 @@ class Capture:
     def _bind(self, trace: Trace) -> Callable[..., Tensor]:
         ended = "add({0}, {1})" if self.accumulates else "{0}.grad = {1}"
         ends = {gradient: ended.format(name, gradient) for gradient, name in trace.graph.ends.items()}
-        replay: Callable[..., Tensor] = trace.graph.bind(
-            {**trace.tensors, "add": _add}, GIVEN, ends, [trace.graph.result]
-        )
+        values = {**trace.tensors, "add": _add}
+        replay: Callable[..., Tensor] = trace.graph.bind(values, GIVEN, ends, [trace.graph.result])
         return replay
 
     def _read_state(self, loss: Tensor, buffers: list[Tensor]) -> list[Any]:

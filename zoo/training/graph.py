@@ -19,10 +19,10 @@ from torch.utils._pytree import tree_leaves
 
 UNFIT = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 """Marks of calls whose result, or whose shape, follows from values."""
-TURNING = {
-    f"aten::{name}_" for name in ("as_strided", "squeeze", "swapaxes", "swapdims", "t", "transpose", "unsqueeze")
-}
+TURNING = {"as_strided_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_", "unsqueeze_"}
 """Calls that turn a tensor into another view of its memory; others of their kind may give it another memory."""
+UNMARKED = ("running_mean", "running_var")
+"""What calls of batch norm write into, though their schemas do not say so."""
 PLAIN = (NoneType, bool, int, float, complex, str, torch.dtype, torch.device, torch.layout, torch.memory_format)
 
 
@@ -73,23 +73,22 @@ class Graph(PlainMode):
         kwargs, arguments = kwargs or {}, func._schema.arguments
         text = ", ".join([*map(self._write, args), *(f"{name}={self._write(kwargs[name])}" for name in kwargs)])
         given = {**dict(zip((each.name for each in arguments), args, strict=False)), **kwargs}
-        written = [given.get(each.name) for each in arguments if each.alias_info and each.alias_info.is_write]
+        marked = [each.name for each in arguments if each.alias_info and each.alias_info.is_write]
+        written = [given.get(name) for name in (*marked, *(UNMARKED if given.get("training") else ()))]
         follows = UNFIT & set(func.tags) and not _is_picked(func, args)
-        if follows or any(self.memory[self.name(each)][0] in "pk" for each in _list_tensors(written)):
-            raise UnfitError(f"{func} follows values, or writes into what is no buffer")
-        turns = torch.Tag.inplace_view in func.tags
         names = [self.name(each) for each in _list_tensors(written)]
-        if turns and (func._schema.name not in TURNING or any(each[0] != "v" or each in self.shared for each in names)):
-            raise UnfitError(f"{func} turns a tensor that has another name, or is no intermediate one")
+        name, turns = func._schema.name.removeprefix("aten::"), torch.Tag.inplace_view in func.tags
+        tied = turns and (name not in TURNING or any(each[0] != "v" or each in self.shared for each in names))
+        if follows or tied or any(self.memory[name][0] in "pk" for name in names):
+            raise UnfitError(f"{func} follows values, writes into what is no buffer, or turns what has another name")
         fresh = func is torch.ops.aten.lift_fresh.default  # what it gives may be written into
         operation = torch.clone if fresh else _find_binding(func, args, kwargs)
         tensors, results = _list_tensors([args, kwargs]), func(*args, **kwargs)
         several = isinstance(results, tuple | list)
-        bases = [] if fresh else tensors
         if turns:
             self._turn(_list_tensors(written))
-        gives = [self._name_result(each, bases) for each in (results if several else [results])]
-        if (new := [name for name in gives if name != "_"]) or written:
+        gives = [self._name_result(each, [] if fresh else tensors) for each in (results if several else [results])]
+        if (new := [name for name in gives if name != "_"]) or written or results is None:  # None: it checks values
             left = f"{', '.join(gives)}{',' * several} = " if new else ""
             line = f"{left}{self._keep(operation, 'o')}({text})"
             self.lines.append((line, [self.name(each) for each in tensors], new))
@@ -218,7 +217,8 @@ def _read(value: Any, read_tensor: Callable[[Tensor], Any]) -> list[Any]:
 def digest(tensor: Tensor) -> bytes:
     """Return a digest of how a tensor lies in its memory, and of its bits."""
     found = blake2b(repr(_describe_form(tensor)[1:]).encode())
-    found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    plain = tensor.detach().resolve_conj().resolve_neg()
+    found.update(plain.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.digest()
 
 
@@ -227,5 +227,4 @@ def _list_tensors(value: Any) -> list[Tensor]:
 
 
 def _describe_form(tensor: Tensor) -> tuple[Any, ...]:
-    signs = tensor.is_conj(), tensor.is_neg()
-    return tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype, *signs
+    return tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype, tensor.is_conj(), tensor.is_neg()

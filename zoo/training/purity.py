@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
-from types import BuiltinFunctionType, CodeType, FunctionType, NoneType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, NoneType
 from typing import Any, Generic
 
 import torch
@@ -26,31 +26,35 @@ from torch.nn import functional
 from zoo.training.graph import PLAIN
 
 NAMED = """
-add_ append _assert autocast bernoulli_ bfloat16 _C contiguous copy copy_ device dim div_ double dtype
-enable_grad expand expand_as fill_ float format functional H half imag indices int is_contiguous is_scripting
-is_tracing items jit keys _log_api_usage_once long masked_fill_ mH __module__ mT mul_ __name__ ndim new_ones new_zeros
-nn no_grad normal_ pow_ real repeat requires_grad reshape_as scatter_ shape size startswith stride sub_ T Tensor to
-type_as unfold uniform_ values view view_as
+add_ append _assert autocast bernoulli_ bfloat16 _C contiguous copy copy_ cpu device dim div_ double dtype enable_grad
+expand expand_as extend fft fill_ float format functional get H half imag index indices insert int is_contiguous
+is_scripting is_tensor is_tracing items jit join keys layout linalg _log_api_usage_once long masked_fill_ mH
+__module__ mT mul_ __name__ name ndim ndimension nelement new_empty new_full new_ones new_tensor new_zeros nn no_grad
+normal_ pop pow_ real remove repeat requires_grad reshape_as scatter_ shape size startswith stride sub_ T Tensor to
+type type_as unfold uniform_ update values view view_as
 """
+METHODS = {"_conv_forward", "children", "extra_repr", "forward", "_get_name", "named_children", "training"}
+"""Parts of a layer that may be named, and that torch's own methods call."""
 WORDS = {
     *NAMED.split(),
+    *METHODS,
     *(name for name in dir(math) if name[0] != "_"),
     *(name for name in dir(torch._C._VariableFunctions) if not name.startswith(("_", "from"))),
     *(name for name, value in vars(functional).items() if isinstance(value, FunctionType | BuiltinFunctionType)),
     *(name for name, value in vars(torch).items() if isinstance(value, torch.dtype)),
+    *(name for place in (torch.fft, torch.linalg) for name in vars(place) if name[0] != "_"),
 }
 """Names that may follow a point: of torch, of its tensors, and of what is made in the function itself."""
 BUILTINS = """
 abs all any bool dict enumerate float int isinstance len list max min pow range reversed round sorted str sum super
 tuple zip
 """
-PLACES = (torch, nn, functional, math)
+PLACES = (torch, nn, functional, math, torch.fft, torch.linalg)
 """Modules that may be named."""
-METHODS = {"_conv_forward", "children", "forward", "named_children", "training"}
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 UNSEEN = {
-    *("__init__", "__new__", "__repr__", "__getstate__", "__setstate__"),
-    *("_load_from_state_dict", "extra_repr", "reset_parameters"),
+    *("__init__", "__new__", "__getstate__", "__setstate__", "__class_getitem__", "__init_subclass__"),
+    *("__dict__", "__weakref__", "_load_from_state_dict", "reset_parameters"),
 }
 """Methods that no forward pass calls, if it does not name them."""
 RULING = {"__call__", "__getattr__", "__getattribute__", "__setattr__", "__delattr__", "_call_impl"}
@@ -63,19 +67,22 @@ class Impure(Exception):
 
 def find_impurity(model: nn.Module, loss_function: Any) -> str:
     """Return why the code does not show that a model and a loss are pure, "" where it does."""
+    given: tuple[Any, ...] = ()
     while type(loss_function) is partial or type(loss_function).__module__ == "zoo.training.objective":
-        inner = "func" if type(loss_function) is partial else "function"
-        loss_function = getattr(loss_function, inner, functional.cross_entropy)
-    modules = [*model.modules(), *(loss_function.modules() if isinstance(loss_function, nn.Module) else ())]
+        given += (getattr(loss_function, "args", ()), *getattr(loss_function, "keywords", {}).values())
+        loss_function = getattr(loss_function, "func", getattr(loss_function, "function", functional.cross_entropy))
+    others = [*loss_function.modules()] if isinstance(loss_function, nn.Module) else []
+    own = [value for each in others for name, value in vars(each).items() if name not in vars(nn.Module())]
+    if any(hasattr(each, "__setitem__") for each in others) or any(type(each) in (list, dict, tuple) for each in own):
+        return "the loss holds a list, and is not copied for a recording"
     try:
-        asked = [(name, getattr(torch.jit, name)) for name in ("is_scripting", "is_tracing")]
-        for name, value in (*asked, *(item for place in PLACES for item in vars(place).items())):
-            if (isinstance(value, FunctionType) and name[0] != "_") and not _is_of_torch(value):
+        for name, value in (item for place in (*PLACES, torch.jit, Tensor) for item in vars(place).items()):
+            if (name in WORDS or name[:2] == "__") and not _is_as_made(value):
                 raise Impure(f"{name} of torch is no longer torch's")
-        reader = _Reader(modules)
-        for module in modules:
+        reader = _Reader([*model.modules(), *others])
+        for module in reader.modules:
             reader.read_module(module)
-        reader.check(loss_function)
+        reader.check((loss_function, *given))
     except Impure as reason:
         return str(reason)
     return ""
@@ -97,38 +104,40 @@ class _Reader:
             raise Impure(f"a {kind.__name__} is not what its class says")
         bases = [base for base in kind.__mro__ if base not in (object, Generic, abc.ABC)]
         inherited = sum(map(_is_of_torch, bases)) > 1
-        for value in own.values() if inherited else ():
-            if callable(value):
-                self.check(value)
+        for value in filter(callable, own.values() if inherited else ()):
+            self.check(value)
         for name, value in (item for base in bases if not _is_of_torch(base) for item in vars(base).items()):
             if name in RULING:
                 raise Impure(f"a {kind.__name__} has {name}")
             plain = isinstance(value, FunctionType | staticmethod | classmethod)
-            called = plain if name[:2] == "__" else inherited or name == "forward" or hasattr(value, "__get__") > plain
+            special, read = name[:2] == "__", hasattr(value, "__get__") > plain
+            called = read or (callable(value) or plain if special else inherited or name in METHODS)
             if called and name not in UNSEEN:
                 self.check(value)
 
     def check(self, value: Any) -> None:
         """Refuse what may change or do something else the next time; read a function that is not one of torch's."""
         name, kind = getattr(value, "__name__", ""), type(value)
-        known = [
-            *PLACES,
-            *self.modules,
-            FunctionType,
-            *(getattr(builtins, each) for each in BUILTINS.split() if each == name),
-        ]
+        known = [*PLACES, *self.modules, FunctionType]
+        if name in BUILTINS.split():
+            known.append(getattr(builtins, name))
         if name in WORDS:
             known += [vars(place).get(name) for place in PLACES]
-        if kind in (*PLAIN, Tensor, nn.Parameter) or any(value is each for each in known):
+        # Nobody catches an error, see _read_code, and a function may be decorated by torch.no_grad().
+        error = kind is type and issubclass(value, Exception) and value is getattr(builtins, name, None)
+        decorated = kind is MethodType and type(value.__self__) in (torch.no_grad, torch.enable_grad)
+        if any(value is each for each in known) or error or decorated:
             return
-        if kind is type and issubclass(value, Exception) and value is getattr(builtins, name, None):
-            return  # nobody catches it, see _read_code
+        if kind in (Tensor, nn.Parameter, FunctionType):
+            self.check(tuple(vars(value).values()))
         if kind in (tuple, torch.Size):
             for each in value:
                 self.check(each)
+        elif kind in (property, staticmethod):
+            self.check(value.fget if kind is property else value.__func__)
         elif kind is FunctionType:
             self._read_function(value)
-        else:
+        elif kind not in (*PLAIN, Tensor, nn.Parameter):
             raise Impure(f"a {kind.__name__} {name}")
 
     def _read_function(self, function: FunctionType) -> None:
@@ -172,14 +181,10 @@ class _Reader:
         held = [part[name] for part in (*map(vars, self.modules), *parts) if name in part]
         found = [each for value in held for each in _list_held(value)]
         bases = {base for each in self.modules for base in type(each).__mro__ if name in vars(base)} - {object}
-        for base in bases:
-            if not _is_of_torch(base):
-                found.append(vars(base)[name])
-            elif name not in (*WORDS, *METHODS):
-                raise Impure(f"of {base.__name__}")
-        if not (held or found) and name not in (*WORDS, *METHODS):
+        foreign = any(hasattr(each, name) for each in (Tensor, FunctionType, *PLACES)) or any(map(_is_of_torch, bases))
+        if name not in WORDS and (foreign or not (held or bases)):
             raise Impure("is not known as pure")
-        for value in found:
+        for value in (*found, *(vars(base)[name] for base in bases if not _is_of_torch(base))):
             self.check(value)
 
 
@@ -190,12 +195,18 @@ def _list_held(value: Any) -> list[Any]:
     return [each for item in value for each in _list_held(item)] if type(value) in (list, tuple) else [value]
 
 
-def _is_of_torch(value: Any) -> bool:
-    """Whether a class or function is one that torch defines, and stands where it says; of a layer also its methods."""
+def _is_as_made(value: Any) -> bool:
+    """Whether what torch has by some name is of torch, or of Python."""
+    home = (value if isinstance(value, type) else type(value)).__module__
     if isinstance(value, FunctionType):
-        return f"{value.__globals__.get('__name__')}.".startswith("torch.")
+        home = value.__globals__.get("__name__", "")
+    return not callable(value) or f"{home}.".startswith(("torch.", "typing.", "builtins."))
+
+
+def _is_of_torch(value: Any) -> bool:
+    """Whether a class is a layer that torch defines, with its methods, and stands where it says."""
     home = vars(sys.modules.get(value.__module__, builtins))
     # torch.compile puts its own __init__ and __setstate__ into Module.
-    methods = [each for name, each in vars(value).items() if isinstance(each, FunctionType) and name not in UNSEEN]
-    own = all(each.__globals__ is home for each in methods)
+    parts = [each for name, each in vars(value).items() if name not in UNSEEN]
+    own = all(_is_as_made(each) and (type(each) is not FunctionType or each.__globals__ is home) for each in parts)
     return own and home.get(value.__name__) is value and value.__module__.startswith("torch.nn.modules.")

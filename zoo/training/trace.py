@@ -44,9 +44,20 @@ def describe_batch(inputs: Tensor, targets: Tensor, weight: Any) -> tuple[Any, .
 
 def describe_model(model: nn.Module) -> list[Any]:
     """Return what a recorded step takes for granted of a model: attributes, with all that lists and dicts hold."""
-    leaves, form = tree_flatten([vars(module) for module in model.modules()])
+    try:
+        leaves, form = tree_flatten([vars(module) for module in model.modules()])
+    except RecursionError:  # a list holds itself
+        return [object()]
     values = [repr(each) if type(each) in PLAIN else id(each) for each in leaves]
-    return [form, values, [each.requires_grad for each in (*model.parameters(), *model.buffers())]]
+    return [form, values, [each.requires_grad for each in (*model.parameters(), *model.buffers())], _is_heard(model)]
+
+
+def _is_heard(model: nn.Module) -> bool:
+    """Whether something else hears of each call, or of each gradient."""
+    hooks = [each for one in model.parameters() for each in (one._backward_hooks, one._post_accumulate_grad_hooks)]
+    saved = torch._C._autograd._top_saved_tensors_default_hooks(True), torch.is_anomaly_enabled()
+    modes = torch._C._len_torch_dispatch_stack() + torch._C._len_torch_function_stack()
+    return _has_any_global_hook() or any((modes, *saved, *hooks))
 
 
 def vary(inputs: Tensor, targets: Tensor) -> list[Tensor]:
@@ -67,9 +78,7 @@ def trace_step(
         UnfitError: it cannot be recorded, or is not the same each time.
     """
     generators, parameters = read_generators(), list(model.parameters())
-    heard = [hooks for each in parameters for hooks in (each._backward_hooks, each._post_accumulate_grad_hooks)]
-    modes = torch._C._len_torch_dispatch_stack() + torch._C._len_torch_function_stack()
-    if _has_any_global_hook() or any((modes, *heard)):
+    if _is_heard(model):
         raise UnfitError("something else hears of each call, or of each gradient")
     memo: dict[int, Any] = {id(each): nn.Parameter(each.detach(), each.requires_grad) for each in parameters}
     inputs, targets, weight = batch
@@ -84,14 +93,16 @@ def trace_step(
             **{f"t{number}": each for number, each in enumerate(kept)},
         }
         copies = {name: memo[id(each)] for name, each in tensors.items()}
-        before = describe_model(copy)
+        states = [describe_model(copy)]
         graph = _record(copy, run, copies, (inputs.clone(), targets.clone(), weight))
+        states.append(describe_model(copy))
         again = _record(copy, run, copies, (*others, weight))
+        states.append(describe_model(copy))
     except Exception as error:  # whatever it is, the ordinary step tells it or does without
         raise UnfitError(describe(error)) from error
     finally:
         set_generators(generators)
-    if describe_model(copy) != before or not graph.is_like(again):
+    if states != [states[0]] * 3 or not graph.is_like(again):
         raise UnfitError("the model changes as it computes, or computes something else the next time")
     return Trace(graph, tensors)
 
