@@ -271,6 +271,7 @@ def products() -> Iterator[Any]:
     before = read_tf32()
     yield backends
     torch.set_float32_matmul_precision("highest")
+    backends.cudnn.allow_tf32 = True
     backends.cuda.matmul.fp32_precision, backends.mkldnn.matmul.fp32_precision = before[:2]
     backends.cudnn.conv.fp32_precision, backends.cudnn.rnn.fp32_precision = before[2:]
 
@@ -294,6 +295,17 @@ def test_tf32_is_on_for_the_body_and_then_what_it_was(mine: str, products: Any) 
         with use_tf32(False):
             assert read_tf32() == (*before[:2], "ieee", "ieee")
         assert read_tf32() == before and read_state() == state
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_a_model_may_do_without_cudnn_for_a_while(mine: bool, products: Any) -> None:
+    products.cudnn.allow_tf32 = mine
+    for wanted in (True, False):
+        with use_tf32(wanted):
+            with products.cudnn.flags(enabled=False):  # reads the flag of cuDNN as a whole
+                pass
+            assert products.cudnn.allow_tf32 is wanted
+        assert products.cudnn.allow_tf32 is mine
 
 
 def test_the_precision_of_one_backend_is_put_back_like_that_of_all(products: Any) -> None:
