@@ -258,9 +258,12 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Packag
 
 
 class Environment:
-    """A virtual environment that has its own zoo and plugins and borrows everything else from the running one."""
+    """A virtual environment that has its own zoo and plugins and borrows everything else from the running one.
 
-    def __init__(self, folder: Path) -> None:
+    Its `warm` stands in place of its `python` in tests to which it does not matter how Python started.
+    """
+
+    def __init__(self, folder: Path, warm_python: str) -> None:
         self.folder, self.home = folder, folder / "work"
         venv.create(folder / "venv", with_pip=False)
         self.home.mkdir()
@@ -270,6 +273,7 @@ class Environment:
             self.python = self.bin / "python"
         scheme = {"base": str(folder / "venv"), "platbase": str(folder / "venv")}
         self.site_packages = Path(sysconfig.get_path("purelib", "venv", scheme))
+        self.warm = forkserver.borrow(Path(warm_python), self.python)
         # Paths only: the .pth files in there, such as that of an editable zoo, are not read through this one.
         outer = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()])
         (self.site_packages / "outer.pth").write_text("\n".join([*outer, str(GUARDED)]), encoding="utf-8")
@@ -291,9 +295,9 @@ class Environment:
         assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def evaluate(self, code: str, **settings: str) -> Any:
-        """Run Python code that prints JSON last; return that."""
-        output = self.call(self.python, "-c", textwrap.dedent(code), **settings).stdout
+    def evaluate(self, code: str, *, warm: bool = True, **settings: str) -> Any:
+        """Run Python code that prints JSON last; return that. A cold process tells what is imported."""
+        output = self.call(self.warm if warm else self.python, "-c", textwrap.dedent(code), **settings).stdout
         return json.loads(output.splitlines()[-1])
 
     def install(self, *what: str | Path) -> None:
@@ -307,9 +311,9 @@ class Environment:
 
 
 @pytest.fixture(scope="session")
-def make_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Environment]:
+def make_environment(tmp_path_factory: pytest.TempPathFactory, warm_python: str) -> Callable[[], Environment]:
     """Return a function that makes a scratch environment in a fraction of a second."""
-    return lambda: Environment(tmp_path_factory.mktemp("environment"))
+    return lambda: Environment(tmp_path_factory.mktemp("environment"), warm_python)
 
 
 @pytest.fixture(scope="session")
@@ -335,16 +339,10 @@ def wheels(shared_folder: Path) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def start_warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], str]]:
-    """Return a function that starts the fork server of a Python and returns what stands in place of its path."""
-    with contextlib.ExitStack() as stack:
-        yield lambda python: str(stack.enter_context(forkserver.start(python, tmp_path_factory.mktemp("warm"))))
-
-
-@pytest.fixture(scope="session")
-def warm_python(start_warm: Callable[[Path], str]) -> str:
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return what stands in place of `sys.executable` in tests to which it does not matter how Python started."""
-    return start_warm(Path(sys.executable))
+    with forkserver.start(Path(sys.executable), tmp_path_factory.mktemp("warm")) as client:
+        yield str(client)
 
 
 @pytest.fixture

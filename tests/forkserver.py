@@ -43,7 +43,7 @@ if sys.argv[1].startswith("-") and sys.argv[1] not in ("-c", "-m", "-P") or any(
     name.startswith("PYTHON") and name != "PYTHONPATH" for name in os.environ
 ):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
-request = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+request = json.dumps([{program!r}, sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     socket.send_fds(server, [len(request).to_bytes(8, "big")], [0, 1, 2])
@@ -71,8 +71,7 @@ def start(python: Path, folder: Path) -> Iterator[Path]:
         yield python
         return
     client, address = folder / "python", folder / "socket"
-    client.write_text(CLIENT.format(python=str(python), address=str(address)), encoding="utf-8")
-    client.chmod(0o755)
+    write_client(client, address, python, program=python)
     settings = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "ZOO_"))}
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(address))
@@ -83,6 +82,29 @@ def start(python: Path, folder: Path) -> Iterator[Path]:
     # The server ends with its input, also when this process is killed.
     with server:
         yield client
+
+
+def write_client(client: Path, address: Path, python: Path, program: Path) -> None:
+    """Write a command that asks the server at the address for processes as this Python starts them.
+
+    The program is what those processes know as their own Python.
+    """
+    text = CLIENT.format(python=str(python), program=str(program), address=str(address))
+    client.write_text(text, encoding="utf-8")
+    client.chmod(0o755)
+
+
+def borrow(client: Path, python: Path) -> Path:
+    """Return a client of the same server for the Python of another environment, beside that Python.
+
+    The environment must have the server's libraries: what the server has imported stays imported. The processes are
+    those of that environment, and what they start in turn is warm as well.
+    """
+    if not AVAILABLE:
+        return python
+    borrowed = python.with_name("warm-python")
+    write_client(borrowed, client.with_name("socket"), python, program=borrowed)
+    return borrowed
 
 
 def serve(descriptor: int) -> None:
@@ -108,7 +130,7 @@ def answer(connection: socket.socket) -> NoReturn:
     """Read a request, run it in a child, and tell how that ended; if nobody waits for it any more, end it."""
     start, files, _, _ = socket.recv_fds(connection, 8, 3)
     with connection.makefile("rb") as stream:
-        arguments, folder, settings = json.loads(stream.read(int.from_bytes(start, "big")))
+        program, arguments, folder, settings = json.loads(stream.read(int.from_bytes(start, "big")))
     child = os.fork()
     if not child:
         connection.close()
@@ -118,6 +140,9 @@ def answer(connection: socket.socket) -> NoReturn:
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(settings)
+        if program != sys.executable:
+            sys.executable, sys.prefix = program, str(Path(program).parent.parent)
+            sys.exec_prefix = sys.prefix
         run(arguments)
     for file in files:
         os.close(file)
@@ -167,7 +192,7 @@ def execute(option: str, *rest: Any) -> None:
     if safe:
         option, *rest = rest
     place = {"-c": "", "-m": str(Path.cwd())}.get(option, str(Path(option).absolute().parent))
-    own = tuple(site.getsitepackages())
+    own = tuple(site.getsitepackages([sys.prefix]))
     library = [path for path in sys.path[1:] if path.startswith(sys.base_prefix) and not path.endswith("-packages")]
     sys.path[:] = [
         *(() if safe else (place,)),

@@ -136,18 +136,16 @@ def test_command_refuses(stem: str, capfd: pytest.CaptureFixture[str], request: 
     assert not where or found[0]["where"] == where
 
 
-FAMILIES = {
-    **dict.fromkeys(("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "regnet_y_400mf"), 32),
-    **dict.fromkeys(("mnasnet0_5", "efficientnet_b0", "densenet121"), 32),
-    "googlenet": 64,
-}
-"""Families of torchvision, each with the size of images that it takes; tried by hand as well: AlexNet, VGG, Inception,
-ConvNeXt, Swin and ViT, which take up to minutes."""
+QUICK = ("mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1")
+SLOW = ("resnet18", "regnet_y_400mf", "mnasnet0_5", "efficientnet_b0", "densenet121", "googlenet")
+FAMILIES = [*QUICK, *(pytest.param(name, marks=pytest.mark.nightly) for name in SLOW)]
+"""Families of torchvision; tried by hand as well: AlexNet, VGG, Inception, ConvNeXt, Swin and ViT, which take up to
+minutes."""
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_false_alarm_on_a_family_of_torchvision(name: str) -> None:
-    entry, size = Registry.discover(plugins=[]).get("model", f"torchvision/{name}"), FAMILIES[name]
+    entry, size = Registry.discover(plugins=[]).get("model", f"torchvision/{name}"), 64 if name == "googlenet" else 32
     subject = ModelSubject(entry, cases=[((3, size, size), 10), ((3, size, size + 16), 2)])
     with use_threads(1):
         told = {found.check: found for found in run_checks(MODEL_CHECKS, subject, gates=GATES)}

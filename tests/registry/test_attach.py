@@ -70,8 +70,8 @@ class Done:
         return dict(json.loads(self.out))
 
 
-def call(environment: Environment, *commands: str) -> list[Done]:
-    """Run command lines one after another in a fresh process, because importing torch takes most of the time.
+def call(environment: Environment, *commands: str, warm: bool = True) -> list[Done]:
+    """Run command lines one after another in a process of their own, a cold one if it matters what they import.
 
     Each may set `ZOO_NAME=VALUE`. Besides zoo's own commands, `load RUN [PLUGIN ...]` prints the class of the model.
     """
@@ -105,7 +105,7 @@ def call(environment: Environment, *commands: str) -> list[Done]:
             done.append([code, out.getvalue(), err.getvalue(), files, imported])
         print(json.dumps(done))
     """
-    return [Done(*fields) for fields in environment.evaluate(code)]
+    return [Done(*fields) for fields in environment.evaluate(code, warm=warm)]
 
 
 def type_in(environment: Environment, text: str, code: int = 0, **settings: str) -> tuple[str, str]:
@@ -182,7 +182,9 @@ def test_packages_come_run_and_go(environment: Environment, wheels: dict[str, Pa
         forms = [("-e", PACKAGES / name) if name in editable else (wheels[name],) for name in SAMPLES]
         environment.install(*(part for form in forms for part in form))
         for _ in range(2):  # the second time from the index
-            listing, shown, plugins = call(environment, "list --json", "show stripes", "plugins --json")
+            listing, shown, plugins = call(
+                environment, "list --json", "show stripes", "plugins --json", warm=False
+            )
             assert listing.imported == shown.imported == plugins.imported == []
             assert read_names(listing.out) == list_names(environment) == with_zoo(SAMPLES)
             assert "0 lying" in shown.out and "train 48, test 16" in shown.out
@@ -342,7 +344,8 @@ def test_declared_files_are_fetched_verified_and_kept(
     )  # fmt: skip
     folder = shlex.quote(f"ZOO_DATA_DIR={tmp_path / 'data'}")
     options = {"show": "", "run": "--model baseline --epochs 0"}
-    done = call(environment, *(f"{command} {options[command.split()[0]]} {folder}" for command in commands))
+    lines = [f"{command} {options[command.split()[0]]} {folder}" for command in commands]
+    done = call(environment, *lines, warm=False)
     assert [each.code for each in done] == [0] * 2 + [6] * 4 + [0] * 5, [each.err for each in done]
     # What is refused leaves nothing behind.
     assert [each.files for each in done] == [[]] * 6 + [["tones.bin"]] * 3 + [["hooked.bin", "tones.bin"]] * 2

@@ -140,7 +140,7 @@ def moved(make_environment: Callable[[], Environment], wheels: dict[str, Path]) 
         print("{{}}")
     """
     environment.evaluate(code)
-    done = environment.call(zoo_program, "plugin", "new", "--from", "alone/My_Net.py")
+    done = environment.call(environment.warm, zoo_program, "plugin", "new", "--from", "alone/My_Net.py")
     environment.install("-e", environment.home / "zoo-my-net")
     for path in sorted(file.parent.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
@@ -183,11 +183,11 @@ def test_it_is_listed_runs_and_passes_its_tests(moved: tuple[Environment, dict[s
     assert names["models"] == ["zoo-my-net/net"] and names["datasets"] == ["zoo-my-net/more-tones", "zoo-my-net/tones"]
     assert names["metrics"] == ["zoo-my-net/counted", "zoo-my-net/misses"]
     run = next(line.strip() for line in printed["out"].splitlines() if "zoo run" in line)
-    done = environment.call(environment.bin / "zoo", *shlex.split(run)[1:], "--epochs", "2", "--json")
+    done = environment.call(environment.warm, environment.bin / "zoo", *shlex.split(run)[1:], "--epochs", "2", "--json")
     scores = json.loads(done.stdout)["metrics"]
     assert scores["accuracy"] == pytest.approx(1 - scores["zoo-my-net/counted"]) and "Warning" not in done.stderr
     options = ("-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir", environment.home)
-    done = environment.call(environment.python, "-m", "pytest", *options, environment.home / "zoo-my-net")
+    done = environment.call(environment.warm, "-m", "pytest", *options, environment.home / "zoo-my-net")
     assert re.search(r"^5 passed", done.stdout, re.MULTILINE)
 
 

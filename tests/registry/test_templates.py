@@ -67,7 +67,7 @@ def test_the_tests_of_packages_pass_without_warnings(installed):
     environment, made = installed
     folders = [made[kind].path for kind in KINDS]
     options = ("-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir", environment.home)
-    done = environment.call(environment.python, "-m", "pytest", *options, *folders)
+    done = environment.call(environment.warm, "-m", "pytest", *options, *folders)
     assert re.search(r"^[12]\d passed", done.stdout, re.MULTILINE) and "warning" not in done.stdout
 
 

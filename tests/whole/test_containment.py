@@ -165,10 +165,10 @@ def without_theirs(output: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def environment(make_environment: Callable[[], Environment], start_warm: Callable[[Path], str]) -> Environment:
+def environment(make_environment: Callable[[], Environment]) -> Environment:
     environment = make_environment()
     environment.install("-e", ROOT)
-    environment.python = Path(start_warm(environment.python))
+    environment.python = environment.warm
     return environment
 
 

@@ -305,8 +305,9 @@ class Reader:
     after it and would import torch by `warm_python`, a Python of that environment.
     """
 
-    def __init__(self, environment: Environment, warm_python: str) -> None:
-        self.environment, self.folder, self.warm_python = environment, environment.home, warm_python
+    def __init__(self, environment: Environment) -> None:
+        self.environment, self.folder, self.warm_python = environment, environment.home, environment.warm
+        warm_python = environment.warm
         self.output, self.start = "", ""
         self.warm_start = f"""
             zoo() {{
@@ -356,7 +357,7 @@ INSTALL = "python3 -m venv .venv && . .venv/bin/activate\npip install --quiet '.
 
 
 @pytest.mark.slow
-def test_readme_can_be_typed_from_top_to_bottom(make_environment, start_warm, wheels, fashionmnist_root, tmp_path):
+def test_readme_can_be_typed_from_top_to_bottom(make_environment, wheels, fashionmnist_root, tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     # The environment is there and this is a test: installing from the network and testing is what .ci/run does.
     *_, last = blocks(ROOT / "README.md", "sh")
@@ -365,7 +366,7 @@ def test_readme_can_be_typed_from_top_to_bottom(make_environment, start_warm, wh
     page.write_text(text.replace(INSTALL, "").replace(f"```sh\n{last}```", ""), encoding="utf-8")
     environment = make_environment()
     environment.install(wheels["zoo-torch"])
-    reader = Reader(environment, start_warm(environment.python))
+    reader = Reader(environment)
     settings = f"export ZOO_DATA_DIR={shlex.quote(str(fashionmnist_root))} ZOO_OFFLINE=1\n"
     reader.start, reader.warm_start = settings + reader.start, settings + reader.warm_start
     first, tour, mine = reader.follow(page)
@@ -377,10 +378,10 @@ def test_readme_can_be_typed_from_top_to_bottom(make_environment, start_warm, wh
 
 
 @pytest.mark.slow
-def test_writing_plugins_can_be_followed_literally(make_environment, start_warm, wheels):
+def test_writing_plugins_can_be_followed_literally(make_environment, wheels):
     environment = make_environment()
     environment.install(wheels["zoo-torch"])
-    reader = Reader(environment, start_warm(environment.python))
+    reader = Reader(environment)
     printed = reader.follow(ROOT / "docs" / "guide" / "writing-plugins.md")
     assert sum("weights: " in text for text in printed) == 15
     for expected in ("zoo-my-cnn/my-cnn", "hooks/my-cnn-32", "torchvision/resnet18", "factroy: unknown key"):
@@ -388,10 +389,10 @@ def test_writing_plugins_can_be_followed_literally(make_environment, start_warm,
 
 
 @pytest.mark.slow
-def test_a_plugin_goes_from_refused_to_certified_as_the_page_shows(make_environment, start_warm, wheels):
+def test_a_plugin_goes_from_refused_to_certified_as_the_page_shows(make_environment, wheels):
     environment = make_environment()
     environment.install(wheels["zoo-torch"])
-    reader = Reader(environment, start_warm(environment.python))
+    reader = Reader(environment)
     refused, checked, certified, shown, tested = reader.follow(ROOT / "docs" / "guide" / "checks.md")
     assert "activation" in refused and "fashion_v1.py:17" in refused
     assert "fashion_v1.py:17" in checked and "activation" in checked and "training samples of 1x28x28" in checked

@@ -105,7 +105,7 @@ def test_fine_tuning_beats_training_from_scratch(stranger: Environment) -> None:
         import json, zoo
         files = {[str(path) for path in CUT]!r}
         options = dict(dataset="patches", dataset_params=dict(files=files), plugins=["patches.py"], runs_dir="runs")
-        options |= dict(input_size=96, epochs=4, batch_size=16, threads=1)
+        options |= dict(input_size=96, epochs=2, batch_size=16, threads=1)
         tuned = zoo.run(init="efficientnet-lite0@imagenet", **options)
         scratch = zoo.run(model="efficientnet-lite0", **options)
         print(json.dumps([tuned.metrics["accuracy"], scratch.metrics["accuracy"]]))

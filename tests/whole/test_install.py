@@ -66,7 +66,7 @@ def test_the_wheel_holds_what_it_should_and_no_more(wheels: dict[str, Path]) -> 
 
 
 def test_a_wheel_works_outside_the_checkout(installed: Environment) -> None:
-    file, manifest, names, imported = installed.evaluate(LISTING)
+    file, manifest, names, imported = installed.evaluate(LISTING, warm=False)
     assert Path(file) == installed.site_packages / "zoo" / "__init__.py"
     assert Path(manifest) == installed.site_packages / "zoo" / "registry.toml"
     assert names == FIRST_PARTY
@@ -87,7 +87,7 @@ def test_shipped_weights_predict_right_after_installation(installed: Environment
 
 
 def test_an_editable_installation_works_outside_the_checkout(editable: Environment) -> None:
-    file, manifest, names, imported = editable.evaluate(LISTING)
+    file, manifest, names, imported = editable.evaluate(LISTING, warm=False)
     assert Path(file) == ROOT / "zoo" / "__init__.py"
     assert Path(manifest) == ROOT / "registry.toml"
     assert names == FIRST_PARTY
