@@ -182,9 +182,7 @@ def test_packages_come_run_and_go(environment: Environment, wheels: dict[str, Pa
         forms = [("-e", PACKAGES / name) if name in editable else (wheels[name],) for name in SAMPLES]
         environment.install(*(part for form in forms for part in form))
         for _ in range(2):  # the second time from the index
-            listing, shown, plugins = call(
-                environment, "list --json", "show stripes", "plugins --json", warm=False
-            )
+            listing, shown, plugins = call(environment, "list --json", "show stripes", "plugins --json", warm=False)
             assert listing.imported == shown.imported == plugins.imported == []
             assert read_names(listing.out) == list_names(environment) == with_zoo(SAMPLES)
             assert "0 lying" in shown.out and "train 48, test 16" in shown.out

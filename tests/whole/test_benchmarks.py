@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -48,13 +50,22 @@ def run_benchmark(python: str, name: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+LONG = ("ranks.py", "startup.py", "command.py", "overhead.py")
+"""Those that take ten seconds in their smallest form, as they start many processes."""
+
+
+def list_cases(names: Iterable[str]) -> list[Any]:
+    """Return names as cases, the long ones for the night."""
+    return [pytest.param(name, marks=[pytest.mark.nightly] if name in LONG else []) for name in names]
+
+
+@pytest.mark.parametrize("name", list_cases(SMALLEST))
 def test_runs(name: str, warm_python: str) -> None:
     python = sys.executable if name == "threads.py" else warm_python  # a warm one has one thread
     assert "limit" in run_benchmark(python, name, *SMALLEST[name])
 
 
-@pytest.mark.parametrize("name", SMALLEST_WITH_DATA)
+@pytest.mark.parametrize("name", list_cases(SMALLEST_WITH_DATA))
 def test_runs_with_data(name: str, fashionmnist_root: Path, warm_python: str) -> None:
     printed = run_benchmark(warm_python, name, *SMALLEST_WITH_DATA[name], "--data-dir", str(fashionmnist_root))
     assert "limit" in printed

@@ -301,19 +301,16 @@ class Reader:
     """Somebody who follows a page from top to bottom in an empty folder, offline.
 
     Commands are run, files are written, code without a file name is run. A file that is there already was made by a
-    command: then the page must show exactly that. The first training is started as users start it, all that comes
-    after it and would import torch by `warm_python`, a Python of that environment.
+    command: then the page must show exactly that. The first block that trains or checks is started as users start it,
+    all that comes after it by the warm Python of that environment.
     """
 
     def __init__(self, environment: Environment) -> None:
-        self.environment, self.folder, self.warm_python = environment, environment.home, environment.warm
-        warm_python = environment.warm
+        self.environment, self.folder = environment, environment.home
         self.output, self.start = "", ""
         self.warm_start = f"""
-            zoo() {{
-                case $1 in run | check) {warm_python} {environment.bin}/zoo "$@" ;; *) command zoo "$@" ;; esac
-            }}
-            python() {{ {warm_python} "$@"; }}
+            zoo() {{ {environment.warm} {environment.bin}/zoo "$@"; }}
+            python() {{ {environment.warm} "$@"; }}
         """
         # Offline: what is installed is built with what is here. The one place where a page's command is not run as is.
         options = "--no-deps --no-build-isolation --no-index --quiet"
@@ -331,7 +328,7 @@ class Reader:
                 commands = re.sub("^pip (install|wheel)", self.pip, text, flags=re.M)
                 self.output = self.run("bash", "-euc", self.start + commands)
                 printed.append(self.output)
-                if "zoo run" in text:
+                if re.search("zoo (run|check|plugin test)", text):
                     self.start = self.warm_start
             elif language == "text":
                 assert text == self.output
@@ -339,7 +336,7 @@ class Reader:
                 self.keep(self.folder / name, text)
             else:
                 assert language == "python", f"nobody knows what to do with this:\n{text}"
-                self.run(self.warm_python, "-c", text)
+                self.run(self.environment.warm, "-c", text)
         return printed
 
     def keep(self, file: Path, text: str) -> None:
