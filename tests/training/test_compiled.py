@@ -20,7 +20,7 @@ from zoo.errors import SettingError
 from zoo.models.device import use_seed, use_threads
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
-from zoo.training.compiled import Compiled, use_compiler
+from zoo.training.compiled import FOLDER, Compiled, use_compiler
 from zoo.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow
@@ -153,8 +153,10 @@ def test_a_model_that_changes_between_epochs_is_compiled_as_it_is_then() -> None
         torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCE)
 
 
-def test_they_are_the_same_each_time_and_after_a_pause() -> None:
+def test_they_are_the_same_each_time_also_where_code_is_damaged_and_after_a_pause() -> None:
     whole = Training(compile=True)
+    for code in Path(os.environ[FOLDER]).glob("steps/*"):
+        os.truncate(code, code.stat().st_size // 2)  # loaded as it is, it would end the process
     rest = Training(build(), whole.states[0], compile=True)
     assert len(rest.history) == 3 and rest.ordinary == [3, 3]
     for one, other in zip(whole.model.state_dict().values(), rest.model.state_dict().values(), strict=True):
@@ -184,3 +186,25 @@ def test_it_is_recorded_and_a_missing_compiler_is_named(tmp_path: Path, warm_pyt
     assert done.returncode == 2 and not empty.exists()
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: compile: needs a C++ compiler, and there is none. ") and "Install g++" in line
+
+
+@pytest.mark.parametrize("compiler", ["false", 'g++ "', "", os.curdir])
+def test_a_compiler_that_does_not_run_is_named(
+    compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    assert main(["run", "--compile", "--runs-dir", str(tmp_path / "runs")]) == 2 and not [*tmp_path.iterdir()]
+    (line,) = capsys.readouterr().err.splitlines()
+    told = f"{compiler!r} does not run" if compiler else "there is none"
+    assert line.startswith(f"Error: compile: needs a C++ compiler, and {told}. Install g++ or")
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place := tmp_path / "taken").touch()
+    monkeypatch.setenv(FOLDER, str(place))
+    small = ["--dataset-param", "train_size=100", "--dataset-param", "test_size=50", "--epochs", "1", "--lr", "0.07"]
+    for more in ([], ["--no-capture"]):
+        assert main(["run", *small, *more, "--compile", "--runs-dir", str(tmp_path)]) == 7
+        assert f"Error: cannot write to {place}" in (told := capsys.readouterr().err) and FOLDER in told

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,10 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import SettingError, describe
+from zoo.errors import SettingError, StorageError, describe, quote
 from zoo.registry.settings import TrainConfig
+from zoo.storage.files import check_writable
 from zoo.training.graph import UnfitError
-from zoo.training.library import Library, open_library
+from zoo.training.library import ELSEWHERE, Library, open_library
 from zoo.training.trace import DETAIL, describe_batch, describe_model, trace_step
 
 log = logging.getLogger("zoo")
@@ -45,27 +46,36 @@ def check_compiler(config: TrainConfig, device: torch.device) -> None:
         raise SettingError("compile", "the scale of fp16 changes from step to step", fix="Use precision='bf16'")
     if device.type != "cpu":
         return
-    words = shlex.split(os.environ.get("CXX", PROGRAMS.get(sys.platform, "g++")))
-    if not words or shutil.which(words[0]) is None:
+    named = os.environ.get("CXX", PROGRAMS.get(sys.platform, "g++"))
+    question = "/help" if sys.platform == "win32" else "--version"
+    try:
+        subprocess.run([*shlex.split(named), question], capture_output=True, check=True)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        there = "there is none" if isinstance(error, FileNotFoundError) else f"{quote(named)} does not run"
         fix = "Install g++ or clang++, or name one in the variable CXX, or leave it out"
-        raise SettingError("compile", "needs a C++ compiler, and there is none", fix=fix)
+        raise SettingError("compile", f"needs a C++ compiler, and {there}", fix=fix) from error
 
 
 @contextmanager
 def use_compiler(folder: Path | None) -> Iterator[None]:
     """Run the body with what torch's compiler needs for a compiled step, then restore what the caller had.
 
-    What it makes is kept in a folder, unless a variable names a place; None does nothing.
+    What it makes is kept in a folder, unless a variable names a place; None does nothing. Torch's warnings, of machines
+    without CUDA and of operations that have no place in a library, are kept back.
     """
     if folder is None:
         yield
         return
     given, limit = os.environ.get(FOLDER), sys.getrecursionlimit()
+    logger = logging.getLogger("torch")
+    level = logger.level
     os.environ[FOLDER] = given or str(folder)
     sys.setrecursionlimit(max(limit, RECURSION))
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        logger.setLevel(level)
         sys.setrecursionlimit(limit)
         if given is None:
             del os.environ[FOLDER]
@@ -109,6 +119,7 @@ class Compiled:
 
         Raises:
             SettingError: the step cannot be compiled.
+            StorageError: what is compiled cannot be kept.
         """
         full = len(inputs) == self.batch_size
         if full and self.code is None:
@@ -137,6 +148,8 @@ class Compiled:
                 code = open_library(trace, batch, Path(os.environ[FOLDER]))
                 self.trained = [trace.tensors[name] for name in trace.graph.ends.values()]
                 return code
+            except StorageError:
+                raise
             except Exception as reason:  # noqa: BLE001 torch.compile does it, or tells why it cannot be done
                 log.log(DETAIL, "the compiled step is left to torch.compile: %s", describe(reason))
         trained = [each for each in self.model.parameters() if each.requires_grad]
@@ -146,6 +159,7 @@ class Compiled:
 
     def _compile(self, trained: Sequence[Tensor]) -> Library:
         """Return what compiles itself when it is first called, and again where the model has changed."""
+        check_writable(os.environ[FOLDER], fix=ELSEWHERE)
         import torch._dynamo
         from torch._dynamo.exc import TorchDynamoException
 
@@ -163,7 +177,8 @@ class Compiled:
                 with torch._dynamo.config.patch(trace_autograd_ops=True):  # or the backward pass is left to autograd
                     return compiled(*batch)
             except TorchDynamoException as error:
-                why = f"the step of this model cannot be compiled: {describe(error)}"
+                told = describe(error).partition(" Set TORCHDYNAMO_VERBOSE")[0]
+                why = f"the step of this model cannot be compiled: {told}"
                 raise SettingError("compile", why, fix="Leave it out") from error
 
         return run

@@ -2,16 +2,13 @@
 
 It is called once a step, without autograd and without guards. It is kept in a folder under a name that follows from all
 that it was made of, so that the next training of the same kind needs neither the compiler nor its import, which takes
-seconds.
+seconds. A digest at its end tells that it is whole: part of a library, once it is loaded, would end the process.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.storage.files import check_writable, write_file
 from zoo.training.graph import UnfitError
 from zoo.training.trace import GIVEN, Trace, describe_batch
 
@@ -30,6 +28,9 @@ OPTIONS = {
     "aot_inductor.enable_line_tables": False,  # for debuggers, three quarters of the file
     "aot_inductor.precompile_headers": False,  # longer to make than to do without, for a step or two
 }
+DIGEST = 20
+"""Bytes of a digest."""
+ELSEWHERE = "Choose another folder for what is compiled with the variable TORCHINDUCTOR_CACHE_DIR"
 
 
 def open_library(trace: Trace, batch: tuple[Any, ...], folder: Path) -> Library:
@@ -37,6 +38,7 @@ def open_library(trace: Trace, batch: tuple[Any, ...], folder: Path) -> Library:
 
     Raises:
         UnfitError: it has no place in a library.
+        StorageError: the folder cannot be written to.
         Exception: whatever the compiler raises.
     """
     graph = trace.graph
@@ -44,10 +46,13 @@ def open_library(trace: Trace, batch: tuple[Any, ...], folder: Path) -> Library:
     used = {name for _, uses, _ in graph.lines for name in uses}
     names = [name for name in known if name in used]
     path = folder / "steps" / f"{_find_key(trace, batch)}.so"
-    if not path.exists():
+    code = _read(path)
+    if code is None:
+        check_writable(path.parent, fix=ELSEWHERE)
         replay = graph.bind({}, names, {}, [graph.result, *graph.ends])
-        _write(path, _compile(replay, [known[name] for name in names]))
-    if not path.stat().st_size:
+        code = _compile(replay, [known[name] for name in names])
+        write_file(path, code + _digest(code), what="the compiled step", fix=ELSEWHERE)
+    if not code:
         raise UnfitError("it calls what a library can only find through torch's dispatcher")
     # AOTInductor's own loader in Python imports the compiler.
     runner = torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1)
@@ -67,7 +72,7 @@ def _compile(replay: Callable[..., Any], tensors: Sequence[Tensor]) -> bytes:
 
     Torch makes those calls through a reader of its own, which does not know all kinds of arguments.
     """
-    with torch.no_grad(), _quiet(), TemporaryDirectory() as folder:
+    with torch.no_grad(), TemporaryDirectory() as folder:
         from torch._inductor import aot_compile
         from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -77,30 +82,18 @@ def _compile(replay: Callable[..., Any], tensors: Sequence[Tensor]) -> bytes:
         return b"" if [*Path(folder).glob("*.wrapper.json")] else path.read_bytes()
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file at once, or not at all: another process may look for it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _read(path: Path) -> bytes | None:
+    """Return a library that was kept, None where there is none, or not the whole of it."""
     try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    code = data[:-DIGEST]
+    return code if data[-DIGEST:] == _digest(code) else None
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back what torch warns of: machines without CUDA, and operations that have no place in a library."""
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=DIGEST).digest()
 
 
 def _find_key(trace: Trace, batch: tuple[Any, ...]) -> str:
@@ -110,7 +103,7 @@ def _find_key(trace: Trace, batch: tuple[Any, ...]) -> str:
     versions = torch.__version__, torch.version.git_version, sorted(OPTIONS.items())
     machine = platform.platform(), _read_processor(), torch.get_num_threads()
     text = repr([trace.graph.describe(), lay, describe_batch(*batch), types, versions, machine])
-    return blake2b(text.encode(), digest_size=20).hexdigest()
+    return _digest(text.encode()).hex()
 
 
 def _read_processor() -> str:
