@@ -27,10 +27,11 @@ def say_scores(scores: Mapping[str, float | None]) -> str:
     return ", ".join(f"{name} {'-' if value is None else format(value, '.4f')}" for name, value in ordered)
 
 
-def say_device(device: str, threads: int | None, memory_format: str | None) -> str:
-    """Return where and how something was computed: `cpu, 2 threads, channels last`."""
+def say_device(device: str, threads: int | None, settings: Mapping[str, object]) -> str:
+    """Return where and how something was computed: `cpu, 2 threads, channels last, compiled`."""
     told = [device, "" if not threads else f"{threads} thread{'' if threads == 1 else 's'}"]
-    return ", ".join(filter(None, [*told, "channels last" if memory_format == "channels_last" else ""]))
+    told += ["channels last" if settings.get("memory_format") == "channels_last" else ""]
+    return ", ".join(filter(None, [*told, "compiled" if settings.get("compile") is True else ""]))
 
 
 def align(rows: Iterable[Sequence[object]], indent: str = "") -> str:

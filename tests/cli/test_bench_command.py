@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from zoo.checks.combination.bench import _Subject
 from zoo.cli.main import main
 
 SMALL = ["--dataset", "shapes", "--dataset-param", "train_size=640", "--dataset-param", "test_size=64"]
@@ -28,7 +29,8 @@ def test_every_way_that_is_open_is_measured(own_folder: Path, capsys: pytest.Cap
     trace = json.loads(Path("steps.json").read_text(encoding="utf-8"))
     assert any("convolution" in event.get("name", "") for event in trace["traceEvents"])
     picture = Path("speeds.svg").read_text(encoding="utf-8")
-    assert "captured, channels last" in picture and "prediction" in picture
+    assert {f"step {number}" for number in range(1, 6)} <= {event.get("name") for event in trace["traceEvents"]}
+    assert "* captured, channels last" in picture and "prediction" in picture
     assert "picture: speeds.svg" in err and "trace: steps.json" in err
     assert sorted(path.name for path in own_folder.iterdir()) == ["speeds.svg", "steps.json"], "a run was kept"
 
@@ -36,15 +38,32 @@ def test_every_way_that_is_open_is_measured(own_folder: Path, capsys: pytest.Cap
 def test_what_settings_say_is_not_varied(capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--threads", "1", "--memory-format", "contiguous", "--no-capture", "--seconds", "0.01"]
     assert main(["bench", "--model", "baseline", *SMALL, *given]) == 0
-    first, heads, *rows = capsys.readouterr().out.splitlines()
-    assert first.startswith("baseline on shapes, batches of 32, cpu;") and heads.split()[:3] == [
-        "step",
-        "layout",
-        "threads",
-    ]
-    assert len(rows) == 1 and rows[0].split()[:3] == ["eager", "contiguous", "1"] and rows[0].endswith("a run")
-    assert main(["bench", "--seconds", "0"]) == 2
-    assert "seconds: must be above 0, got 0" in capsys.readouterr().err
+    lines = capsys.readouterr().out.splitlines()
+    title, (rates, measured), about, (parts, shares) = lines[0], lines[1:3], lines[3], lines[4:]
+    assert title == "baseline on shapes, batches of 32, cpu: samples a second, * as in a run"
+    assert rates.split() == ["step", "layout", "threads", "training", "evaluation", "prediction", "memory"]
+    assert about == "parts of a training step" and parts.split()[3:] == ["data", "forward", "backward", "update"]
+    assert measured.split()[:3] == shares.split()[:3] == ["eager*", "contiguous", "1"]
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--seconds", "0"], "seconds: must be above 0, got 0"),
+        (["--processes", "2"], "processes: must be 1"),
+        (["--trace", "none/steps.json"], "cannot write to none"),
+        (["--output", "none/speeds.svg"], "cannot write to none"),
+        (["--trace", "."], "it is a folder"),
+    ],
+)
+def test_what_cannot_be_done_is_told_before_anything_is_measured(
+    given: list[str], told: str, own_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Subject, "measure", None)
+    assert main(["bench", *SMALL, *given]) in (2, 7)
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("Error: ") and told in err and not list(own_folder.iterdir())
 
 
 @pytest.mark.slow
@@ -76,11 +95,3 @@ def test_a_model_that_cannot_be_captured_runs_as_it_is(own_folder: Path, capsys:
     assert main(["bench", *given, *SMALL, "--seconds", "0.01", "--json"]) == 0
     (speed,) = json.loads(capsys.readouterr().out)["speeds"]
     assert speed["mode"] == "eager" and speed["chosen"]
-
-
-def test_a_trace_that_cannot_be_written_is_told_before_anything_is_measured(
-    own_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["bench", "--model", "baseline", *SMALL, "--trace", "none/steps.json"]) == 7
-    out, err = capsys.readouterr()
-    assert out == "" and err.startswith("Error: ") and "none" in err and not list(own_folder.iterdir())

@@ -156,7 +156,9 @@ def test_a_model_that_changes_between_epochs_is_compiled_as_it_is_then() -> None
 def test_they_are_the_same_each_time_also_where_code_is_damaged_and_after_a_pause() -> None:
     whole = Training(compile=True)
     for code in Path(os.environ[FOLDER]).glob("steps/*"):
-        os.truncate(code, code.stat().st_size // 2)  # loaded as it is, it would end the process
+        half = code.read_bytes()[: code.stat().st_size // 2]
+        code.unlink()  # the process still has it
+        code.write_bytes(half)  # loaded as it is, it would end the process
     rest = Training(build(), whole.states[0], compile=True)
     assert len(rest.history) == 3 and rest.ordinary == [3, 3]
     for one, other in zip(whole.model.state_dict().values(), rest.model.state_dict().values(), strict=True):
@@ -168,9 +170,12 @@ def test_a_model_that_cannot_be_compiled_is_told() -> None:
         Training(Odd(), compile=True)
 
 
-def test_it_is_recorded_and_a_missing_compiler_is_named(tmp_path: Path, warm_python: str) -> None:
+def test_it_is_recorded_and_a_missing_compiler_is_named(
+    tmp_path: Path, warm_python: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     small = ["--dataset-param", "train_size=100", "--dataset-param", "test_size=50", "--epochs", "1", "--threads", "1"]
     assert main(["run", "--model", "baseline", *small, "--compile", "--runs-dir", str(tmp_path)]) == 0
+    assert "on cpu, 1 thread, compiled\n" in capsys.readouterr().out
     (run,) = tmp_path.iterdir()
     assert json.loads((run / "run.json").read_text())["train_config"]["compile"] is True
     # Another command needs no more of the compiler than what it has made.

@@ -78,7 +78,7 @@ def _list_rows(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def _show_device(record: RunRecord) -> str:
-    return say_device(record.device or "", record.threads, record.train_config.get("memory_format"))
+    return say_device(record.device or "", record.threads, record.train_config)
 
 
 def _name_first(name: str, texts: Sequence[str]) -> list[tuple[str, str]]:

@@ -329,7 +329,7 @@ def _find_times(result: Result, samples: int) -> tuple[float | None, float | Non
     training = [epoch["seconds"]["train"] for epoch in history if "train" in epoch["seconds"]]
     prediction = history[-1]["seconds"].get("test")  # that of a validation split is of other samples
     where = record.device_name or record.device or "a device not recorded"
-    where = say_device(where, record.threads, record.train_config.get("memory_format"))
+    where = say_device(where, record.threads, record.train_config)
     return (
         sum(training) if len(training) == len(history) else None,
         None if prediction is None else prediction / samples,

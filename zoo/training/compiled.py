@@ -23,9 +23,8 @@ from torch import Tensor, nn
 
 from zoo.errors import SettingError, StorageError, describe, quote
 from zoo.registry.settings import TrainConfig
-from zoo.storage.files import check_writable
 from zoo.training.graph import UnfitError
-from zoo.training.library import ELSEWHERE, Library, open_library
+from zoo.training.library import Library, check_folder, open_library
 from zoo.training.trace import DETAIL, describe_batch, describe_model, trace_step
 
 log = logging.getLogger("zoo")
@@ -159,7 +158,7 @@ class Compiled:
 
     def _compile(self, trained: Sequence[Tensor]) -> Library:
         """Return what compiles itself when it is first called, and again where the model has changed."""
-        check_writable(os.environ[FOLDER], fix=ELSEWHERE)
+        check_folder(Path(os.environ[FOLDER]))
         import torch._dynamo
         from torch._dynamo.exc import TorchDynamoException
 

@@ -7,17 +7,19 @@ seconds. A digest at its end tells that it is whole: part of a library, once it 
 
 from __future__ import annotations
 
+import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo.storage.files import check_writable, write_file
+from zoo.errors import StorageError
 from zoo.training.graph import UnfitError
 from zoo.training.trace import GIVEN, Trace, describe_batch
 
@@ -48,10 +50,10 @@ def open_library(trace: Trace, batch: tuple[Any, ...], folder: Path) -> Library:
     path = folder / "steps" / f"{_find_key(trace, batch)}.so"
     code = _read(path)
     if code is None:
-        check_writable(path.parent, fix=ELSEWHERE)
+        check_folder(path.parent)
         replay = graph.bind({}, names, {}, [graph.result, *graph.ends])
         code = _compile(replay, [known[name] for name in names])
-        write_file(path, code + _digest(code), what="the compiled step", fix=ELSEWHERE)
+        _write(path, code + _digest(code))
     if not code:
         raise UnfitError("it calls what a library can only find through torch's dispatcher")
     # AOTInductor's own loader in Python imports the compiler.
@@ -86,10 +88,41 @@ def _read(path: Path) -> bytes | None:
     """Return a library that was kept, None where there is none, or not the whole of it."""
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     code = data[:-DIGEST]
     return code if data[-DIGEST:] == _digest(code) else None
+
+
+def check_folder(folder: Path) -> None:
+    """Prove that what is compiled can be kept in a folder, before it takes seconds; raise StorageError."""
+    with _telling(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file at once, or not at all: another process may look for it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with _telling(path.parent):
+        try:
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _telling(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise StorageError(f"cannot write to {folder}", why, ELSEWHERE) from error
 
 
 def _digest(data: bytes) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property, partial
@@ -16,7 +18,7 @@ import torch
 from torch import nn
 
 from zoo.checks.combination.measuring import WARM, FirstBatches, go_on, wait
-from zoo.checks.combination.speeds import PARTS, Bench, Speed
+from zoo.checks.combination.speeds import EAGER, PARTS, Bench, Speed
 from zoo.data.workers import count_cores
 from zoo.errors import SettingError, StorageError
 from zoo.models.device import use_seed, use_threads
@@ -44,7 +46,7 @@ from zoo.training.step import TrainStep, build_step
 from zoo.training.trainer import evaluate
 
 MODES: Mapping[str, Mapping[str, Any]] = {
-    "eager": {"capture": False, "compile": False},
+    EAGER: {"capture": False, "compile": False},
     "captured": {"capture": True, "compile": False},
     "compiled": {"capture": False, "compile": True},
 }
@@ -85,17 +87,14 @@ def bench(
     https://ui.perfetto.dev shows. The other arguments are those of `run`.
 
     Raises:
-        SettingError: `seconds` is not above 0.
+        SettingError: `seconds` is not above 0, or several processes are to train.
         StorageError: the trace cannot be written.
         ZooError: see `run`.
     """
     if not 0 < seconds < float("inf"):
         raise SettingError("seconds", "must be above 0", seconds)
     if trace is not None:
-        folder = Path(trace).parent
-        if not folder.is_dir():
-            raise StorageError(f"cannot write to {folder}", "the folder does not exist", ELSEWHERE)
-        check_writable(folder, fix=ELSEWHERE)
+        check_place(trace)
     places = open_places(registry, plugins, data_dir=data_dir, offline=offline).settle()
     given = Wanted(
         model=model,
@@ -108,9 +107,11 @@ def bench(
     )
     wanted, places = gather(given, places, config, recipe)
     request = make_request(wanted, places)
+    if (request.plan.config.processes or 1) > 1:
+        raise SettingError("processes", "must be 1: what one process does is measured", request.plan.config.processes)
     plan, cores = request.plan, min(torch.get_num_threads(), count_cores())
     counts = [plan.config.threads] if plan.config.threads else sorted({1, cores}) if plan.device.type == "cpu" else [1]
-    asked = {"eager": True, "captured": plan.config.capture, "compiled": plan.config.compile}
+    asked = {EAGER: True, "captured": plan.config.capture, "compiled": plan.config.compile}
     modes, speeds = [mode for mode in MODES if asked[mode]], list[Speed]()
     made = zoo_home() / "cache" / "compiled" if plan.config.compile else None
     blamed = blame_plugin(plan.model, plan.dataset.name)
@@ -131,9 +132,19 @@ def bench(
         model=plan.model.name,
         dataset=plan.dataset.name,
         device=str(plan.device),
-        batch_size=plan.config.batch_size,
+        batch_size=len(usual.ready.train.first()[1]),
         speeds=tuple(speeds),
     )
+
+
+def check_place(path: str | Path) -> None:
+    """Prove that a file can be written there, before all that takes time; raise StorageError."""
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise StorageError(f"cannot write to {folder}", "the folder does not exist", ELSEWHERE)
+    if Path(path).is_dir():
+        raise StorageError(f"cannot write to {path}", "it is a folder", ELSEWHERE)
+    check_writable(folder, fix=ELSEWHERE)
 
 
 def _ask_for(request: Request, layout: Any) -> Request:
@@ -169,7 +180,7 @@ class _Subject:
         captured = isinstance(step.capture, Capture) and step.capture.form is not None
         if mode == "captured" and not captured:
             return
-        whole = mode != "eager"
+        whole = mode != EAGER
         if self.plan.device.type != "cuda":  # a CUDA graph takes its memory once, while it is recorded
             forget_peak(self.plan.device)
         spent, samples, parts = 0.0, 0, dict.fromkeys(PARTS, 0.0)
@@ -192,7 +203,7 @@ class _Subject:
     def _find_mode(self) -> str:
         """Return how the settings let a step run, where its model can."""
         config = self.plan.config
-        return "compiled" if config.compile else "captured" if config.capture else "eager"
+        return "compiled" if config.compile else "captured" if config.capture else EAGER
 
     def _time_step(
         self, step: TrainStep, model: nn.Module, batches: Iterator[Any], parts: dict[str, float], *, whole: bool
@@ -263,12 +274,26 @@ class _Subject:
         kinds = [torch.profiler.ProfilerActivity.CPU]
         if self.plan.device.type == "cuda":
             kinds.append(torch.profiler.ProfilerActivity.CUDA)
-        with torch.profiler.profile(activities=kinds, record_shapes=True) as profile:
-            for _ in range(TRACED):
-                step(*next(batches))
+        with quiet_profiler(), torch.profiler.profile(activities=kinds, record_shapes=True) as profile:
+            for number in range(1, TRACED + 1):
+                with torch.profiler.record_function(f"step {number}"):
+                    step(*next(batches))
             wait(self.plan.device)
         # Torch says nothing where it cannot write.
         with TemporaryDirectory() as folder:
             made = Path(folder, "trace.json")
             profile.export_chrome_trace(str(made))
             write_file(path, made.read_bytes(), what="the trace", fix=ELSEWHERE)
+
+
+@contextmanager
+def quiet_profiler() -> Iterator[None]:
+    """Keep what torch's profiler would say on stderr: that there is no GPU, and when it starts."""
+    name = "KINETO_LOG_LEVEL"
+    given = os.environ.get(name)
+    os.environ.setdefault(name, "99")
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[name]

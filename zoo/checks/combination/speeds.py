@@ -9,8 +9,11 @@ from zoo.display import align, make_table, say
 from zoo.models.layout import CHANNELS_LAST
 from zoo.storage.removal import show_size
 
-HEADINGS = ("step", "layout", "threads", "training", "evaluation", "prediction", "peak memory")
+WAY = ("step", "layout", "threads")
+RATES = ("training", "evaluation", "prediction")
 PARTS = ("data", "forward", "backward", "update")
+EAGER = "eager"
+STEP = "parts of a training step"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +45,19 @@ class Speed:
     chosen: bool = False
 
     @property
+    def layout(self) -> str:
+        """The layout in words."""
+        return "channels last" if self.memory_format == CHANNELS_LAST else self.memory_format
+
+    @property
     def name(self) -> str:
         """The way in words."""
-        layout = "channels last" if self.memory_format == CHANNELS_LAST else self.memory_format
-        return f"{self.mode}, {layout}, {self.threads} thread{'' if self.threads == 1 else 's'}"
+        return f"{self.mode}, {self.layout}, {self.threads} thread{'' if self.threads == 1 else 's'}"
+
+    @property
+    def way(self) -> tuple[str, ...]:
+        """The way as cells of a table, with a star where it is that of a run."""
+        return (f"{self.mode}{'*' if self.chosen else ' '}", self.layout, str(self.threads))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -67,9 +79,20 @@ class Bench:
     speeds: tuple[Speed, ...]
 
     @property
-    def rows(self) -> list[tuple[str, ...]]:
-        """Headings, then what was measured, as texts; rates are in samples a second, parts in percent of a step."""
-        return [(*HEADINGS, *PARTS, ""), *map(_show, self.speeds)]
+    def title(self) -> str:
+        """What the rates are of."""
+        size = f"batches of {self.batch_size}, {self.device}"
+        return f"{self.model} on {self.dataset}, {size}: samples a second, * as in a run"
+
+    @property
+    def rates(self) -> list[tuple[str, ...]]:
+        """Headings, then the samples a second of each way, and the most memory, as texts."""
+        return [(*WAY, *RATES, "memory"), *map(_show_rates, self.speeds)]
+
+    @property
+    def parts(self) -> list[tuple[str, ...]]:
+        """Headings, then the parts of a training step in percent, as texts."""
+        return [(*WAY, *PARTS), *map(_show_parts, self.speeds)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
@@ -80,15 +103,21 @@ class Bench:
         return say("Bench", f"{self.model} on {self.dataset}", f"{best.training:,.0f} samples/s trained", best.name)
 
     def _repr_html_(self) -> str:
-        return make_table(self.rows[1:], self.rows[0], caption=f"{self.model} on {self.dataset}: samples a second")
+        rates = make_table(self.rates[1:], self.rates[0], caption=self.title)
+        return rates + make_table(self.parts[1:], self.parts[0], caption=STEP)
 
     def __str__(self) -> str:
-        return f"{self.model} on {self.dataset}, batches of {self.batch_size}, {self.device}\n{align(self.rows)}"
+        return "\n".join([self.title, align(self.rates), STEP, align(self.parts)])
 
 
-def _show(speed: Speed) -> tuple[str, ...]:
-    rates = (f"{rate:,.0f}" for rate in (speed.training, speed.evaluation, speed.prediction))
+def _show_rates(speed: Speed) -> tuple[str, ...]:
     memory = "-" if speed.memory is None else show_size(speed.memory)
-    shares = (f"{100 * speed.shares[part]:.0f} %" for part in PARTS)
-    layout = "channels last" if speed.memory_format == CHANNELS_LAST else speed.memory_format
-    return (speed.mode, layout, str(speed.threads), *rates, memory, *shares, "a run" if speed.chosen else "")
+    return (*speed.way, *(f"{getattr(speed, kind):,.0f}" for kind in RATES), memory)
+
+
+def _show_parts(speed: Speed) -> tuple[str, ...]:
+    """A replayed or compiled step has no forward pass of its own."""
+    shares = {part: f"{100 * share:.0f} %" for part, share in speed.shares.items()}
+    if speed.mode != EAGER:
+        shares["forward"] = "-"
+    return (*speed.way, *(shares[part] for part in PARTS))

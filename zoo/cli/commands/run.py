@@ -98,7 +98,7 @@ def show_result(result: RunResult, show: Callable[[Path], str], *, untrained: st
     """Print what a run gave; `untrained` is what one of no epochs did."""
     count = len(result.history)
     trained = f"trained {count} epoch{'' if count == 1 else 's'}" if count else untrained
-    where = say_device(result.device, result.threads, result.train_config["memory_format"])
+    where = say_device(result.device, result.threads, result.train_config)
     write_result(f"{_show_scores(result)}\n{trained} in {result.seconds:.2f} s on {where}")
     write_result(f"weights: {escape(show(result.weights))}")
     _tell_average(result)
