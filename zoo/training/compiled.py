@@ -46,7 +46,7 @@ def check_compiler(config: TrainConfig, device: torch.device) -> None:
     if device.type != "cpu":
         return
     named = os.environ.get("CXX", PROGRAMS.get(sys.platform, "g++"))
-    question = "/help" if sys.platform == "win32" else "--version"
+    question = "/help" if sys.platform == "win32" else "-dumpversion"
     try:
         subprocess.run([*shlex.split(named), question], capture_output=True, check=True)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
