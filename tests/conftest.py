@@ -81,14 +81,22 @@ def pytest_make_collect_report() -> Iterator[None]:
 LONGEST = (
     "test_course",
     "test_docs",
-    "test_examples",
     "test_launch",
-    "test_many_ranks",
+    "test_model_verdicts",
     "test_resume",
-    "test_shapes_learning",
+    "test_examples",
+    "test_benchmarks",
+    "test_other_verdicts",
     "test_certificates",
-    "test_containment",
+    "test_many_ranks",
     "test_attach",
+    "test_existing",
+    "test_containment",
+    "test_browser",
+    "test_templates",
+    "test_tuning",
+    "test_torchmetrics_catalogue",
+    "test_shapes_learning",
 )
 
 

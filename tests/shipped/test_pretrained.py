@@ -161,7 +161,7 @@ def compare_with_theirs(predictor: zoo.Predictor, model: nn.Module, transform: A
         ("resnet18.imagenet1k_v1", {}),
         ("shufflenet_v2_x0_5.imagenet1k_v1", {}),
         ("mobilenet_v3_small.imagenet1k_v1", {}),
-        ("swin_t.imagenet1k_v1", {}),
+        pytest.param("swin_t.imagenet1k_v1", {}, marks=pytest.mark.nightly),  # 224 pixels a side
     ],
 )
 def test_weights_of_torchvision_answer_as_torchvision_does(name: str, arguments: Any, publish: Any) -> None:
