@@ -66,6 +66,14 @@ def test_what_cannot_be_done_is_told_before_anything_is_measured(
     assert out == "" and err.startswith("Error: ") and told in err and not list(own_folder.iterdir())
 
 
+def test_what_there_is_to_be_said_of_the_data_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--dataset-param", "train_size=20", "--dataset-param", "test_size=10", "--threads", "1"]
+    assert main(["bench", *few, "--seconds", "0.01"]) == 0
+    out, err = capsys.readouterr()
+    assert "batches of 20" in out and "channels last" in out
+    assert err.count("a batch holds 20") == 1
+
+
 @pytest.mark.slow
 def test_compiled_steps_are_measured_where_they_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--threads", "1", "--memory-format", "contiguous", "--compile", "--seconds", "0.01", "--json"]

@@ -21,6 +21,7 @@ from zoo.models.device import use_seed, use_threads
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
 from zoo.training.compiled import FOLDER, Compiled, use_compiler
+from zoo.training.library import _read, _write
 from zoo.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow
@@ -153,16 +154,23 @@ def test_a_model_that_changes_between_epochs_is_compiled_as_it_is_then() -> None
         torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCE)
 
 
-def test_they_are_the_same_each_time_also_where_code_is_damaged_and_after_a_pause() -> None:
+def test_they_are_the_same_each_time_and_after_a_pause() -> None:
     whole = Training(compile=True)
-    for code in Path(os.environ[FOLDER]).glob("steps/*"):
-        half = code.read_bytes()[: code.stat().st_size // 2]
-        code.unlink()  # the process still has it
-        code.write_bytes(half)  # loaded as it is, it would end the process
     rest = Training(build(), whole.states[0], compile=True)
     assert len(rest.history) == 3 and rest.ordinary == [3, 3]
     for one, other in zip(whole.model.state_dict().values(), rest.model.state_dict().values(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("code", [b"machine code" * 1000, b""], ids=["a library", "none"])
+def test_a_library_that_is_not_whole_is_not_loaded(code: bytes, tmp_path: Path) -> None:
+    """Part of one would end the process, and a process that has it loaded does not look at the file again."""
+    _write(path := tmp_path / "step.so", code)
+    data = path.read_bytes()
+    assert _read(path) == code and [each.name for each in tmp_path.iterdir()] == ["step.so"]
+    for damaged in (data[:-1], data[: len(data) // 2], b"", data[:5] + b"?" + data[6:], data + b"?"):
+        path.write_bytes(damaged)
+        assert _read(path) is None
 
 
 def test_a_model_that_cannot_be_compiled_is_told() -> None:

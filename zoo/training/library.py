@@ -53,7 +53,7 @@ def open_library(trace: Trace, batch: tuple[Any, ...], folder: Path) -> Library:
         check_folder(path.parent)
         replay = graph.bind({}, names, {}, [graph.result, *graph.ends])
         code = _compile(replay, [known[name] for name in names])
-        _write(path, code + _digest(code))
+        _write(path, code)
     if not code:
         raise UnfitError("it calls what a library can only find through torch's dispatcher")
     # AOTInductor's own loader in Python imports the compiler.
@@ -102,13 +102,13 @@ def check_folder(folder: Path) -> None:
             pass
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file at once, or not at all: another process may look for it."""
+def _write(path: Path, code: bytes) -> None:
+    """Keep a library, at once or not at all: another process may look for it."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with _telling(path.parent):
         try:
             with part.open("wb") as file:
-                file.write(data)
+                file.write(code + _digest(code))
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +45,8 @@ from zoo.training.setup import Preparation, prepare
 from zoo.training.sources import gather
 from zoo.training.step import TrainStep, build_step
 from zoo.training.trainer import evaluate
+
+log = logging.getLogger("zoo")
 
 MODES: Mapping[str, Mapping[str, Any]] = {
     EAGER: {"capture": False, "compile": False},
@@ -118,7 +121,7 @@ def bench(
     with use_seed(plan.config.seed), use_threads(None), use_compiler(made), blamed:
         usual = _Subject(request)
         for layout in [CONTIGUOUS, CHANNELS_LAST] if plan.config.memory_format == "auto" else [usual.layout]:
-            subject = usual if layout == usual.layout else _Subject(_ask_for(request, layout))
+            subject = usual if layout == usual.layout else _prepare_again(request, layout)
             for threads, mode in product(counts, modes):
                 torch.set_num_threads(threads)
                 speeds += subject.measure(mode, threads, seconds)
@@ -147,8 +150,14 @@ def check_place(path: str | Path) -> None:
     check_writable(folder, fix=ELSEWHERE)
 
 
-def _ask_for(request: Request, layout: Any) -> Request:
-    return replace(request, plan=replace(request.plan, config=replace(request.plan.config, memory_format=layout)))
+def _prepare_again(request: Request, layout: Any) -> _Subject:
+    """Return what is measured with another layout; what there is to be said of the data was said before."""
+    config, level = replace(request.plan.config, memory_format=layout), log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        return _Subject(replace(request, plan=replace(request.plan, config=config)))
+    finally:
+        log.setLevel(level)
 
 
 class _Subject:
