@@ -401,7 +401,7 @@ class Steady(nn.Module):
     def forward(self, x):
         torch._assert(x.shape[0] > 0 and not torch.jit.is_scripting(), "no batch")
         with torch.no_grad():
-            self.seen.add_(1)
+            self.seen.add_(1).lerp_(self.seen, 0.5)
             scale = torch.where(self.seen > 4, *reversed(self.named["scale"]))
         parts = [self.cut(x, size) for size in self.sizes if size < x.shape[-1]]
         parts.extend([x, x / self.measure(x)])

@@ -26,12 +26,11 @@ from torch.nn import functional
 from zoo.training.graph import PLAIN
 
 NAMED = """
-add_ append _assert autocast bernoulli_ bfloat16 _C contiguous copy copy_ cpu device dim div_ double dtype enable_grad
-expand expand_as extend fft fill_ float format functional get H half imag index indices insert int is_contiguous
-is_scripting is_tensor is_tracing items jit join keys layout linalg _log_api_usage_once long masked_fill_ mH
-__module__ mT mul_ __name__ name ndim ndimension nelement new_empty new_full new_ones new_tensor new_zeros nn no_grad
-normal_ pop pow_ real remove repeat requires_grad reshape_as scatter_ shape size startswith stride sub_ T Tensor to
-type type_as unfold uniform_ update values view view_as
+append _assert autocast bfloat16 _C contiguous copy copy_ cpu device dim double dtype enable_grad expand expand_as
+extend fft float format functional get H half imag index indices insert int is_contiguous is_scripting is_tensor
+is_tracing items jit join keys layout linalg _log_api_usage_once long mH __module__ mT __name__ name ndim ndimension
+nelement new_empty new_full new_ones new_tensor new_zeros nn no_grad pop real remove repeat requires_grad reshape_as
+shape size startswith stride T Tensor to type type_as unfold uniform_ update values view view_as
 """
 METHODS = {"_conv_forward", "children", "extra_repr", "forward", "_get_name", "named_children", "training"}
 """Parts of a layer that may be named, and that torch's own methods call."""
@@ -40,6 +39,7 @@ WORDS = {
     *METHODS,
     *(name for name in dir(math) if name[0] != "_"),
     *(name for name in dir(torch._C._VariableFunctions) if not name.startswith(("_", "from"))),
+    *(name for name in dir(Tensor) if name[-1] == "_" and hasattr(torch._C._VariableFunctions, name[:-1])),
     *(name for name, value in vars(functional).items() if isinstance(value, FunctionType | BuiltinFunctionType)),
     *(name for name, value in vars(torch).items() if isinstance(value, torch.dtype)),
     *(name for place in (torch.fft, torch.linalg) for name in vars(place) if name[0] != "_"),
