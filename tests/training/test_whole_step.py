@@ -214,6 +214,22 @@ def test_no_bit_differs():
     assert compare(LAYERS["batch norm"], **FEATURES["clipped"]) == WHOLE
 
 
+class Expanded(nn.Module):
+    """A model with a buffer that has one value for several places, which torch does not write to."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(CHANNELS * SIDE * SIDE, CLASSES)
+        self.register_buffer("shift", torch.ones(1).expand(CLASSES))
+
+    def forward(self, inputs):
+        return self.head(inputs.flatten(1)) + self.shift
+
+
+def test_an_expanded_buffer_is_put_back():
+    assert compare(Expanded) == WHOLE
+
+
 @pytest.mark.slow
 def test_no_bit_differs_whatever_layers_and_settings_are():
     # The recurrent layers of a CPU keep what the backward pass needs in a tensor that no replay can write anew.

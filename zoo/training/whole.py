@@ -96,20 +96,20 @@ class WholeStep:
 
     def _begin(self, inputs: Tensor, targets: Tensor) -> str:
         """Record a graph and prove it, and leave the training as it was; return why it cannot be used."""
-        batches, kept = [(inputs, targets), tuple(vary(inputs, targets))], list[Tensor]()
+        batches, kept = [(inputs, targets), tuple(vary(inputs, targets))], list[torch.UntypedStorage]()
         states = [value for held in self.step.optimizer.state.values() for value in held.values()]
         state = [*(self.capture.trace.tensors.values() if self.capture.trace else ()), *states]
+        places = [each.untyped_storage() for each in state]  # an expanded tensor cannot be written to
         generators = read_generators()
 
         def restore() -> None:
-            with torch.no_grad():
-                for tensor, value in zip(state, kept, strict=True):
-                    tensor.copy_(value)
+            for place, value in zip(places, kept, strict=True):
+                place.copy_(value)
             set_generators(generators)
             self.step.forget()
 
         try:
-            kept = [each.clone() for each in state]
+            kept = [place.clone() for place in places]
             self._record(inputs, targets)
             restore()
             found = self._make_steps(self._replay, batches, state)
