@@ -39,7 +39,7 @@ def test_what_settings_say_is_not_varied(capsys: pytest.CaptureFixture[str]) -> 
     given = ["--threads", "1", "--memory-format", "contiguous", "--no-capture", "--seconds", "0.01"]
     assert main(["bench", "--model", "baseline", *SMALL, *given]) == 0
     lines = capsys.readouterr().out.splitlines()
-    title, (rates, measured), about, (parts, shares) = lines[0], lines[1:3], lines[3], lines[4:]
+    title, (rates, measured), about, (parts, shares) = lines[0], lines[1:3], lines[4], lines[5:]
     assert title == "baseline on shapes, batches of 32, cpu: samples a second, * as in a run"
     assert rates.split() == ["step", "layout", "threads", "training", "evaluation", "prediction", "memory"]
     assert about == "parts of a training step" and parts.split()[3:] == ["data", "forward", "backward", "update"]

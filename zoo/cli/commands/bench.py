@@ -53,7 +53,7 @@ def bench_command(output: str | None, discover: options.Discover, as_json: bool,
     else:
         write_result(escape(found.title))
         write_table(found.rates, numbers=True)
-        write_result(STEP)
+        write_result(f"\n{STEP}")
         write_table(found.parts, numbers=True)
     for what, path in (("picture", output), ("trace", settings["trace"])):
         if path is not None:
