@@ -14,7 +14,7 @@ from pathlib import Path
 from measure import make_parser
 
 SCRIPTS = {
-    "layout.py": ["--samples", "3200"],
+    "layout.py": [],
     "overhead.py": [],
     "command.py": ["--threads", "1"],
 }

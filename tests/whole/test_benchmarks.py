@@ -31,7 +31,7 @@ SMALLEST = {
     "see.py": ["--dataset", "shapes", "--epochs", "1", "--runs", "2"],
     "startup.py": ["--plugins", "0", "2", "--models", "1", "2"],
     "threads.py": ["--cases", "1", "--seconds", "0.01"],
-    "waiting.py": ["--steps", "1"],
+    "waiting.py": ["--steps", "1", "--neighbours", "0", "--looks", "1000"],
     "weights.py": ["--megabytes", "1", "--large", "2"],
 }
 SMALLEST_WITH_DATA = {
