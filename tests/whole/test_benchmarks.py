@@ -50,8 +50,9 @@ def run_benchmark(python: str, name: str, *arguments: str) -> str:
     return done.stdout
 
 
-LONG = ("ranks.py", "startup.py", "command.py", "overhead.py")
-"""Those that take ten seconds in their smallest form, as they start many processes."""
+LONG = ("ranks.py", "startup.py", "overhead.py")
+"""Those that take ten seconds in their smallest form, as they start many processes. command.py does as well, but it is
+all that runs course.py and eager.py."""
 
 
 def list_cases(names: Iterable[str]) -> list[Any]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from zoo.cli.options import SPINS
+
 # A cold Python, for others have imported torchvision. Each line is a command; what it has imported beside what
 # `import torch` does is printed after all of them.
 PROGRAM = """
@@ -53,13 +55,16 @@ def test_a_training_imports_nothing_that_it_does_not_need(fashionmnist_root: Pat
         "evaluate @last",
     ]
     told = tmp_path / "told.json"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_DISPLAY_ENV": "verbose"}
     arguments = [f"{line} --runs-dir {tmp_path}" for line in lines]
     command = [sys.executable, "-c", PROGRAM, str(told), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     seen = json.loads(told.read_text())
     assert seen["codes"] == [0] * len(lines) and seen["torch"] and seen["gc"], done.stderr
+    # The OpenMP library of torch says on stderr what it read when it was imported.
+    assert sys.platform != "linux" or f"GOMP_SPINCOUNT = '{SPINS}'" in done.stderr
     # Something else may have taken a part of the room once or twice.
     assert seen["pages"] < 30_000, "of 5 x 10,240: memory that was freed is kept for the next tensor"
     roots = {name.partition(".")[0] for name in seen["found"]} - {*sys.stdlib_module_names}

@@ -273,7 +273,7 @@ def prepare_for_torch() -> None:
     """Say that torch, which takes seconds, is being imported, and let its waiting CPU threads give up their core soon.
 
     The OpenMP library of torch's Linux builds looks 300,000 times by itself, for its whole time slice where a neighbour
-    is busy; two threads can then take a hundred times as long as one. It reads this when torch is imported.
+    is busy; two threads can then take many times as long as one. It reads this when torch is imported.
     """
     show_status("starting torch ...")
     if "OMP_WAIT_POLICY" not in os.environ:

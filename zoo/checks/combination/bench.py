@@ -183,14 +183,16 @@ class _Subject:
         """Measure one way; yield nothing where a step cannot run so."""
         model, step = self.build(mode)
         batches = go_on(self.ready.train)
-        forget_peak(self.plan.device)
+        recorded = self.plan.device.type == "cuda"  # a CUDA graph takes its memory once, in the first steps
+        if recorded:
+            forget_peak(self.plan.device)
         for _ in range(WARM):
             step(*next(batches))
         captured = isinstance(step.capture, Capture) and step.capture.form is not None
         if mode == "captured" and not captured:
             return
         whole = mode != EAGER
-        if self.plan.device.type != "cuda":  # a CUDA graph takes its memory once, while it is recorded
+        if not recorded:
             forget_peak(self.plan.device)
         spent, samples, parts = 0.0, 0, dict.fromkeys(PARTS, 0.0)
         while spent < seconds:
