@@ -12,8 +12,10 @@ import logging
 import os
 import random
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from zoo.registry.places import open_places
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
 from zoo.registry.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec
+from zoo.training import group as group_module
 from zoo.training import run
 from zoo.training.group import Group
 from zoo.training.interval import Pace
@@ -251,6 +254,21 @@ def evaluate_anything(group: Group | None) -> list[Any]:
     return found
 
 
+def meet_late(group: Group | None) -> int:
+    """Let the first rank wait for others that come at any time, also at the end of a look for them."""
+    if group is None:
+        return 0
+    looks, group_module.LOOK = group_module.LOOK, timedelta(milliseconds=1)
+    random.seed(RANK)
+    for _ in range(300):
+        end = time.perf_counter() + random.uniform(0, 3e-3 if RANK else 0)
+        while time.perf_counter() < end:
+            pass
+        group.meet()
+    group_module.LOOK = looks
+    return 300
+
+
 class Given(nn.Module):
     """Gives the inputs as logits."""
 
@@ -265,7 +283,7 @@ class Given(nn.Module):
 def main(cases: str, output: str) -> None:
     registry = make_registry()
     group = Group(find_ranks(), CPU) if find_ranks().are_several else None
-    for answer in (evaluate_anything, train_as_on_devices, train_untested):
+    for answer in (evaluate_anything, train_as_on_devices, train_untested, meet_late):
         (Path(output) / f"{answer.__name__}-{RANK}.json").write_text(json.dumps(answer(group)))
     for name, arguments in json.loads(Path(cases).read_text()).items():
         found = carry_out(arguments, Path(output) / "runs" / name, registry)

@@ -88,7 +88,7 @@ def carry_out(count: int, python: str, folder: Path, cases: dict) -> list[dict]:
     settings = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    names = [*cases, "evaluate_anything", "train_as_on_devices", "train_untested"]
+    names = [*cases, "evaluate_anything", "train_as_on_devices", "train_untested", "meet_late"]
     return [
         {name: json.loads((folder / f"{name}-{rank}.json").read_text()) for name in names}
         for rank in range(max(1, count))
@@ -171,6 +171,12 @@ def test_what_travels_apart_on_devices_comes_to_the_same_and_fp16_loses_no_step_
             assert list_numbers(losses) == pytest.approx(list_numbers(expected), rel=2e-3)
             assert number == 0, "buffers of any type are those of the first rank"
         assert list_numbers(found[-1][0]) == pytest.approx(list_numbers(alone[-1][0]), rel=2e-6)
+
+
+@pytest.mark.slow
+def test_a_rank_that_comes_just_after_a_look_is_not_taken_for_lost(trained):
+    for count in (2, 3):
+        assert [found["meet_late"] for found in trained[count]] == [300] * count
 
 
 @pytest.mark.slow

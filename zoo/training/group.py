@@ -11,13 +11,14 @@ import atexit
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -39,6 +40,8 @@ ANSWER = 5.0
 """Seconds in which ranks that waited in vain tell each other so, at most: whoever does not is the one that hangs."""
 KINDS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 """The types that logits may have."""
+UNENDING = timedelta(days=1)
+"""What gloo is told to wait. Its clock goes on while a program is stopped, so the ranks count by themselves."""
 PATIENCE = 600.0
 """Seconds after which a rank that does not answer counts as hanging, where nothing else is asked for."""
 
@@ -80,7 +83,7 @@ class Group:
                 with _naming_place():
                     _meet(ranks, meeting)
                 atexit.register(_leave)
-            control: Any = dist.new_group(backend="gloo", timeout=limit)
+            control: Any = dist.new_group(backend="gloo", timeout=UNENDING)
             data: Any = control if device.type == "cpu" else dist.new_group(backend="nccl", timeout=2 * limit)
         except dist.DistStoreError as error:
             what = f"not all of {ranks.count} ranks have come within {meeting.total_seconds():g} s"
@@ -237,26 +240,34 @@ class Group:
         if group is not self.control:
             work.wait()
             return
+        try:
+            self._look_for_others(work)
+        except BaseException:
+            if not work.is_completed():
+                threading.Thread(target=_keep, args=(group,), daemon=True).start()
+            if self.is_split:  # what is kept of a model could not be read from a device that waits for a lost rank
+                self.data.abort()
+            raise
+
+    def _look_for_others(self, work: Any) -> None:
         # Counted in looks: while the whole program is stopped, by Ctrl-Z say, no more than one of them passes.
         for _ in range(max(1, ceil(self.patience / LOOK.total_seconds()))):
-            try:
+            with suppress(RuntimeError):
                 work.wait(min(LOOK, timedelta(seconds=self.patience)))
-            except RuntimeError as error:
-                if work.is_completed():
-                    self._give_up()
-                    raise LostError("another rank has ended", describe(error).partition(". This is")[0]) from error
-            else:
-                return
+            if work.is_completed():  # perhaps just after a look that was in vain
+                break
+        else:
+            self._name_missing()
+        try:
+            work.wait()
+        except RuntimeError as error:
+            raise LostError("another rank has ended", describe(error).partition(". This is")[0]) from error
+
+    def _name_missing(self) -> NoReturn:
         missing = self._find_missing()
-        self._give_up()
         who = f"rank {' and rank '.join(map(str, missing))}" if missing else "a rank"
         fix = "Wait longer with rank_timeout=..., or see what it does there"
         raise HangingError(f"{who} has not answered for {self.patience:g} s", "the others waited for it", fix)
-
-    def _give_up(self) -> None:
-        """Let a device no longer wait for a rank that is lost: the model on it could not be read, and kept, before."""
-        if self.is_split:
-            self.data.abort()
 
     def _find_missing(self) -> list[int]:
         """Return the ranks that do not say that they wait as well."""
@@ -277,6 +288,11 @@ class LostError(WorkerError):
     """Another rank has ended: its own error says why."""
 
     is_lost = True
+
+
+def _keep(group: Any) -> None:
+    """Never return: a group that is let go of would hold up the end of the process until its last answer comes."""
+    threading.Event().wait()
 
 
 def _leave() -> None:
