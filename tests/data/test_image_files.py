@@ -24,6 +24,7 @@ from torch import Tensor
 import zoo
 from zoo import limits
 from zoo.cli.main import main
+from zoo.data import shared
 from zoo.data.decoding import MANY
 from zoo.data.fitted import fit_splits
 from zoo.data.images import read_image
@@ -505,11 +506,18 @@ def test_copies_in_two_splits_are_told(own_folder, capsys):
         assert "16 of 24 test images are also training images" in capsys.readouterr().err
 
 
-def test_workers_change_nothing(photos):
-    results = []
-    for workers in (0, 2):
-        params, settings = {"cache": False}, {"input_size": (8, 8), "epochs": 2, "augment": "flip"}
+def test_workers_change_nothing_and_are_as_many_as_asked_for(photos, monkeypatch):
+    monkeypatch.setattr(shared, "count_cores", lambda: 2)
+    forked: list[int] = []
+    os.register_at_fork(after_in_parent=lambda: forked.append(1))
+    results, counts = [], []
+    for workers in (0, 1, "auto"):
+        params, settings = {"cache": False}, {"input_size": (8, 8), "epochs": 1, "augment": "flip"}
+        before = len(forked)
         result = zoo.run("baseline", str(photos), dataset_params=params, workers=workers, **settings)
+        counts.append(len(forked) - before)
         results.append(zoo.load(result.weights).weights.digests["tensors"])
-    assert results[0] == results[1]
+    assert results[0] == results[1] == results[2]
+    looked, one, auto = counts  # whatever trains, files are looked through by processes
+    assert 0 < 2 * (one - looked) == auto - looked, "a worker for each core, where it is open"
     assert not multiprocessing.active_children()

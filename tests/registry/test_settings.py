@@ -65,7 +65,7 @@ def test_defaults_are_those_of_the_course():
         "seed": 42,
         "device": "auto",
         "threads": None,
-        "workers": 0,
+        "workers": None,
         "processes": None,
         "sync_batchnorm": False,
         "capture": True,
@@ -254,7 +254,7 @@ def test_a_setting_is_one_entry_in_one_file(tmp_path, warm_python):
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / part)
     file = tmp_path / "zoo" / "registry" / "settings.py"
     before = file.read_text(encoding="utf-8")
-    file.write_text(before.replace("    workers: int =", f"{ADDED}    workers: int ="), encoding="utf-8")
+    file.write_text(before.replace("    workers: int |", f"{ADDED}    workers: int |"), encoding="utf-8")
     done = subprocess.run(
         [warm_python, "-c", WITH_THE_ADDED],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(tmp_path / "plugins")])},

@@ -192,7 +192,7 @@ def test_where_a_training_runs_makes_no_other_recipe_of_it(plugin, capsys):
     more = ["--metric", "accuracy", "--metric", "top-k", "--metric", "f1-macro", "--threads", "2", "--workers", "0"]
     assert main(["run", "--recipe", "short", "--expect", "--json", *plugin, *more]) in (0, 11)
     told = json.loads(capsys.readouterr().out)
-    assert told["recipe"]["changed"] == ["train.threads"] and len(told["expected"]) == 2
+    assert told["recipe"]["changed"] == ["train.threads", "train.workers"] and len(told["expected"]) == 2
 
 
 def test_the_courses_recipes_are_those_of_the_shipped_weights():

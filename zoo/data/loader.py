@@ -96,7 +96,7 @@ def make_loader(
         device=torch.device("cpu"),
         shuffle_seed=config.seed if shuffle else None,
         loader_seed=config.seed,
-        workers=config.workers,
+        workers=config.workers or 0,
         augment=None if augment is None else parse(augment),
     )
     batches = make_batches(

@@ -69,7 +69,7 @@ class Settings(TypedDict, total=False):
     seed: int | None
     device: str | None
     threads: int | str | None
-    workers: int | None
+    workers: int | str | None
     processes: int | None
     sync_batchnorm: bool | None
     capture: bool | None

@@ -62,8 +62,8 @@ def read_size(value: Any) -> Any:
     raise ValueError(f"must be a size such as 64 or 48x64, height first, of sides from 1 to {MAX_SIDE}")
 
 
-def read_threads(value: Any) -> Any:
-    """Return a number of threads as it is, and None for auto, which means the same as to give none."""
+def read_number(value: Any) -> Any:
+    """Return a number as it is, and None for auto, which means the same as to give none."""
     return None if value == "auto" else value
 
 

@@ -17,10 +17,10 @@ from zoo.registry.setting import (
     NO_OPERATIONS,
     Setting,
     read_loss,
+    read_number,
     read_operations,
     read_size,
     read_table,
-    read_threads,
     read_weights,
     setting,
 )
@@ -235,10 +235,18 @@ class TrainConfig:
         shown_default="auto",
         ge=1,
         le=4096,
-        convert=read_threads,
+        convert=read_number,
         given_type="int | str | None",
     )
-    workers: int = setting(0, "Processes that read data sets which are not tensors.", ge=0, le=1024)
+    workers: int | None = setting(
+        None,
+        "Processes that read data sets which are not tensors; auto: one for each core for picture files, else none.",
+        shown_default="auto",
+        ge=0,
+        le=1024,
+        convert=read_number,
+        given_type="int | str | None",
+    )
     processes: int | None = setting(
         None,
         "Processes that train together, each on its part of every batch: docs/guide/scale.md.",

@@ -105,13 +105,13 @@ def make_test_batches(
 def _choose_settings(plan: Plan, batch_size: int, split: Split, raw_shape: tuple[int, ...]) -> BatchSettings:
     """Return the settings of batches; picture files that are decoded in each epoch are read by all cores."""
     config, workers = plan.config, plan.config.workers
-    if not workers and (find_files(split) is not None or find_shards(split) is not None):
+    if workers is None and (find_files(split) is not None or find_shards(split) is not None):
         workers = choose_workers(batch_size * torch.Size(raw_shape).numel(), plan.ranks.local_count)
     return BatchSettings(
         batch_size=batch_size,
         device=plan.device,
         loader_seed=config.seed,
-        workers=workers,
+        workers=workers or 0,
         channels_last=config.memory_format == "channels_last",
         ranks=plan.ranks,
     )

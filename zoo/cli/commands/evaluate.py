@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @options.metric_option
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...  [auto]")
 @options.speed_options
-@click.option("--workers", metavar="N", help="Processes that read data sets which are not tensors.  [0]")
+@click.option("--workers", metavar="N", help="Processes that read data sets which are not tensors.  [auto]")
 @click.option("--processes", metavar="N", help="Processes of this machine that each compute a part.  [1]")
 @options.param_options("dataset", "metric")
 @click.option("--course-style", is_flag=True, help="Show loss and accuracy as the course averages them, too.")
