@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -14,10 +15,14 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 from typing import IO, Any, cast
 
 Write = Callable[[dict[str, Any]], None]
 Answer = Callable[[dict[str, Any], Write], None]
+
+PORTS = range(20_000, 32_768)
+"""Ports that no system gives to those who ask it for any port, as every connection does."""
 
 is_contained = False
 """Whether this is such a process: what runs in it needs no other one around it."""
@@ -109,11 +114,16 @@ class Process:
 
 
 def find_port() -> int:
-    """Return a port of this machine that nobody has."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port: int = server.getsockname()[1]
-    return port
+    """Return a port of this machine that nobody has, for whoever takes it a moment later.
+
+    Raises:
+        OSError: none was found.
+    """
+    for port in SystemRandom().sample(PORTS, 100):
+        with socket.socket() as server, suppress(OSError):
+            server.bind(("", port))
+            return port
+    raise OSError(errno.EADDRINUSE, f"no free port was found from {PORTS.start} to {PORTS.stop - 1}")
 
 
 def main(module: str, name: str) -> None:
