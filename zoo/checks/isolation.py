@@ -20,6 +20,9 @@ from zoo.storage.processes import Process, Write
 TIME_LIMIT = 300.0
 """Seconds that one check may take; the slowest takes a tenth of that for a model of 100 million parameters."""
 
+START = 60.0
+"""Seconds in which the process of the checks may start, and torch with it, before the first of them."""
+
 Report = Callable[[str, Finding], None]
 
 
@@ -73,11 +76,12 @@ plugin_test = certify
 
 def _examine_elsewhere(question: dict[str, Any], keep: Report, time_limit: float) -> list[FileState] | None:
     """Return the plugin files that took part, or None where an entry ended the process and others may be left."""
-    entry, check = "plugin", next(iter(PLUGIN_CHECKS))
+    entry, check, limit = "plugin", next(iter(PLUGIN_CHECKS)), max(time_limit, START)
     with closing(Process(_examine_here)) as process:
         process.send(question)
         try:
-            while "files" not in (event := process.receive(time_limit)):
+            while "files" not in (event := process.receive(limit)):
+                limit = time_limit
                 if "start" in event:
                     entry, check = event["start"]
                 else:

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import torch
 from torch import nn
 
-from zoo.checks.base import Check, Fault, run_checks
+from zoo.checks.base import Check, Fault, Skip, run_checks
 from zoo.checks.combination.estimates import estimate
 from zoo.checks.combination.subject import CombinationSubject, make_subject
 from zoo.checks.combination.tuning import Tuning
@@ -221,11 +221,12 @@ def check_overfit(subject: CombinationSubject) -> str:
     """It can learn one batch by heart.
 
     A model that cannot do that has a fault in itself, not in its data. Adam, at most 500 steps each with rates of 0.001
-    and 0.01, must get all of the batch right with a tenth of the loss of guessing, in 30 seconds.
+    and 0.01, must get all of the batch right with a tenth of the loss of guessing. Skipped where that takes more than
+    30 seconds.
     """
     inputs, targets = subject.batch()
     goal, best, hits = math.log(subject.classes) / 10, math.inf, 0
-    started = time.perf_counter()
+    started = time.process_time()  # whatever else the machine does meanwhile
     for lr in (1e-3, 1e-2):
         model = subject.build(seed=subject.plan.config.seed)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -238,8 +239,9 @@ def check_overfit(subject: CombinationSubject) -> str:
                     hits = max(hits, int((model(inputs).argmax(dim=1) == targets).sum()))
                 if hits == len(targets):
                     return f"all {hits} samples of a batch right, loss {loss:.3f}, after {count} steps"
-            if time.perf_counter() - started > OVERFIT_SECONDS:
-                break
+            if time.process_time() - started > OVERFIT_SECONDS:
+                seen = f"the loss was {best:.3f} at best"
+                raise Skip(f"{count} steps with a rate of {lr:g} took {OVERFIT_SECONDS:g} s; {seen}")
     fix = "Train it by hand on this batch and look where the gradients vanish"
     seen = f"at best {hits} of the {len(targets)} samples of a batch right, loss {best:.3f}"
     raise Fault(seen, fix, find_definition(type(model)))
