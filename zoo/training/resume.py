@@ -30,8 +30,9 @@ from zoo.training.run import carry_out
 
 logger = logging.getLogger("zoo")
 
-ORPHANS = 2.0
-"""Seconds to wait for a lock: the workers of a process that was killed have inherited it, and end a moment later."""
+ORPHANS = 5.0
+"""Seconds to wait for a lock: the workers of a process that was killed have inherited it, and end a moment later,
+on a busy machine too."""
 READ_ONLY = "Start a new run from its state with fork=True and runs_dir=..."
 """What to do with a run whose folder cannot be written to."""
 
