@@ -19,10 +19,11 @@ from zoo.storage.processes import find_port
 pytestmark = pytest.mark.slow
 
 NET = """
-import json, os, signal, time
+import gc, json, os, signal, time
 import torch
 from torch import nn
 import zoo
+from zoo.training.group import Group
 
 class Net(nn.Module):
     def __init__(self, size, classes):
@@ -36,6 +37,9 @@ class Net(nn.Module):
             how, _, rank = os.environ.get("END", "").partition(" ")
             if self.calls == 100 and os.environ.get("RANK") == (rank or "1"):
                 end(how)
+            if self.calls == 100 and how == "hang":
+                (group,) = (each for each in gc.get_objects() if type(each) is Group)
+                group.patience /= 600  # only now: whatever the machine does, no step before this one is too slow
         return self.layers(inputs)
 
 def end(how):
@@ -87,7 +91,7 @@ def call(zoo: list[str]):
     def run(*words: str, end: str = "", program: list[str] = zoo) -> subprocess.CompletedProcess[str]:
         command = [*program, *words]
         settings = {**os.environ, "END": end}
-        return subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=600)
 
     return run
 
@@ -113,7 +117,7 @@ def read_record() -> dict:
     ],
 )
 def test_a_rank_ends_all_in_one_line_and_the_run_goes_on(call, end, code, told):
-    done = train(call, end, *(["--rank-timeout", "1s"] if end == "hang" else []))
+    done = train(call, end, *(["--rank-timeout", "10m"] if end == "hang" else []))
     lines = [line for line in done.stderr.splitlines() if not line.startswith(("epoch", "2 ranks train otherwise"))]
     assert done.returncode == code and not done.stdout, done.stderr
     assert len(lines) == 1 and re.match(told, lines[0]), done.stderr
@@ -209,7 +213,7 @@ def test_two_agents_of_torchrun_train_one_model(own_folder, warm_python, monkeyp
         )
         for node in (0, 1)
     ]
-    printed = [agent.communicate(timeout=120) for agent in agents]
+    printed = [agent.communicate(timeout=600) for agent in agents]
     assert [agent.returncode for agent in agents] == [0, 0], printed
     assert "trained 1 epoch" in printed[0][0] and not printed[1][0]
     assert read_record()["train_config"]["processes"] == 2

@@ -387,7 +387,7 @@ def test_a_signal_during_training_ends_it_with_one_line_and_keeps_what_was_done(
     with process:
         assert process.stderr.readline().startswith("epoch 1")
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
     rest = [line for line in err.splitlines() if not line.startswith("epoch")]
     assert process.returncode == code and out == ""
     (folder,) = (tmp_path / "runs").iterdir()

@@ -76,10 +76,10 @@ def only_line(text: str) -> str:
 
 @contextmanager
 def zoo_process(python: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
-    """Run zoo with pipes; it is ended after a minute, so that a wait for what never comes fails."""
+    """Run zoo with pipes; it is ended after ten minutes, so that a wait for what never comes fails."""
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen([python, "-m", "zoo", *map(str, arguments)], **pipes) as process:
-        limit = threading.Timer(60, process.kill)
+        limit = threading.Timer(600, process.kill)
         limit.start()
         try:
             yield process

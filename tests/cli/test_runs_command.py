@@ -114,7 +114,7 @@ def test_nobody_is_asked(runs: Path, warm_python: str, stdin: str) -> None:
     """It ends at once, also where nobody can answer."""
     close = "<&-" if stdin == "closed" else f"< {stdin}"
     command = f'"{warm_python}" -m zoo runs remove first {close}'
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 2 and "Say --yes to remove that" in done.stderr and done.stdout == ""
 
 

@@ -59,7 +59,7 @@ def run_without_home(*arguments: str) -> subprocess.CompletedProcess[str]:
     code = "import pwd; pwd.getpwuid = {}.__getitem__; from zoo.cli.main import entry; entry()"
     command = [sys.executable, "-c", code, *arguments]
     options: dict[str, Any] = {"env": environment, "cwd": "/", "capture_output": True, "text": True}
-    return subprocess.run(command, check=False, timeout=60, **options)
+    return subprocess.run(command, check=False, timeout=600, **options)
 
 
 @pytest.mark.parametrize("command", ["list", "plugins"])

@@ -181,7 +181,7 @@ def test_draws_at_once_are_single_draws(seed):
             assert torch.equal(single, jumped)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 500), st.integers(1, 100), st.booleans())
 def test_sizes_cover_every_sample(samples, batch_size, merge):
     sizes = split_sizes(samples, batch_size, least=2 if merge else 1)

@@ -59,7 +59,7 @@ def unrounded(*, root):
 sizes = st.integers(1, 40)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     height=sizes,
     width=sizes,

@@ -384,7 +384,7 @@ def test_eight_processes_at_once(photos, warm_python):
     for number in range(200):
         draw(photos / "fox" / f"more{number}.png", seed=number)
     processes = [start(photos, warm_python) for _ in range(8)]
-    outputs = [process.communicate(timeout=120) for process in processes]
+    outputs = [process.communicate(timeout=600) for process in processes]
     assert [process.returncode for process in processes] == [0] * 8, outputs
     assert len({out for out, _ in outputs}) == 1
     assert torch.equal(keep(photos).train[0], read_by_hand(photos))
@@ -396,7 +396,7 @@ def test_killed_while_it_writes(photos, warm_python):
     for number in range(60):
         draw(photos / "fox" / f"more{number}.png", seed=number)
     process = start(photos, warm_python, KILLED)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == -signal.SIGKILL, err
     assert len(list(Path(os.environ["ZOO_HOME"], "pictures").glob("*/.rows.*.part"))) == 1 and not find_rows()
     assert torch.equal(keep(photos).train[0], read_by_hand(photos))

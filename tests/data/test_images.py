@@ -393,7 +393,7 @@ def attack(data):
         assert pixels.shape[0] in (1, 3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0", b"BM", b"P5 ", b"\xff\xd8"]),
     rest=st.binary(),
@@ -412,19 +412,19 @@ def edited(data, edits):
     return bytes(changed)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(edits=EDITS)
 def test_random_edits_of_a_png(edits):
     attack(edited(SMALL, edits))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(name=st.sampled_from(sorted(FILES)), edits=EDITS)
 def test_random_edits_of_any_file(name, edits):
     attack(edited(FILES[name][0], edits))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     size=st.tuples(st.integers(0, 9), st.integers(0, 9)),
     depth=st.sampled_from([1, 2, 4, 8, 16, 3]),

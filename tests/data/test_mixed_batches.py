@@ -38,7 +38,7 @@ def read(split: Any, operations: str, size: int, epoch: int, **more: Any) -> tup
 
 
 @pytest.mark.parametrize("operations", ["mixup:alpha=0.4", "flip,crop:padding=1,cutmix", "erase:p=0.5,mixup"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(size=st.integers(1, SAMPLES + 3), epoch=st.integers(0, 3), balanced=st.booleans())
 def test_any_partition_of_an_epoch_has_the_same_pixels_and_targets(
     operations: str, size: int, epoch: int, balanced: bool

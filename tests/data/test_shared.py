@@ -112,7 +112,7 @@ RUN = ("-m", "zoo", "run", "--dataset", "rows", "--epochs", "1", "--plugin")
 @pytest.mark.slow
 def test_a_run_whose_shared_memory_is_too_small_ends_before_the_first_batch(own_folder: Path) -> None:
     command = [*unshare(), sys.executable, *RUN, str(write_plugin(own_folder, hang=False)), "--workers", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 10, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: dataset 'rows': its workers need 2.4 MB of shared memory: /dev/shm has 1.0 MB free.")

@@ -64,7 +64,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (used + 16,) * 2)
 @pytest.mark.parametrize(("workers", "code"), [(0, 0), (12, 7)])
 def test_too_few_open_files_are_told_and_enough_for_a_run_without_workers(tmp_path, warm_python, workers, code):
     with begin(warm_python, tmp_path, False, workers, FEW_FILES) as main:
-        _, err = main.communicate(timeout=120)
+        _, err = main.communicate(timeout=600)
     assert main.returncode == code, err
     if code:
         told = "dataset 'slow': too many files are open: OSError: [Errno 24] Too many open files"

@@ -150,7 +150,7 @@ def test_odd_state_dicts_survive_bit_for_bit(tmp_path):
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(
         st.text("abcdefgh_ä ", min_size=1, max_size=8),

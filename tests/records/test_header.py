@@ -349,7 +349,7 @@ def test_reading_a_header_imports_nothing_heavy():
         print(*sys.modules)
     """
     command = [sys.executable, "-c", re.sub(r"^ +", "", code, flags=re.MULTILINE), str(SHIPPED)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     heavy = {"torch", "numpy", "safetensors", "pickle", "_pickle", "PIL"}
     assert not heavy & set(done.stdout.split())
 
@@ -633,7 +633,7 @@ NAMES = st.text(min_size=1, max_size=12).filter(lambda name: name.isprintable() 
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.dictionaries(NAMES, st.tuples(st.sampled_from(DTYPES), st.lists(st.integers(0, 3), max_size=4)), max_size=6),
     st.dictionaries(st.text(max_size=5).filter(lambda key: key != "zoo"), st.text(max_size=20), max_size=3),
@@ -658,7 +658,7 @@ def survive(path, data):
 
 
 @pytest.mark.promise("P4")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=3))
 def test_a_few_changed_bytes_raise_nothing_else(folder, edits):
     data = bytearray(make_seeds()[2])

@@ -29,7 +29,7 @@ NOTHING = {"digests": ..., "golden": ..., "statistics": ...}
 def test_whatever_a_file_says_it_can_be_used_or_is_refused(warm_python: str, tmp_path: Path) -> None:
     options = ["--executions", "20", "--seed", "12", "--folder", str(tmp_path)]
     command = [warm_python, fuzz_metadata.__file__, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
     assert done.stdout.startswith("20 executions")
 

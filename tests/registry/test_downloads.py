@@ -24,6 +24,7 @@ from zoo.errors import DataError, DownloadError, SettingError, StorageError, Zoo
 from zoo.registry import downloads, pace, parts, transfers, unpacking, verification
 from zoo.registry.downloads import fetch_files
 from zoo.registry.specs import FileSpec
+from zoo.storage.processes import find_port
 
 
 @pytest.fixture(autouse=True)
@@ -73,9 +74,7 @@ def found(root: Path) -> list[str]:
 
 
 def closed_port() -> str:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{taken.getsockname()[1]}"
+    return f"127.0.0.1:{find_port()}"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +155,7 @@ def test_a_server_that_stops_sending(server: Server, root: Path, monkeypatch: py
     message = fail(DownloadError, root, spec(server.url(name), server.url("ok")))
     host = f"127.0.0.1:{server.server_port}"
     assert f"{host}: nothing came for 0.2 s; {host}: nothing came for 0.2 s. Get" in message
+    server.hear(downloads.TRIES)
     assert server.asked == [name] * downloads.TRIES  # and its host is not asked again
     assert found(root) == []
 
@@ -164,12 +164,12 @@ def test_a_server_that_stops_sending(server: Server, root: Path, monkeypatch: py
 def test_a_server_that_sends_a_byte_now_and_then(
     server: Server, root: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(transfers, "CONNECT_TIMEOUT", 0.2)
-    monkeypatch.setattr(transfers, "READ_TIMEOUT", 0.2)
-    monkeypatch.setattr(pace, "WINDOW", 0.2)
+    monkeypatch.setattr(transfers, "keep_pace", lambda work, count, grace: pace.keep_pace(work, count, grace=0.0))
+    monkeypatch.setattr(pace, "WINDOW", 1.0)
     message = fail(DownloadError, root, spec(server.url(name), server.url("ok")))
     host = f"127.0.0.1:{server.server_port}"
-    assert f"{host}: fewer than 1000 bytes a second came for 0.2 s; {host}: fewer" in message
+    assert f"{host}: fewer than 1000 bytes a second came for 1 s; {host}: fewer" in message
+    server.hear(1)
     assert server.asked == [name], "its host is not asked again"
     assert not (root / "things/a.bin").exists()
 
@@ -345,20 +345,16 @@ def test_no_network_is_told_at_once(root: Path, monkeypatch: pytest.MonkeyPatch)
     def unknown(*args: object, **options: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(downloads, "BACK_OFF", 5.0)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited"))
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     files = [spec(f"http://{closed_port()}/x", "https://a.invalid/x", path=path) for path in "abcd"]
-    start = time.monotonic()
     message = fail(DownloadError, root, *files)
-    assert time.monotonic() - start < 3
     assert message.count("no connection: unknown host, refused, or no network") == 2
 
 
 def test_a_refused_connection_is_told_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "BACK_OFF", 5.0)
-    start = time.monotonic()
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited"))
     message = fail(DownloadError, root, *(spec(f"http://{closed_port()}/x", path=path) for path in "abcd"))
-    assert time.monotonic() - start < 3
     assert "no connection: unknown host, refused, or no network" in message
 
 
@@ -557,7 +553,7 @@ def test_a_read_only_folder_with_the_right_file_works() -> None:
         folder.chmod(0o555)
         base.chmod(0o555)
         child = start_child(base, "https://a.invalid/x", "as nobody")
-        output, _ = child.communicate("go\n", timeout=30)
+        output, _ = child.communicate("go\n", timeout=600)
         assert (output, child.returncode) == ("ready\n", 0)
         assert found(base) == ["things/a.bin"]
     finally:

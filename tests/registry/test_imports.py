@@ -85,7 +85,7 @@ def test_workers_know_what_a_single_file_and_its_neighbours_define(tmp_path: Pat
     files = {"plugin/greys": PLUGIN, "plugin/tones": TONES, "plugin/greys_class/reader": READER, "program": RUN}
     write(tmp_path, **files)
     command = [sys.executable, "program.py"]  # a warm one starts no workers by spawn
-    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     here, spawned, served, refused = json.loads(done.stdout.splitlines()[-1])
     assert set(here) == {"loss", "accuracy"}

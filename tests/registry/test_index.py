@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Packages
@@ -16,6 +18,8 @@ from zoo.cli.main import main
 from zoo.errors import AmbiguousNameError, ManifestError, PluginError, UnknownNameError, UsageError
 from zoo.registry.entries import Registry
 from zoo.registry.factories import load_factory
+from zoo.registry.plugins import Plugin
+from zoo.storage.processes import Process
 
 HOOKS = """
     import zoo
@@ -177,13 +181,18 @@ def test_what_hangs_is_ended_with_its_children(packages: Packages, monkeypatch: 
         time.sleep(600)
     """
     packages.add("hangs", "x = hangs", hangs=code)
-    monkeypatch.setattr(zoo.registry.index, "TIME_LIMIT", 1.5)
-    started = time.monotonic()
-    assert "it took more than 1.5 s" in str(problem_of("hangs"))
-    assert "it took more than 1.5 s" in str(problem_of("hangs"))
-    assert time.monotonic() - started < 5
-    status = Path(f"/proc/{pid.read_text()}/stat")
-    assert not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"
+    receive = Process.receive
+
+    def receive_once_it_hangs(process: Process, time_limit: float) -> dict[str, Any]:
+        while process.is_running and not (pid.exists() and pid.read_text()):
+            os.sched_yield()
+        return receive(process, 0.1)
+
+    monkeypatch.setattr(Process, "receive", receive_once_it_hangs)
+    assert "it took more than 0.1 s" in str(problem_of("hangs"))
+    assert "it took more than 0.1 s" in str(problem_of("hangs")), "that is kept"
+    with suppress(ProcessLookupError):  # nothing is left of it already
+        assert select.select([os.pidfd_open(int(pid.read_text()))], [], [], 60)[0], "its child is left"
 
 
 def test_a_plugin_that_was_mended_is_asked_again_by_name(packages: Packages) -> None:
@@ -204,9 +213,8 @@ def test_a_plugin_that_was_mended_is_asked_again_by_name(packages: Packages) -> 
 def test_a_thread_or_exit_handler_does_not_hold_it_up(packages: Packages) -> None:
     code = "import threading, time, atexit\nthreading.Thread(target=time.sleep, args=(600,)).start()\n"
     packages.add("slow", "x = slow", slow=f"{code}atexit.register(time.sleep, 600)")
-    started = time.monotonic()
-    assert list_all() == {}
-    assert time.monotonic() - started < 5
+    registry = Registry.discover()
+    assert registry.list_entries("model") and not registry.problems, "it did not take until the limit"
 
 
 def test_a_plugin_that_forks_is_listed_once(packages: Packages, caplog: pytest.LogCaptureFixture) -> None:
@@ -286,13 +294,16 @@ def test_a_command_asks_each_plugin_once(packages: Packages, monkeypatch: pytest
     packages.add("acme", "x = acme_zoo", acme_zoo=HOOKS)
     packages.add("bad", "x = bad_zoo", bad_zoo="raise RuntimeError('no luck')")
     packages.add("hangs", "x = hangs_zoo", hangs_zoo="import time\ntime.sleep(600)")
-    monkeypatch.setattr(zoo.registry.index, "TIME_LIMIT", 1.0)
     load = zoo.registry.index._load_elsewhere
     started: list[str] = []
-    # Processes are counted where they start: the command line has its own handler for what is logged.
-    monkeypatch.setattr(
-        zoo.registry.index, "_load_elsewhere", lambda plugin: started.append(plugin.name) or load(plugin)
-    )
+
+    def note(plugin: Plugin) -> Any:
+        """Processes are counted where they start: the command line has its own handler for what is logged."""
+        started.append(plugin.name)
+        monkeypatch.setattr(zoo.registry.index, "TIME_LIMIT", 1.0 if plugin.name == "hangs" else 60.0)
+        return load(plugin)
+
+    monkeypatch.setattr(zoo.registry.index, "_load_elsewhere", note)
     commands = {  # what nothing is known of, or is asked for and was broken or not there when it was indexed
         "show acme/none": ["acme", "bad", "hangs"],  # the others are listed for the closest name
         "show nothing": [],

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.errors import ManifestError
@@ -32,11 +32,11 @@ def read(folder: Path, content: str | bytes) -> Manifest:
 
 
 def refuse(folder: Path, content: str | bytes) -> str:
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(ManifestError) as caught:
         read(folder, content)
     message = str(caught.value)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 10, "it is slow, whatever else the machine does"
     assert message.startswith(str(folder / "registry.toml"))
     assert message.isprintable()
     assert len(message) < 1000
@@ -172,7 +172,7 @@ def to_toml(value: object) -> str:
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(document=DOCUMENTS | st.dictionaries(KEYS, VALUES, max_size=4))
 def test_any_tree_is_a_manifest_or_one_error(tmp_path_factory: pytest.TempPathFactory, document: dict) -> None:
     path = tmp_path_factory.getbasetemp() / "any.toml"
@@ -184,7 +184,7 @@ def test_any_tree_is_a_manifest_or_one_error(tmp_path_factory: pytest.TempPathFa
         assert str(error).isprintable()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.binary(max_size=40), at=st.integers(0, len(DATASET)))
 def test_any_bytes_are_a_manifest_or_one_error(tmp_path_factory: pytest.TempPathFactory, data: bytes, at: int) -> None:
     path = tmp_path_factory.getbasetemp() / "any.toml"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -80,7 +80,6 @@ ONE_CLASS = (torch.eye(3)[[1, 1, 1]], torch.tensor([1, 1, 1]), [0, 1, 2], [1])
 NEVER_RIGHT = (torch.eye(3), torch.tensor([1, 2, 0]), [2, 1, 0], [])
 
 
-@settings(deadline=None)
 @given(stream=streams(), shared=st.booleans())
 @example(stream=ONE_CLASS, shared=True)
 @example(stream=NEVER_RIGHT, shared=False)
@@ -98,7 +97,6 @@ def test_they_are_what_scikit_learn_says(stream, shared):
     assert compute_metrics(metrics) == pytest.approx(expected, rel=0, abs=1e-12)
 
 
-@settings(deadline=None)
 @given(stream=streams(least=3), k=st.integers(1, 9))
 def test_top_k_is_what_scikit_learn_says(stream, k):
     logits, targets, order, cuts = stream
@@ -116,7 +114,6 @@ def test_top_k_is_what_scikit_learn_says(stream, k):
         assert metric.compute() == accuracy.compute()
 
 
-@settings(deadline=None)
 @given(stream=streams())
 def test_parts_merged_are_the_whole(stream):
     logits, targets, order, cuts = stream

@@ -284,7 +284,7 @@ def test_a_sweep_killed_ten_times_comes_to_what_it_would_have(warm_python: str, 
     script = Path(__file__).with_name("kill_sweeps.py")
     command = [warm_python, str(script), str(tmp_path), sampler]
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join([str(script.parents[1]), os.environ["PYTHONPATH"]])}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, env=paths)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600, env=paths)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["codes"].count(-signal.SIGKILL) >= 8 and found["codes"][-1] == 0

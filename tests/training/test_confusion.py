@@ -26,7 +26,7 @@ def cases(draw: st.DrawFn) -> tuple[int, list[int], list[int]]:
 
 @pytest.mark.promise("P11")
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(cases())
 def test_counts_and_scores_are_those_of_scikit_learn(case: tuple[int, list[int], list[int]]) -> None:
     classes, targets, predictions = case

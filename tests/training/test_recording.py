@@ -349,7 +349,7 @@ def test_a_signal_that_python_leaves_to_the_system_ends_the_process_after_the_sa
         "    if epoch['epoch'] == 2: os.kill(os.getpid(), signal.SIGTERM)\n"
         f"zoo.run(epochs=5, dataset_params={SMALL}, runs_dir={str(tmp_path / 'runs')!r}, on_epoch=stop)\n"
     )
-    done = subprocess.run([warm_python, "-c", code], check=False, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([warm_python, "-c", code], check=False, capture_output=True, text=True, timeout=600)
     assert done.returncode == -signal.SIGTERM, done.stderr
     check_kept(only_run(tmp_path), status="interrupted", epochs=2)
 

@@ -406,6 +406,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @pytest.mark.promise("P2", "P9")
 def test_a_worker_that_outlives_its_killed_parent_is_waited_for(tmp_path, stop_at, monkeypatch):
+    monkeypatch.setattr(resume, "ORPHANS", 600)
     folder = begin(tmp_path, stop_at)
     tried = []
     with subprocess.Popen(

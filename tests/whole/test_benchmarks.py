@@ -45,7 +45,7 @@ def run_benchmark(python: str, name: str, *arguments: str) -> str:
     """Run a script in a process that finds zoo where this one does; return what it printed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "2"}
     command = [python, str(ROOT / "benchmarks" / name), "--rounds", "1", "--no-check", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -115,7 +115,7 @@ class Follower:
 
     def close(self) -> None:
         """End the program."""
-        self.session.communicate(timeout=60)
+        self.session.communicate(timeout=600)
 
 
 def level(text: str, *, digits: bool) -> list[str]:

@@ -91,7 +91,7 @@ def test_a_command_of_the_page_ends_as_it_says(
 def test_a_plugin_that_changes_zoo_shows_what_a_bug_looks_like(folder: Path, warm_python: str) -> None:
     ((command, code),) = [each for each in COMMANDS if each[0].startswith(APART[0])]
     words = [warm_python, "-m", *shlex.split(command)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=600)
     assert (done.returncode, code) == (1, 1)
     assert "This is a bug in zoo; please report it with" in done.stderr
 
@@ -99,7 +99,7 @@ def test_a_plugin_that_changes_zoo_shows_what_a_bug_looks_like(folder: Path, war
 def test_a_reader_that_goes_away_is_no_error(folder: Path) -> None:
     ((command, code),) = [each for each in COMMANDS if each[0].startswith(APART[1])]
     script = f'zoo() {{ {shlex.quote(sys.executable)} -m zoo "$@"; }}; {command}; exit ${{PIPESTATUS[0]}}'
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=600)
     assert (done.returncode, code, done.stderr) == (141, 141, "")
 
 

@@ -74,7 +74,7 @@ def execute(folder: Path) -> dict[str, dict[str, Any]]:
     notebook = nbformat.v4.new_notebook(cells=cells)
     for cell in notebook.cells:
         cell.pop("id", None)
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     client.execute()
     shown = {}
     for name, cell in zip(CELLS, notebook.cells, strict=True):

@@ -69,7 +69,7 @@ def test_offline_connects_to_nothing(own_folder: Path, how: str) -> None:
     settings |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     run = [sys.executable, "-c", CODE]
     done = subprocess.run(
-        [*run, *commands], env={**os.environ, **settings}, capture_output=True, text=True, check=False, timeout=120
+        [*run, *commands], env={**os.environ, **settings}, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert not noted.exists(), noted.read_text(encoding="utf-8")

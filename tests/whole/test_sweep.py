@@ -22,7 +22,7 @@ MOMENTS = 12
 @pytest.mark.parametrize("seed", [11])
 def test_a_run_that_ends_at_any_moment_leaves_what_is_whole_and_true(warm_python, seed):
     command = [warm_python, str(SCRIPT), "--moments", str(MOMENTS), "--seed", str(seed)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert sum(json.loads(done.stdout).values()) == MOMENTS
 
