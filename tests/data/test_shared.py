@@ -122,15 +122,19 @@ def test_a_run_whose_shared_memory_is_too_small_ends_before_the_first_batch(own_
 def test_a_run_whose_workers_hang_ends_when_it_is_told_to(own_folder: Path) -> None:
     path, pipe = write_plugin(own_folder, hang=True), own_folder / "pipe"
     os.mkfifo(pipe)
-    # torch waits five seconds for each worker before it ends it: left to itself, it would take longer than the limit.
+    # torch waits five seconds for each worker before it ends it. Here it would wait for a day, left to itself.
     code = "import sys; from zoo.training import signals; from zoo.cli.main import main; signals.GRACE = 1.0; "
-    command = [sys.executable, "-c", f"{code}sys.exit(main(sys.argv[1:]))", *RUN[2:], str(path), "--workers", "8"]
+    code += "from torch.utils.data import _utils; _utils.MP_STATUS_CHECK_INTERVAL = 86400; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *RUN[2:], str(path), "--workers", "2"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-        hangs = select.select([end], [], [], 100)[0]
+        hangs = select.select([end], [], [], 600)[0]
         os.close(end)
         assert hangs or process.kill(), "no worker was asked for a sample"
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=30)
+        try:
+            _, said = process.communicate(timeout=300)
+        finally:
+            process.kill()
     assert process.returncode == 143, said
     assert said.splitlines()[-1].startswith("Stopped.")

@@ -552,7 +552,7 @@ def test_a_terminal_that_closes_is_one_signal(tmp_path, warm_python):
 PAUSE = """
 import subprocess, time
 from zoo.training import signals
-signals.GRACE = 2.0
+signals.GRACE = 3.0
 def pause(number, seconds):
     if number:
         os.kill(os.getpid(), number)
@@ -574,7 +574,7 @@ earlier, pauses.Pauses.look = pauses.Pauses.look, stop
 @pytest.mark.promise("P12")
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="it looks into /proc for a process that is stopped")
-@pytest.mark.parametrize(("number", "seconds", "code"), [(0, 0.1, 0), (int(signal.SIGTERM), 2.5, 143)])
+@pytest.mark.parametrize(("number", "seconds", "code"), [(0, 0.1, 0), (int(signal.SIGTERM), 3.5, 143)])
 def test_the_time_in_which_the_whole_program_is_stopped_is_nobodys_fault(tmp_path, warm_python, number, seconds, code):
     """As by Ctrl-Z and fg. A signal before it leaves the step its whole time afterwards."""
     lines = f"NUMBER, SECONDS = {number}, {seconds}\n{PAUSE}"

@@ -106,9 +106,13 @@ class Calls:
 
 
 def start_run(folder: Path, moment: Moment) -> int:
-    """Fork a `zoo run`; return its process number."""
+    """Fork a `zoo run`; return its process number once it begins."""
+    begun, begin = os.pipe()
     child = os.fork()
     if child:
+        os.close(begin)
+        os.read(begun, 1)
+        os.close(begun)
         return child
     code = 99
     try:
@@ -122,6 +126,7 @@ def start_run(folder: Path, moment: Moment) -> int:
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
         calls = Calls(moment, folder / "runs")
         plugin = str(folder.parent / "sides.py")
+        os.close(begin)
         code = run_zoo(["run", "--plugin", plugin, "--dataset", "sides", "--epochs", str(EPOCHS), "--debug"])
         sys.stdout.flush()
         Path("calls").write_text(str(calls.count), encoding="utf-8")

@@ -16,6 +16,7 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 pytestmark = [
     pytest.mark.slow,
@@ -74,7 +75,10 @@ def execute(folder: Path) -> dict[str, dict[str, Any]]:
     notebook = nbformat.v4.new_notebook(cells=cells)
     for cell in notebook.cells:
         cell.pop("id", None)
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    # Not by ports: one that is found free may be taken when the kernel comes to it.
+    config = Config(KernelManager={"transport": "ipc", "connection_file": str(folder / "kernel.json")})
+    place = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(notebook, config=config, timeout=600, kernel_name="python3", resources=place)
     client.execute()
     shown = {}
     for name, cell in zip(CELLS, notebook.cells, strict=True):
