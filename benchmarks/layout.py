@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 import zoo
-from zoo.cli.options import prepare_for_torch
+from zoo.cli.torch_import import prepare_for_torch
 from zoo.data.batches import BatchSettings, TensorBatches, lay_last
 from zoo.data.order import epoch_order
 from zoo.models.device import choose_threads

@@ -16,7 +16,7 @@ from statistics import median
 
 from measure import alternate, check_ratio, find_ratio, make_parser, neighbours
 
-from zoo.cli.options import SPINS, prepare_for_torch
+from zoo.cli.torch_import import SPINS, prepare_for_torch
 
 LIMIT, BUSY_LIMIT = 1.1, 0.5
 ITSELF = 300_000

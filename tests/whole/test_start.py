@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.cli.options import SPINS
+from zoo.cli.torch_import import SPINS
 
 # A cold Python, for others have imported torchvision. Each line is a command; what it has imported beside what
 # `import torch` does is printed after all of them.

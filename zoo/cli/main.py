@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import signal
@@ -16,9 +15,9 @@ import click
 
 from zoo.cli.command import Group
 from zoo.cli.commands import COMMANDS, GROUPS
-from zoo.cli.launch import ending_once, refuse_ranks, report_error, report_stop, watch_parent
+from zoo.cli.ending import BROKEN_PIPE, end, report, terminate
+from zoo.cli.launch import ending_once, refuse_ranks, watch_parent
 from zoo.cli.output import (
-    ReaderGone,
     drop_stream,
     end_status,
     escape,
@@ -28,42 +27,19 @@ from zoo.cli.output import (
     set_silent,
     show_status,
     take_stdout,
-    write_error,
     write_note,
     write_result,
 )
-from zoo.errors import (
-    OutOfMemoryError,
-    StorageError,
-    UsageError,
-    ZooError,
-    describe,
-    is_out_of_files,
-    is_out_of_memory,
-    quote,
-)
+from zoo.errors import UsageError, ZooError, quote
 from zoo.storage.folders import check_current_folder
 from zoo.version import __version__
 
-INTERRUPTED, BROKEN_PIPE = 130, 141
 LIGHT = ("list", "plugins", "show", "help", "version", "completion")
 """Commands that import no torch, `show` without options that load something."""
 SHORT = (*LIGHT, "runs")
 """Commands that end within a second: to look for garbage takes a tenth of it, and there is none."""
 LEAST_WIDTH, HELP_WIDTH = 30, 100
 """Columns of a help page, on terminals of any width."""
-
-
-class _Bug(ZooError):
-    """An error nobody foresaw: its cause has the traceback (exit 1)."""
-
-
-class Terminated(KeyboardInterrupt):
-    """A signal that ends programs arrived: SIGTERM, or SIGHUP from a terminal that went away (exit 128 + number)."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.exit_code = 128 + number
 
 
 class LazyGroup(Group):
@@ -164,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     for number in filter(None, (signal.SIGTERM, getattr(signal, "SIGHUP", None))):
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP for the programs that it starts
-            signal.signal(number, _terminate)
+            signal.signal(number, terminate)
     try:
         set_silent(_is_follower())
         watch_parent()
@@ -185,14 +161,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.ctx.get_help(), err=True, color=has_colors(sys.stderr))
         return UsageError.exit_code
     except click.ClickException as error:
-        return _report(_translate(error, arguments), arguments)
+        return report(_translate(error, arguments), arguments)
     except ZooError as error:
-        return _report(error, arguments)
+        return report(error, arguments)
     except SystemExit:  # click ends so when the pipe breaks while it prints a help page; a command's own is _Ended
         return BROKEN_PIPE
     except BaseException as error:  # noqa: BLE001 the one place where a bug of ours becomes a message
         carried = isinstance(error, _Ended | click.exceptions.Abort) and error.__cause__
-        return _end(carried or error, arguments)
+        return end(carried or error, arguments)
     finally:
         end_status()
 
@@ -209,10 +185,6 @@ def _is_light(arguments: Sequence[str]) -> bool:
     asked = set(arguments)
     helps = not asked or asked & {"-h", "--help", "-V", "--version"}
     return bool(helps) or (arguments[0] in LIGHT and not asked & {"--layers", "--counts"})
-
-
-def _terminate(number: int, frame: Any) -> NoReturn:
-    raise Terminated(number)
 
 
 def _listen() -> None:
@@ -246,81 +218,3 @@ def _translate(error: click.ClickException, arguments: Sequence[str]) -> UsageEr
         typed = find_option(error.option_name, arguments)
         return UsageError(f"{ctx.command_path} has no option {quote(typed)}", fix=advice)
     return UsageError(error.format_message().rstrip("."), fix=advise_call(error, ctx, arguments))
-
-
-def _report(error: ZooError, arguments: Sequence[str]) -> int:
-    """Print an error, with --debug its traceback too; return the exit code."""
-    from zoo.cli.hints import explain
-
-    explain(error, arguments)
-    if report_error(error, trace=_trace(error)):
-        return error.exit_code
-    write_error(error, as_json="--json" in arguments)
-    if _is_debug(arguments):
-        write_note(_trace(error))
-    return error.exit_code
-
-
-def _trace(error: ZooError) -> str:
-    import traceback
-
-    return "".join(traceback.format_exception(error.__cause__ if isinstance(error, _Bug) else error)).rstrip()
-
-
-def _end(error: BaseException, arguments: Sequence[str]) -> int:
-    """Say why the work ended, nothing when only the reader of the results went away; return the exit code."""
-    if isinstance(error, ReaderGone):
-        return BROKEN_PIPE
-    return _stop(error) if isinstance(error, KeyboardInterrupt) else _report_bug(error, arguments)
-
-
-def _report_bug(error: BaseException, arguments: Sequence[str]) -> int:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return _report(StorageError("cannot write", describe(error), "Free some space"), arguments)
-    try:
-        check_current_folder()
-    except StorageError as gone:
-        return _report(gone, arguments)
-    if is_out_of_memory(error):
-        return _report(OutOfMemoryError("not enough memory", describe(error), "Ask for less, or free some"), arguments)
-    if is_out_of_files(error):
-        fix = "Allow more with ulimit -n, or use fewer workers"
-        return _report(StorageError("too many files are open", describe(error), fix), arguments)
-    import time
-    import traceback
-
-    from zoo.storage.files import write_file
-    from zoo.storage.folders import zoo_home
-
-    text = "".join(traceback.format_exception(error))
-    try:
-        path = zoo_home() / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, text.encode(errors="replace"), what="the log of an error")
-        fix = f"This is a bug in zoo; please report it with {path}"
-    except (OSError, ZooError):
-        fix = "This is a bug in zoo; run again with --debug and report what it prints"
-    bug = _Bug("unexpected error", describe(error), ". ".join([fix, *getattr(error, "__notes__", [])]))
-    bug.__cause__ = error
-    return _report(bug, arguments)
-
-
-def _is_debug(arguments: Sequence[str]) -> bool:
-    from zoo.storage.folders import read_flag
-
-    try:
-        return "--debug" in arguments or read_flag("ZOO_DEBUG")
-    except ZooError as error:
-        write_note(f"Error: {error}")
-        return False
-
-
-def _stop(error: BaseException) -> int:
-    """Say in one line that the work was stopped, and what is left of it."""
-    code: int = getattr(error, "exit_code", INTERRUPTED)
-    notes: list[str] = getattr(error, "__notes__", [])
-    if not notes and isinstance(error.__context__, ZooError):
-        notes = [error.__context__.fix]  # a rank that lost another one, and then was ended, said there what it kept
-    if not report_stop(code, notes):
-        write_note(" ".join(["Stopped.", *notes]))
-    return code

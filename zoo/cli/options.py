@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from zoo.cli.launch import report_stop
-from zoo.cli.output import is_silent, keep_stdout, show_status
+from zoo.cli.output import keep_stdout
 from zoo.errors import SettingError, UsageError
 
 if TYPE_CHECKING:
@@ -21,14 +16,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 Discover = Callable[[], "Registry"]
-
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-"""What glibc calls, in its `mallopt`, how much it keeps, and from which size on it asks the system for each piece."""
-KEPT = 256 << 20
-"""Bytes for both: more than nearly all tensors of a step have."""
-SPINS = 10_000
-"""Looks of a waiting thread before it gives up its core, some half a millisecond: longer than threads of a step wait
-for each other on an idle machine, and much shorter than the time slice of a busy neighbour (benchmarks/waiting.py)."""
 
 
 def plugin_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -204,30 +191,6 @@ def speed_options(command: F) -> F:
     return click.option("--threads", metavar="N", help=threads)(command)
 
 
-def leaving(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a second signal end the process of a command that trains at once: the first one is already seen to."""
-
-    @wraps(command)
-    def run(**options: Any) -> None:
-        load_torch()
-        from zoo.training import signals
-
-        signals.leave = _leave
-        try:
-            command(**options)
-        finally:
-            signals.leave = None
-
-    return run
-
-
-def _leave(number: int, told: str) -> None:
-    if not report_stop(128 + number, [told]) and not is_silent():
-        with suppress(OSError):
-            os.write(2, f"\nStopped at once. {told}\n".encode(errors="replace"))
-    os._exit(128 + number)
-
-
 def read_params(option: str, pairs: Sequence[str]) -> dict[str, str]:
     """Return `K=V` texts as a dict; raise SettingError for one without a name or `=`."""
     params = {}
@@ -267,46 +230,3 @@ def read_grid(text: str) -> tuple[int, int]:
     grid = int(rows), int(columns)
     check_grid(grid)
     return grid
-
-
-def prepare_for_torch() -> None:
-    """Say that torch, which takes seconds, is being imported, and let its waiting CPU threads give up their core soon.
-
-    The OpenMP library of torch's Linux builds looks 300,000 times by itself, for its whole time slice where a neighbour
-    is busy; two threads can then take many times as long as one. It reads this when torch is imported.
-    """
-    show_status("starting torch ...")
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
-    _keep_memory()
-
-
-def _keep_memory() -> None:
-    """Let the C library keep freed memory for the next tensor, where it is glibc and the environment does not say.
-
-    It gives larger pieces back to the system, which makes each step get its memory anew, page by page: up to three
-    quarters of the time of an operation as simple as relu (benchmarks/layout.py). The most memory that is ever held
-    stays the same.
-    """
-    import ctypes
-
-    if not sys.platform.startswith("linux") or any(name.startswith(("MALLOC_", "GLIBC_")) for name in os.environ):
-        return
-    if (tune := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
-        for parameter in (TRIM_THRESHOLD, MMAP_THRESHOLD):
-            tune(parameter, KEPT)
-
-
-def load_torch() -> None:
-    """Import torch, for a command that is certain to need it.
-
-    Nothing that is imported is garbage, so none is looked for meanwhile: that takes a seventh of the time.
-    """
-    prepare_for_torch()
-    if "torch" in sys.modules or not gc.isenabled():
-        return
-    gc.disable()
-    try:
-        import torch  # noqa: F401
-    finally:
-        gc.enable()

@@ -9,6 +9,7 @@ import click
 from zoo.cli import options
 from zoo.cli.command import Command
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
+from zoo.cli.torch_import import prepare_for_torch
 
 
 @click.command("bench", cls=Command)
@@ -34,7 +35,7 @@ def bench_command(output: str | None, discover: options.Discover, as_json: bool,
         from zoo.results.plots.style import find_format
 
         find_format(output)
-    options.prepare_for_torch()
+    prepare_for_torch()
     from zoo.checks.combination.bench import bench, check_place
     from zoo.checks.combination.speeds import RATES, STEP
 

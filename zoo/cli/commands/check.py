@@ -12,6 +12,7 @@ from zoo.cli.commands.run import run_command
 from zoo.cli.findings import list_estimates, write_findings
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
 from zoo.cli.suggestions import suggest_run
+from zoo.cli.torch_import import prepare_for_torch
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def check_command(
     start, memory and time. Nothing is fetched; where the data are not here, random inputs take their place. Time is
     measured on one CPU thread unless --threads says otherwise. What is wrong is explained; see docs/guide/checks.md.
     """
-    options.prepare_for_torch()
+    prepare_for_torch()
     from zoo.checks.combination.contract import check
 
     if output is not None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.command import Command
-from zoo.cli.options import Discover, dataset_option, output_options, place_options, plugin_options, prepare_for_torch
+from zoo.cli.options import Discover, dataset_option, output_options, place_options, plugin_options
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
+from zoo.cli.torch_import import prepare_for_torch
 from zoo.errors import SettingError, UsageError
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from zoo.cli.options import (
     param_options,
     place_options,
     plugin_options,
-    prepare_for_torch,
 )
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
+from zoo.cli.torch_import import prepare_for_torch
 
 if TYPE_CHECKING:
     from zoo.registry.inventory import Inventory

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from zoo.cli.command import Command
-from zoo.cli.options import Discover, output_options, place_options, plugin_options, prepare_for_torch, speed_options
+from zoo.cli.options import Discover, output_options, place_options, plugin_options, speed_options
 from zoo.cli.output import escape, write_json, write_result
 from zoo.cli.pictures import Problems, find_both, load_for_pictures, read_batches, warning_once
+from zoo.cli.torch_import import prepare_for_torch
 from zoo.errors import SettingError
 
 

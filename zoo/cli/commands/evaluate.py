@@ -12,6 +12,7 @@ from zoo.cli.command import Command
 from zoo.cli.launch import spread
 from zoo.cli.options import Discover
 from zoo.cli.output import escape, write_json, write_result, write_table
+from zoo.cli.torch_import import prepare_for_torch
 
 if TYPE_CHECKING:
     from zoo.training.confusion import ClassScore
@@ -37,7 +38,7 @@ def evaluate_command(reference: str, per_class: bool, discover: Discover, as_jso
     WEIGHTS is a file, a run folder, @last, @best, MODEL@DATASET or the name of weights. Loss and metrics are those of
     the whole test split, whatever the batch size.
     """
-    options.prepare_for_torch()
+    prepare_for_torch()
     from zoo.data.ranks import find_ranks
     from zoo.training.confusion import list_confusions
     from zoo.training.evaluation import evaluate

@@ -11,6 +11,7 @@ import click
 from zoo.cli import options
 from zoo.cli.command import Command
 from zoo.cli.commands.run import make_shortener
+from zoo.cli.ending import leaving
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
 from zoo.records.run_folder import FINISHED
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 @options.place_options()
 @options.plugin_options
 @options.output_options
-@options.leaving
+@leaving
 def matrix_command(
     models: str | None,
     datasets: str | None,

@@ -8,8 +8,9 @@ import click
 
 from zoo.cli.command import Group
 from zoo.cli.findings import write_findings
-from zoo.cli.options import output_options, place_options, prepare_for_torch
+from zoo.cli.options import output_options, place_options
 from zoo.cli.output import escape, write_json, write_note, write_result
+from zoo.cli.torch_import import prepare_for_torch
 from zoo.errors import DownloadError, PluginError
 
 if TYPE_CHECKING:

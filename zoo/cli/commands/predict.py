@@ -11,9 +11,10 @@ import click
 
 from zoo.cli.command import Command
 from zoo.cli.grid import MAX_CELLS, save_grid
-from zoo.cli.options import Discover, debug_option, place_options, plugin_options, prepare_for_torch, speed_options
+from zoo.cli.options import Discover, debug_option, place_options, plugin_options, speed_options
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
 from zoo.cli.pictures import Problems, find_both, load_for_pictures, read_batches, warning_once
+from zoo.cli.torch_import import prepare_for_torch
 from zoo.errors import SettingError, UsageError
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import click
 from zoo.cli import options
 from zoo.cli.command import Command
 from zoo.cli.commands.run import write_epoch
+from zoo.cli.ending import leaving
 from zoo.cli.launch import spread
 from zoo.cli.options import Discover
 from zoo.cli.output import escape, write_json, write_result, write_table
@@ -21,7 +22,7 @@ from zoo.errors import UnexpectedScoreError
 @options.place_options()
 @options.plugin_options
 @options.output_options
-@options.leaving
+@leaving
 def reproduce_command(reference: str, discover: Discover, as_json: bool, **settings: Any) -> None:
     """Train again what weights come from, and grade the result.
 

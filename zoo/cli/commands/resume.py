@@ -9,6 +9,7 @@ import click
 from zoo.cli import options
 from zoo.cli.command import Command
 from zoo.cli.commands.run import make_shortener, show_result, write_epoch
+from zoo.cli.ending import leaving
 from zoo.cli.launch import spread
 from zoo.cli.options import Discover
 from zoo.cli.output import write_json
@@ -25,7 +26,7 @@ from zoo.cli.output import write_json
 @options.place_options()
 @options.plugin_options
 @options.output_options
-@options.leaving
+@leaving
 def resume_command(
     run: str,
     epochs: str | None,

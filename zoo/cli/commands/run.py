@@ -11,6 +11,7 @@ import click
 
 from zoo.cli import options
 from zoo.cli.command import Command
+from zoo.cli.ending import leaving
 from zoo.cli.findings import list_estimates
 from zoo.cli.launch import spread
 from zoo.cli.options import Discover
@@ -49,7 +50,7 @@ from zoo.records.scores import EXACT, OFF
 @options.place_options()
 @options.plugin_options
 @options.output_options
-@options.leaving
+@leaving
 def run_command(
     freeze: tuple[str, ...], discover: Discover, seeds: str | None, dry_run: bool, as_json: bool, **settings: Any
 ) -> None:

@@ -13,10 +13,10 @@ from zoo.cli.options import (
     param_options,
     place_options,
     plugin_options,
-    prepare_for_torch,
     read_grid,
 )
 from zoo.cli.output import escape, write_json, write_result, write_table
+from zoo.cli.torch_import import prepare_for_torch
 from zoo.errors import UsageError
 from zoo.registry.compatibility import show_shape
 

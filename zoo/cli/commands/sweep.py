@@ -9,6 +9,7 @@ import click
 from zoo.cli import options
 from zoo.cli.command import Command
 from zoo.cli.commands.run import make_shortener
+from zoo.cli.ending import leaving
 from zoo.cli.output import escape, write_json, write_note, write_result, write_table
 from zoo.cli.wording import to_options
 from zoo.errors import UsageError
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @options.place_options()
 @options.plugin_options
 @options.output_options
-@options.leaving
+@leaving
 def sweep_command(
     vary: tuple[str, ...], freeze: tuple[str, ...], discover: options.Discover, as_json: bool, **settings: Any
 ) -> None:

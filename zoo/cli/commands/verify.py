@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from zoo.cli.command import Command
-from zoo.cli.options import Discover, output_options, place_options, plugin_options, prepare_for_torch
+from zoo.cli.options import Discover, output_options, place_options, plugin_options
 from zoo.cli.output import escape, write_json, write_result, write_table
+from zoo.cli.torch_import import prepare_for_torch
 
 
 @click.command("verify", cls=Command)
