@@ -9,7 +9,8 @@ from typing import Literal
 
 from zoo.errors import DownloadError, StorageError, UnknownNameError, ZooError, describe, quote
 from zoo.registry.entries import Entry, Registry
-from zoo.registry.index import find_module, find_names
+from zoo.registry.imports import find_module
+from zoo.registry.index import find_names
 from zoo.registry.specs import FileSpec, WeightsSpec
 from zoo.storage import folders
 from zoo.storage.files import digest

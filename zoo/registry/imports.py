@@ -189,3 +189,15 @@ def _is_known(top: str) -> bool:
 @cache
 def _warn_hidden(file: str, top: str) -> None:
     log.warning("%s is not what the files beside it import as %s: installed or standard modules come first", file, top)
+
+
+def find_module(name: str) -> Path | None:
+    """Return the file of a module, which is not imported; None where there is none."""
+    top, *rest = name.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except Exception:  # noqa: BLE001 finders of editable installations are foreign code; importing reports the error
+        spec = None
+    folders = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()] if spec else []
+    paths = [path for folder in folders for path in (folder.with_suffix(".py"), folder / "__init__.py")]
+    return next((path for path in paths if path.is_file()), Path(spec.origin) if spec and spec.origin else None)

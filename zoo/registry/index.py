@@ -7,26 +7,26 @@ this process, but is tried in another one before, once until it changes.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
-from zoo.errors import PluginError, StorageError, describe, quote
+from zoo.errors import PluginError, StorageError, describe
 from zoo.limits import MAX_KEPT
 from zoo.registry.distributions import fingerprint
 from zoo.registry.flaws import Flaw
-from zoo.registry.imports import import_object, is_imported, list_imported
+from zoo.registry.imports import find_module, is_imported, list_imported
 from zoo.registry.loading import load_specs
 from zoo.registry.plugins import Plugin
-from zoo.registry.specs import SPEC_CLASSES, AnySpec, FileSpec, WeightsSpec
+from zoo.registry.rows import make_row, read_row
+from zoo.registry.specs import AnySpec, WeightsSpec
 from zoo.storage import processes
 from zoo.storage.files import FileState, describe_file, digest, write_file
 from zoo.storage.folders import zoo_home
@@ -105,7 +105,7 @@ def find_specs(plugin: Plugin, kind: str, is_wanted: Callable[..., bool]) -> lis
     if plugin.specs is not None:
         return [spec for spec in plugin.specs if spec.kind == kind and is_wanted(spec.name, *spec.aliases)]
     rows = [row for row_kind, row in plugin.indexed or () if row_kind == kind]
-    return [_to_spec(kind, row) for row in rows if is_wanted(row["name"], *row.get("aliases", ()))]
+    return [read_row(kind, row) for row in rows if is_wanted(row["name"], *row.get("aliases", ()))]
 
 
 def find_weights_of(plugin: Plugin, models: Collection[str]) -> list[WeightsSpec]:
@@ -163,18 +163,6 @@ def _find_cache(plugin: Plugin) -> tuple[Path, dict[str, Any]]:
     source = {"zoo": __version__, "version": plugin.version, "needs": list(plugin.requires), "file": state}
     place = digest(f"{plugin.source}\0{file}")[:16]
     return zoo_home() / "cache" / f"index-{plugin.name}-{place}.json", source
-
-
-def find_module(name: str) -> Path | None:
-    """Return the file of a module, which is not imported; None where there is none."""
-    top, *rest = name.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except Exception:  # noqa: BLE001 finders of editable installations are foreign code; importing reports the error
-        spec = None
-    folders = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()] if spec else []
-    paths = [path for folder in folders for path in (folder.with_suffix(".py"), folder / "__init__.py")]
-    return next((path for path in paths if path.is_file()), Path(spec.origin) if spec and spec.origin else None)
 
 
 def _load_elsewhere(plugin: Plugin) -> Listing:
@@ -247,7 +235,7 @@ def _load_here(plugin: Plugin) -> Listing:
     try:
         for spec in load_specs(loaded):
             try:
-                specs.append((spec.kind, _to_row(plugin, spec)))
+                specs.append((spec.kind, make_row(plugin, spec)))
             except PluginError as error:
                 loaded.left_out.append(Flaw(spec.kind, spec.name, error.why))
         if loaded.problem is not None:
@@ -282,46 +270,3 @@ def _find_imported(plugin: Plugin, problem: BaseException | None) -> list[FileSt
     failed |= {str(cause.filename)} if isinstance(cause, SyntaxError) else set()
     folder = f"{os.sep}{top}{os.sep}"
     return [describe_file(file) for file in sorted(files | {file for file in failed if folder in file})]
-
-
-def _to_row(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
-    """Return the declared fields of a spec as they are kept, after trying that they give the spec again."""
-    text = json.dumps(_to_fields(plugin, spec), default=lambda value: dict(getattr(value, "__dict__", value)))
-    row: dict[str, Any] = json.loads(text)
-    _to_spec(spec.kind, row)
-    return row
-
-
-def _to_fields(plugin: Plugin, spec: AnySpec) -> dict[str, Any]:
-    declared = {each: getattr(spec, each.name) for each in fields(SPEC_CLASSES[spec.kind])}
-    said = {each: value for each, value in declared.items() if value is not each.default}
-    row = {each.name: value for each, value in said.items() if value not in (None, "", (), {})}
-    for key in ("factory", "loader"):
-        if key in row:
-            row[key] = name_callable(plugin, spec, key)
-    return row
-
-
-def name_callable(plugin: Plugin, spec: AnySpec, key: str = "factory") -> str:
-    """Return `"package.module:object"` of a spec's factory or loader.
-
-    Raises:
-        PluginError: it cannot be found by that.
-    """
-    named = getattr(spec, key)
-    if isinstance(named, str):
-        return named
-    reference = f"{getattr(named, '__module__', None)}:{getattr(named, '__qualname__', None)}"
-    try:
-        found = import_object(reference)
-    except Exception:  # noqa: BLE001 whatever it is, the factory cannot be found again by name
-        found = None
-    if found != named:
-        cause = f"its {key} cannot be imported by its name; expected a function or class of a module"
-        raise plugin.broken(f"{spec.kind} {quote(spec.name)}", cause)
-    return reference
-
-
-def _to_spec(kind: str, row: dict[str, Any]) -> AnySpec:
-    files = {"files": [FileSpec(**file) for file in row["files"]]} if "files" in row else {}
-    return SPEC_CLASSES[kind](**{**row, **files})

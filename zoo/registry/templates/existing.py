@@ -14,10 +14,11 @@ from zoo.errors import IncompatibleError, UsageError, quote
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.distributions import normalize_name
 from zoo.registry.imports import find_beside
-from zoo.registry.index import ensure_indexed, name_callable
+from zoo.registry.index import ensure_indexed
 from zoo.registry.manifest import first_party_path, read_manifest
 from zoo.registry.plugins import DISTRIBUTION, Plugin, plugin_from_path
 from zoo.registry.preprocess import Preprocess
+from zoo.registry.rows import name_callable
 from zoo.registry.specs import AnySpec, DatasetSpec, ModelSpec, Spec
 from zoo.registry.templates import (
     TEXTS,

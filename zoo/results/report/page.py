@@ -19,25 +19,21 @@ from typing import Any
 
 from zoo.data.samples import choose_samples
 from zoo.errors import UsageError, ZooError, describe, one_line
-from zoo.records.origins import DatasetOrigin
-from zoo.records.repeat import write_command
-from zoo.records.runs import RunRecord
 from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places, open_places
 from zoo.results import conclusions
 from zoo.results.comparison import Comparison, SplitComparison, compare_results, require_outcomes
-from zoo.results.plots.colors import choose_looks, find_step, write_css
+from zoo.results.plots.colors import choose_looks, write_css
 from zoo.results.plots.images import find_wrong
 from zoo.results.plots.style import plot_style
 from zoo.results.reading import Result, gather_samples
 from zoo.results.report.charts import draw_charts
+from zoo.results.report.details import describe_result
 from zoo.results.report.overview import Overview
-from zoo.results.report.thumbnails import draw_matrix, make_thumbnails
+from zoo.results.report.thumbnails import make_thumbnails
 from zoo.results.selection import Selection, describe_left_out, select_results
 from zoo.storage.files import write_file
-from zoo.storage.folders import hide_home
-from zoo.training.confusion import list_confusions, score_classes
 from zoo.version import __version__
 
 log = logging.getLogger("zoo")
@@ -46,15 +42,10 @@ USUAL_OUTPUT, MARK = "report.html", b'<meta name="generator" content="zoo">'
 """Where a page goes that nobody has named, and what is in each."""
 RANDOM_SAMPLES, MAX_WRONG, MAX_WRONG_IN_ALL = 12, 12, 120
 """Thumbnails: random samples, and the most wrong samples of one result and of all results, at most."""
-MAX_TABLE_CLASSES, MAX_IMAGE_CLASSES = 20, 200
-"""Most classes of a confusion matrix that is a table of counts, and of one that is an image. More are not drawn."""
-
 MAX_OPEN = 3
 """Results whose parts are open from the start, at most."""
 WORD_END = re.compile(r"(?<=[@_/])(?=\w)|(?<=\.)(?=[^\W\d])")
 """Where the words of a name end, beside spaces and hyphens."""
-OPTION = re.compile(r" (?=--\w)")
-"""What stands between the options of a command; a line is to be broken there."""
 
 
 @checked
@@ -217,7 +208,7 @@ def _describe_split(
         "curves": draw_charts(results, looks, prefix=prefix),
         "without_record": [result.name for result in results if not result.history],
         "samples": samples,
-        "details": list(zip(split.rows, map(_describe_result, results), samples["wrong"], strict=True)),
+        "details": list(zip(split.rows, map(describe_result, results), samples["wrong"], strict=True)),
         "open": parts == 1 and len(results) <= MAX_OPEN,
     }
 
@@ -270,57 +261,4 @@ def _gather_samples(results: Sequence[Result], places: Places) -> dict[str, Any]
             ]
             for each, chosen in zip(outcomes, wrong, strict=True)
         ],
-    }
-
-
-def _describe_result(result: Result) -> dict[str, Any]:
-    outcomes, told = require_outcomes(result), result.run_record or result.weights_metadata
-    matrix = outcomes.matrix
-    shares = matrix / matrix.sum(dim=1, keepdim=True)  # NaN in the row of a class without samples
-    names, size = outcomes.class_names, len(outcomes.class_names)
-    scores = score_classes(matrix, names)
-    table: list[tuple[str, list[tuple[int, str]]]] = []
-    if size <= MAX_TABLE_CLASSES:
-        for name, counts, row in zip(names, matrix.tolist(), shares.tolist(), strict=True):
-            total = sum(counts)
-            kinds = [f"s{find_step(share)}" if total else "empty" for share in row]
-            table.append((name, list(zip(counts, kinds, strict=True))))
-    else:
-        scores = sorted(scores, key=lambda score: (score.f1 is None, score.f1))[:MAX_TABLE_CLASSES]
-    config = {key: value for key, value in (told.train_config or {}).items() if value is not None}
-    dataset = told.dataset or DatasetOrigin(name="")
-    settings = {
-        "model": told.model,
-        **{f"model {key}": value for key, value in told.params.items()},
-        "data set": dataset.name,
-        **{f"data set {key}": value for key, value in (dataset.params or {}).items()},
-        **{f"{split} samples": f"{count:,}" for split, count in (dataset.samples or {}).items()},
-        "digest of the data": dataset.digest,
-        **{key.replace("_", " "): value for key, value in config.items()},
-        "started from": told.init.path if told.init else None,
-        "frozen": ", ".join(told.frozen),
-    }
-    record = result.run_record or RunRecord()
-    environment = {
-        "started": record.started,
-        "device": record.device_name or told.device,
-        "threads": told.threads,
-        **told.versions,
-        "weights": hide_home(str(result.weights)),
-        "digest of the tensors": result.weights_metadata.digests.get("tensors"),
-    }
-    return {
-        "names": names,
-        "table": table,
-        "picture": draw_matrix(shares.numpy()) if MAX_TABLE_CLASSES < size <= MAX_IMAGE_CLASSES else "",
-        "confusions": list_confusions(matrix, names),
-        "scores": scores,
-        "all_scores": size <= MAX_TABLE_CLASSES,
-        "settings": {
-            key: hide_home(value) if isinstance(value, str) else value
-            for key, value in settings.items()
-            if value not in (None, "")
-        },
-        "environment": {key: value for key, value in environment.items() if value is not None},
-        "command": OPTION.split(hide_home(command)) if (command := write_command(told)) else [],
     }
