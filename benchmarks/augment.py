@@ -16,7 +16,8 @@ import torch
 from measure import alternate, check_ratio, find_ratio, make_parser
 
 import zoo
-from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig
 from zoo.training.losses import Losses

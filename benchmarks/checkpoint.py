@@ -18,7 +18,8 @@ import torch
 from measure import alternate, check_ratio, make_parser
 from torch import nn
 
-from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches
 from zoo.records.runs import RunRecord
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig

@@ -13,7 +13,8 @@ from time import perf_counter
 import torch
 from measure import alternate, check_ratio, find_ratio, make_parser
 
-from zoo.data.batches import BatchSettings, TensorBatches, make_inputs
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches, make_inputs
 from zoo.registry.preprocess import Preprocess
 
 LIMIT = 1.25

@@ -18,7 +18,8 @@ from measure import alternate, check_ratio, find_ratio, make_parser
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches
 from zoo.models.layout import CHANNELS_LAST, lay_model
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig

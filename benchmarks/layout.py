@@ -27,7 +27,8 @@ from torchvision import models
 
 import zoo
 from zoo.cli.torch_import import prepare_for_torch
-from zoo.data.batches import BatchSettings, TensorBatches, lay_last
+from zoo.data.batch import BatchSettings, lay_last
+from zoo.data.batches import TensorBatches
 from zoo.data.order import epoch_order
 from zoo.models.device import choose_threads
 from zoo.models.flop import count_work

@@ -10,7 +10,8 @@ import torch
 from measure import alternate, check_ratio, find_ratio, make_parser
 
 from zoo import Preprocess, Registry
-from zoo.data.batches import BatchSettings, make_batches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import make_batches
 from zoo.registry.factories import build_metric
 from zoo.registry.metric import Metric
 from zoo.registry.settings import TrainConfig

@@ -26,7 +26,8 @@ from torchvision.models import resnet18
 from torchvision.transforms import ToTensor
 
 from zoo.checks.combination.bench import read_peak
-from zoo.data.batches import BatchSettings, make_batches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import make_batches
 from zoo.data.order import epoch_order
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig

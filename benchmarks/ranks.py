@@ -21,7 +21,8 @@ from measure import alternate, check_ratio, find_ratio, make_parser
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from zoo.data.batches import Batches, BatchSettings, TensorBatches
+from zoo.data.batch import Batches, BatchSettings
+from zoo.data.batches import TensorBatches
 from zoo.data.ranks import find_ranks
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig

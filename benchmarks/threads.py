@@ -15,7 +15,7 @@ import torch
 from measure import alternate, check_ratio, find_ratio, make_parser, neighbours
 from torch import nn
 
-from zoo.data.batches import lay_last
+from zoo.data.batch import lay_last
 from zoo.models.device import CONVOLVED_FLOP, THREAD_FLOP, choose_threads
 from zoo.models.flop import count_work
 from zoo.models.layout import choose_format, lay_model

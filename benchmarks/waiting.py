@@ -30,7 +30,7 @@ def time_steps(steps: int) -> float:
 
     import torch
 
-    from zoo.data.batches import lay_last
+    from zoo.data.batch import lay_last
     from zoo.models.layout import lay_model
     from zoo.registry.settings import TrainConfig
     from zoo.training.optimizers import build_optimizer

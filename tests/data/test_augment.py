@@ -23,7 +23,8 @@ import zoo
 from zoo.data.augment import Augment, Crop, CutMix, Erase, Flip, Mixup, Transform, draw, parse
 from zoo.data.augment.operations import list_sizes
 from zoo.data.augment.pipeline import OPERATIONS
-from zoo.data.batches import BatchSettings, make_batches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import make_batches
 from zoo.data.order import epoch_order
 from zoo.errors import DataError, SettingError, SeveralErrors, UnknownNameError, UnknownSettingError, UsageError
 from zoo.registry.preprocess import Preprocess

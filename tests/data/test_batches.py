@@ -26,14 +26,11 @@ import zoo
 from zoo.data import batches as batches_module
 from zoo.data import workers as workers_module
 from zoo.data.augment import parse
-from zoo.data.batches import (
-    BatchReader,
-    BatchSettings,
-    LoaderBatches,
-    TensorBatches,
-    make_batches,
-)
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches, make_batches
+from zoo.data.dataset_batches import DatasetBatches
 from zoo.data.order import epoch_generator, epoch_order, split_sizes
+from zoo.data.reader import BatchReader
 from zoo.data.splits import DataSplits
 from zoo.data.workers import name_dead_worker, settle
 from zoo.errors import DataError, WorkerError
@@ -114,7 +111,7 @@ def assert_same(left, right):
 def loader_batches(sample, workers, size=40, preprocess=None, batch_size=4, shape=None):
     reader = BatchReader(Samples(sample, size), "pets", 3, shape)
     settings = BatchSettings(batch_size=batch_size, device=CPU, workers=workers)
-    return LoaderBatches(reader, preprocess or Preprocess(), settings)
+    return DatasetBatches(reader, preprocess or Preprocess(), settings)
 
 
 @pytest.mark.slow
@@ -235,7 +232,7 @@ def test_every_path_gives_the_same_bits(preprocess, dtype, seed, monkeypatch):
     assert_same(list(TensorBatches(*arguments).epoch(1)), expected)
     reader = BatchReader(map_style((images, targets)), "d", CLASSES)
     for workers in (0, 2) if seed else (0,):
-        assert_same(list(LoaderBatches(reader, preprocess, replace(settings, workers=workers)).epoch(1)), expected)
+        assert_same(list(DatasetBatches(reader, preprocess, replace(settings, workers=workers)).epoch(1)), expected)
     monkeypatch.setattr(batches_module, "MEMORY_BUDGET", 10)
     assert_same(list(TensorBatches(*arguments).epoch(1)), expected)
 
@@ -373,7 +370,7 @@ def test_a_sample_of_another_size_is_named_where_it_begins_a_batch():
 def test_a_bad_sample_is_named_by_its_own_number_when_shuffled():
     reader = BatchReader(Samples(with_bad(raise_error)), "pets", 3)
     with pytest.raises(DataError, match="sample 17: "):
-        list(LoaderBatches(reader, Preprocess(), BatchSettings(batch_size=4, device=CPU, shuffle_seed=5)).epoch(3))
+        list(DatasetBatches(reader, Preprocess(), BatchSettings(batch_size=4, device=CPU, shuffle_seed=5)).epoch(3))
 
 
 def test_images_with_a_gradient_come_out_of_workers():

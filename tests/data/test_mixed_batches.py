@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from zoo.data.augment import parse
-from zoo.data.batches import BatchSettings, make_batches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import make_batches
 from zoo.registry.preprocess import Preprocess
 
 CPU = torch.device("cpu")

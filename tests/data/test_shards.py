@@ -24,7 +24,8 @@ from torch.utils.data import Dataset, IterableDataset
 import zoo
 from zoo.cli.main import main
 from zoo.data import shard_writing
-from zoo.data.batches import BatchSettings, make_batches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import make_batches
 from zoo.data.fitted import fit_split
 from zoo.data.order import draw_in_windows, epoch_order
 from zoo.data.ranks import ALONE, Ranks

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from zoo.data import batches as batches_module
-from zoo.data import shared
-from zoo.data.batches import BatchSettings, LoaderBatches
+from zoo.data import dataset_batches, shared
+from zoo.data.batch import BatchSettings
+from zoo.data.dataset_batches import DatasetBatches
 from zoo.data.reader import BatchReader
 from zoo.errors import WorkerError
 from zoo.registry.preprocess import Preprocess
@@ -52,9 +52,9 @@ class Rows(torch.utils.data.Dataset[Any]):
         return torch.zeros(1, 64, 64, dtype=torch.uint8), index % 2
 
 
-def make_batches(workers: int) -> LoaderBatches:
+def make_batches(workers: int) -> DatasetBatches:
     settings = BatchSettings(batch_size=4, device=torch.device("cpu"), workers=workers)
-    return LoaderBatches(BatchReader(Rows(), "rows", 2), Preprocess(), settings)
+    return DatasetBatches(BatchReader(Rows(), "rows", 2), Preprocess(), settings)
 
 
 # 4 images of 4096 bytes and a page of targets, six times: two ahead for each of two workers, two in the main process.
@@ -65,7 +65,7 @@ NEEDED = 6 * (4 * 4096 + 4096)
 def test_batches_of_workers_need_room_for_all_that_are_under_way(
     free: int | None, enough: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches_module, "find_free", lambda: free)
+    monkeypatch.setattr(dataset_batches, "find_free", lambda: free)
     if enough:
         assert sum(len(targets) for _, targets in make_batches(2).epoch(0)) == 16
         return

@@ -14,7 +14,8 @@ from PIL import Image
 from torch.utils.data import IterableDataset, get_worker_info
 
 import zoo
-from zoo.data.batches import BatchSettings, make_batches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import make_batches
 from zoo.errors import DataError, UsageError
 from zoo.registry.preprocess import Preprocess
 from zoo.results.reading import read_results, read_samples

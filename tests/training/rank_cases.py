@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
 import zoo
-from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches
 from zoo.data.ranks import Ranks, find_ranks
 from zoo.registry.places import open_places
 from zoo.registry.preprocess import Preprocess

@@ -15,7 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import zoo
 from zoo.cli.main import main
-from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches
 from zoo.models.device import use_seed, use_threads
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig

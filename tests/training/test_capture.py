@@ -20,7 +20,8 @@ from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.efficientnet import FusedMBConvConfig, MBConvConfig
 
 import zoo
-from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches
 from zoo.models.device import use_seed, use_threads
 from zoo.models.freezing import freeze as freeze_parameters
 from zoo.registry.preprocess import Preprocess

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from zoo.cli.main import main
-from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches
 from zoo.errors import SettingError
 from zoo.models.device import use_seed, use_threads
 from zoo.registry.preprocess import Preprocess

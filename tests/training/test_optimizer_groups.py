@@ -15,7 +15,8 @@ from torch.optim import lr_scheduler
 
 import zoo
 from zoo.cli.main import main
-from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches
 from zoo.errors import UsageError
 from zoo.models.device import use_threads
 from zoo.models.freezing import freeze

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 import zoo
 from zoo.cli.main import main
-from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches
 from zoo.errors import DivergedError, DryRunError, SettingError, ZooError
 from zoo.models.device import use_threads
 from zoo.models.tf32 import use_tf32

@@ -13,7 +13,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import zoo
-from zoo.data.batches import BatchSettings, make_batches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import make_batches
 from zoo.models.device import use_seed
 from zoo.registry.factories import build_model
 from zoo.training.trainer import Trainer

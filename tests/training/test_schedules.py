@@ -16,7 +16,8 @@ from torch.optim import lr_scheduler
 
 import zoo
 from zoo.cli.main import main
-from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches
 from zoo.models.device import use_threads
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import DEFAULT_LR, TrainConfig, resolve_config

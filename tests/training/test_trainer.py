@@ -8,7 +8,8 @@ import torch
 from reading_back import NoReading
 from torch import nn
 
-from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches
 from zoo.errors import DivergedError, ZooError
 from zoo.models.device import use_threads
 from zoo.registry.preprocess import Preprocess

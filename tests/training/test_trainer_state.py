@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches
 from zoo.errors import DivergedError, UsageError
 from zoo.models.device import read_generators, use_seed, use_threads
 from zoo.registry.preprocess import Preprocess

@@ -17,7 +17,8 @@ from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 import zoo
-from zoo.data.batches import BatchSettings, TensorBatches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import TensorBatches
 from zoo.models.device import read_generators, set_generators, use_seed, use_threads
 from zoo.registry.preprocess import Preprocess
 from zoo.registry.settings import TrainConfig

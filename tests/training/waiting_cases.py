@@ -19,7 +19,8 @@ from torch.utils.data import TensorDataset
 
 import zoo
 from zoo.data import batches
-from zoo.data.batches import BatchSettings, make_batches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import make_batches
 from zoo.models.device import use_seed
 from zoo.registry.entries import choose_registry
 from zoo.registry.factories import build_metric

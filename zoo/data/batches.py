@@ -1,4 +1,4 @@
-"""Batches: which samples form which batch of which epoch, from memory or through a DataLoader.
+"""Batches of a split: made from tensors in memory here, else from a map-style Dataset or a stream.
 
 `zoo.data.order` says which samples come when.
 
@@ -10,33 +10,26 @@ never made ahead where images are augmented.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
-from itertools import islice, repeat
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import IterableDataset
 
-from zoo.data.order import Grouped, OrderSampler, epoch_generator, list_order, split_sizes
-from zoo.data.overlap import hash_rows
-from zoo.data.ranks import ALONE, Ranks
-from zoo.data.reader import Batch, BatchReader, Failure
-from zoo.data.shared import SharedReader, Shortage, find_free
+from zoo.data.batch import Batches, BatchSettings
+from zoo.data.dataset_batches import DatasetBatches
+from zoo.data.order import list_order, split_sizes
+from zoo.data.reader import Batch, BatchReader
 from zoo.data.splits import Split
 from zoo.data.streams import StreamBatches, refuse_stream
 from zoo.data.upload import upload
-from zoo.data.workers import name_dead_worker, read_from, settle
-from zoo.errors import DataError, quote
+from zoo.errors import quote
 from zoo.limits import BATCH_VALUES
 from zoo.registry.preprocess import Preprocess
 
 if TYPE_CHECKING:
     from zoo.data.augment import Augment
-    from zoo.data.augment.mixing import Mixing
 
 log = logging.getLogger("zoo")
 
@@ -51,59 +44,6 @@ more. On an accelerator each operation of a step counts. See benchmarks/gather.p
 MADE_AT_ONCE = 256
 """Images that are made into inputs, or augmented, at once: few enough to stay in a processor's cache, and enough to
 share what each operation of torch costs by itself."""
-
-
-class Batches(Protocol):
-    """Batches `(inputs, targets)` of one split on one device.
-
-    Targets are classes, int64 `(N,)`; where images are mixed they are the shares of classes, float32 `(N, classes)`.
-    """
-
-    samples: int
-
-    def __len__(self) -> int:
-        """Return the number of batches of an epoch."""
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch, counted from 0, from number `start` on."""
-
-    def first(self) -> Batch:
-        """Return the first batch of the first epoch, read in this process."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchSettings:
-    """How the samples of a split become batches.
-
-    Fields:
-        batch_size: Samples of a batch.
-        device: Where the batches are.
-        shuffle_seed: Seed of the order of the samples; None leaves them as they lie.
-        loader_seed: Seed of the workers where samples are not shuffled.
-        workers: Processes that read a Dataset; 0 reads it in this one.
-        least: Samples that the last batch must have; one of fewer joins the batch before it.
-        augment: What is done to raw images in each epoch, by the seed of the order; for the training split only.
-        channels_last: Whether the channels of inputs that are images lie last in memory.
-        classes: The class of each sample, int64 `(samples,)`, where each class is drawn equally often in an epoch; None
-            takes each sample once.
-        ranks: Which part of each batch is read; the order and the batches are those of all ranks together.
-    """
-
-    batch_size: int
-    device: torch.device
-    shuffle_seed: int | None = None
-    loader_seed: int = 0
-    workers: int = 0
-    least: int = 1
-    augment: Augment | None = None
-    channels_last: bool = False
-    classes: Tensor | None = None
-    ranks: Ranks = ALONE
-
-    @property
-    def seed(self) -> int:
-        """The seed of whatever is drawn."""
-        return self.loader_seed if self.shuffle_seed is None else self.shuffle_seed
 
 
 def make_batches(
@@ -135,8 +75,8 @@ def make_batches(
         return TensorBatches(*split, preprocess, settings, num_classes)
     reader = BatchReader(split, name, num_classes, image_shape)
     if isinstance(split, IterableDataset):
-        return StreamBatches(reader, preprocess, settings, lay_last if settings.channels_last else _as_it_is)
-    return LoaderBatches(reader, preprocess, settings)
+        return StreamBatches(reader, preprocess, settings)
+    return DatasetBatches(reader, preprocess, settings)
 
 
 def make_inputs(images: Tensor, preprocess: Preprocess, device: torch.device) -> Tensor:
@@ -147,19 +87,6 @@ def make_inputs(images: Tensor, preprocess: Preprocess, device: torch.device) ->
     for raw, ready in zip(images.split(count), inputs.split(count), strict=True):
         ready.copy_(preprocess(raw.to(device)))
     return inputs
-
-
-def lay_last(images: Tensor) -> Tensor:
-    """Return images `(N, C, H, W)` whose channels lie last in memory, not copied where they do, others as they are.
-
-    For floats that takes less than half of the time that it takes for the bytes which they are made of.
-    """
-    if images.ndim != 4:
-        return images
-    channels, height, width = images.shape[1:]
-    # Of a single channel both ways are the same; torch takes it for the one that the strides look like.
-    strides = (channels * height * width, 1, width * channels, channels)
-    return images.contiguous(memory_format=torch.channels_last).as_strided(images.shape, strides)
 
 
 class TensorBatches:
@@ -176,7 +103,7 @@ class TensorBatches:
         self.samples, self.device, self.classes = len(targets), settings.device, settings.classes
         self.num_classes = num_classes or int(targets.max()) + 1
         self.shuffle_seed, self.seed, self.augment = settings.shuffle_seed, settings.seed, settings.augment
-        self.lay = lay_last if settings.channels_last else _as_it_is
+        self.lay = settings.lay
         self.ranks = settings.ranks
         self.sizes = split_sizes(self.samples, settings.batch_size, least=settings.least)
         self.preprocess: Preprocess | None = preprocess
@@ -256,112 +183,3 @@ class TensorBatches:
     def first(self) -> Batch:
         """Return the first batch of the first epoch."""
         return next(self.epoch(0))
-
-
-class LoaderBatches:
-    """Batches of any map-style Dataset through a `DataLoader`, in this process or in workers.
-
-    Workers start anew each epoch: kept ones would carry their random state over, and epoch `e` would no longer be a
-    function of seed and `e`.
-    """
-
-    def __init__(self, reader: BatchReader, preprocess: Preprocess, settings: BatchSettings) -> None:
-        self.samples, self.workers, self.ranks = len(reader), settings.workers, settings.ranks
-        self.reader, self.preprocess, self.device = reader, preprocess, settings.device
-        self.augment, seed = settings.augment, settings.shuffle_seed
-        self.lay = lay_last if settings.channels_last else _as_it_is
-        self.seed, self.draw = settings.seed, 2 if seed is None else 0
-        sizes = split_sizes(self.samples, settings.batch_size, least=settings.least)
-        mixing = settings.augment.mixing if settings.augment else None
-        choose = partial(_choose_partners, mixing, self.samples, self.seed) if mixing else None
-        groups = reader.dataset.list_groups() if isinstance(reader.dataset, Grouped) else None
-        self.sampler = OrderSampler(self.samples, sizes, seed, settings.classes, choose, groups, settings.ranks)
-        self.hashes: list[Tensor] = []
-        self.kept: tuple[Any, Sequence[int]] | None = None
-        self.generator = torch.Generator()
-        self.shared = SharedReader(reader)
-        self.loader = DataLoader(
-            self.shared,
-            batch_size=None,
-            sampler=self.sampler,
-            num_workers=settings.workers,
-            collate_fn=_as_it_is,
-            pin_memory=settings.device.type == "cuda",
-            generator=self.generator,
-            worker_init_fn=settle,
-        )
-
-    def __len__(self) -> int:
-        return len(self.sampler)
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch, counted from 0, from number `start` on.
-
-        Raises:
-            DataError: a sample cannot be read; names it.
-            WorkerError: a worker process died, or there is too little shared memory.
-        """
-        # What was read before the training began belongs to epoch 0: one that goes on in a later epoch draws anew.
-        first, self.kept = self.kept if start == epoch == 0 else None, None
-        # What a Dataset draws in a worker follows from all that the worker has read in the epoch: it reads that again.
-        again = start if self.workers else 0
-        self.sampler.epoch, self.sampler.start = epoch, start - again if first is None else 1
-        self.shared.free = find_free()
-        if epoch == 0:
-            self.hashes = []
-        if first is not None:
-            batch, indices = first
-            yield self._prepare(batch, indices, epoch, noted=epoch == 0)
-            if self.sampler.start == len(self.sampler):
-                return
-        # The loader draws the base seed of its workers from this generator. For training it is the first draw of the
-        # epoch, for the test split the third.
-        self.generator.set_state(epoch_generator(self.ranks.vary(self.seed), epoch, self.draw).get_state())
-        order: Iterable[Sequence[int]] = self.sampler if self.augment else repeat(())
-        # An error holds what there is in this frame: the workers are ended here, not when it is let go.
-        read = closing(read_from(self.loader, max(self.sampler.sizes)))
-        with name_dead_worker(self.reader.name), read as batches:
-            for batch, indices in islice(zip(batches, order, strict=False), again, None):
-                yield self._prepare(batch, indices, epoch, noted=epoch == 0)
-
-    def first(self) -> Batch:
-        """Return the first batch of the first epoch, read in this process; raise DataError as `epoch` does.
-
-        Where each epoch has the same order, it is kept and not read again by the next one.
-        """
-        self.sampler.epoch, self.sampler.start = 0, 0
-        indices = next(iter(self.sampler))
-        batch = self.reader[indices]
-        self.kept = (batch, indices) if self.sampler.seed is None else None
-        return self._prepare(batch, indices, 0)
-
-    def _prepare(
-        self, batch: Batch | Failure | Shortage, indices: Sequence[int], epoch: int, *, noted: bool = False
-    ) -> Batch:
-        if isinstance(batch, Failure):
-            raise DataError(f"dataset {quote(self.reader.name)}: sample {batch.sample}", batch.cause)
-        if isinstance(batch, Shortage):
-            raise batch.tell(self.reader.name)
-        images, targets = batch
-        if not len(targets):
-            return images, targets
-        mixing = self.augment.mixing if self.augment else None
-        count = len(targets) if mixing is None else len(targets) // 2
-        if noted:  # in passing, for zoo.data.overlap
-            self.hashes.append(hash_rows(images[:count]))
-        images, targets = (upload(part, self.device) for part in batch)
-        if self.augment:
-            images = self.augment(images, indices, epoch, self.seed)
-        if mixing is not None:
-            own = upload(torch.tensor(indices[:count]), self.device)
-            mixed = mixing((images[:count], targets[:count]), (images[count:], targets[count:]), own, epoch, self.seed)
-            images, targets = mixed.images, mixed.to_probabilities(self.reader.num_classes)
-        return self.lay(self.preprocess(images)), targets
-
-
-def _choose_partners(mixing: Mixing, samples: int, seed: int, indices: Tensor, epoch: int) -> Tensor:
-    return mixing.choose_partners(indices, samples, epoch, seed)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from zoo.data.batch import as_it_is
 from zoo.data.files import decode
 from zoo.data.fitted import fit_image_alone
 from zoo.data.images import decode_image
@@ -95,7 +96,7 @@ def decode_all(
         batch_size=None,
         sampler=chunks,
         num_workers=0 if len(chunks) < 2 else min(most, len(chunks)),
-        collate_fn=_as_it_is,
+        collate_fn=as_it_is,
         worker_init_fn=settle,
         generator=torch.Generator(),  # so that the random state of the process stays as it is
     )
@@ -105,10 +106,6 @@ def decode_all(
             if isinstance(found, Exception):
                 raise found
             yield from found
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 class _Decoder(Dataset[Any]):

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from zoo.data.augment import Augment, parse
-from zoo.data.batches import Batches, BatchSettings, make_batches
+from zoo.data.batch import Batches, BatchSettings
+from zoo.data.batches import make_batches
 from zoo.data.fitted import fit_split
 from zoo.data.named import NamedDataset, NamedStream
 from zoo.data.splits import check_split

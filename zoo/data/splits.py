@@ -150,7 +150,7 @@ def check_splits(name: str, splits: DataSplits) -> list[str]:
     """Check what can be checked without reading every sample of a Dataset; return warnings.
 
     `splits` are those of `copy_splits`. Tensor splits are checked whole: shapes, dtypes, finite values, range of the
-    targets. A Dataset is checked sample by sample while it is read (see `zoo.data.batches`).
+    targets. A Dataset is checked sample by sample while it is read (see `zoo.data.reader`).
 
     Raises:
         DataError: names the data set, the split and the first bad sample.

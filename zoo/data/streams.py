@@ -10,15 +10,16 @@ from __future__ import annotations
 import inspect
 import random
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, _utils, get_worker_info
 
+from zoo.data.batch import BatchSettings, as_it_is
 from zoo.data.order import epoch_generator, split_sizes
 from zoo.data.overlap import hash_rows
 from zoo.data.reader import Batch, BatchReader, Failure
@@ -28,9 +29,6 @@ from zoo.data.workers import name_dead_worker, read_from, settle
 from zoo.errors import DataError, UsageError, describe, quote
 from zoo.registry.global_state import keep_generators
 from zoo.registry.preprocess import Preprocess
-
-if TYPE_CHECKING:
-    from zoo.data.batches import BatchSettings
 
 OWN_PART = "Let __iter__ give the part of its worker alone (torch.utils.data.get_worker_info), or use workers=0"
 
@@ -109,20 +107,18 @@ class StreamReader(IterableDataset[Any]):
 
 
 class StreamBatches:
-    """Batches of a stream; see `zoo.data.batches.Batches`.
+    """Batches of a stream; see `zoo.data.batch.Batches`.
 
     A split that is trained on is read by `workers` processes. One that is evaluated is read by one at most, so that its
     samples come in the order of the stream, and their predictions have the same numbers wherever they are made. Each of
     several ranks reads all of it, and takes its part of every batch.
     """
 
-    def __init__(
-        self, reader: BatchReader, preprocess: Preprocess, settings: BatchSettings, lay: Callable[[Tensor], Tensor]
-    ) -> None:
+    def __init__(self, reader: BatchReader, preprocess: Preprocess, settings: BatchSettings) -> None:
         self.samples, self.trains = len(reader), settings.shuffle_seed is not None
         self.workers = settings.workers if self.trains else min(settings.workers, 1)
         self.reader, self.preprocess, self.device = reader, preprocess, settings.device
-        self.augment, self.seed, self.lay, self.ranks = settings.augment, settings.seed, lay, settings.ranks
+        self.augment, self.seed, self.lay, self.ranks = settings.augment, settings.seed, settings.lay, settings.ranks
         self.sizes = split_sizes(self.samples, settings.batch_size, least=settings.least)
         self.hashes: list[Tensor] = []
         self.stream = StreamReader(reader, settings.batch_size)
@@ -131,7 +127,7 @@ class StreamBatches:
             self.stream,
             batch_size=None,
             num_workers=self.workers,
-            collate_fn=_as_it_is,
+            collate_fn=as_it_is,
             pin_memory=settings.device.type == "cuda",
             generator=self.generator,
             worker_init_fn=settle,
@@ -280,7 +276,3 @@ def _check_form(name: str, one: Tensor, other: Tensor) -> None:
     if one.shape[1:] != other.shape[1:] or one.dtype != other.dtype:
         told = " and ".join(f"{tuple(images.shape[1:])} of {images.dtype}" for images in (one, other))
         raise DataError(f"dataset {quote(name)}: a stream gives images {told}", "they cannot be of one batch")
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from zoo.data.batches import lay_last
+from zoo.data.batch import lay_last
 from zoo.errors import describe
 from zoo.models.device import use_seed
 from zoo.models.flop import Work

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zoo.data.batches import lay_last
+from zoo.data.batch import lay_last
 from zoo.data.images import find_images
 from zoo.display import make_table, say
 from zoo.errors import WeightsError, quote

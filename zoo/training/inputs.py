@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo.data.batches import Batches, BatchSettings, LoaderBatches, make_batches
+from zoo.data.batch import Batches, BatchSettings
+from zoo.data.batches import make_batches
+from zoo.data.dataset_batches import DatasetBatches
 from zoo.data.overlap import find_overlaps
 from zoo.data.shards import find_shards
 from zoo.data.shared import choose_workers
@@ -44,10 +46,10 @@ def warn_of_overlaps(
     """
     passed = None
     if batches is not None:
-        read = {name: each for name, each in batches.items() if isinstance(each, LoaderBatches | StreamBatches)}
+        read = {name: each for name, each in batches.items() if isinstance(each, DatasetBatches | StreamBatches)}
         passed = {name: torch.cat([torch.empty(0, dtype=torch.int64), *each.hashes]) for name, each in read.items()}
         if group is not None:  # a stream is read whole by each
-            parts = {name: rows for name, rows in passed.items() if isinstance(read[name], LoaderBatches)}
+            parts = {name: rows for name, rows in passed.items() if isinstance(read[name], DatasetBatches)}
             passed |= {name: group.join(rows) for name, rows in parts.items()}
         passed = {name: hashes for name, hashes in passed.items() if len(hashes)}
     for told in find_overlaps(splits, passed):

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from zoo.data.batches import Batches
+from zoo.data.batch import Batches
 from zoo.data.fitted import fit_splits
 from zoo.data.loading import find_false_claims, prepare_dataset
 from zoo.data.splits import DataSplits, find_input_shape, hash_splits

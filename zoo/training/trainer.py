@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from zoo.data.batches import Batches
+from zoo.data.batch import Batches
 from zoo.errors import DivergedError, UsageError
 from zoo.models.device import read_generators
 from zoo.models.freezing import unfreeze

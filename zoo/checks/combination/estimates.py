@@ -15,7 +15,8 @@ from zoo.checks.combination.measuring import MOST, WARM, Watched, count_workers,
 from zoo.checks.combination.neighbours import beside
 from zoo.checks.combination.subject import INSPECTED, CombinationSubject
 from zoo.checks.combination.sums import time_sums
-from zoo.data.batches import Batches, TensorBatches
+from zoo.data.batch import Batches
+from zoo.data.batches import TensorBatches
 from zoo.data.ranks import Ranks, find_ranks
 from zoo.data.splits import DataSplits, count_samples
 from zoo.errors import DivergedError

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.data.batches import Batches
+from zoo.data.batch import Batches
 
 WARM = 3
 """Steps that are not counted: the first ones also allocate memory."""

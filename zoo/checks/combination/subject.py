@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from zoo.checks.model.subject import SAMPLES, ModelSubject
-from zoo.data.batches import BatchSettings, make_batches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import make_batches
 from zoo.data.fitted import fit_splits
 from zoo.data.splits import DataSplits, count_samples, find_input_shape
 from zoo.data.survey import survey

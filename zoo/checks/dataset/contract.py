@@ -29,7 +29,8 @@ from zoo.checks.dataset.subject import (
 from zoo.checks.settings import check_use, keep_settings
 from zoo.checks.subject import check_params
 from zoo.checks.surroundings import refuse_network, reverse_listings
-from zoo.data.batches import BatchSettings, make_batches
+from zoo.data.batch import BatchSettings
+from zoo.data.batches import make_batches
 from zoo.data.fitted import fit_split
 from zoo.data.loading import build_dataset
 from zoo.data.splits import DataSplits, check_splits, count_samples
