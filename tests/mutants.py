@@ -301,14 +301,14 @@ MUTANTS = (
     ),
     Mutant(
         "a batch that was read before the training is used in a later epoch",
-        "zoo/data/batches.py",
+        "zoo/data/dataset_batches.py",
         "self.kept if start == epoch == 0 else None",
         "self.kept if start == 0 else None",
         "tests/training/test_resume.py::test_killed_anywhere_and_resumed_is_never_killed",
     ),
     Mutant(
         "workers do not read again what they had read",
-        "zoo/data/batches.py",
+        "zoo/data/dataset_batches.py",
         "again = start if self.workers else 0",
         "again = 0",
         "tests/data/test_batches.py::test_an_epoch_can_be_gone_on_with_in_its_middle",
