@@ -78,6 +78,8 @@ def test_what_to_try_next_works_when_it_is_pasted(capsys, tmp_path):
     assert "a better model" not in list_next(done.stderr) and Path("confusion.png").is_file()
     assert main(["run", "--model", "tinyvgg", *SMALL, "--epochs", "0"]) == 0
     assert list(list_next(capsys.readouterr().err)) == list(found)[1:]
+    assert main(["run", *SMALL, "--epochs", "0", "--runs-dir=-x"]) == 0
+    assert list(list_next(capsys.readouterr().err).values())[-1] == "zoo compare ./-x/*"  # else -x were options
     assert main(["run", *SMALL, "--epochs", "0", "--json"]) == 0
     assert not list_next(capsys.readouterr().err)
 

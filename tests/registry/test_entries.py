@@ -178,8 +178,10 @@ MODEL = {"input_shape": (1, 2, 2), "num_classes": 2, "params": {}}
     ("factory", "why"),
     [
         (fail, "model 'x' cannot be built: RuntimeError: no luck"), (leave, "cannot be built: SystemExit: 3"),
-        (lambda **_: {}, "expected an nn.Module, got dict"), (lambda **_: None, "expected an nn.Module, got NoneType"),
-        (lambda **_: nn.ReLU(), "it has no parameters"), (lambda: None, "cannot be built: TypeError"),
+        (lambda **_: {}, "expected an nn.Module, got dict"),
+        (lambda **_: None, "expected an nn.Module, got None: it returns"),
+        (lambda **_: nn.ReLU(), "it has no parameters"), (lambda: None, "called with input_shape=... and num_classes"),
+        (lambda *, num_classes, **_: nn.ReLU, "got the class ReLU itself: return ReLU(...)"),
         ("nowhere:net", "nowhere:net cannot be loaded: ModuleNotFoundError"),
         ("os:nothing", "os:nothing cannot be loaded"),
         ("os:sep", "os:sep is not a factory: expected a callable"),

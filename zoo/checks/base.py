@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from zoo.checks.source import find_error_line
 from zoo.errors import ZooError, describe, is_out_of_memory
 from zoo.registry.certificates import Finding, Status
+from zoo.registry.source import find_error_line
 
 S = TypeVar("S")
 Check = Callable[[S], str]

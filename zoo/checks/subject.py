@@ -9,7 +9,7 @@ from zoo.checks.base import Fault
 from zoo.checks.source import find_definition
 from zoo.errors import ZooError
 from zoo.registry.entries import Entry
-from zoo.registry.factories import load_factory
+from zoo.registry.factories import import_factory, load_factory
 from zoo.registry.params import resolve_params
 from zoo.registry.specs import DatasetSpec, LossSpec, MetricSpec, ModelSpec
 
@@ -33,7 +33,7 @@ class EntrySubject(Generic[BuiltSpec]):
     @property
     def definition(self) -> str:
         """`file:line` of the factory."""
-        return find_definition(load_factory(self.entry))
+        return find_definition(import_factory(self.entry))
 
 
 def check_params(subject: EntrySubject[Any]) -> str:

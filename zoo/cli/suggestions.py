@@ -60,5 +60,6 @@ def suggest_next(runs: Path, registry: Registry, given: Mapping[str, Any]) -> li
     where = [] if runs == Path("runs") else ["--runs-dir", str(runs)]
     picture = ["zoo", "plot", "@last", *where, "--kind", "confusion", "--output", "confusion.png"]
     found.append((shlex.join(picture), "a picture of what it takes for what"))
-    found.append((f"zoo compare {shlex.quote(str(runs))}/*", "is one better than another?"))
+    folder = f"./{runs}" if str(runs).startswith("-") else str(runs)
+    found.append((f"zoo compare {shlex.quote(folder)}/*", "is one better than another?"))
     return found

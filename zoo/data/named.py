@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from zoo.display import say
-from zoo.errors import DataError, describe, quote, show
+from zoo.errors import DataError, quote, show
+from zoo.registry.source import describe_fault
 
 Guard = Callable[[str], AbstractContextManager[Any]]
 """Guards code of a plugin; the text says for a warning when it ran."""
@@ -90,7 +91,7 @@ class NamedStream(IterableDataset[Any]):
                 raise
             except BaseException as error:
                 where = f"dataset {quote(self.origin.dataset)}, {self.origin.split} split"
-                raise DataError(f"{where}: sample {number} cannot be read", describe(error)) from error
+                raise DataError(f"{where}: sample {number} cannot be read", describe_fault(error)) from error
             yield image, target
             number += 1
 
@@ -98,7 +99,7 @@ class NamedStream(IterableDataset[Any]):
 def describe_failure(error: BaseException, samples: int) -> str:
     """Return in words why a sample of a Dataset cannot be read that says it has so many."""
     told = f" (it says that it has {samples} samples)" if isinstance(error, IndexError) else ""
-    return f"{describe(error)}{told}"
+    return f"{describe_fault(error)}{told}"
 
 
 def take_apart(sample: Any) -> tuple[Any, Any]:
@@ -107,6 +108,10 @@ def take_apart(sample: Any) -> tuple[Any, Any]:
         with suppress(TypeError, ValueError):
             image, target = sample
             return image, target
+    if isinstance(sample, Mapping):
+        raise TypeError(f"expected (image, target), got a {type(sample).__name__} with keys {show(list(sample))}")
+    if isinstance(sample, tuple | list):
+        raise TypeError(f"expected (image, target), got a {type(sample).__name__} of {len(sample)}")
     raise TypeError(f"expected (image, target), got {show(sample)}")
 
 

@@ -23,6 +23,10 @@ from zoo.registry.preprocess import Preprocess, default_scale, name_dtype
 TensorSplit = tuple[Tensor, Tensor]
 Split = TensorSplit | Dataset[Any]
 """A pair `(images, targets)` kept in memory, or a Dataset of `(image, target)`, map-style or a stream."""
+LARGEST_INPUT = 20.0
+"""Absolute value beyond which inputs were not divided: of bytes over 255 it is 1, of normalised ones 5 or so."""
+LOOKED_AT = 256
+"""Images of a split whose values are looked at."""
 SPLIT_FORMS = "tensors (images, targets) or a Dataset that knows its length"
 
 
@@ -165,6 +169,7 @@ def check_splits(name: str, splits: DataSplits) -> list[str]:
         check_split(where, split)
         if isinstance(split, tuple):
             warnings += _check_targets(where, split[1], splits.class_names)
+            warnings += _check_units(where, split[0], splits.preprocess)
     shapes = {split_name: tuple(split[0].shape[1:]) for split_name, split in splits.items() if isinstance(split, tuple)}
     for (first, expected), (second, got) in pairwise(shapes.items()):
         if expected != got:
@@ -190,11 +195,14 @@ def check_split(where: str, split: Any) -> None:
 
 def _check_tensors(where: str, split: TensorSplit) -> None:
     if len(split) != 2 or not all(isinstance(part, Tensor) for part in split):
-        raise DataError(where, f"expected two tensors (images, targets), got {[type(part).__name__ for part in split]}")
+        why = f"expected two tensors (images, targets), got {[type(part).__name__ for part in split]}"
+        raise DataError(where, why, "torch.as_tensor makes tensors of arrays and lists")
     images, targets = split
     if images.ndim < 2 or targets.ndim != 1 or len(targets) != len(images):
         shapes = f"images {tuple(images.shape)} and targets {tuple(targets.shape)}"
-        raise DataError(where, f"expected one target per image, got {shapes}")
+        one_hot = len(targets) == len(images) and targets.ndim == 2 and targets.shape[1] > 1
+        fix = "Give the number of each image's class: targets.argmax(dim=1)" if one_hot else ""
+        raise DataError(where, f"expected one target per image, got {shapes}", fix)
     if len(images) and not images[0].numel():
         raise DataError(where, f"expected samples with values, got images {tuple(images.shape)}")
     if images.is_complex():
@@ -207,7 +215,8 @@ def _check_tensors(where: str, split: TensorSplit) -> None:
 
 def _check_targets(where: str, targets: Tensor, class_names: Sequence[str]) -> list[str]:
     if targets.dtype.is_floating_point or targets.is_complex() or targets.dtype == torch.bool:
-        raise DataError(where, f"expected integer targets, got {targets.dtype}")
+        fix = "Targets are numbers of classes: targets.long()"
+        raise DataError(where, f"expected integer targets, got {targets.dtype}", fix)
     targets = targets.to(torch.int64)
     outside = ((targets < 0) | (targets >= len(class_names))).nonzero()
     if len(outside):
@@ -218,6 +227,17 @@ def _check_targets(where: str, targets: Tensor, class_names: Sequence[str]) -> l
         only = class_names[int(seen.argmax())]
         raise DataError(f"{where}: only one class ({quote(only)})", fix="Give samples of at least two classes")
     return [f"{where}: class {quote(class_names[i])} has no samples" for i in (seen == 0).nonzero().flatten().tolist()]
+
+
+def _check_units(where: str, images: Tensor, preprocess: Preprocess | None) -> list[str]:
+    """Return a warning where the first float images look like bytes that nothing divides."""
+    if preprocess is not None or not images.dtype.is_floating_point:
+        return []
+    largest = float(images[:LOOKED_AT].abs().max())
+    if largest <= LARGEST_INPUT:
+        return []
+    fix = "divide them, give uint8 images, or declare Preprocess(scale=255)"
+    return [f"{where}: float images reach {largest:.4g}, and models learn from inputs of about 1: {fix}"]
 
 
 def read_image(split: Split, index: int) -> Tensor:

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from zoo.errors import DryRunError, OutOfMemoryError, describe, is_out_of_memory, quote
+from zoo.errors import DryRunError, OutOfMemoryError, describe, is_out_of_memory, quote, show
 from zoo.registry.compatibility import show_shape
 from zoo.registry.global_state import keep_state
 from zoo.registry.preprocess import name_dtype
+from zoo.registry.source import describe_fault
 
 
 @keep_state()
@@ -35,9 +36,9 @@ def check_model(model: nn.Module, inputs: torch.Tensor, *, name: str, dataset: s
             raise OutOfMemoryError(
                 f"not enough memory for {count} samples of model {name!r}", describe(error)
             ) from error
-        raise DryRunError(name, dataset, needed, describe(error)) from error
+        raise DryRunError(name, dataset, needed, describe_fault(error)) from error
     if not isinstance(logits, torch.Tensor):
-        raise DryRunError(name, dataset, needed, f"a {type(logits).__name__}")
+        raise DryRunError(name, dataset, needed, _describe_output(logits))
     if tuple(logits.shape) != (count, num_classes):
         raise DryRunError(name, dataset, needed, show_shape(tuple(logits.shape)) or "a single number")
     if not logits.dtype.is_floating_point:
@@ -66,10 +67,18 @@ def check_training_pass(
         kind = inputs.device.type
         lowered = f" in {name_dtype(torch.get_autocast_dtype(kind))}" if torch.is_autocast_enabled(kind) else ""
         needed = f"a forward pass in training mode{lowered} for inputs of {show_shape(tuple(inputs.shape))}"
-        raise DryRunError(name, dataset, needed, describe(error)) from error
+        raise DryRunError(name, dataset, needed, describe_fault(error)) from error
     if problem := find_output_problem(outputs, aux_weights):
         raise DryRunError(name, dataset, "logits in training mode", *problem)
     _check_state(model, before, name, dataset)
+
+
+def _describe_output(output: object) -> str:
+    """Return what a model gave that is no tensor, in words."""
+    if output is None:
+        return "None: its forward returns nothing"
+    keys = f" with keys {show(list(output))}" if isinstance(output, dict) else ""
+    return f"a {type(output).__name__}{keys}: return the logits alone"
 
 
 def find_output_problem(outputs: object, aux_weights: Sequence[float]) -> tuple[str, str] | None:
@@ -80,7 +89,7 @@ def find_output_problem(outputs: object, aux_weights: Sequence[float]) -> tuple[
     if isinstance(outputs, torch.Tensor):
         return None
     if not isinstance(outputs, tuple) or not all(isinstance(each, torch.Tensor) for each in outputs):
-        return f"a {type(outputs).__name__}", "Return logits, or a tuple of logits and auxiliary ones"
+        return _describe_output(outputs), "Return logits, or a tuple of logits and auxiliary ones"
     others = len(outputs) - 1
     if others != len(aux_weights) or not others:
         fix = f"Declare a weight for each of the {others}: aux_weights = {[0.3] * others}" if others > 0 else ""

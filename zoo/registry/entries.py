@@ -292,6 +292,11 @@ class Registry:
                 if bare not in meant or meant[bare] != [bare]:
                     meant.setdefault(bare, []).append(qualified)
         notes = [f"Broken: {problem}." for problem in self.problems]
+        for plugin in self.plugins:
+            by_path = isinstance(plugin.source, Path) and not plugin.installed and plugin.problem is None
+            if by_path and not any(find_names(plugin, each) for each in get_args(Kind)):
+                fix = f"decorate what it has: @zoo.{kind}(name=...)"
+                notes.append(f"Plugin {quote(plugin.name)} provides nothing, {fix}.")
         known = list(dict.fromkeys(name for names in meant.values() for name in names))
         if elsewhere := self.find_kinds(name):
             return UnknownNameError(kind, name, known, notes, self._explain_elsewhere(kind, name, elsewhere), elsewhere)

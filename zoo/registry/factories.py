@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from zoo.errors import OutOfMemoryError, PluginError, UsageError, ZooError, describe, is_out_of_memory, quote
+from zoo.errors import OutOfMemoryError, PluginError, UsageError, ZooError, describe, is_out_of_memory, quote, shorten
 from zoo.registry.entries import Entry
 from zoo.registry.imports import import_object
+from zoo.registry.params import FIXED, find_expected
 from zoo.registry.plugins import blame
 
 if TYPE_CHECKING:
@@ -17,9 +18,36 @@ if TYPE_CHECKING:
 
     from zoo.registry.metric import Metric
 
+_GIVES = {
+    "model": "Decorate a class or function that takes them and gives the nn.Module",
+    "dataset": "Decorate a function that takes it and gives zoo.DataSplits",
+    "metric": "Decorate a class or function that takes it and gives an object with update, compute and reset",
+    "loss": "Decorate a class or function that takes it and gives a callable of logits and targets",
+    "logger": "Decorate a class or function that takes it and gives an object that hears of the run",
+}
+"""What to do where the factory of a kind cannot be called as zoo calls it."""
+
 
 def load_factory(entry: Entry[Any]) -> Callable[..., Any]:
-    """Import the factory of an entry.
+    """Import the factory of an entry, one that can be called with what the contract fixes for its kind.
+
+    Raises:
+        ZooError: what the module raises in zoo's own words.
+        PluginError: the import fails, or what it names cannot be called, or not with these arguments.
+    """
+    factory = import_factory(entry)
+    kind, wanted = entry.spec.kind, FIXED[entry.spec.kind]
+    taken, takes_others = find_expected(factory)
+    if not takes_others and any(name not in taken for name in wanted):
+        asked = " and ".join(f"{name}=..." for name in wanted)
+        own = getattr(factory, "__name__", type(factory).__name__)
+        why = f"expected a factory that is called with {asked}, got {shorten(own)}({', '.join(taken)})"
+        raise entry.plugin.broken(f"{kind} {quote(entry.name)}", why, _GIVES[kind])
+    return factory
+
+
+def import_factory(entry: Entry[Any]) -> Callable[..., Any]:
+    """Import the factory of an entry, whatever arguments it takes.
 
     Raises:
         ZooError: what the module raises in zoo's own words.
@@ -49,7 +77,7 @@ def build_model(
 
     model = call_factory(entry, input_shape=input_shape, num_classes=num_classes, **params)
     if not isinstance(model, nn.Module):
-        raise entry.plugin.broken(f"model {quote(entry.name)}", f"expected an nn.Module, got {type(model).__name__}")
+        raise entry.plugin.broken(f"model {quote(entry.name)}", f"expected an nn.Module, got {_name(model)}")
     with entry.blamed("has no usable parameters"):
         empty = next(iter(model.parameters()), None) is None
     if empty:
@@ -75,6 +103,9 @@ def _fill_lazy(entry: Entry[Any], model: nn.Module, input_shape: tuple[int, ...]
 def build_metric(entry: Entry[Any], *, num_classes: int, params: Mapping[str, Any]) -> Metric:
     """Build a metric; raise PluginError where the factory fails or gives none with `update`, `compute` and `reset`."""
     metric = call_factory(entry, num_classes=num_classes, **params)
+    if isinstance(metric, type):
+        why = f"expected an object with update, compute and reset, got {_name(metric)}"
+        raise entry.plugin.broken(f"metric {quote(entry.name)}", why)
     with entry.blamed("cannot be used"):
         missing = [name for name in ("update", "compute", "reset") if not callable(getattr(metric, name, None))]
     if missing:
@@ -101,10 +132,17 @@ def build_logger(entry: Entry[Any], *, run_dir: Path, params: Mapping[str, Any])
 def build_loss(entry: Entry[Any], *, num_classes: int, params: Mapping[str, Any]) -> Callable[..., Any]:
     """Build a loss; raise PluginError where the factory fails or gives nothing that can be called."""
     loss = call_factory(entry, num_classes=num_classes, **params)
-    if not callable(loss):
-        why = f"expected a callable of logits and targets, got {type(loss).__name__}"
+    if not callable(loss) or isinstance(loss, type):
+        why = f"expected a callable of logits and targets, got {_name(loss)}"
         raise entry.plugin.broken(f"loss {quote(entry.name)}", why)
     return cast("Callable[..., Any]", loss)
+
+
+def _name(given: object) -> str:
+    """Return what a factory gave, in words; of a class, how an object of it is made."""
+    if isinstance(given, type):
+        return f"the class {shorten(given.__name__)} itself: return {shorten(given.__name__)}(...)"
+    return "None: it returns nothing" if given is None else shorten(type(given).__name__)
 
 
 def call_factory(entry: Entry[Any], **arguments: Any) -> Any:

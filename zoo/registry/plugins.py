@@ -22,6 +22,7 @@ from zoo.registry.fields import DOTTED, check_name
 from zoo.registry.flaws import Flaw
 from zoo.registry.global_state import guard_state, keep_generators
 from zoo.registry.manifest import MANIFEST_FILE, Manifest, first_party_path
+from zoo.registry.source import describe_fault
 from zoo.registry.specs import SPEC_CLASSES, AnySpec
 from zoo.version import __version__
 
@@ -93,7 +94,7 @@ class Plugin:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            raise self.broken(what, describe(error)) from error
+            raise self.broken(what, describe_fault(error)) from error
 
     def guarded(self, when: str) -> AbstractContextManager[None]:
         """Put back what the body, which runs code of this plugin, changes of the global state, and warn of it."""
@@ -119,7 +120,7 @@ def blame(plugin: str, version: str, what: str) -> Iterator[None]:
     except BaseException as error:
         if is_out_of_memory(error) or is_device_fault(error):
             raise
-        raise PluginError(plugin, version, what, describe(error)) from error
+        raise PluginError(plugin, version, what, describe_fault(error)) from error
 
 
 def find_plugins(paths: Sequence[str | Path] = (), disabled: Iterable[str] = ()) -> list[Plugin]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from zoo.errors import ZooError, describe, is_out_of_memory, quote
+from zoo.errors import ZooError, is_out_of_memory, quote
 from zoo.registry.metric import Metric
+from zoo.registry.source import describe_fault
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +31,7 @@ def _named(name: str, problem: str) -> Iterator[None]:
     except BaseException as error:
         if is_out_of_memory(error):
             raise
-        raise MetricError(f"metric {quote(name)}: {problem}", describe(error)) from error
+        raise MetricError(f"metric {quote(name)}: {problem}", describe_fault(error)) from error
 
 
 def check_metrics(metrics: Mapping[str, Metric], num_classes: int, device: torch.device) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from zoo.data.ranks import ALONE, Ranks
-from zoo.errors import ErrorCollector, SettingError, ZooError, quote, show
+from zoo.errors import ErrorCollector, SettingError, ZooError, one_line, quote, show
 from zoo.models.device import resolve_device
 from zoo.registry.compatibility import adapt_preprocess
 from zoo.registry.entries import Entry, Registry
@@ -111,7 +111,7 @@ def make_plan(wanted: Wanted, registry: Registry) -> Plan:
         with errors.catch():
             found["metrics"][name] = registry.get("metric", name)
     with errors.catch():
-        found["config"] = resolve_config(found["model"].spec.train if "model" in found else {}, *wanted.levels)
+        found["config"] = _resolve_settings(found.get("model"), wanted.levels)
         found["device"] = resolve_device(found["config"].device)
     if "device" in found and wanted.trains:
         with errors.catch():
@@ -224,6 +224,20 @@ def _find_loss(config: TrainConfig, registry: Registry, dataset: Entry[DatasetSp
         params = read_params(loss, config.loss_params)
         config = replace(config, loss=loss.short_name, loss_params=params or None)
     return {"loss": loss, "config": config}
+
+
+def _resolve_settings(model: Entry[ModelSpec] | None, levels: Sequence[Mapping[str, Any]]) -> TrainConfig:
+    """Return the settings, what the model recommends the weakest; raise PluginError where that is what is wrong."""
+    recommended = model.spec.train if model else {}
+    try:
+        return resolve_config(recommended, *levels)
+    except ZooError:
+        try:
+            resolve_config(recommended)
+        except ZooError as error:
+            if model:
+                raise model.plugin.broken(f"model {quote(model.name)}: train", one_line(str(error))) from error
+        raise
 
 
 def read_params(entry: Entry[Any], given: Mapping[str, Any] | None) -> dict[str, Any]:

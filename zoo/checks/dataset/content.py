@@ -10,7 +10,7 @@ import torch
 from zoo.checks.base import Fault, Skip
 from zoo.checks.dataset.subject import DatasetSubject, choose_places, read_samples
 from zoo.data.loading import find_false_claims
-from zoo.data.splits import find_input_shape
+from zoo.data.splits import LARGEST_INPUT, find_input_shape
 from zoo.registry.compatibility import show_shape
 from zoo.registry.preprocess import Preprocess, name_dtype
 
@@ -20,9 +20,8 @@ SHARED = 0.005
 MIRRORED = 0.2
 """Share of the test images that may mirror training images, because small drawn pictures do so by chance."""
 
-LARGEST, NARROWEST, MOST_SPREAD = 20.0, 0.02, 3.0
-"""Limits of inputs: largest absolute value, narrowest range, and how many times the deviation of one split may be that
-of another."""
+NARROWEST, MOST_SPREAD = 0.02, 3.0
+"""Limits of inputs: narrowest range, and how many times the deviation of one split may be that of another."""
 
 
 def check_classes(subject: DatasetSubject) -> str:
@@ -124,7 +123,7 @@ def check_range(subject: DatasetSubject) -> str:
         inputs_of[name] = torch.cat(rows, 1)
     for name, inputs in inputs_of.items():
         low, high = float(inputs.min()), float(inputs.max())
-        if max(-low, high) > LARGEST:
+        if max(-low, high) > LARGEST_INPUT:
             fix = (
                 "Give bytes as uint8, or declare Preprocess(scale=...), mean and std in the units of the scaled values"
             )

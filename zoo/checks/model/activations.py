@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.checks.model.layers import describe_layer, find_creation
-from zoo.checks.source import is_plugin_file
 from zoo.models.head import choose_head
 from zoo.models.layers import hooked
+from zoo.registry.source import is_plugin_file
 
 FACTORS = (1000.0, -1000.0)
 """Factors for the last layer's parameters: free logits grow with them in both directions."""

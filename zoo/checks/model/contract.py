@@ -20,7 +20,7 @@ from zoo.checks.model.running import check_batch, check_evaluation, check_inputs
 from zoo.checks.model.subject import MANY, SAMPLES, ModelSubject
 from zoo.checks.model.training import check_activation, check_frozen, check_gradients, check_learns
 from zoo.checks.settings import FIX, keep_settings
-from zoo.checks.source import find_definition, find_error_line
+from zoo.checks.source import find_definition
 from zoo.checks.subject import check_params as check_known_params
 from zoo.errors import PluginError, UsageError, ZooError, describe
 from zoo.models.device import use_seed
@@ -28,6 +28,7 @@ from zoo.registry.compatibility import show_shape
 from zoo.registry.factories import load_factory
 from zoo.registry.params import resolve_params
 from zoo.registry.settings import resolve_config
+from zoo.registry.source import find_error_line
 
 SIZES = "Compute sizes from input_shape and num_classes, or declare in the spec which input_shape it takes"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zoo.checks.source import FOREIGN
+from zoo.registry.source import FOREIGN
 
 KINDS = (type(None), bool, int, float, Tensor, dict, list)
 """Types of values that a call may leave in a class or a file."""

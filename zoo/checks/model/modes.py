@@ -15,8 +15,9 @@ from torch.overrides import TorchFunctionMode
 from zoo.checks.base import Fault
 from zoo.checks.model.subject import TOLERANCE, ModelSubject, is_same, measure_difference
 from zoo.checks.settings import read_generators
-from zoo.checks.source import FOREIGN, find_definition
+from zoo.checks.source import find_definition
 from zoo.models.device import use_seed
+from zoo.registry.source import FOREIGN
 
 MODE_TOLERANCE = 1e-3
 """How far logits of the two modes may differ, as a share of the largest: layers that are merged for evaluation round
