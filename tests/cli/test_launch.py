@@ -110,7 +110,11 @@ def read_record() -> dict:
     ("end", "code", "told"),
     [
         ("kill", 10, r"Error: rank 1 was ended by SIGKILL\. "),
-        ("raise", 5, r"Error: rank 1: plugin 'net': model 'net' failed: ValueError: no such thing\. "),
+        (
+            "raise",
+            5,
+            r"Error: rank 1: plugin 'net': model 'net' failed: ValueError: no such thing \(net\.py, line \d+\)\. ",
+        ),
         ("hang", 10, r"Error: rank 1 has not answered for 1 s: .*--rank-timeout"),
         ("SIGINT", 130, r"Stopped\. "),
         ("SIGTERM", 143, r"Stopped\. "),

@@ -200,7 +200,7 @@ def test_a_split_that_fails_late_costs_nothing_but_its_scores(tmp_path, validate
 
     params = {"dataset": "validated", "dataset_params": {"fragile": split}, "registry": validated}
     with pytest.raises(
-        zoo.DataError, match=rf"sample 1050: OSError: the disk is gone\. {epochs} of 3 epochs .* of epoch \d: "
+        zoo.DataError, match=rf"sample 1050: OSError: the disk is gone \(.*\)\. {epochs} of 3 epochs .* of epoch \d: "
     ) as no:
         run_small(tmp_path, **params, on_epoch=on_epoch)
     record = check_kept(only_run(tmp_path), status="failed", epochs=epochs, registry=validated)
