@@ -50,12 +50,19 @@ with socket.socket(socket.AF_UNIX) as server:
     server.sendall(request)
     child = int(server.recv(16) or b"0")
     stops = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT] if child else []
+    def pass_on(number, frame):
+        try:
+            os.kill(child, number)
+        except ProcessLookupError:
+            pass
     for number in stops:
-        signal.signal(number, lambda number, frame: os.kill(child, number))
+        signal.signal(number, pass_on)
     code = int(server.recv(16) or b"1")
-    for number in stops:
-        signal.signal(number, signal.SIG_DFL)
+    for number in stops:  # it has ended: what comes now is too late to change how
+        signal.signal(number, signal.SIG_IGN)
 if code < 0:
+    if -code in stops:
+        signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)
 sys.exit(code)
 """
