@@ -125,7 +125,6 @@ from zoo.registry.templates import NewPlugin as NewPlugin
 from zoo.registry.templates import plugin_new as plugin_new
 from zoo.results.comparison import Comparison as Comparison
 from zoo.results.comparison import Pair as Pair
-from zoo.results.comparison import Row as Row
 from zoo.results.comparison import compare as compare
 from zoo.results.plots.accuracy import plot_comparison as plot_comparison
 from zoo.results.plots.confusion import plot_confusion as plot_confusion
@@ -141,6 +140,7 @@ from zoo.results.reading import Result as Result
 from zoo.results.reading import read_results as read_results
 from zoo.results.reading import read_samples as read_samples
 from zoo.results.report.page import report as report
+from zoo.results.row import Row as Row
 from zoo.results.seeds import Group as Group
 from zoo.results.seeds import GroupPair as GroupPair
 from zoo.studies.cells import Matrix as Matrix

@@ -24,7 +24,6 @@ from zoo.registry.settings import TrainConfig
 from zoo.training.optimizers import build_optimizer
 
 SMALL = {"train_size": 320, "test_size": 100}
-SMALL_OPTIONS = ["--dataset-param", "train_size=320", "--dataset-param", "test_size=100"]
 PLUGIN = """
 import torch
 from torch import nn

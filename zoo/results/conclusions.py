@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zoo.results.comparison import Pair, Row, SplitComparison
+    from zoo.results.comparison import Pair, SplitComparison
+    from zoo.results.row import Row
     from zoo.results.seeds import Group, GroupPair
 
 SIGNIFICANCE_LEVEL = 0.05

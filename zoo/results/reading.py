@@ -135,6 +135,13 @@ def gather_result(path: Path, places: Places, *, outcomes: bool = True, progress
     return Result(name="", weights=path, run=run, run_record=record, weights_metadata=metadata, outcomes=kept)
 
 
+def require_outcomes(result: Result) -> Outcomes:
+    """Return the outcomes of a result that was read with them."""
+    if result.outcomes is None:
+        raise ValueError(f"{result.name} was read without its outcomes")
+    return result.outcomes
+
+
 def require_history(result: Result) -> Sequence[Epoch]:
     """Return the epochs that the run of a result recorded, at least one.
 

@@ -8,9 +8,8 @@ from typing import Any
 from zoo.records.origins import DatasetOrigin
 from zoo.records.repeat import write_command
 from zoo.records.runs import RunRecord
-from zoo.results.comparison import require_outcomes
 from zoo.results.plots.colors import find_step
-from zoo.results.reading import Result
+from zoo.results.reading import Result, require_outcomes
 from zoo.results.report.thumbnails import draw_matrix
 from zoo.storage.folders import hide_home
 from zoo.training.confusion import list_confusions, score_classes

@@ -23,11 +23,11 @@ from zoo.registry.arguments import checked
 from zoo.registry.entries import Registry
 from zoo.registry.places import Places, open_places
 from zoo.results import conclusions
-from zoo.results.comparison import Comparison, SplitComparison, compare_results, require_outcomes
+from zoo.results.comparison import Comparison, SplitComparison, compare_results
 from zoo.results.plots.colors import choose_looks, write_css
 from zoo.results.plots.images import find_wrong
 from zoo.results.plots.style import plot_style
-from zoo.results.reading import Result, gather_samples
+from zoo.results.reading import Result, gather_samples, require_outcomes
 from zoo.results.report.charts import draw_charts
 from zoo.results.report.details import describe_result
 from zoo.results.report.overview import Overview
