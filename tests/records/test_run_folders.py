@@ -9,13 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import zoo
 from zoo.models.references import find_weights
-from zoo.records import run_names
+from zoo.records import removals, run_names
 from zoo.records.process import describe_process
 from zoo.records.run_index import list_runs
 from zoo.records.run_names import find_run
@@ -172,6 +176,30 @@ def test_a_run_that_is_about_to_go_on_is_left_alone(runs: Path) -> None:
     assert [run.name for run in list_runs(runs)] == ["20261125-three"]
 
 
+@pytest.mark.parametrize("call", ["remove", "rename", "clean"])
+def test_no_process_goes_on_with_a_run_while_it_is_changed(runs: Path, call: str, monkeypatch) -> None:
+    run = runs / ("20261125-three" if call == "clean" else "20261124-one")
+    tried = list[str]()
+
+    def resume(act: Callable[..., Any], *args: Any) -> Any:
+        with pytest.raises(zoo.StorageError, match="another process resumes it"):
+            zoo.resume(run, runs_dir=runs)
+        tried.append(call)
+        return act(*args)
+
+    acts = (removals, "remove"), (run_names, "rename_folder")
+    for module, name in acts:
+        monkeypatch.setattr(module, name, partial(resume, getattr(module, name)))
+    monkeypatch.setattr(import_module("zoo.training.resume"), "ORPHANS", 0)
+    if call == "remove":
+        zoo.runs_remove(run, yes=True, runs_dir=runs)
+    elif call == "rename":
+        zoo.runs_rename(run, "new", runs_dir=runs)
+    else:
+        zoo.runs_clean(yes=True, runs_dir=runs)
+    assert tried == [call] and not run.exists()
+
+
 KILL = """
 import os, signal, sys
 from pathlib import Path
@@ -277,6 +305,7 @@ def test_a_name_that_is_taken_is_refused(runs: Path, monkeypatch, is_known: bool
     (runs / "file").write_text("kept")
     (runs / "link").symlink_to("nowhere")
     one, follow = runs / "20261124-one", run_names._follow
+    (one / ".lock").touch()
     forked = write_run(runs, "forked", init={"path": str(one / "weights.safetensors"), "digest": "0"})
     save_table(forked, read_table(forked / "run.json"))
     before = {path: path.is_file() and path.read_text() for path in runs.rglob("*")}
@@ -296,7 +325,7 @@ def test_a_name_that_is_taken_is_refused(runs: Path, monkeypatch, is_known: bool
     assert {path: path.is_file() and path.read_text() for path in runs.rglob("*")} == before
     (runs / "empty").rmdir()
     zoo.runs_rename("20261124-one", "empty", runs_dir=runs)
-    assert list_files(runs / "empty") == {"run.json", "weights.safetensors"} and not one.exists()
+    assert list_files(runs / "empty") == {"run.json", "weights.safetensors", ".lock"} and not one.exists()
     (runs / "way").symlink_to(runs / "empty")
     assert zoo.runs_rename("way", "path", runs_dir=runs).is_symlink()
 
@@ -325,6 +354,7 @@ def test_what_runs_have_left_behind_is_listed_and_removed(runs: Path, tmp_path: 
     assert found["killed"].what == "killed, no weights" and found["20261125-three"].what == "failed, no weights"
     assert [*zoo.runs_clean(yes=True, runs_dir=runs)] == [*found.values()]
     left = {path for path in before if not any(path.startswith(f"runs/{name}") for name in gone)}
+    left |= {"runs/finished/.lock", "runs/stopped/.lock"}
     assert list_files(tmp_path) == left and live.is_file() and young.is_file() and outside.is_dir()
     assert zoo.runs_clean(runs_dir=runs) == () == zoo.runs_clean(runs_dir=tmp_path / "nothing")
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -222,3 +225,49 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     for more in ([], ["--no-capture"]):
         assert main(["run", *small, *more, "--compile", "--runs-dir", str(tmp_path)]) == 7
         assert f"Error: cannot write to {place}" in (told := capsys.readouterr().err) and FOLDER in told
+
+
+SLOW_COMPILER = """#!/bin/sh
+out=
+for word; do test "$last" = -o && out=$word; last=$word; done
+test -n "$out" || exec g++ "$@"
+printf half > "$out"
+sleep 1000 &
+echo "$! $$" > "$FOUND.part" && mv "$FOUND.part" "$FOUND"
+wait
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_compiler_that_is_at_work_ends_with_the_run_and_leaves_no_half_file(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    compiler, found, cache = tmp_path / "c++", tmp_path / "found", tmp_path / "cache"
+    compiler.write_text(SLOW_COMPILER)
+    compiler.chmod(0o755)
+    small = ["--model", "baseline", "--dataset-param", "train_size=100", "--dataset-param", "test_size=50"]
+    command = [sys.executable, "-m", "zoo", "run", *small, "--compile", "--runs-dir", str(tmp_path / "runs")]
+    environment = {**os.environ, "CXX": str(compiler), "FOUND": str(found), FOLDER: str(cache)}
+    run = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    while not found.exists() and run.poll() is None:
+        sleep(0.05)
+    started = [int(word) for word in found.read_text().split()]
+    halves = [path for path in cache.rglob("*") if path.is_file() and path.read_bytes() == b"half"]
+    try:
+        run.send_signal(number)
+        told = run.communicate(timeout=60)[1].splitlines()
+        assert halves and all(path.name.startswith(".") for path in halves), "the next run would take it for whole"
+        if number is not signal.SIGKILL:
+            assert run.returncode == 128 + number and len(told) == 1 and told[0].startswith("Stopped. 0 of"), told
+            assert not any(path.exists() for path in halves) and not any(map(is_alive, started))
+    finally:
+        for each in started:
+            with suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+
+
+def is_alive(process: int) -> bool:
+    """Return whether a process runs; one that has ended may still have a number, until its parent asks for it."""
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False

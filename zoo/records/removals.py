@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +22,11 @@ from zoo.records.run_folder import (
     WEIGHTS_FILE,
 )
 from zoo.records.run_index import list_runs
-from zoo.records.run_names import find_own_run, find_status, is_in_use
+from zoo.records.run_names import find_own_run, find_status, hold_run
 from zoo.registry.arguments import checked
 from zoo.storage.files import find_stale_parts
 from zoo.storage.folders import runs_dir as find_runs_dir
+from zoo.storage.locks import LockHeldError
 from zoo.storage.removal import measure, remove, show_size
 
 DAY = 24 * 3600
@@ -68,15 +69,18 @@ def runs_remove(
     folder = find_runs_dir(runs_dir)
     asked = [runs] if isinstance(runs, str | os.PathLike) else runs
     found = list(dict.fromkeys(find_own_run(run, folder, "removed") for run in asked))
-    removals = tuple(RunRemoval(path=run, size=measure(run), what=_tell_run(run)) for run in found)
-    if not removals:
+    if not found:
         raise UsageError("no run to remove", fix="Give its name; see: zoo runs")
-    if not yes:
-        what = f"{len(removals)} run{'' if len(removals) == 1 else 's'}, {_show_total(removals)}"
-        told = ", ".join(f"{each.path.name} ({each.what}, {show_size(each.size)})" for each in removals)
-        raise UsageError(f"nothing was removed: {what}", told, "Say yes=True to remove that")
-    for each in removals:
-        remove(each.path)
+    with ExitStack() as held:
+        for run in found:
+            held.enter_context(hold_run(run, "removed", changes=yes))
+        removals = tuple(RunRemoval(path=run, size=measure(run), what=_tell_run(run)) for run in found)
+        if not yes:
+            what = f"{len(removals)} run{'' if len(removals) == 1 else 's'}, {_show_total(removals)}"
+            told = ", ".join(f"{each.path.name} ({each.what}, {show_size(each.size)})" for each in removals)
+            raise UsageError(f"nothing was removed: {what}", told, "Say yes=True to remove that")
+        for each in removals:
+            remove(each.path)
     return removals
 
 
@@ -96,34 +100,32 @@ def runs_clean(*, yes: bool = False, runs_dir: str | Path | None = None) -> tupl
         StorageError: something cannot be removed.
     """
     folder = find_runs_dir(runs_dir)
-    found = tuple(sorted(_find_leftovers(folder), key=lambda each: each.path))
+    found = [*_find_parts(folder), *_find_empty(folder)]
     for each in found if yes else ():
         remove(each.path)
-    return found
+    for run in list_runs(folder):
+        if run.run.is_symlink() or run.status in (RUNNING, UNKNOWN) or not any(_find_leftovers(run.run, run.status)):
+            continue
+        with suppress(LockHeldError), hold_run(run.run, "cleaned", changes=yes):
+            left = list(_find_leftovers(run.run, find_status(run.run)))
+            found += left
+            for each in left if yes else ():
+                remove(each.path)
+    return tuple(sorted(found, key=lambda each: each.path))
 
 
-def _find_leftovers(folder: Path) -> Iterator[RunRemoval]:
-    yield from _find_parts(folder)
-    runs = list_runs(folder)
-    for run in runs:
-        if run.run.is_symlink() or run.status in (RUNNING, UNKNOWN):
-            continue
-        if is_in_use(run.run):
-            continue
-        checkpoints = _list_checkpoints(run.run)
-        kept = [name for name in (WEIGHTS_FILE, LAST_FILE) if (run.run / name).exists()]
-        if run.status in ENDED and not checkpoints and not kept:
-            yield RunRemoval(path=run.run, size=measure(run.run), what=_tell_run(run.run))
-            continue
-        if run.status == FINISHED:
-            yield from (
-                RunRemoval(path=path, size=measure(path), what="checkpoint, run finished") for path in checkpoints
-            )
-        kept_checkpoints = [] if run.status == FINISHED else checkpoints
-        own = [] if (run.run / CHECKPOINTS).is_symlink() else [run.run / CHECKPOINTS]
-        for inner in (run.run, *own, *kept_checkpoints):
-            yield from _find_parts(inner)
-    yield from _find_empty(folder)
+def _find_leftovers(run: Path, status: str) -> Iterator[RunRemoval]:
+    checkpoints = _list_checkpoints(run)
+    kept = [name for name in (WEIGHTS_FILE, LAST_FILE) if (run / name).exists()]
+    if status in ENDED and not checkpoints and not kept:
+        yield RunRemoval(path=run, size=measure(run), what=_tell_run(run))
+        return
+    if status == FINISHED:
+        yield from (RunRemoval(path=path, size=measure(path), what="checkpoint, run finished") for path in checkpoints)
+    kept_checkpoints = [] if status == FINISHED else checkpoints
+    own = [] if (run / CHECKPOINTS).is_symlink() else [run / CHECKPOINTS]
+    for inner in (run, *own, *kept_checkpoints):
+        yield from _find_parts(inner)
 
 
 def _find_parts(folder: Path) -> Iterator[RunRemoval]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from zoo.records.run_index import list_runs
 from zoo.records.runs import read_record, read_table, save_table
 from zoo.registry.arguments import checked
 from zoo.storage.creation import rename_folder
-from zoo.storage.files import UNSAFE_NAME, describe_failure, sync_folder
+from zoo.storage.files import ON_WINDOWS, UNSAFE_NAME, describe_failure, sync_folder
 from zoo.storage.folders import runs_dir as find_runs_dir
 from zoo.storage.locks import LockHeldError, lock
 from zoo.storage.reading import read_file
@@ -56,13 +57,9 @@ def find_run(run: str | os.PathLike[str], runs_dir: Path) -> Path:
 
 
 def find_own_run(run: str | os.PathLike[str], runs_dir: Path, what: str) -> Path:
-    """Return a run that may be changed: it is in the folder of the runs itself, and no process works on it.
+    """Return a run that is in the folder of the runs itself; raise UsageError where there is none, or it is elsewhere.
 
     `what` says what is not to be done with any other, `removed` say.
-
-    Raises:
-        UsageError: there is no such run, or it is elsewhere.
-        StorageError: it is still running.
     """
     found = find_run(run, runs_dir)
     # The folder may be a link itself, so only where it lies is resolved.
@@ -70,22 +67,36 @@ def find_own_run(run: str | os.PathLike[str], runs_dir: Path, what: str) -> Path
     if os.path.realpath(own.parent) != os.path.realpath(runs_dir):
         fix = f"Give runs_dir={str(own.parent)!r} where you mean it"
         raise UsageError(f"{found} is not in {runs_dir}", f"only runs of that folder are {what}", fix)
-    if find_status(own) == RUNNING:
-        raise StorageError(
-            f"run {quote(own.name)} is running", f"only runs that have ended are {what}", "Stop it first"
-        )
-    if is_in_use(own):
-        raise StorageError(f"run {quote(own.name)} is in use", "a process goes on with it", "Wait for that")
     return runs_dir / own.name
 
 
-def is_in_use(run: Path) -> bool:
-    """Return whether a process goes on with a run: it has the lock before the record says so."""
-    try:
-        with lock(run / LOCK_FILE, timeout=0) if (run / LOCK_FILE).is_file() else nullcontext():
-            return False
-    except StorageError as error:  # where there can be no lock, nothing can be removed or renamed either
-        return isinstance(error, LockHeldError)
+@contextmanager
+def hold_run(run: Path, what: str, *, changes: bool = True) -> Iterator[None]:
+    """Keep other processes from going on with a run while the body does what `what` says, `removed` say.
+
+    Where the body changes nothing, and for a link, nothing is written into the folder, so that it is only held if it
+    was resumed before. Windows renames no folder in which a file is open: there the run is only looked at before.
+
+    Raises:
+        LockHeldError: a process works on it.
+    """
+    with ExitStack() as held:
+        try:
+            if (changes and not run.is_symlink()) or (run / LOCK_FILE).is_file():
+                held.enter_context(lock(run / LOCK_FILE, timeout=0))
+        except LockHeldError as error:
+            raise LockHeldError(
+                f"run {quote(run.name)} is in use", "a process goes on with it", "Wait for that"
+            ) from error
+        except StorageError:  # where nothing can be written nobody goes on with it either
+            pass
+        if find_status(run) == RUNNING:
+            raise LockHeldError(
+                f"run {quote(run.name)} is running", f"only runs that have ended are {what}", "Stop it first"
+            )
+        if ON_WINDOWS:
+            held.close()
+        yield
 
 
 def find_status(run: Path) -> str:
@@ -120,7 +131,13 @@ def runs_rename(run: str | os.PathLike[str], name: str, *, runs_dir: str | Path 
     taken = UsageError(f"{new} is there already", fix="Give another name")
     if os.path.lexists(new):
         raise taken
-    followed = []
+    with hold_run(old, "renamed"):
+        _rename(old, new, taken)
+    return new
+
+
+def _rename(old: Path, new: Path, taken: UsageError) -> None:
+    folder, followed = old.parent, list[Path]()
     try:
         # The records come first: after a kill the same call does what is left.
         for other in list_runs(folder):
@@ -138,7 +155,6 @@ def runs_rename(run: str | os.PathLike[str], name: str, *, runs_dir: str | Path 
             raise taken from error
         fix = "Give the folder of the runs with runs_dir=..."
         raise describe_failure(f"cannot rename {old}", error, folder, fix) from error
-    return new
 
 
 def _check_name(name: str) -> None:

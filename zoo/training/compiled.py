@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from zoo.errors import SettingError, StorageError, describe, quote
 from zoo.registry.settings import TrainConfig
+from zoo.training.compiler import compiling
 from zoo.training.graph import UnfitError
 from zoo.training.library import Library, check_folder, open_library
 from zoo.training.trace import DETAIL, describe_batch, describe_model, trace_step
@@ -171,10 +172,16 @@ class Compiled:
         # Random numbers are drawn as an ordinary step draws them.
         compiled = torch.compile(differentiate, fullgraph=True, dynamic=False, options={"fallback_random": True})
 
+        is_new = True
+
         def run(*batch: Any) -> Any:
+            nonlocal is_new
             try:
-                with torch._dynamo.config.patch(trace_autograd_ops=True):  # or the backward pass is left to autograd
-                    return compiled(*batch)
+                # Else the backward pass is left to autograd.
+                with torch._dynamo.config.patch(trace_autograd_ops=True), compiling() if is_new else nullcontext():
+                    found = compiled(*batch)
+                    is_new = False
+                    return found
             except TorchDynamoException as error:
                 told = describe(error).partition(" Set TORCHDYNAMO_VERBOSE")[0]
                 why = f"the step of this model cannot be compiled: {told}"

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import StorageError
+from zoo.training.compiler import compiling
 from zoo.training.graph import UnfitError
 from zoo.training.trace import GIVEN, Trace, describe_batch
 
@@ -74,7 +75,7 @@ def _compile(replay: Callable[..., Any], tensors: Sequence[Tensor]) -> bytes:
 
     Torch makes those calls through a reader of its own, which does not know all kinds of arguments.
     """
-    with torch.no_grad(), TemporaryDirectory() as folder:
+    with torch.no_grad(), TemporaryDirectory() as folder, compiling():
         from torch._inductor import aot_compile
         from torch.fx.experimental.proxy_tensor import make_fx
 

@@ -31,10 +31,34 @@ leave: Callable[[int, str], object] | None = None
 it always did."""
 
 
+_noted = list[list[tuple[int, float]]]()
+"""The signals that came, for each `note_stops` that is open."""
+_hurries = list[None]()
+"""One for each `hurry` that is open."""
+
+
 class TimeIsUp(KeyboardInterrupt):
     """A training has had the time that it was given, and ends as by a signal (exit 124, as timeout(1) has it)."""
 
     exit_code = 124
+
+
+@contextmanager
+def hurry() -> Iterator[None]:
+    """Let a signal that `note_stops` notes stop the body where it is, by KeyboardInterrupt: it is no part of a step.
+
+    One that came before stops it at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    if any(_noted):
+        raise KeyboardInterrupt
+    _hurries.append(None)
+    try:
+        yield
+    finally:
+        _hurries.pop()
 
 
 @contextmanager
@@ -84,6 +108,8 @@ def note_stops(
                 noted.append((number, time.monotonic()))
                 came.set()
                 note(number)
+                if _hurries:
+                    raise KeyboardInterrupt
             elif overdue.is_set():
                 overdue.clear()
                 _act(former, number, frame)
@@ -96,10 +122,12 @@ def note_stops(
 
         return handle
 
+    _noted.append(noted)
     try:
         with _handling(wrap):
             yield
     finally:
+        _noted.remove(noted)
         ended.set()
         came.set()
         if noted:
