@@ -130,16 +130,24 @@ def do_all(
         work(base, trials, folder, tried, lambda what, name: tell(name) if what == "done" else None, seconds)
         return
 
+    told = set[str]()
+
+    def tell_once(name: str) -> None:
+        # Before a loss is noted here, another process may have begun the same trial.
+        if name not in told:
+            told.add(name)
+            tell(name)
+
     def lose(name: str, how: str) -> None:
         note_loss(base, folder, next(trial for trial in trials if trial.name == name), tried.get(name, ""), how)
-        tell(name)
+        tell_once(name)
 
     question: dict[str, Any] = {"base": base.to_json(), "folder": str(folder), "tried": tried}
     question |= {"trials": list(map(asdict, trials)), "seconds": None if isinf(seconds) else seconds}
     todo = [trial for trial in trials if is_wanted(attempts.get(trial.name), tried.get(trial.name, ""))]
     if todo:
         device = base.ask(todo[0].point).plan.device
-        work_together(min(jobs, len(todo)), answer, question, tell, lose, device=str(device))
+        work_together(min(jobs, len(todo)), answer, question, tell_once, lose, device=str(device))
 
 
 def answer(question: Mapping[str, Any], tell: Tell) -> None:
