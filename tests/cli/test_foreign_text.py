@@ -114,4 +114,4 @@ def test_words_of_a_plugin_are_cut(plugin: str, capsys: pytest.CaptureFixture[st
     assert main(["samples", "rows", "--plugin", plugin, "--dataset-param", "size=-1"]) == 5
     (line,) = capsys.readouterr().err.splitlines()
     assert r"RuntimeError: a\x1b[31m" in line
-    assert line.endswith("xxx...") and len(line) < 420
+    assert line.endswith("xxx... (rows.py, line 20)") and len(line) < 420

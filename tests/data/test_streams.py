@@ -288,9 +288,12 @@ def test_a_stream_that_gives_something_else_than_samples_is_told(tmp_path):
             return map(self.form, super().__iter__())
 
     for form, told in (
-        (lambda sample: {"image": sample[0], "label": sample[1]}, r"expected \(image, target\), got \{'image': tensor"),
+        (
+            lambda sample: {"image": sample[0], "label": sample[1]},
+            r"expected \(image, target\), got a dict with keys \['image', 'label'\]",
+        ),
         (lambda sample: sample[1], r"expected \(image, target\), got 0"),
-        (lambda sample: (*sample, 0), r"expected \(image, target\), got \(tensor"),
+        (lambda sample: (*sample, 0), r"expected \(image, target\), got a tuple of 3"),
         (
             iter,
             "a stream gave 22 samples: its length says 40. Declare as many samples as it gives, and let each __iter__",

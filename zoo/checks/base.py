@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from zoo.errors import ZooError, describe, is_out_of_memory
@@ -73,7 +74,11 @@ def _run(name: str, check: Check[S], subject: S) -> Finding:
         seen, fix = describe(error), "Mend what raises it"
         if isinstance(error, ZooError):
             seen, fix = ": ".join(filter(None, (error.what, error.why))), error.fix or "Mend what it names"
-        return Finding(check=name, status="failed", seen=seen, why=why, fix=fix, where=find_error_line(error))
+        where = find_error_line(error)
+        if not where:
+            with suppress(ZooError):  # what cannot be imported is nowhere
+                where = getattr(subject, "definition", "")
+        return Finding(check=name, status="failed", seen=seen, why=why, fix=fix, where=where)
 
 
 def explain(check: Callable[..., Any]) -> str:

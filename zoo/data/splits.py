@@ -200,7 +200,7 @@ def _check_tensors(where: str, split: TensorSplit) -> None:
     images, targets = split
     if images.ndim < 2 or targets.ndim != 1 or len(targets) != len(images):
         shapes = f"images {tuple(images.shape)} and targets {tuple(targets.shape)}"
-        one_hot = len(targets) == len(images) and targets.ndim == 2 and targets.shape[1] > 1
+        one_hot = images.ndim > 1 and targets.ndim == 2 and len(targets) == len(images) and targets.shape[1] > 1
         fix = "Give the number of each image's class: targets.argmax(dim=1)" if one_hot else ""
         raise DataError(where, f"expected one target per image, got {shapes}", fix)
     if len(images) and not images[0].numel():
