@@ -256,18 +256,28 @@ def evaluate_anything(group: Group | None) -> list[Any]:
 
 
 def meet_late(group: Group | None) -> int:
-    """Let the first rank wait for others that come at any time, also at the end of a look for them."""
+    """Let the first rank wait for others that come at any time: at the end of a look, and after the time of gloo."""
     if group is None:
         return 0
     looks, group_module.LOOK = group_module.LOOK, timedelta(milliseconds=1)
     random.seed(RANK)
     for _ in range(300):
-        end = time.perf_counter() + random.uniform(0, 3e-3 if RANK else 0)
-        while time.perf_counter() < end:
-            pass
+        be_late(random.uniform(0, 3e-3))
         group.meet()
     group_module.LOOK = looks
-    return 300
+    stopped = Group(group.ranks, CPU, 0.2)
+    stopped.patience = 60  # as if the program had been stopped most of the time: the ranks do not count that
+    be_late(0.6)
+    stopped.meet()
+    stopped.close()
+    return 301
+
+
+def be_late(seconds: float) -> None:
+    """Keep all ranks but the first busy for so long."""
+    end = time.perf_counter() + seconds
+    while RANK and time.perf_counter() < end:
+        pass
 
 
 class Given(nn.Module):

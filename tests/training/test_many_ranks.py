@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -176,7 +177,7 @@ def test_what_travels_apart_on_devices_comes_to_the_same_and_fp16_loses_no_step_
 @pytest.mark.slow
 def test_a_rank_that_comes_just_after_a_look_is_not_taken_for_lost(trained):
     for count in (2, 3):
-        assert [found["meet_late"] for found in trained[count]] == [300] * count
+        assert [found["meet_late"] for found in trained[count]] == [301] * count
 
 
 @pytest.mark.slow
@@ -204,6 +205,50 @@ def test_a_model_that_normalises_over_all_ranks_can_be_averaged():
     shared = share_model(model, make_plan(wanted, registry), Group.__new__(Group))
     assert any(isinstance(layer, nn.SyncBatchNorm) for layer in Average(shared, 0.9).module.modules())
     assert list(shared.state_dict()) == names
+
+
+GIVES_UP = """
+import sys
+import torch
+from zoo.data.ranks import find_ranks
+from zoo.training.group import Group, HangingError
+
+def meet():
+    group = Group(find_ranks(), torch.device("cpu"))
+    group.meet()
+    if not group.ranks.is_first:
+        sys.stdin.read()
+    group.patience = 0.1
+    try:
+        group.meet()
+    except HangingError as error:
+        print(error)
+
+meet()
+"""
+"""The second of two ranks hangs until its standard input is closed."""
+
+
+@pytest.mark.slow
+def test_a_program_that_gives_up_a_rank_ends_while_that_hangs():
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_port()), "WORLD_SIZE": "2"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", GIVES_UP],
+            env={**os.environ, **place, "RANK": rank, "LOCAL_RANK": rank},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        told, _ = ranks[0].communicate(timeout=600)
+        assert told.startswith("rank 1 has not answered for 0.1 s") and ranks[1].poll() is None
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.communicate()
 
 
 @pytest.mark.slow

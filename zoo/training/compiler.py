@@ -45,13 +45,12 @@ class _Running:
         """Run a command line; what it makes gets its name when it is whole. Raise torch's error where it fails."""
         from torch._inductor.exc import CppCompileError
 
-        command, moves = shlex.split(cmd_line), list[tuple[Path, Path]]()
-        if "-o" in command:
-            place = command.index("-o") + 1
-            made = Path(cwd, command[place])
-            part = made.with_name(f".{made.name}.{os.getpid()}-{threading.get_ident()}.part")
+        command = shlex.split(cmd_line)
+        place = command.index("-o") + 1 if "-o" in command else 0
+        made = Path(cwd, command[place])
+        part = made.with_name(f".{made.name}.{os.getpid()}-{threading.get_ident()}.part")
+        if place:
             command[place] = str(part)
-            moves.append((part, made))
         try:
             process = self._start(command, cwd)
             try:
@@ -61,11 +60,10 @@ class _Running:
                 self.processes.discard(process)
             if process.returncode:
                 raise CppCompileError(command, told.decode(errors="replace"))
-            for part, made in moves:
+            if place:
                 part.replace(made)
         finally:
-            for part, _ in moves:
-                part.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
 
     def end(self) -> None:
         """End all that run; no other one is started."""
